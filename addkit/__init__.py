@@ -1,0 +1,90 @@
+"""Authentic discrete diffusion: train, sample and evaluate diffusion models of one-hot labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addkit.model.predictor import Predictor, load
+    from addkit.plugin.spec import (
+        Config,
+        ConditionerSpec,
+        DataSpec,
+        DenoiserSpec,
+        EmbeddingSpec,
+        EncoderSpec,
+        LossSpec,
+        Problem,
+        ReadOutSpec,
+        SamplerSpec,
+        ScheduleSpec,
+        Spec,
+        TaskSpec,
+        ToOneSpec,
+        hookimpl,
+    )
+    from addkit.recipe import Recipe, read_recipe
+    from addkit.runs import Run
+    from addkit.tasks.predictions import LabelScore, Prediction
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "addkit.model.predictor": ("Predictor", "load"),
+    "addkit.plugin.spec": (
+        "Config",
+        "ConditionerSpec",
+        "DataSpec",
+        "DenoiserSpec",
+        "EmbeddingSpec",
+        "EncoderSpec",
+        "LossSpec",
+        "Problem",
+        "ReadOutSpec",
+        "SamplerSpec",
+        "ScheduleSpec",
+        "Spec",
+        "TaskSpec",
+        "ToOneSpec",
+        "hookimpl",
+    ),
+    "addkit.recipe": ("Recipe", "read_recipe"),
+    "addkit.runs": ("Run",),
+    "addkit.tasks.predictions": ("LabelScore", "Prediction"),
+}
+"""Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
+
+__all__ = [
+    "Config",
+    "ConditionerSpec",
+    "DataSpec",
+    "DenoiserSpec",
+    "EmbeddingSpec",
+    "EncoderSpec",
+    "LabelScore",
+    "LossSpec",
+    "Prediction",
+    "Predictor",
+    "Problem",
+    "ReadOutSpec",
+    "Recipe",
+    "Run",
+    "SamplerSpec",
+    "ScheduleSpec",
+    "Spec",
+    "TaskSpec",
+    "ToOneSpec",
+    "__version__",
+    "hookimpl",
+    "load",
+    "read_recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'addkit' has no attribute {name!r}")

@@ -1,0 +1,139 @@
+"""`addkit evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from addkit.training.evaluate import Evaluation
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder; the newest finished run if absent.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    steps: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Chain lengths, such as 1,2,5,10,20,50.")
+    ] = None,
+    guidance: Annotated[
+        str | None,
+        typer.Option(metavar="W,W,...", help="w in uncond + w (cond - uncond); 1 is off."),
+    ] = None,
+    read_out: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="last, prior, mean, vote.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="renoise, ddim, ancestral, gibbs.")
+    ] = None,
+    to_one: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="argmax, softmax, sample.")
+    ] = None,
+    chains: Annotated[int | None, typer.Option(min=1, help="Chains for each image.")] = None,
+    early_exit: Annotated[
+        int | None, typer.Option(min=0, help="Leave an image once its answer stood N times; 0 never.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Where the data lies now."),
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit/--no-audit", help="Score the loop under five conditions.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Score a run, and audit whether its loop uses and profits from its own state.
+
+    addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out prior,last
+    """
+    from dataclasses import asdict
+
+    from addkit.cli.inputs import find_run
+    from addkit.cli.output import Output, note
+    from addkit.training.evaluate import Grid, evaluate_run
+
+    grid = Grid(
+        steps=_numbers("steps", steps, int),
+        guidance=_numbers("guidance", guidance, float),
+        read_out=_words(read_out),
+        sampler=_words(sampler),
+        to_one=_words(to_one),
+        chains=chains,
+        early_exit=early_exit,
+    )
+    path = find_run(run)
+    found = evaluate_run(
+        path, grid, split=split, weights=weights, overrides=set_ or [], audit=audit, seed=seed
+    )
+    if json:
+        Output(json=True).data(asdict(found))
+    else:
+        _show(found)
+    note(f"stored: {path / 'evaluation.json'}")
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
+    from addkit.errors import UsageError
+
+    words = _words(text)
+    try:
+        return None if words is None else [kind(word) for word in words]
+    except ValueError as error:
+        raise UsageError(f'--{option} "{text}": give numbers with commas between, 1,5,20') from error
+
+
+def _show(found: Evaluation) -> None:
+    from addkit.cli.output import Output
+
+    output = Output()
+    columns = ["read-out", "sampler", "to-one", "steps", "w"]
+    output.table(
+        [*columns, "top-1 %", "top-5 %", "NLL", "Brier", "ECE %", "images"],
+        [
+            [
+                row["read_out"],
+                row["sampler"],
+                row["to_one"],
+                f"{row['steps']}{'*' if row['one_pass'] else ''}",
+                f"{row['guidance']:g}",
+                f"{row['top1']:.2f}",
+                f"{row['top5']:.2f}",
+                f"{row['nll']:.4f}",
+                f"{row['brier']:.4f}",
+                f"{row['ece']:.2f}",
+                f"{row['count']:,}",
+            ]
+            for row in [*found.results, *found.controls]
+        ],
+    )
+    if any(row["one_pass"] for row in found.results):
+        output.line("* this read-out answers in one pass, whatever the steps")
+    if found.audit is not None:
+        _show_audit(output, found.audit)
+
+
+def _show_audit(output: Any, audit: dict[str, Any]) -> None:
+    control = "-" if audit["control"] is None else f"{audit['control']:.2f}"
+    output.line()
+    output.table(
+        ["audit of the loop", "top-1 %"],
+        [
+            ["t = T alone", f"{audit['first_step']:.2f}"],
+            [f"after the last of {audit['steps']} steps", f"{audit['last_step']:.2f}"],
+            ["y_t shuffled between images", f"{audit['shuffled_state']:.2f}"],
+            ["no image", f"{audit['no_image']:.2f}"],
+            ["control", control],
+        ],
+    )
+    output.line(audit["answer"])

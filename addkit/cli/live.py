@@ -1,0 +1,93 @@
+"""The live view of a training: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from addkit.cli.output import note, stderr
+
+if TYPE_CHECKING:
+    from addkit.training.loop import StepReport
+
+__all__ = ["LiveView"]
+
+PLAIN_EVERY = 10.0
+"""Seconds between lines where there is no terminal."""
+SMOOTHING = 0.95
+"""Share of the past in the shown loss and accuracy."""
+
+
+class LiveView:
+    """Loss, accuracy so far, images/s and time left."""
+
+    def __init__(self) -> None:
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
+        self.total, self.loss, self.accuracy, self.rate = 0, 0.0, 0.0, 0.0
+        self.test = "-"
+        self.title = ""
+        self.spoken = monotonic()
+
+    def begin(self, title: str, total_steps: int, done: int) -> None:
+        """Start, or go on from `done` steps."""
+        self.title, self.total, self.rate, self.test = title, total_steps, 0.0, "-"
+        self.spoken = monotonic()
+        going = f", going on after step {done}" if done else ""
+        note(f"{title}: {total_steps} steps{going}")
+        if sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}  {task.fields[numbers]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=stderr(),
+                transient=True,
+            )
+            self.task = self.bar.add_task(title, total=total_steps, completed=done, numbers="")
+            self.bar.start()
+
+    def step(self, report: StepReport) -> None:
+        """Show a step; the first one sets the averages."""
+        share = SMOOTHING if self.rate else 0.0
+        self.loss = share * self.loss + (1 - share) * report.loss
+        self.accuracy = share * self.accuracy + (1 - share) * report.accuracy
+        self.rate = share * self.rate + (1 - share) * report.images / report.seconds
+        if self.bar is not None:
+            self.bar.update(self.task, completed=report.step, numbers=self._numbers())
+        elif monotonic() - self.spoken > PLAIN_EVERY:
+            self._speak(report.step)
+
+    def scored(self, split: str, top1: float) -> None:
+        """Show an accuracy on the way."""
+        self.test = f"{top1:.2f}"
+
+    def end(self) -> None:
+        """Clear the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _speak(self, step: int) -> None:
+        left = (self.total - step) * (monotonic() - self.spoken)
+        self.spoken = monotonic()
+        del left
+        note(f"{self.title}: step {step}/{self.total}  {self._numbers()}")
+
+    def _numbers(self) -> str:
+        return (
+            f"loss {self.loss:.3f}  rows right {self.accuracy:.1f} %  "
+            f"top-1 {self.test} %  {self.rate:.0f} images/s"
+        )

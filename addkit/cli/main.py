@@ -1,0 +1,77 @@
+"""The `addkit` command: its sub-commands, and how errors become text and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from addkit import __version__
+from addkit.cli.evaluate import evaluate
+from addkit.cli.output import fail
+from addkit.cli.sample import sample
+from addkit.cli.train import train
+
+__all__ = ["app", "main"]
+
+EXAMPLES = """Diffusion models whose variable is a one-hot label.
+
+[bold]Examples[/bold]
+
+  addkit train recipes/digits.toml            train on data that comes with addkit
+
+  addkit sample --steps 20 image.jpg          classify images with the newest run
+
+  addkit evaluate --steps 1,5,20              score it, and audit what its loop does
+"""
+
+app = typer.Typer(
+    help=EXAMPLES,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.command()(sample)
+app.command()(evaluate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"addkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted."""
+    if os.environ.get("ADDKIT_DEBUG") == "1":
+        app()
+        return
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(fail("interrupted", 130))
+    except Exception as error:
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    from addkit.errors import AddkitError
+
+    if isinstance(error, AddkitError):
+        return fail(str(error), error.exit_code)
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return fail(f"{text}\nThis is a fault of addkit's; ADDKIT_DEBUG=1 shows where.", 1)

@@ -1,0 +1,91 @@
+"""Which run folder a training writes to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from addkit.cli.output import note
+from addkit.errors import RunError, UsageError
+from addkit.model import build_data
+from addkit.recipe import Recipe
+from addkit.runs import RUNS, Run, newest_run
+
+__all__ = ["choose_run"]
+
+
+def choose_run(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool) -> Run:
+    """A new run, or the interrupted one to go on with.
+
+    Raises:
+        UsageError: the folder holds another run, or the recipe has changed since.
+        RunError: nothing to resume.
+    """
+    if run_dir is None:
+        if not resume:
+            return _create(_unused(recipe.name), recipe)
+        run_dir = newest_run(finished=False, recipe=recipe.name).path
+    if not (run_dir / "recipe.toml").exists():
+        return _create(_empty(run_dir), recipe)
+    if fresh:
+        _move_aside(run_dir)
+        return _create(run_dir, recipe)
+    if not resume:
+        raise UsageError(
+            f"{run_dir}: holds a run already; go on with --resume, or begin anew with --fresh"
+        )
+    return _same(Run.open(run_dir), recipe)
+
+
+def _create(path: Path, recipe: Recipe) -> Run:
+    return Run.create(path, recipe, build_data(recipe).facts)
+
+
+def _unused(name: str) -> Path:
+    """runs/NAME-TIME, with a number behind it if another run began in the same second."""
+    base = RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
+    return next(path for path in (base, *others) if not path.exists())
+
+
+def _empty(path: Path) -> Path:
+    """A folder to begin in: new, empty, or left by a run that was killed as it began."""
+    allowed = {"checkpoints", "facts.json"}
+    if path.exists() and any(
+        entry.name not in allowed and not entry.name.endswith(".tmp") for entry in path.iterdir()
+    ):
+        raise UsageError(f"{path}: holds files that are no run; choose another folder")
+    return path
+
+
+def _move_aside(path: Path) -> None:
+    old = next(
+        candidate
+        for number in range(1, 1000)
+        if not (candidate := path.with_name(f"{path.name}.old-{number}")).exists()
+    )
+    path.rename(old)
+    note(f"moved the old run to {old}")
+
+
+def _same(run: Run, recipe: Recipe) -> Run:
+    """The run, if the recipe is still the one it began with."""
+    before, now = _flat(run.recipe().tables()), _flat(recipe.tables())
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        key = changed[0]
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        raise RunError(
+            f"{run.path}: the recipe has changed since this run began: {key} was "
+            f"{before.get(key)!r} and is {now.get(key)!r}{more}; undo it, or use --fresh"
+        )
+    return run
+
+
+def _flat(tables: dict[str, object]) -> dict[str, object]:
+    """Dotted keys -> values."""
+    flat: dict[str, object] = {}
+    for table, value in tables.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{table}.{key}".rstrip("."): entry for key, entry in inner.items()}
+    return flat

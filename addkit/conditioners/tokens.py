@@ -1,0 +1,73 @@
+"""Conditioners that pick from the encoder's tokens."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from addkit.errors import RecipeError
+from addkit.plugin.spec import Problem
+
+
+class TokenConditioner(nn.Module):
+    """Tokens (B, L, W) -> condition (B, C, V), projected where a width is given.
+
+    Args:
+        width: V; None keeps the encoder's W without a projection.
+        problem: facts of the encoder.
+    """
+
+    def __init__(self, width: int | None, problem: Problem) -> None:
+        super().__init__()
+        self.width = width or problem.encoder_width
+        self.num_tokens = 1
+        self.prefix = problem.num_prefix_tokens
+        self.project: nn.Module = nn.Identity()
+        if width is not None:
+            self.project = nn.Sequential(
+                nn.LayerNorm(problem.encoder_width), nn.Linear(problem.encoder_width, width)
+            )
+
+    def pick(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, C, W)."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, C, V)."""
+        out: Tensor = self.project(self.pick(tokens))
+        return out
+
+
+class ClassToken(TokenConditioner):
+    """c = z_cls."""
+
+    def __init__(self, width: int | None, problem: Problem) -> None:
+        super().__init__(width, problem)
+        if problem.num_prefix_tokens == 0:
+            raise RecipeError(
+                'conditioner "class-token": this encoder\'s model has no class token; '
+                'use "mean-token" or "all-tokens"'
+            )
+
+    def pick(self, tokens: Tensor) -> Tensor:
+        """The first token."""
+        return tokens[:, :1]
+
+
+class MeanToken(TokenConditioner):
+    """c = mean of the tokens behind the prefix."""
+
+    def pick(self, tokens: Tensor) -> Tensor:
+        """The mean patch token."""
+        return tokens[:, self.prefix :].mean(1, keepdim=True)
+
+
+class AllTokens(TokenConditioner):
+    """c = every token, prefix included."""
+
+    def __init__(self, width: int | None, problem: Problem) -> None:
+        super().__init__(width, problem)
+        self.num_tokens = problem.num_encoder_tokens
+
+    def pick(self, tokens: Tensor) -> Tensor:
+        """All of them."""
+        return tokens

@@ -1,0 +1,197 @@
+"""Data sets: images with labels, split once and for all, augmented by (seed, index) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from addkit.plugin.spec import Config, DataSpec, Problem, Spec, hookimpl
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import DataSource
+
+__all__ = [
+    "DataConfig",
+    "DataWarning",
+    "DigitsConfig",
+    "FashionMNISTConfig",
+    "ImageFolderConfig",
+    "ImageNetConfig",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Deviation = Annotated[float, Field(gt=0)]
+
+
+class DataWarning(UserWarning):
+    """A file was left out, or a name could not be found, as the recipe allows."""
+
+
+class DataConfig(Config):
+    """What every data set has. Pixels lie in [0, 1]; the encoder reads (pixel - mean) / std."""
+
+    image_size: int = Field(ge=4, le=4096, description="Height and width of the input in pixels.")
+    mean: tuple[float, ...] = Field(description="Taken off each channel.")
+    std: tuple[Deviation, ...] = Field(description="Divides each channel.")
+    validation: float = Field(
+        0.0, ge=0, lt=1, description="Share of each class of train held out as `validation`."
+    )
+    split_seed: int = Field(0, ge=0, description="Which images are held out.")
+
+    @property
+    def image_channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return 1
+
+    @model_validator(mode="after")
+    def one_value_a_channel(self) -> DataConfig:
+        """mean and std must fit the channels."""
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.image_channels:
+                raise ValueError(
+                    f"{key} has {len(values)} values; give {self.image_channels}, one a channel"
+                )
+        return self
+
+
+class DigitsConfig(DataConfig):
+    """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
+
+    image_size: int = Field(8, ge=4, le=4096, description="Height and width; 8 as they are.")
+    mean: tuple[float, ...] = Field((0.3053,), description="Taken off each pixel.")
+    std: tuple[Deviation, ...] = Field((0.376,), description="Divides each pixel.")
+    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each class in `test`.")
+
+
+class FashionMNISTConfig(DataConfig):
+    """60,000 + 10,000 grey images of clothes, 28 x 28 pixels (MIT licence). Never downloaded."""
+
+    root: Path = Field(
+        Path("data/fashion-mnist"),
+        description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
+    )
+    image_size: int = Field(28, ge=4, le=4096, description="Height and width; 28 as they are.")
+    mean: tuple[float, ...] = Field((0.286,), description="Taken off each pixel.")
+    std: tuple[Deviation, ...] = Field((0.353,), description="Divides each pixel.")
+
+
+class ImageFolderConfig(DataConfig):
+    """Your own images: one sub-folder for each class, or such folders under train/ and test/."""
+
+    root: Path = Field(description="Folder of class folders, or of train/ and test/ (or val/).")
+    image_size: int = Field(
+        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    )
+    channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
+    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
+    )
+    bad_files: Literal["stop", "skip"] = Field(
+        "stop", description="What to do about files that are no readable images."
+    )
+
+    @property
+    def image_channels(self) -> int:
+        """As the recipe says."""
+        return self.channels
+
+    @model_validator(mode="before")
+    @classmethod
+    def grey_defaults(cls, values: Any) -> Any:
+        """Grey images have one mean and one std: the average of ImageNet's."""
+        if isinstance(values, dict) and values.get("channels") == 1:
+            return {"mean": (0.449,), "std": (0.226,), **values}
+        return values
+
+
+class ImageNetConfig(DataConfig):
+    """ImageNet-1k in torchvision's layout: train/ and val/, one folder for each WordNet id."""
+
+    root: Path = Field(Path("data/imagenet"), description="Folder of train/ and val/.")
+    image_size: int = Field(224, ge=4, le=4096, description="Height and width in pixels.")
+    resize: int | None = Field(
+        None,
+        ge=4,
+        description="Shorter side before the centre crop; by default image_size * 256 / 224.",
+    )
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off each channel.")
+    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides each channel.")
+
+    @property
+    def image_channels(self) -> int:
+        """Colour."""
+        return 3
+
+    @property
+    def shorter_side(self) -> int:
+        """Pixels of the shorter side before the centre crop."""
+        return self.resize or round(self.image_size * 256 / 224)
+
+    @model_validator(mode="after")
+    def crop_fits(self) -> ImageNetConfig:
+        """A centre crop cannot be larger than what it is cut from."""
+        if self.shorter_side < self.image_size:
+            raise ValueError(
+                f"resize ({self.resize}) must not be below image_size ({self.image_size})"
+            )
+        return self
+
+
+def _digits(config: DigitsConfig, problem: Problem) -> DataSource:
+    from addkit.data.digits import Digits
+
+    return Digits(config)
+
+
+def _fashion_mnist(config: FashionMNISTConfig, problem: Problem) -> DataSource:
+    from addkit.data.fashion_mnist import FashionMNIST
+
+    return FashionMNIST(config)
+
+
+def _image_folder(config: ImageFolderConfig, problem: Problem) -> DataSource:
+    from addkit.data.image_folder import ImageFolder
+
+    return ImageFolder(config)
+
+
+def _imagenet(config: ImageNetConfig, problem: Problem) -> DataSource:
+    from addkit.data.imagenet import ImageNet
+
+    return ImageNet(config)
+
+
+@hookimpl
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """The built-in data sets."""
+    yield DataSpec(
+        name="digits",
+        config=DigitsConfig,
+        build=_digits,
+        summary="1,797 handwritten digits, 8 x 8 grey; comes with addkit.",
+    )
+    yield DataSpec(
+        name="fashion-mnist",
+        config=FashionMNISTConfig,
+        build=_fashion_mnist,
+        summary="70,000 pieces of clothing, 28 x 28 grey.",
+    )
+    yield DataSpec(
+        name="image-folder",
+        config=ImageFolderConfig,
+        build=_image_folder,
+        summary="Your images, one sub-folder for each class.",
+    )
+    yield DataSpec(
+        name="imagenet",
+        config=ImageNetConfig,
+        build=_imagenet,
+        summary="ImageNet-1k in torchvision's layout.",
+    )

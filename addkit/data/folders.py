@@ -1,0 +1,111 @@
+"""Folders of class folders: what lies in them, by name alone."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from addkit.data.splits import hold_out
+from addkit.errors import DataError
+
+__all__ = ["Listing", "class_names", "list_images", "missing_folder", "visible"]
+
+_LITTER = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Files and their classes, in the order of their names."""
+
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def counts(self, num_classes: int) -> tuple[int, ...]:
+        """Files of each class."""
+        found = Counter(self.labels)
+        return tuple(found[label] for label in range(num_classes))
+
+    def at(self, positions: Sequence[int]) -> Listing:
+        """These files, in this order."""
+        return Listing(
+            tuple(self.paths[position] for position in positions),
+            tuple(self.labels[position] for position in positions),
+        )
+
+    def split(self, root: Path, share: float, seed: int, purpose: str) -> tuple[Listing, Listing]:
+        """Two listings: what is kept and the share of each class that is held out."""
+        above = f"{root}{os.sep}"
+        names = [path.removeprefix(above).replace(os.sep, "/") for path in self.paths]
+        kept, held = hold_out(self.labels, names, share, seed, purpose)
+        return self.at(kept), self.at(held)
+
+
+def visible(name: str) -> bool:
+    """False for what systems leave behind: dot files, Thumbs.db, desktop.ini."""
+    return not name.startswith(".") and name.lower() not in _LITTER
+
+
+def class_names(root: Path, least: int = 2) -> tuple[str, ...]:
+    """The sub-folders of `root` by name. Raises `DataError` if there are too few."""
+    entries = sorted(entry for entry in root.iterdir() if visible(entry.name))
+    names = tuple(entry.name for entry in entries if entry.is_dir())
+    if len(names) >= least:
+        return names
+    files = len(entries) - len(names)
+    found = f'only "{names[0]}"' if names else f"no sub-folder and {files} files"
+    raise DataError(
+        f"{root}: class folders needed: at least {least}, found {found}.\n"
+        "Put the images of each class into a sub-folder that bears its name."
+    )
+
+
+def list_images(root: Path, classes: Sequence[str]) -> Listing:
+    """Every visible file below each class folder that `root` has; their content is not looked at.
+
+    Raises `DataError` for class folders that are empty or that `classes` does not know.
+    """
+    found = class_names(root, least=1)
+    unknown = [name for name in found if name not in set(classes)]
+    if unknown:
+        raise DataError(
+            f"{root}: class folders that train does not have: {', '.join(unknown)}.\n"
+            "Rename them as in train, or add training images of these classes."
+        )
+    files = {name: sorted(_files_below(root / name)) for name in found}
+    _refuse_empty(root, [name for name in found if not files[name]])
+    number = {name: label for label, name in enumerate(classes)}
+    pairs = [(path, number[name]) for name in found for path in files[name]]
+    return Listing(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+
+def missing_folder(path: Path) -> str:
+    """`path does not exist`, with a guess where a folder nearby has a similar name."""
+    kind = "is not a folder" if path.exists() else "does not exist"
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        return f"{path} {kind}, and neither does {parent}."
+    folders = [entry.name for entry in parent.iterdir() if entry.is_dir() and entry != path]
+    close = get_close_matches(path.name, folders, n=1)
+    guess = f" Did you mean {path.parent / close[0]}?" if close else ""
+    return f"{path} {kind}.{guess}"
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = filter(visible, folders)
+        yield from (os.path.join(place, name) for name in files if visible(name))
+
+
+def _refuse_empty(root: Path, empty: Sequence[str]) -> None:
+    if empty:
+        raise DataError(
+            f"{root}: class folders without a file: {', '.join(empty)}.\n"
+            "Put images into them or remove them."
+        )

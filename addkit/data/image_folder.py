@@ -1,0 +1,101 @@
+"""The user's own images, one sub-folder for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from addkit.data import ImageFolderConfig
+from addkit.data.augment import Augmenter
+from addkit.data.file_images import FileImages
+from addkit.data.folders import Listing, class_names, list_images, missing_folder
+from addkit.data.source import Source
+from addkit.data.verify import sound_images
+from addkit.errors import DataError
+from addkit.plugin.protocols import DataFacts
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder(Source):
+    """Images in folders named after their classes.
+
+    With train/ and test/ (or val/) those are the splits, and with all three val/ is
+    `validation`. Otherwise `test_share` of each class is held out. Building lists names; opening
+    a split verifies its images once. `facts.split_sizes` counts files: a split that skips bad
+    ones is shorter.
+    """
+
+    def __init__(self, config: ImageFolderConfig) -> None:
+        """Raises `DataError` for a missing root, or folders without classes or files."""
+        self._config = config
+        self._root = config.root.expanduser()
+        if not self._root.is_dir():
+            raise DataError(f"data.root: {missing_folder(self._root)}")
+        folders = _split_folders(self._root)
+        classes = class_names(folders.get("train", self._root))
+        self._splits = self._listed(folders, classes)
+        self._verified: dict[str, Listing] = {}
+        super().__init__(self._gathered(classes, tuple(folders.values()) or (self._root,)))
+
+    def _gathered(self, classes: tuple[str, ...], files: tuple[Path, ...]) -> DataFacts:
+        return DataFacts(
+            num_classes=len(classes),
+            class_names=classes,
+            image_size=self._config.image_size,
+            image_channels=self._config.channels,
+            mean=self._config.mean,
+            std=self._config.std,
+            split_sizes={name: len(listing) for name, listing in self._splits.items()},
+            files=files,
+        )
+
+    def _listed(self, folders: dict[str, Path], classes: tuple[str, ...]) -> dict[str, Listing]:
+        root, share, seed = self._root, self._config.validation, self._config.split_seed
+        splits = {name: list_images(folder, classes) for name, folder in folders.items()}
+        if not folders:
+            pool = list_images(root, classes)
+            splits["train"], splits["test"] = pool.split(
+                root, self._config.test_share, seed, "test"
+            )
+        if not share:
+            return splits
+        if "validation" in splits:
+            raise DataError(
+                f"{folders['validation']} is the validation split; data.validation must be 0."
+            )
+        splits["train"], splits["validation"] = splits["train"].split(
+            root, share, seed, "validation"
+        )
+        return splits
+
+    def _open(self, name: str, augmenter: Augmenter) -> FileImages:
+        if name not in self._verified:
+            self._verified[name] = self._checked(name)
+        return FileImages(self._verified[name], self.pixels, augmenter)
+
+    def _checked(self, name: str) -> Listing:
+        sound = sound_images(self._splits[name], self._root, self._config.bad_files == "skip")
+        counts = sound.counts(self.facts.num_classes)
+        gone = [c for c, n in zip(self.facts.class_names, counts, strict=True) if not n]
+        if name == "train" and gone:
+            raise DataError(
+                f"{self._root}: no readable training image in class {', '.join(gone)}.\n"
+                "Add images or remove the class folder."
+            )
+        return sound
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Split name -> folder; empty where the classes lie directly under root."""
+    train, test, val = root / "train", root / "test", root / "val"
+    if not train.is_dir():
+        return {}
+    if test.is_dir() and val.is_dir():
+        return {"train": train, "test": test, "validation": val}
+    for folder in (test, val):
+        if folder.is_dir():
+            return {"train": train, "test": folder}
+    raise DataError(
+        f"{root} has train/ but neither test/ nor val/ beside it.\n"
+        f'Add one of them, or set data.root = "{train}" to hold out test images from it.'
+    )

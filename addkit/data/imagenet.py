@@ -1,0 +1,114 @@
+"""ImageNet-1k as torchvision lays it out."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from addkit.data import DataWarning, ImageNetConfig
+from addkit.data.augment import Augmenter
+from addkit.data.file_images import FileImages
+from addkit.data.folders import Listing, class_names, list_images, missing_folder
+from addkit.data.source import Source
+from addkit.errors import DataError
+from addkit.plugin.protocols import DataFacts
+
+__all__ = ["ImageNet"]
+
+_FOLDERS = {"train": "train", "test": "val"}
+_SIZES = {"train": 1_281_167, "test": 50_000}
+_CLASSES = 1000
+_META, _DEVKIT = "meta.bin", "ILSVRC2012_devkit_t12.tar.gz"
+
+
+class ImageNet(Source):
+    """1,000 classes; `test` is val/, the 50,000 images that everyone reports on.
+
+    Facts come from the folders, and from the published numbers where a folder is missing, so that
+    a plan can be made without the data. Images are not verified when a split is opened.
+    """
+
+    def __init__(self, config: ImageNetConfig) -> None:
+        self._root = config.root.expanduser()
+        ids, self._splits = _listed(self._root, config)
+        super().__init__(self._gathered(config, ids), config.shorter_side)
+
+    def _gathered(self, config: ImageNetConfig, ids: tuple[str, ...]) -> DataFacts:
+        published = _published(config.validation)
+        sizes = {
+            name: len(self._splits[name]) if name in self._splits else size
+            for name, size in published.items()
+        }
+        return DataFacts(
+            num_classes=len(ids) or _CLASSES,
+            class_names=_named(self._root, ids),
+            image_size=config.image_size,
+            image_channels=3,
+            mean=config.mean,
+            std=config.std,
+            split_sizes=sizes,
+            files=tuple(self._root / folder for folder in _FOLDERS.values()),
+        )
+
+    def _open(self, name: str, augmenter: Augmenter) -> FileImages:
+        if name not in self._splits:
+            folder = self._root / _FOLDERS.get(name, "train")
+            raise DataError(
+                f"{missing_folder(folder)} Expected train/ and val/, one folder for each WordNet "
+                "id in both.\nGet ImageNet's archives from image-net.org and unpack them with "
+                "torchvision.datasets.ImageNet, or set data.root to where they are."
+            )
+        return FileImages(self._splits[name], self.pixels, augmenter)
+
+
+def _published(validation: float) -> dict[str, int]:
+    if not validation:
+        return _SIZES
+    held = round(_SIZES["train"] * validation)
+    return {**_SIZES, "train": _SIZES["train"] - held, "validation": held}
+
+
+def _listed(root: Path, config: ImageNetConfig) -> tuple[tuple[str, ...], dict[str, Listing]]:
+    present = {name: root / folder for name, folder in _FOLDERS.items() if (root / folder).is_dir()}
+    if not present:
+        return (), {}
+    ids = class_names(present.get("train", root / "val"))
+    splits = {name: list_images(folder, ids) for name, folder in present.items()}
+    if config.validation and "train" in splits:
+        splits["train"], splits["validation"] = splits["train"].split(
+            root, config.validation, config.split_seed, "validation"
+        )
+    return ids, splits
+
+
+def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """What a person calls the classes, if torchvision's meta.bin or the devkit is there."""
+    if not ids or not any((root / name).is_file() for name in (_META, _DEVKIT)):
+        return ids
+    try:
+        known = _meta(root)
+    except Exception as error:  # the devkit's readers raise anything; names are for show only
+        warnings.warn(
+            f"{root}: class names cannot be read ({error}); WordNet ids stand in",
+            DataWarning,
+            stacklevel=2,
+        )
+        return ids
+    names = [", ".join(known.get(wordnet_id, (wordnet_id,))) for wordnet_id in ids]
+    # "crane" is a bird and a machine.
+    often = Counter(names)
+    pairs = zip(names, ids, strict=True)
+    return tuple(f"{name} ({key})" if often[name] > 1 else name for name, key in pairs)
+
+
+def _meta(root: Path) -> dict[str, tuple[str, ...]]:
+    from torchvision.datasets.imagenet import (  # type: ignore[import-untyped]
+        load_meta_file,
+        parse_devkit_archive,
+    )
+
+    if not (root / _META).is_file():
+        parse_devkit_archive(root)
+    names: dict[str, tuple[str, ...]] = load_meta_file(root)[0]
+    return names

@@ -1,0 +1,49 @@
+"""Holding out a share of every class, the same images each time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from addkit.diffusion.randomness import counted_seed
+
+__all__ = ["held_out_count", "hold_out", "split_sizes"]
+
+
+def held_out_count(images: int, share: float) -> int:
+    """How many of a class's images are held out: the share, rounded, and 1 at least.
+
+    One image always stays; a share of 0 holds out none.
+    """
+    if share == 0 or images < 2:
+        return 0
+    return min(max(round(images * share), 1), images - 1)
+
+
+def hold_out(
+    labels: Sequence[int], names: Sequence[str], share: float, seed: int, purpose: str
+) -> tuple[list[int], list[int]]:
+    """Positions kept and held out, in their order; stratified by label.
+
+    An image's rank follows from (seed, purpose, its name), so that adding a file moves at most
+    one other file of its class to the other side.
+    """
+    classes: dict[int, list[int]] = defaultdict(list)
+    for position, label in enumerate(labels):
+        classes[label].append(position)
+    held: set[int] = set()
+    for members in classes.values():
+        members.sort(key=lambda position: counted_seed(seed, f"{purpose}:{names[position]}"))
+        held.update(members[: held_out_count(len(members), share)])
+    return [p for p in range(len(labels)) if p not in held], sorted(held)
+
+
+def split_sizes(
+    class_counts: Iterable[int], validation: float, tests: Iterable[int]
+) -> Mapping[str, int]:
+    """Images in train, test and (if any) validation, from each class's total and test count."""
+    tests = list(tests)
+    rest = [count - test for count, test in zip(class_counts, tests, strict=True)]
+    held = sum(held_out_count(count, validation) for count in rest)
+    sizes = {"train": sum(rest) - held, "test": sum(tests)}
+    return {**sizes, "validation": held} if validation else sizes

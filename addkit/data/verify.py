@@ -1,0 +1,57 @@
+"""Finding files that are no readable images, before training does."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+from addkit.data import DataWarning
+from addkit.data.folders import Listing
+from addkit.data.images import check_image
+from addkit.errors import DataError
+
+__all__ = ["sound_images"]
+
+_CHUNK = 256
+
+
+def sound_images(listing: Listing, root: Path, skip: bool) -> Listing:
+    """The files of the listing that are readable images; each is decoded once.
+
+    With `skip` the others are left out, with one `DataWarning` for each; without it they raise
+    one `DataError` that names them all.
+    """
+    problems = _problems(listing.paths)
+    bad = [problem for problem in problems if problem is not None]
+    if bad and not skip:
+        raise DataError(
+            f"{root}: {len(bad)} of {len(listing)} files cannot be used:\n  "
+            + "\n  ".join(bad)
+            + '\nRepair or remove them, or set data.bad_files = "skip" to leave them out.'
+        )
+    for problem in bad:
+        warnings.warn(f"left out {problem}", DataWarning, stacklevel=2)
+    return listing.at([i for i, problem in enumerate(problems) if problem is None])
+
+
+def _problems(paths: Sequence[str]) -> list[str | None]:
+    # In chunks, since a pool holds an object for each task it is given.
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(chain.from_iterable(pool.map(_chunk_problems, chunks)))
+
+
+def _chunk_problems(paths: Sequence[str]) -> list[str | None]:
+    return [_problem(path) for path in paths]
+
+
+def _problem(path: str) -> str | None:
+    try:
+        check_image(Path(path))
+    except DataError as error:
+        return str(error)
+    return None

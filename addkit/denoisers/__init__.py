@@ -1,0 +1,112 @@
+"""Denoisers: the network f(y_t, t, c) between the embedded label and the output layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from addkit.plugin.spec import Choices, Config, DenoiserSpec, Problem, Spec, hookimpl
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Denoiser
+
+__all__ = ["ControlConfig", "MlpConfig", "TransformerConfig"]
+
+SKIP = Field(
+    False,
+    description="Bayes skip: logits += c_t y_t, so that the network learns log p(k | image) alone.",
+)
+TIME = Field(True, description="Read t. A posterior embedding already says all that t does.")
+
+
+class TransformerConfig(Config):
+    """Blocks in which label tokens attend to themselves and to a condition prepared once."""
+
+    width: int = Field(512, ge=8)
+    depth: int = Field(5, ge=1, description="Blocks.")
+    heads: int = Field(8, ge=1)
+    mlp_ratio: float = Field(4.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    time: bool = TIME
+    bayes_skip: bool = SKIP
+
+    @model_validator(mode="after")
+    def whole_heads(self) -> TransformerConfig:
+        """Heads share the width evenly."""
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) is no multiple of heads ({self.heads})")
+        return self
+
+
+class MlpConfig(Config):
+    """Residual MLP blocks modulated by time and condition; for one label."""
+
+    width: int = Field(256, ge=8)
+    depth: int = Field(2, ge=1, description="Blocks.")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    time: bool = TIME
+    bayes_skip: bool = SKIP
+
+
+class ControlConfig(Config):
+    """A classifier in the denoiser's place: same encoder, data, budget and code path."""
+
+    head: Literal["linear", "mlp"] = "linear"
+    width: int = Field(256, ge=8, description="Of the mlp head.")
+    depth: int = Field(2, ge=1, description="Blocks of the mlp head.")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+def _transformer(config: TransformerConfig, problem: Problem) -> Denoiser:
+    from addkit.denoisers.transformer import TransformerDenoiser
+
+    return TransformerDenoiser(config, problem.condition_width, problem.num_tokens)
+
+
+def _mlp(config: MlpConfig, problem: Problem) -> Denoiser:
+    from addkit.denoisers.mlp import MlpDenoiser
+
+    return MlpDenoiser(config, problem.condition_width)
+
+
+def _control(config: ControlConfig, problem: Problem) -> Denoiser:
+    from addkit.denoisers.control import Control
+
+    return Control(config, problem.condition_width)
+
+
+def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
+    if "one-token" not in choices["conditioner"].spec.provides:
+        yield (
+            f'[conditioner] "{choices["conditioner"].name}" gives many tokens, and this denoiser '
+            'reads one; use the denoiser "transformer" or the conditioner "mean-token"'
+        )
+
+
+@hookimpl
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """The built-in denoisers."""
+    yield DenoiserSpec(
+        name="transformer",
+        config=TransformerConfig,
+        build=_transformer,
+        provides=frozenset({"reads-state"}),
+        summary="Self-attention over labels and a prepared condition.",
+    )
+    yield DenoiserSpec(
+        name="mlp",
+        config=MlpConfig,
+        build=_mlp,
+        provides=frozenset({"reads-state"}),
+        check=_one_condition_token,
+        summary="adaLN MLP; the fastest for one label.",
+    )
+    yield DenoiserSpec(
+        name="control",
+        config=ControlConfig,
+        build=_control,
+        check=_one_condition_token,
+        summary="A classifier head that ignores the state.",
+    )

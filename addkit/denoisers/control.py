@@ -1,0 +1,60 @@
+"""The matched classifier: a head that ignores the noisy label and the time."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from addkit.denoisers import ControlConfig
+
+EXPANSION = 2.5
+"""Hidden over outer width: with it a block has the adaLN MLP block's 5 D^2 weights."""
+
+
+class Control(nn.Module):
+    """f(c): nothing at all before the output layer (linear), or residual MLP blocks (mlp).
+
+    Args:
+        config: which head and its size.
+        condition_width: V; the condition has one token.
+    """
+
+    uses_state = False
+    bayes_skip = False
+
+    def __init__(self, config: ControlConfig, condition_width: int) -> None:
+        super().__init__()
+        self.width = condition_width if config.head == "linear" else config.width
+        self.head: nn.Module = nn.Identity()
+        if config.head == "mlp":
+            blocks = [ResidualBlock(config.width, config.dropout) for _ in range(config.depth)]
+            self.head = nn.Sequential(
+                nn.Linear(condition_width, config.width), *blocks, nn.LayerNorm(config.width)
+            )
+
+    def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1, V) -> features (B, 1, 1, D): the whole head depends on the condition alone."""
+        return (self.head(condition).unsqueeze(1),)
+
+    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        """Ignores h and t; features (B, 1, 1, D)."""
+        return prepared[0]
+
+
+class ResidualBlock(nn.Module):
+    """x + MLP(norm(x))."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        hidden = round(EXPANSION * width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, hidden),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        out: Tensor = x + self.mlp(x)
+        return out

@@ -1,0 +1,66 @@
+"""The adaLN MLP denoiser."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from addkit.denoisers import MlpConfig
+from addkit.denoisers.time import TimeEmbedding, modulate, zero_linear
+
+
+class MlpDenoiser(nn.Module):
+    """Residual MLP blocks on h, modulated by time and condition (Li et al. 2024's head).
+
+    Args:
+        config: sizes.
+        condition_width: V; the condition has one token.
+    """
+
+    uses_state = True
+
+    def __init__(self, config: MlpConfig, condition_width: int) -> None:
+        super().__init__()
+        self.width, self.bayes_skip = config.width, config.bayes_skip
+        self.time = TimeEmbedding(config.width) if config.time else None
+        self.condition = nn.Linear(condition_width, config.width)
+        self.state = nn.Linear(config.width, config.width)
+        self.blocks = nn.ModuleList(
+            MlpBlock(config.width, config.dropout) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1, V) -> (B, 1, 1, D), ready to broadcast over copies and tokens."""
+        return (self.condition(condition).unsqueeze(1),)
+
+    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        """h (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D).
+
+        The condition also enters the sum: adaLN alone would be silent at the start.
+        """
+        condition = prepared[0] if self.time is None else prepared[0] + self.time(t)
+        drive = functional.silu(condition)
+        x = self.state(h) + condition
+        for block in self.blocks:
+            x = block(x, drive)
+        normed: Tensor = self.norm(x)
+        return normed
+
+
+class MlpBlock(nn.Module):
+    """x + gate * MLP(modulated norm of x)."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+        self.modulation = zero_linear(width, 3 * width)
+
+    def forward(self, x: Tensor, drive: Tensor) -> Tensor:
+        """x (..., D) and drive, broadcastable to it -> (..., D)."""
+        shift, scale, gate = self.modulation(drive).chunk(3, -1)
+        out: Tensor = x + gate * self.mlp(modulate(self.norm(x), shift, scale))
+        return out

@@ -1,0 +1,126 @@
+"""The transformer denoiser with a prepared condition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from addkit.denoisers import TransformerConfig
+from addkit.denoisers.time import TimeEmbedding, modulate, zero_linear
+
+
+class TransformerDenoiser(nn.Module):
+    """Label tokens attend, in one softmax, to themselves and to the condition tokens.
+
+    The condition is "injected via self-attention" (section 3.4). Its tokens do not attend to labels
+    and do not see t, so their keys and values are computed once for an image (`prepare`) and
+    shared by all reuse copies, steps, chains and by the samplers. Time enters by adaLN-zero
+    (Peebles and Xie 2023).
+
+    Args:
+        config: sizes.
+        condition_width: V.
+        num_tokens: N; positions are told apart where N > 1.
+    """
+
+    uses_state = True
+
+    def __init__(self, config: TransformerConfig, condition_width: int, num_tokens: int) -> None:
+        super().__init__()
+        self.width, self.bayes_skip = config.width, config.bayes_skip
+        self.time = TimeEmbedding(config.width) if config.time else None
+        self.condition = (
+            nn.Identity()
+            if condition_width == config.width
+            else nn.Linear(condition_width, config.width)
+        )
+        self.position = (
+            nn.Parameter(torch.randn(num_tokens, config.width) * 0.02) if num_tokens > 1 else None
+        )
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+
+    def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, V) -> keys and values of every block, 2 x depth tensors (B, heads, C, D/heads)."""
+        tokens = self.condition(condition)
+        return tuple(part for block in self.blocks for part in block.keys_values(tokens))  # type: ignore[operator]
+
+    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        """h (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
+        x = h if self.position is None else h + self.position
+        time = None if self.time is None else functional.silu(self.time(t))
+        mask = _own_copy(h.shape[1], h.shape[2], prepared[0].shape[2], h.device)
+        for index, block in enumerate(self.blocks):
+            x = block(x, time, prepared[2 * index], prepared[2 * index + 1], mask)
+        normed: Tensor = self.norm(x)
+        return normed
+
+
+def _own_copy(copies: int, num_tokens: int, conditions: int, device: torch.device) -> Tensor:
+    """Which keys a label token sees: all of the condition, and the tokens of its own copy.
+
+    (R N, C + R N). All copies ride in one attention call, so the condition is never repeated.
+    """
+    copy = torch.arange(copies, device=device).repeat_interleave(num_tokens)
+    own = copy.unsqueeze(1) == copy
+    everyone = torch.ones(len(copy), conditions, dtype=torch.bool, device=device)
+    return torch.cat([everyone, own], 1)
+
+
+class Block(nn.Module):
+    """Attention and MLP with a residual path, scaled, shifted and gated by time."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, round(config.width * config.mlp_ratio)
+        self.heads = config.heads
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=not config.time)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=not config.time)
+        self.condition_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.project = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, width),
+        )
+        self.modulation = zero_linear(width, 6 * width) if config.time else None
+
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Condition tokens (B, C, D) -> keys and values (B, heads, C, D/heads)."""
+        keys, values = self.key_value(self.condition_norm(tokens)).chunk(2, -1)
+        return self._split(keys), self._split(values)
+
+    def forward(
+        self, x: Tensor, time: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor
+    ) -> Tensor:
+        """x (B, R, N, D), time broadcastable to it -> (B, R, N, D)."""
+        if self.modulation is None or time is None:
+            x = x + self._attend(self.norm1(x), keys, values, mask)
+            return x + self._mlp(self.norm2(x))
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, -1)
+        attended = self._attend(modulate(self.norm1(x), shift1, scale1), keys, values, mask)
+        x = x + gate1 * attended
+        return x + gate2 * self._mlp(modulate(self.norm2(x), shift2, scale2))
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        out: Tensor = self.mlp(x)
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        flat = x.flatten(1, 2)
+        own_keys, own_values = (self._split(part) for part in self.key_value(flat).chunk(2, -1))
+        attended = functional.scaled_dot_product_attention(
+            self._split(self.query(flat)),
+            torch.cat([keys, own_keys], 2),
+            torch.cat([values, own_values], 2),
+            attn_mask=mask,
+        )
+        out: Tensor = self.project(attended.transpose(1, 2).flatten(2))
+        return out.view_as(x)

@@ -1,0 +1,56 @@
+r"""Closed forms for one label, used as oracles.
+
+Setting: y_0 given the image is drawn from p(k | x), and y_t = b sqrt(alpha_bar) y_0 + noise does not
+depend on the image given y_0. m is the label signal-to-noise of `process.signal_to_noise`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion.process import evidence
+
+__all__ = [
+    "bayes_denoiser",
+    "flip_probability",
+    "gibbs_accuracy",
+    "probability_arg_max",
+]
+
+
+def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tensor:
+    r"""P(arg max_k y_t is the true label), between 1/K (m = 0) and 1.
+
+    .. math:: P(m, K) = \int \phi(z - m)\,\Phi(z)^{K-1}\,dz
+
+    Args:
+        m: any shape, >= 0. Computed in float64 by the trapezoid rule on z in [m - 9, m + 9].
+        num_classes: K >= 2.
+    """
+    m = m.double().unsqueeze(-1)
+    offset = torch.linspace(-9.0, 9.0, nodes, dtype=torch.float64)
+    log_density = -0.5 * offset.square() - 0.5 * math.log(2 * math.pi)
+    log_power = (num_classes - 1) * torch.special.log_ndtr(offset + m)
+    return torch.trapezoid((log_density + log_power).exp(), offset, dim=-1).clamp(max=1.0)
+
+
+def bayes_denoiser(log_prior: Tensor, y_t: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
+    """log p(k | x, y_t) = log softmax(log p(k | x) + c_t y_t), the exact denoiser; (..., K)."""
+    return (log_prior + evidence(alpha_bar, scale).unsqueeze(-1) * y_t).log_softmax(-1)
+
+
+def flip_probability(log_odds: Tensor, m: Tensor) -> Tensor:
+    r"""Chance that one exact arg-max-and-re-noise step at m leaves guess i for j, K = 2.
+
+    .. math:: P(i \to j) = \Phi\!\left(-\frac{D + m^2}{\sqrt2\,m}\right),
+        \quad D = \log p_i - \log p_j
+    """
+    return torch.special.ndtr(-(log_odds + m.square()) / (math.sqrt(2.0) * m))
+
+
+def gibbs_accuracy(posterior: Tensor) -> Tensor:
+    """E sum_k p_k^2: what a chain drifts to when its steps grow, a draw from p(k | x)."""
+    return posterior.square().sum(-1).mean()

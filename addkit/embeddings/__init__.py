@@ -1,0 +1,60 @@
+"""Label embeddings: how the network reads a noisy label, held (`read`) or fresh (`draw`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from addkit.plugin.spec import Config, EmbeddingSpec, Problem, Spec, hookimpl
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Embedding
+
+__all__ = ["LinearConfig", "PosteriorConfig"]
+
+
+class LinearConfig(Config):
+    """h = W y_t, the paper's. Loses the label where the width is far below K."""
+
+
+class PosteriorConfig(Config):
+    """h = softmax(c_t y_t) E, the posterior-mean embedding under a uniform prior."""
+
+    spread: float = Field(0.5, gt=0, description="Standard deviation of the rows of E at the start.")
+    largest: int = Field(
+        16, ge=1, description="Wrong classes that the fast draw treats exactly; the rest by moments."
+    )
+
+
+def _linear(config: LinearConfig, problem: Problem) -> Embedding:
+    from addkit.embeddings.linear import LinearEmbedding
+
+    return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
+
+
+def _posterior(config: PosteriorConfig, problem: Problem) -> Embedding:
+    from addkit.embeddings.posterior import PosteriorEmbedding
+
+    return PosteriorEmbedding(
+        problem.num_classes,
+        problem.state_width,
+        problem.scale,
+        spread=config.spread,
+        largest=config.largest,
+    )
+
+
+@hookimpl
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """The built-in embeddings."""
+    yield EmbeddingSpec(
+        name="linear", config=LinearConfig, build=_linear, summary="W y_t, the paper's."
+    )
+    yield EmbeddingSpec(
+        name="posterior",
+        config=PosteriorConfig,
+        build=_posterior,
+        summary="softmax(c_t y_t) E: loses nothing at any K.",
+    )

@@ -1,0 +1,47 @@
+"""The paper's embedding, W y_t, with a draw that never holds K numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from addkit.embeddings.factor import FactorCache, cholesky
+
+
+class LinearEmbedding(nn.Module):
+    r"""h = W y_t.
+
+    .. math::
+        W y_t = b\sqrt{\bar\alpha_t}\,W_{:,y_0} + \sqrt{1-\bar\alpha_t}\,W\epsilon,
+        \qquad W\epsilon \sim \mathcal N(0, W W^\top)
+
+    so `draw` needs D normals through the Cholesky factor of W W^T instead of K. The gradient
+    flows through the factor: without it W would not feel its own noise, which is biased.
+
+    Args:
+        num_classes: K.
+        width: D.
+        scale: b of the schedule.
+    """
+
+    def __init__(self, num_classes: int, width: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.randn(num_classes, width) * num_classes**-0.5)
+        self.factor = FactorCache(lambda weight: (cholesky(weight.T @ weight),))
+
+    def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        """(B, R, N, K) -> (B, R, N, D). W y_t does not depend on alpha_bar."""
+        return y_t @ self.weight
+
+    def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
+        """h of freshly corrupted labels (B, R, N) -> (B, R, N, D)."""
+        num_classes, width = self.weight.shape
+        shape = (*labels.shape, min(num_classes, width))
+        noise = torch.randn(shape, generator=generator, device=labels.device)
+        if num_classes > width:
+            noise = noise @ self.factor(self.weight)[0].T
+        else:
+            noise = noise @ self.weight
+        signal = alpha_bar.float().unsqueeze(-1)
+        return self.scale * signal.sqrt() * self.weight[labels] + (1 - signal).sqrt() * noise

@@ -1,0 +1,116 @@
+"""The posterior-mean embedding, with a draw whose cost does not grow with K."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from addkit.diffusion.process import corrupt, evidence, signal_to_noise
+from addkit.embeddings.factor import FactorCache, cholesky
+
+FAST_CLASSES = 512
+"""Up to here the plain draw is as cheap as the fast one."""
+
+
+class PosteriorEmbedding(nn.Module):
+    r"""h = softmax(c_t y_t) E, c_t = b sqrt(alpha_bar) / (1 - alpha_bar).
+
+    Under a uniform prior the softmax is the exact posterior p(y_0 | y_t), so h is the posterior
+    mean of the label's embedding. It keeps the label at any K, and needs no time.
+
+    Args:
+        num_classes: K.
+        width: D.
+        scale: b of the schedule.
+        spread: standard deviation of the rows of E at the start.
+        largest: M, see `draw`.
+    """
+
+    def __init__(
+        self, num_classes: int, width: int, scale: float, *, spread: float, largest: int
+    ) -> None:
+        super().__init__()
+        self.scale, self.largest = scale, min(largest, num_classes - 1)
+        self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
+        self.moments = FactorCache(_moments)
+
+    def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        """(B, R, N, K) -> (B, R, N, D)."""
+        posterior = (evidence(alpha_bar, self.scale).unsqueeze(-1) * y_t).softmax(-1)
+        return posterior @ self.weight
+
+    def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
+        """h of freshly corrupted labels (B, R, N) -> (B, R, N, D).
+
+        The unnormalised weights are exp(m^2 + m z_0) for the label and exp(m z_k) for the others.
+        The M largest of the K - 1 others are drawn exactly (order statistics) and given random
+        classes; the sum over the rest is a Gaussian with its exact mean and variance.
+        """
+        if len(self.weight) <= FAST_CLASSES:
+            noisy = corrupt(labels, alpha_bar, len(self.weight), generator, self.scale)
+            return self.read(noisy.y_t, alpha_bar)
+        rows = labels.flatten()
+        m = signal_to_noise(alpha_bar.float(), self.scale).expand(labels.shape).reshape(-1, 1)
+        return self._draw_rows(rows, m, generator).reshape(*labels.shape, -1)
+
+    def _draw_rows(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
+        """(rows,), (rows, 1) -> (rows, D); weights are relative to the largest exponent."""
+        num_classes, width = self.weight.shape
+        device, rows = labels.device, len(labels)
+        normal = torch.randn((rows, width + 2), generator=generator, device=device)
+        top, classes = _largest(labels, num_classes, self.largest, generator)
+        true = m.square() + m * normal[:, :1]
+        rest = num_classes - 1 - self.largest
+        log_mean, log_variance = _tail_moments(m, top[:, -1:], rest)
+        peak = torch.maximum(torch.maximum(true, m * top[:, :1]), log_mean)
+        heads = torch.cat([true, m * top], 1).sub(peak).exp()
+        mean, deviation = (log_mean - peak).exp(), (0.5 * log_variance - peak).exp()
+        tail = (mean + deviation * normal[:, 1:2]).clamp_min(0.0)
+        ids = torch.cat([labels.unsqueeze(1), classes], 1)
+        summed = functional.embedding_bag(ids, self.weight, per_sample_weights=heads, mode="sum")
+        centre, factor = self.moments(self.weight)
+        others = (num_classes * centre - self.weight[ids].sum(1)) / max(rest, 1)
+        scatter = deviation * (normal[:, 2:] @ factor.T)
+        return (summed + tail * others + scatter) / (heads.sum(1, keepdim=True) + tail)
+
+
+def _moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the rows of E, (D,), and the Cholesky factor of their covariance, (D, D)."""
+    centre = weight.mean(0)
+    rows = weight - centre
+    return centre, cholesky(rows.T @ rows / len(weight))
+
+
+def _largest(
+    labels: Tensor, num_classes: int, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The M largest of K - 1 standard normals, falling, (rows, M), and their classes.
+
+    log U_(1) = log V_1 / n, log U_(j+1) = log U_(j) + log V / (n - j) with n = K - 1, and
+    z = Phi^-1(U) by the upper tail, which fp32 resolves. The classes are wrong ones; two may
+    coincide, with chance M^2 / 2K.
+    """
+    device, shape = labels.device, (len(labels), count)
+    uniform = torch.rand(shape, generator=generator, device=device).clamp_min(1e-12)
+    left = num_classes - 1 - torch.arange(count, device=device)
+    upper = -torch.expm1((uniform.log() / left).cumsum(1))
+    z = -torch.special.ndtri(upper.clamp(1e-30, 1.0 - 1e-7))
+    wrong = torch.randint(num_classes - 1, shape, generator=generator, device=device)
+    return z, wrong + (wrong >= labels.unsqueeze(1)).long()
+
+
+def _tail_moments(m: Tensor, below: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    r"""Log mean and log variance of \sum exp(m z) over `count` normals below a bound c.
+
+    E[e^{mz} | z < c] = exp(m^2/2) \Phi(c - m) / \Phi(c). The variance is the centred one: with the
+    top ones drawn exactly, it is the centred moment that spreads the sum.
+    """
+    log_phi = torch.special.log_ndtr
+    base = log_phi(below)
+    first = 0.5 * m.square() + log_phi(below - m) - base
+    second = 2 * m.square() + log_phi(below - 2 * m) - base
+    gap = -torch.expm1((2 * first - second).clamp(max=-1e-12))
+    return first + math.log(max(count, 1)), second + gap.log() + math.log(max(count, 1))

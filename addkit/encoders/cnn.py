@@ -1,0 +1,45 @@
+"""A small convolutional encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from addkit.encoders import CnnConfig
+
+
+class CnnEncoder(nn.Module):
+    """3x3 convolutions with batch norm; the size halves between widths. Tokens are map positions.
+
+    Args:
+        config: widths and blocks.
+        channels: of the image.
+        image_size: pixels; num_tokens follows.
+    """
+
+    num_prefix_tokens = 0
+
+    def __init__(self, config: CnnConfig, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.width = config.widths[-1]
+        layers: list[nn.Module] = []
+        size = image_size
+        for stage, width in enumerate(config.widths):
+            if stage:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+                size = -(-size // 2)
+            for _ in range(config.blocks):
+                layers += [
+                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(inplace=True),
+                ]
+                channels = width
+        self.layers = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.num_tokens = size * size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) -> (B, L, W)."""
+        features = self.layers(images).flatten(2).transpose(1, 2)
+        out: Tensor = self.dropout(features)
+        return out

@@ -1,0 +1,33 @@
+"""Every error that a user can cause. The command line prints the text and exits with the code."""
+
+from __future__ import annotations
+
+__all__ = ["AddkitError", "DataError", "PluginError", "RecipeError", "RunError", "UsageError"]
+
+
+class AddkitError(Exception):
+    """Base: the run failed. The text says what, where, what is allowed and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(AddkitError):
+    """The command line's words are off."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe or an override cannot be used."""
+
+
+class PluginError(UsageError):
+    """A plugin is missing, broken or clashes with another."""
+
+
+class DataError(AddkitError):
+    """Images or labels are missing or cannot be read."""
+
+
+class RunError(AddkitError):
+    """A run folder or checkpoint is missing, broken or unfit."""

@@ -1,0 +1,5 @@
+"""Metrics. Standard ones are torchmetrics'."""
+
+from addkit.metrics.classification import ClassificationScores, LabelMeter
+
+__all__ = ["ClassificationScores", "LabelMeter"]

@@ -1,0 +1,71 @@
+"""Accuracy and calibration of class probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+__all__ = ["ClassificationScores", "LabelMeter"]
+
+ECE_BINS = 15
+SMALLEST = 1e-12
+"""Floor of a probability in the log-likelihood."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationScores:
+    """Scores of predicted class probabilities."""
+
+    top1: float
+    """Share of images whose most probable class is right, in percent."""
+    top5: float
+    """The same for the five most probable, in percent (all K where K < 5)."""
+    nll: float
+    """Mean negative log-likelihood, in nats."""
+    brier: float
+    """Mean of sum_k (p_k - y_k)^2, in [0, 2] (Brier 1950)."""
+    ece: float
+    """Expected calibration error, 15 bins, in percent (Guo et al. 2017)."""
+    count: int
+    """Images."""
+
+
+class LabelMeter:
+    """Scores gathered batch by batch."""
+
+    def __init__(self, num_classes: int) -> None:
+        top5 = min(5, num_classes)
+        self.shares = MetricCollection(
+            {
+                "top1": MulticlassAccuracy(num_classes, average="micro"),
+                "top5": MulticlassAccuracy(num_classes, average="micro", top_k=top5),
+                "ece": MulticlassCalibrationError(num_classes, n_bins=ECE_BINS),
+            },
+            compute_groups=False,
+        )
+        self.means = {"nll": MeanMetric(), "brier": MeanMetric()}
+        self.right: list[Tensor] = []
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Probabilities (B, K), rows sum to 1, against class ids (B,)."""
+        probabilities, labels = probabilities.float().cpu(), labels.cpu()
+        picked = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+        self.shares.update(probabilities, labels)
+        self.means["nll"].update(-picked.clamp_min(SMALLEST).log())
+        self.means["brier"].update(probabilities.square().sum(1) - 2 * picked + 1)
+        self.right.append(probabilities.argmax(1) == labels)
+
+    def compute(self) -> ClassificationScores:
+        """The scores of all images so far."""
+        shares = {name: 100 * float(value) for name, value in self.shares.compute().items()}
+        means = {name: float(metric.compute()) for name, metric in self.means.items()}
+        return ClassificationScores(**shares, **means, count=len(self.correct))
+
+    @property
+    def correct(self) -> Tensor:
+        """(images,) bool: which were right, in the order seen. For paired comparisons."""
+        return torch.cat(self.right)

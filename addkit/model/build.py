@@ -1,0 +1,94 @@
+"""From a recipe to its network: components in the order in which facts become known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from addkit.diffusion import LabelDiffusion, counted_seed
+from addkit.model.network import Network
+from addkit.plugin.protocols import DataFacts, DataSource, Schedule
+from addkit.plugin.spec import Problem
+from addkit.recipe import Recipe
+
+__all__ = ["build_data", "build_network", "problem_of"]
+
+
+def build_data(recipe: Recipe) -> DataSource:
+    """The recipe's data set; reads no image."""
+    choice = recipe.choices["data"]
+    source: DataSource = choice.spec.build(choice.config, Problem(seed=recipe.seed))
+    return source.augmented(recipe.augmentation)
+
+
+def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
+    """The facts that every component may know."""
+    return Problem(
+        num_classes=facts.num_classes,
+        image_size=facts.image_size,
+        image_channels=facts.image_channels,
+        class_names=facts.class_names,
+        seed=recipe.seed,
+    )
+
+
+def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Network:
+    """The recipe's network with its initial weights, which depend on the seed alone.
+
+    Args:
+        recipe: names the components.
+        facts: of the data set.
+        device: where weights lie; `meta` builds without memory.
+    """
+    builder = _Builder(recipe, facts)
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        return builder.network()
+
+
+class _Builder:
+    """Builds kind by kind, each seeing the facts of those before it."""
+
+    def __init__(self, recipe: Recipe, facts: DataFacts) -> None:
+        self.recipe = recipe
+        self.problem = problem_of(recipe, facts)
+        schedule: Schedule = self.build("schedule")
+        self.schedule = schedule
+        self.know(scale=schedule.scale, mean_alpha_bar=_mean_alpha_bar(schedule))
+
+    def know(self, **facts: Any) -> None:
+        self.problem = self.problem.with_facts(**facts)
+
+    def build(self, kind: str) -> Any:
+        """Each kind starts from its own seed, so that a control's encoder starts as ADD's does."""
+        torch.manual_seed(counted_seed(self.recipe.seed, f"initial {kind}"))
+        choice = self.recipe.choices[kind]
+        return choice.spec.build(choice.config, self.problem)
+
+    def network(self) -> Network:
+        encoder = self.build("encoder")
+        self.know(
+            encoder_width=encoder.width,
+            num_encoder_tokens=encoder.num_tokens,
+            num_prefix_tokens=encoder.num_prefix_tokens,
+        )
+        conditioner = self.build("conditioner")
+        self.know(condition_width=conditioner.width, num_condition_tokens=conditioner.num_tokens)
+        denoiser = self.build("denoiser")
+        self.know(state_width=denoiser.width)
+        diffusion = LabelDiffusion(
+            conditioner=conditioner,
+            embedding=self.build("embedding") if denoiser.uses_state else None,
+            denoiser=denoiser,
+            schedule=self.schedule,
+            loss=self.build("loss"),
+            num_classes=self.problem.num_classes,
+            num_tokens=self.problem.num_tokens,
+        )
+        frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)
+        return Network(encoder, diffusion, frozen=frozen)
+
+
+def _mean_alpha_bar(schedule: Schedule, points: int = 4096) -> float:
+    u = (torch.arange(points) + 0.5) / points
+    return float(schedule.alpha_bar(u**schedule.t_power).mean())

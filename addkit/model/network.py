@@ -1,0 +1,77 @@
+"""The whole network: encoder and label diffusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from addkit.diffusion import LabelDiffusion
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Encoder
+
+__all__ = ["Network", "ParameterCounts"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCounts:
+    """Numbers of parameters."""
+
+    encoder: int
+    """With the conditioner and the null condition."""
+    denoiser: int
+    projections: int
+    """Label embedding and output layer, the two K-wide ones."""
+    total: int
+
+
+class Network(nn.Module):
+    """Image -> tokens -> condition -> label diffusion.
+
+    Args:
+        encoder: z = E(x).
+        diffusion: everything behind the tokens.
+        frozen: the encoder keeps its weights, runs in evaluation mode and gets no gradient.
+    """
+
+    def __init__(self, encoder: Encoder, diffusion: LabelDiffusion, *, frozen: bool) -> None:
+        super().__init__()
+        self.encoder = cast(nn.Module, encoder)
+        self.diffusion = diffusion
+        self.frozen = frozen
+        if frozen:
+            self.encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Network:
+        """As `nn.Module.train`, but a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) -> (B, L, W)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens: Tensor = self.encoder(images)
+            return tokens
+
+    def condition(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) -> (B, C, V)."""
+        return self.diffusion.condition(self.tokens(images))
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Counted by part; the parts sum to the total."""
+        parts = self.diffusion
+        encoder = _count(self.encoder) + _count(parts.conditioner) + parts.null.numel()
+        denoiser = _count(parts.denoiser)
+        projections = _count(parts.embedding) + _count(parts.output)
+        return ParameterCounts(encoder, denoiser, projections, encoder + denoiser + projections)
+
+
+def _count(module: object) -> int:
+    if not isinstance(module, nn.Module):
+        return 0
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,194 @@
+"""A trained model with everything that it needs to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion import Answer, ChainStep, counted_generator
+from addkit.errors import RunError, UsageError
+from addkit.model.build import build_data, build_network, problem_of
+from addkit.model.inference import Inference
+from addkit.model.network import Network
+from addkit.plugin.protocols import DataFacts, DataSource, Task
+from addkit.recipe import Recipe
+from addkit.runs import Run
+from addkit.runs.checkpoint import checkpoint_of, load_tensors
+
+__all__ = ["Predictor", "load"]
+
+Images = Tensor | Sequence[Path | str | BinaryIO]
+WEIGHTS = ("ema", "raw")
+
+
+class Predictor:
+    """Answers for images: the network, how to read an image, and the recipe's way to answer.
+
+    Args:
+        network: with trained weights.
+        recipe: what it was trained by.
+        facts: of the data it was trained on.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, facts: DataFacts) -> None:
+        self.network = network.eval()
+        self.recipe = recipe
+        self.facts = facts
+        problem = problem_of(recipe, facts)
+        task = recipe.choices["task"]
+        self.task: Task = task.spec.build(task.config, problem)
+        self.inference = Inference.of(recipe, problem)
+        self.source: DataSource = build_data(recipe)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.network.diffusion.null.device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names; numbers where the data has none."""
+        return self.facts.class_names or tuple(map(str, range(self.facts.num_classes)))
+
+    def pictures(self, images: Images) -> Tensor:
+        """The images as the network sees them, scaled back to [0, 1] for a person to look at."""
+        mean, std = (torch.tensor(x)[:, None, None] for x in (self.facts.mean, self.facts.std))
+        return torch.cat(list(self._batches(images))) * std + mean
+
+    def predict(
+        self,
+        images: Images,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        chains: int | None = None,
+        sampler: str | None = None,
+        to_one: str | None = None,
+        read_out: str | None = None,
+        early_exit: int | None = None,
+        seed: int = 0,
+        top: int = 5,
+    ) -> list[Any]:
+        """One `Prediction` for each image; what is not given is the recipe's.
+
+        Args:
+            images: files (paths or open binary files), or a tensor (B, channels, size, size) as
+                the data set prepares it.
+            steps: of a chain, at least 1. A read-out of one pass answers by itself; with steps or
+                chains given, chains run beside it and the votes are theirs.
+            guidance: w in uncond + w (cond - uncond); 1 is off.
+            chains: sampling trajectories for each image.
+            sampler: name of the component; likewise `to_one` and `read_out`.
+            early_exit: leave an image once its answer stood for this many steps; 0 never.
+            seed: of the noise. The same seed and images give the same answer.
+            top: classes to tell.
+
+        Raises:
+            DataError: a file cannot be read; names it.
+            UsageError: a number out of range, or an unknown component.
+        """
+        ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
+        inference = self.inference.but(sampler=sampler, to_one=to_one, read_out=read_out, **ask)
+        votes = steps is not None or chains is not None
+        told: list[Any] = []
+        for index, batch in enumerate(self._batches(images)):
+            generator = counted_generator(seed, "predict", index, device=self.device)
+            told += self.task.tell(self._answer(batch, inference, generator, votes), top)
+        return told
+
+    @torch.inference_mode()
+    def _answer(
+        self, images: Tensor, inference: Inference, generator: torch.Generator, votes: bool
+    ) -> Answer:
+        """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
+        condition = self.network.condition(images.to(self.device))
+        answer = inference.answer(self.network.diffusion, condition, generator)
+        if not (votes and inference.one_pass):
+            return answer
+        chains = inference.but(read_out="last").answer(
+            self.network.diffusion, condition, generator
+        )
+        return replace(answer, votes=chains.votes, steps=chains.steps)
+
+    @torch.inference_mode()
+    def trace(self, images: Images, inference: Inference, seed: int = 0) -> list[ChainStep]:
+        """Every step of the chains of up to one batch of images (figure 6)."""
+        batch = next(self._batches(images))
+        generator = counted_generator(seed, "trace", 0, device=self.device)
+        condition = self.network.condition(batch.to(self.device))
+        return inference.trace(self.network.diffusion, condition, generator)
+
+    def _batches(self, images: Images) -> Iterator[Tensor]:
+        size = self.recipe.sampling.batch_size
+        if isinstance(images, Tensor):
+            self._check(images)
+            yield from images.split(size)
+            return
+        for files in _chunks(images, size):
+            yield torch.stack([self.source.prepare_image(_file(file)) for file in files])
+
+    def _check(self, images: Tensor) -> None:
+        facts = self.facts
+        wanted = (facts.image_channels, facts.image_size, facts.image_size)
+        if images.ndim != 4 or images.shape[1:] != wanted:
+            raise UsageError(f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})")
+
+
+def _file(file: Path | str | BinaryIO) -> Path | BinaryIO:
+    return Path(file) if isinstance(file, str) else file
+
+
+def _chunks(files: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    files = iter(files)
+    while chunk := list(islice(files, size)):
+        yield chunk
+
+
+def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
+    """A trained model from its run folder, or from one of the run's checkpoints.
+
+    Args:
+        path: `runs/NAME`, or `runs/NAME/checkpoints/step-N`.
+        weights: `ema` (the averaged ones; raw where the run keeps none) or `raw`.
+        device: where to put it.
+
+    Raises:
+        RunError: not a run, no checkpoint yet, or a broken file; names it.
+    """
+    if weights not in WEIGHTS:
+        raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
+    run, checkpoint = _find(Path(path))
+    recipe, facts = run.recipe(), run.facts()
+    network = build_network(recipe, facts)
+    file = checkpoint / f"{weights}.safetensors"
+    if not file.exists():
+        file = checkpoint / "raw.safetensors"
+    fill(network, load_tensors(file), file)
+    return Predictor(network.to(device), recipe, facts)
+
+
+def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+    """Put stored tensors into a network; `RunError` if they are another network's."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
+
+
+def _find(path: Path) -> tuple[Run, Path]:
+    """The run and the checkpoint that a path means."""
+    if (path / "progress.json").is_file():
+        return Run.open(path.parent.parent), path
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder")
+    run = Run.open(path)
+    checkpoint = checkpoint_of(run.checkpoints)
+    if checkpoint is None:
+        raise RunError(f"{path}: this run has no checkpoint yet; go on with `addkit train --resume`")
+    return run, checkpoint

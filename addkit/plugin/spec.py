@@ -1,0 +1,171 @@
+"""What a plugin hands over: one `Spec` for each component. Imports neither torch nor typer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import pluggy
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from addkit.plugin import protocols
+
+hookspec = pluggy.HookspecMarker("addkit")
+hookimpl = pluggy.HookimplMarker("addkit")
+
+
+@hookspec
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """Yield the components this plugin adds. Called once a process; must not import torch."""
+    raise NotImplementedError
+
+
+class Config(BaseModel):
+    """Base of every component's settings: an unknown key is an error, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Facts that components share. Never settings: those belong to a component's own config.
+
+    Facts become known in the order data, schedule, encoder, conditioner, denoiser; a builder sees
+    those of the kinds before its own, and 0 (or empty) for the rest.
+    """
+
+    num_classes: int = 0
+    """K, the size of the label set."""
+    num_tokens: int = 1
+    """N, labels for each image; 1 for classification."""
+    image_size: int = 0
+    """Height and width of the encoder's input in pixels."""
+    image_channels: int = 3
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+    scale: float = 1.0
+    """b, the schedule's input scale."""
+    mean_alpha_bar: float = 1.0
+    """E_t[alpha_bar(t)] over the schedule's own training times, in (0, 1]."""
+    encoder_width: int = 0
+    num_encoder_tokens: int = 0
+    num_prefix_tokens: int = 0
+    """Encoder tokens before the patch tokens; the first of them is the class token."""
+    condition_width: int = 0
+    num_condition_tokens: int = 0
+    state_width: int = 0
+    """Width of h, the embedded noisy label that the denoiser reads."""
+
+    def with_facts(self, **facts: Any) -> Problem:
+        """A copy that knows more."""
+        return replace(self, **facts)
+
+
+C = TypeVar("C", bound=Config)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The component that a recipe's table names, with that table's checked settings."""
+
+    spec: Spec[Any, Any]
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """What the recipe writes after `name =`."""
+        return self.spec.name
+
+
+Choices = Mapping[str, Choice]
+
+
+def no_objection(config: Any, choices: Choices) -> Iterable[str]:
+    """The default `Spec.check`: the component goes with everything."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec(Generic[C, T]):
+    """A component that a recipe can name.
+
+    `build` imports torch inside; everything else here is free of it, so that `--help`, recipe
+    checks and schema are instant.
+    """
+
+    kind: ClassVar[str] = ""
+    """The recipe table that names components of this kind."""
+
+    name: str
+    """What a recipe writes: `[schedule] name = "cosine"`. Lower case, digits and hyphens."""
+    config: type[C]
+    build: Callable[[C, Problem], T]
+    summary: str
+    """One line for listings."""
+    provides: frozenset[str] = frozenset()
+    """Abilities that other components may ask for, such as `class-token`."""
+    check: Callable[[C, Choices], Iterable[str]] = no_objection
+    """Reasons why this component cannot go with the recipe's other choices; none means it can."""
+
+
+class DataSpec(Spec[C, "protocols.DataSource"]):
+    kind = "data"
+
+
+class TaskSpec(Spec[C, "protocols.Task"]):
+    kind = "task"
+
+
+class EncoderSpec(Spec[C, "protocols.Encoder"]):
+    kind = "encoder"
+
+
+class ConditionerSpec(Spec[C, "protocols.Conditioner"]):
+    kind = "conditioner"
+
+
+class EmbeddingSpec(Spec[C, "protocols.Embedding"]):
+    kind = "embedding"
+
+
+class DenoiserSpec(Spec[C, "protocols.Denoiser"]):
+    kind = "denoiser"
+
+
+class ScheduleSpec(Spec[C, "protocols.Schedule"]):
+    kind = "schedule"
+
+
+class LossSpec(Spec[C, "protocols.Loss"]):
+    kind = "loss"
+
+
+class ToOneSpec(Spec[C, "protocols.ToOne"]):
+    kind = "to_one"
+
+
+class SamplerSpec(Spec[C, "protocols.Sampler"]):
+    kind = "sampler"
+
+
+class ReadOutSpec(Spec[C, "protocols.ReadOut"]):
+    kind = "read_out"
+
+
+KINDS: tuple[type[Spec[Any, Any]], ...] = (
+    TaskSpec,
+    DataSpec,
+    EncoderSpec,
+    ConditionerSpec,
+    EmbeddingSpec,
+    DenoiserSpec,
+    ScheduleSpec,
+    LossSpec,
+    ToOneSpec,
+    SamplerSpec,
+    ReadOutSpec,
+)
+"""Every kind, in the order in which data flows."""

@@ -1,0 +1,140 @@
+"""The tables of a recipe that belong to no component, and the checked whole. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from addkit.plugin.spec import Choices, Config
+
+
+
+class Training(Config):
+    """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(64, ge=1, description="Global: over all processes and accumulation.")
+    base_lr: float | None = Field(
+        None, gt=0, description="Learning rate for a batch of 256: lr = base_lr * batch_size / 256."
+    )
+    lr: float | None = Field(None, gt=0, description="The peak learning rate itself.")
+    min_lr: float = Field(0.0, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.05, ge=0, description="On matrices; not on biases, norms, tokens.")
+    clip_norm: float | None = Field(3.0, gt=0, description="Global gradient norm.")
+    reuse: int = Field(4, ge=1, description="Timesteps for each image and step (section 3.3's K).")
+    stratified: bool = Field(True, description="t_j = (u + j / reuse) mod 1 within an image.")
+    pure_noise: float = Field(0.0, ge=0, le=1, description="Share of rows at exactly t = T.")
+    condition_drop: float = Field(0.1, ge=0, lt=1, description="Chance of the null condition.")
+    ema: float = Field(0.9999, ge=0, lt=1, description="Decay of averaged weights; 0 keeps none.")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    evaluate_every: int = Field(1, ge=1, description="Epochs between accuracies on the way.")
+    checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
+
+    @model_validator(mode="after")
+    def one_learning_rate(self) -> Training:
+        """Exactly one of lr and base_lr."""
+        if (self.lr is None) == (self.base_lr is None):
+            raise ValueError("give exactly one of lr and base_lr")
+        return self
+
+    @property
+    def peak_lr(self) -> float:
+        """lr, or base_lr * batch_size / 256 (the linear rule of Goyal et al. 2017)."""
+        if self.lr is not None:
+            return self.lr
+        return (self.base_lr or 0.0) * self.batch_size / 256
+
+
+class Augmentation(Config):
+    """Changes to training images. All off by default; each counted by (seed, epoch, image)."""
+
+    flip: float = Field(0.0, ge=0, le=1, description="Chance of a left-right flip.")
+    shift: int = Field(0, ge=0, description="Largest shift in pixels, edges padded.")
+    crop: tuple[float, float] | None = Field(
+        None, description="Area range of a random resized crop, such as [0.08, 1.0]."
+    )
+    rand_augment: str | None = Field(
+        None, description="timm's RandAugment string, such as rand-m9-mstd0.5-inc1."
+    )
+    erase: float = Field(0.0, ge=0, le=1, description="Chance of a random erased rectangle.")
+    mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup; 0 is off.")
+    cutmix: float = Field(0.0, ge=0, description="Beta parameter of cutmix; 0 is off.")
+
+
+class Sampling(Config):
+    """How an answer is made when the command line does not say."""
+
+    steps: int = Field(20, ge=1, description="Steps of a chain: t = 1, (n-1)/n, ..., 1/n.")
+    guidance: float = Field(1.0, ge=0, description="w: uncond + w (cond - uncond); 1 is off.")
+    chains: int = Field(1, ge=1, description="Sampling trajectories for each image.")
+    early_exit: int = Field(0, ge=0, description="Stop when the answer stood this often; 0: never.")
+    batch_size: int = Field(256, ge=1, description="Images at a time in evaluation.")
+
+
+class Distributed(Config):
+    """How the global batch is spread."""
+
+    processes: int = Field(1, ge=1)
+    per_process_batch: int | None = Field(
+        None, ge=1, description="Images at a time on each process; the rest is accumulated."
+    )
+    workers: int = Field(0, ge=0, description="Loader processes for each training process.")
+
+
+class Control(Config):
+    """Classifiers trained beside ADD: same encoder, data order, seed and budget."""
+
+    heads: tuple[Literal["linear", "mlp"], ...] = ("linear",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A checked experiment."""
+
+    name: str
+    source: Path
+    summary: str
+    seed: int
+    choices: Choices
+    """Kind -> the component and its settings."""
+    training: Training
+    augmentation: Augmentation
+    sampling: Sampling
+    distributed: Distributed
+    control: Control
+    files: tuple[Path, ...] = ()
+    """The recipe and what it extends."""
+
+    def tables(self) -> dict[str, Any]:
+        """The resolved recipe as plain data: reading it again gives an equal recipe."""
+        chosen = {
+            kind: {"name": choice.name, **_plain(choice.config)}
+            for kind, choice in self.choices.items()
+        }
+        shared = {table: _plain(getattr(self, table)) for table in SHARED_TABLES}
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "seed": self.seed,
+            **chosen,
+            **shared,
+        }
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+SHARED_TABLES: dict[str, type[Config]] = {
+    "training": Training,
+    "augmentation": Augmentation,
+    "sampling": Sampling,
+    "distributed": Distributed,
+    "control": Control,
+}
+"""Tables that belong to no component."""

@@ -1,0 +1,74 @@
+"""`--set table.key=value`: a change to a recipe from the command line."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from addkit.recipe.layers import Layer, Origin, merge
+from addkit.recipe.lines import KeyPath
+from addkit.recipe.problems import Fault
+from addkit.recipe.writing import quoted
+
+__all__ = ["read_overrides"]
+
+_KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_BARE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+"""A text that may go without quotes: names of components and of timm models."""
+
+
+def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
+    """All overrides as one layer, and what is wrong with those that cannot be read.
+
+    They are one layer so that a key goes with a component's name, whichever is given first.
+    """
+    faults: list[Fault] = []
+    layers = [Layer({}, {})]
+    for override in overrides:
+        try:
+            layers.append(_layer(override))
+        except ValueError as error:
+            faults.append(Fault(_origin(override), str(error)))
+    return functools.reduce(merge, layers), faults
+
+
+def _origin(override: str) -> Origin:
+    return Origin(f"--set {override}", is_override=True)
+
+
+def _layer(override: str) -> Layer:
+    keys, equals, text = override.partition("=")
+    if not (equals and _KEYS.fullmatch(keys.strip())):
+        raise ValueError("an override is written table.key=value.")
+    path = tuple(keys.strip().split("."))
+    if path[0] == "extends":
+        raise ValueError("extends can only be written in a recipe.")
+    tables: Any = _value(keys.strip(), text.strip())
+    for key in reversed(path):
+        tables = {key: tables}
+    return Layer(tables, dict.fromkeys(_leaves(tables, ()), _origin(override)))
+
+
+def _value(keys: str, text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except ValueError:
+        parsed = {}
+    # A line break in the text could otherwise smuggle in more keys.
+    if len(parsed) == 1:
+        return parsed["value"]
+    if _BARE_WORD.fullmatch(text):
+        return text
+    fix = f"--set '{keys}={quoted(text)}'"
+    raise ValueError(f"{quoted(text)} is not a TOML value. For a string write {fix}.")
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    if not isinstance(value, dict):
+        yield path
+        return
+    for key, item in value.items():
+        yield from _leaves(item, (*path, key))

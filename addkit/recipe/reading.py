@@ -1,0 +1,196 @@
+"""From TOML to a checked `Recipe`. All that is wrong is said at once, each with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from addkit.errors import RecipeError
+from addkit.plugin.guess import guess
+from addkit.plugin.registry import Registry, UnknownComponent, load_registry
+from addkit.plugin.spec import KINDS, Choice, Choices, Config
+from addkit.recipe.layers import Layer, Origin, load_file, merge, shown
+from addkit.recipe.lines import KeyPath
+from addkit.recipe.model import SHARED_TABLES, Recipe
+from addkit.recipe.overrides import read_overrides
+from addkit.recipe.problems import Fault, explained, raise_if_any, unknown_key
+from addkit.recipe.strict import validated
+from addkit.recipe.writing import quoted, shortened
+
+__all__ = ["read_recipe", "recipe_from_tables"]
+
+
+class Top(Config):
+    """The keys above the first table."""
+
+    name: str | None = None
+    summary: str = ""
+    seed: int = Field(0, ge=0)
+
+
+_TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)
+_TOP_KEYS = (*Top.model_fields, "extends")
+
+C = TypeVar("C", bound=Config)
+
+
+def read_recipe(
+    path: Path, overrides: Sequence[str] = (), registry: Registry | None = None
+) -> Recipe:
+    """The experiment that a file describes, with what it extends and the overrides applied.
+
+    Args:
+        path: a TOML file. Its stem is the experiment's name where the file gives none.
+        overrides: `table.key=value`, as after `--set`; the value is TOML or a bare word.
+        registry: the components to choose from; by default all that are installed.
+
+    Raises:
+        RecipeError: a line for each thing that is wrong.
+    """
+    path = Path(path)
+    try:
+        layer = load_file(path)
+        changes, faults = read_overrides(overrides)
+        return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(path)
+    except RecursionError:
+        raise RecipeError(f"{shown(path)}: tables or lists are nested too deeply.") from None
+
+
+def recipe_from_tables(
+    tables: Mapping[str, Any], source: Path, registry: Registry | None = None
+) -> Recipe:
+    """The experiment in tables that are whole already, such as those stored in a run.
+
+    Raises:
+        RecipeError: a line for each thing that is wrong, naming `source`.
+    """
+    origin = Origin(shown(source))
+    if "extends" in tables:
+        raise RecipeError(f"{origin}: a resolved recipe extends nothing.")
+    layer = Layer(tables, {(): origin}, (Path(source),))
+    try:
+        return _Check(layer, registry or load_registry(), []).recipe(Path(source))
+    except RecursionError:
+        raise RecipeError(f"{origin}: tables or lists are nested too deeply.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One pass over the merged tables, collecting what is wrong."""
+
+    layer: Layer
+    registry: Registry
+    faults: list[Fault]
+
+    def recipe(self, source: Path) -> Recipe:
+        """The checked recipe. Raises `RecipeError` with every fault."""
+        for key, value in self.layer.tables.items():
+            self._check_key(key, value)
+        top: Any = self._top()
+        shared: dict[str, Any] = {name: self._shared(name) for name in SHARED_TABLES}
+        choices = self._choices()
+        raise_if_any(self.faults)
+        return Recipe(
+            name=top.name or source.stem,
+            source=source,
+            summary=top.summary,
+            seed=top.seed,
+            choices=choices,
+            files=self.layer.files,
+            **shared,
+        )
+
+    def _check_key(self, key: str, value: object) -> None:
+        """Every key at the top is known, and is a table where it should be one."""
+        if key in _TABLES and not isinstance(value, dict):
+            text = f"{key} must be a table such as [{key}], found {shortened(value)}."
+            self._say((), (key,), text)
+        elif key not in _TABLES and key not in _TOP_KEYS:
+            self._say((), (key,), _unknown(key, value))
+
+    def _top(self) -> Top | None:
+        tables = self.layer.tables
+        values = {key: tables[key] for key in Top.model_fields if key in tables}
+        return self._config(Top, (), values, _TOP_KEYS)
+
+    def _shared(self, name: str) -> Config | None:
+        config, values = SHARED_TABLES[name], self.layer.tables.get(name, {})
+        if not isinstance(values, dict):
+            return None
+        return self._config(config, (name,), values, tuple(config.model_fields))
+
+    def _choices(self) -> Choices:
+        choices: dict[str, Choice] = {}
+        for kind in (one.kind for one in KINDS):
+            choice = self._choice(kind)
+            if choice:
+                choices[kind] = choice
+        # A check may look at any other choice, so all must be there.
+        if len(choices) == len(KINDS):
+            self._object(choices)
+        return choices
+
+    def _choice(self, kind: str) -> Choice | None:
+        table = self._component_table(kind)
+        if table is None:
+            return None
+        try:
+            spec = self.registry.get(kind, table["name"]).spec
+        except UnknownComponent as error:
+            self._say((kind,), ("name",), str(error))
+            return None
+        settings = {key: value for key, value in table.items() if key != "name"}
+        keys = ("name", *spec.config.model_fields)
+        config = self._config(spec.config, (kind,), settings, keys)
+        return None if config is None else Choice(spec, config)
+
+    def _component_table(self, kind: str) -> dict[str, Any] | None:
+        """The table if it is one that names a component."""
+        table = self.layer.tables.get(kind)
+        known = f"Known: {', '.join(self.registry.names(kind)) or 'none'}."
+        if table is None:
+            self._say((), (), f"missing table [{kind}]. {known}")
+        elif not isinstance(table, dict):
+            return None
+        elif "name" not in table:
+            self._say((kind,), (), f'missing key "name". {known}')
+        elif not isinstance(table["name"], str):
+            found = shortened(table["name"])
+            self._say((kind,), ("name",), f"name must be a string, found {found}. {known}")
+        else:
+            return table
+        return None
+
+    def _object(self, choices: Choices) -> None:
+        for kind, choice in choices.items():
+            for reason in choice.spec.check(choice.config, choices):
+                self._say((kind,), ("name",), f"{reason.rstrip('.')}.")
+
+    def _config(
+        self, config: type[C], table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
+    ) -> C | None:
+        try:
+            return validated(config, values)
+        except ValidationError as error:
+            for path, sentence in explained(error, values, keys):
+                self._say(table, path, sentence)
+            return None
+
+    def _say(self, table: KeyPath, within: KeyPath, text: str) -> None:
+        label = f"[{table[0]}] " if table else ""
+        overrides = self.layer.overrides(table) if table and not within else []
+        if overrides:
+            label += f"with {', '.join(overrides)}: "
+        self.faults.append(Fault(self.layer.origin((*table, *within)), label + text))
+
+
+def _unknown(key: str, value: object) -> str:
+    """The sentence for a key at the top that means nothing."""
+    if not isinstance(value, dict):
+        return unknown_key(key, _TOP_KEYS, _TABLES)
+    hint = guess(key, _TABLES) or f". Tables: {', '.join(_TABLES)}."
+    return f"unknown table {quoted(key)}{hint}"

@@ -1,0 +1,40 @@
+"""Settings as TOML gives them, checked without guessing: `"3"` and `true` are not numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from addkit.plugin.spec import Config
+
+__all__ = ["is_needless", "validated"]
+
+C = TypeVar("C", bound=Config)
+
+
+def validated(config: type[C], values: Mapping[str, Any]) -> C:
+    """The settings as `config`, with no value turned into another type.
+
+    Raises:
+        pydantic.ValidationError: something is wrong beyond what `is_needless` tells of.
+    """
+    # JSON is where pydantic is strict and yet takes lists for tuples and strings for paths.
+    text = json.dumps(values, default=str)
+    try:
+        return config.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        if not all(map(is_needless, error.errors())):
+            raise
+        return config.model_validate_json(text)
+
+
+def is_needless(details: Mapping[str, Any]) -> bool:
+    """One of `ValidationError.errors()` that only says that a list is no tuple or set.
+
+    It comes up behind a validator of mode "before", which makes pydantic forget that it reads JSON.
+    """
+    wants_other_list = details["type"] in ("tuple_type", "set_type", "frozen_set_type")
+    return wants_other_list and isinstance(details["input"], list)

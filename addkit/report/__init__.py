@@ -1,0 +1,3 @@
+"""Pictures and tables made from results."""
+
+__all__: list[str] = []

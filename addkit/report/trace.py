@@ -1,0 +1,104 @@
+"""Figure 6: how the predicted distribution changes over the sampling steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from addkit.diffusion import ChainStep
+from addkit.errors import UsageError
+
+__all__ = ["MOST_IMAGES", "draw_trace"]
+
+MOST_IMAGES = 8
+MOST_PANELS = 6
+MOST_CLASSES = 12
+ENDINGS = (".png", ".svg", ".pdf")
+
+
+def draw_trace(
+    path: Path,
+    steps: Sequence[ChainStep],
+    pictures: Tensor,
+    names: Sequence[str],
+    class_names: Sequence[str],
+) -> None:
+    """Draw the first chain of each image: the image, then p(y_0 | y_t, c) at some of the steps.
+
+    Args:
+        path: .png, .svg or .pdf.
+        steps: of one chain run over all images.
+        pictures: the images as people see them, (B, channels, size, size) in [0, 1].
+        names: a title for each image.
+        class_names: K names. Of many classes the ones that ever led are shown, and the rest as one.
+
+    Raises:
+        UsageError: another file ending.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f'--trace {path}: ending "{path.suffix}"; known: {", ".join(ENDINGS)}')
+    shown = [steps[i] for i in _spread(len(steps), MOST_PANELS)]
+    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(1.9 + 1.75 * len(shown), 0.5 + 1.75 * len(names)))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(names), 1 + len(shown), squeeze=False)
+        for row, (line, name) in enumerate(zip(axes, names, strict=True)):
+            _picture(line[0], pictures[row], name)
+            _bars(line[1:], row, steps, shown, class_names)
+        figure.suptitle("p(y0 | y_t, image) over the sampling steps", x=0.01, ha="left")
+        figure.tight_layout()
+        figure.savefig(path, dpi=150)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Indices from the first to the last, evenly."""
+    return sorted({round(x) for x in np.linspace(0, count - 1, min(most, count))})
+
+
+def _picture(axis: Axes, picture: Tensor, name: str) -> None:
+    pixels = picture.clamp(0, 1).permute(1, 2, 0).numpy()
+    axis.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray")
+    axis.set_title(Path(name).name[-24:])
+    axis.set_axis_off()
+
+
+def _bars(
+    axes: Sequence[Axes],
+    image: int,
+    steps: Sequence[ChainStep],
+    shown: Sequence[ChainStep],
+    class_names: Sequence[str],
+) -> None:
+    classes = _leading(steps, image)
+    labels = [class_names[k][:14] for k in classes]
+    rest = len(classes) < len(class_names)
+    for axis, step in zip(axes, shown, strict=True):
+        p = _distribution(step, image)
+        heights = [float(p[k]) for k in classes]
+        if rest:
+            heights.append(max(0.0, 1 - sum(heights)))
+        best = int(np.argmax(heights))
+        colours = ["#c44e52" if i == best else "#7f9bb5" for i in range(len(heights))]
+        axis.bar(range(len(heights)), heights, color=colours)
+        axis.set_ylim(0, 1)
+        axis.set_xticks(range(len(heights)), [*labels, *(["rest"] if rest else [])], rotation=90)
+        axis.set_title(f"step {step.index + 1}, t = {step.t:.2f}")
+
+
+def _distribution(step: ChainStep, image: int) -> Tensor:
+    return step.logits[image, 0, 0].softmax(-1)
+
+
+def _leading(steps: Sequence[ChainStep], image: int) -> list[int]:
+    """The classes to show: all of a few, else those whose probability was ever largest."""
+    stacked = np.stack([_distribution(step, image).numpy() for step in steps]).max(0)
+    if len(stacked) <= MOST_CLASSES:
+        return list(range(len(stacked)))
+    return sorted(np.argsort(-stacked)[: MOST_CLASSES - 1].tolist())

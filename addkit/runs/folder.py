@@ -1,0 +1,160 @@
+"""A run: the folder that holds everything about one training. No torch.
+
+    recipe.toml     the resolved recipe; reading it again gives the same experiment
+    facts.json      what was known of the data: K, class names, image size, split sizes
+    manifest.json   versions, plugins, hardware, counts, times, status and final scores
+    metrics.jsonl   a line for each logged step and each epoch
+    checkpoints/    step-NNNNNNNN/ folders, and `latest`, which names one of them
+    controls/       the matched classifiers, each a run of its own
+    evaluation.json the last `addkit evaluate`
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from addkit.errors import RunError
+from addkit.plugin.protocols import DataFacts
+from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
+from addkit.runs.atomic import write_json, write_text
+
+__all__ = ["RUNS", "Run", "newest_run"]
+
+RUNS = Path("runs")
+"""Where runs go when nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder. Every read raises `RunError` naming the file that is missing or broken."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, facts: DataFacts) -> Run:
+        """Make the folder and write the recipe and the facts."""
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        write_json(path / "facts.json", {**asdict(facts), "files": [str(f) for f in facts.files]})
+        write_text(path / "recipe.toml", dump_recipe(recipe))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """An existing run."""
+        if not (path / "recipe.toml").is_file():
+            raise RunError(f"{path}: not a run (it holds no recipe.toml)")
+        return cls(path)
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        file = self.path / "recipe.toml"
+        try:
+            return recipe_from_tables(tomllib.loads(file.read_text("utf-8")), file)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: cannot be read: {error}") from error
+
+    def facts(self) -> DataFacts:
+        """What was known of the data."""
+        stored = self._json("facts.json")
+        for key in ("class_names", "mean", "std"):
+            stored[key] = tuple(stored[key])
+        return DataFacts(**{**stored, "files": tuple(map(Path, stored["files"]))})
+
+    def manifest(self) -> dict[str, Any]:
+        """Versions, counts, status; empty before training begins."""
+        if not (self.path / "manifest.json").exists():
+            return {}
+        return self._json("manifest.json")
+
+    def note(self, **entries: Any) -> None:
+        """Add to the manifest."""
+        write_json(self.path / "manifest.json", {**self.manifest(), **entries})
+
+    def control(self, head: str) -> Run:
+        """The matched classifier of that name; it may not exist."""
+        return Run(self.path / "controls" / head)
+
+    def controls(self) -> dict[str, Run]:
+        """The finished matched classifiers."""
+        found = sorted((self.path / "controls").glob("*/recipe.toml"))
+        runs = {file.parent.name: Run(file.parent) for file in found}
+        return {name: run for name, run in runs.items() if run.finished}
+
+    @property
+    def finished(self) -> bool:
+        """True once training has come to its end."""
+        return self.manifest().get("status") == "finished"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to the metrics."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The logged lines; a last line that a kill cut short is left out."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        return [entry for entry in map(_parsed, lines) if entry is not None]
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be taken again."""
+        kept = [json.dumps(entry) for entry in self.metrics() if entry["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+
+    def _json(self, name: str) -> Any:
+        file = self.path / name
+        try:
+            return json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: cannot be read: {error}") from error
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return entry
+
+
+def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None = None) -> Run:
+    """The run below `root` that began or finished last.
+
+    Args:
+        root: folder of run folders.
+        finished: look for a finished run; False for an unfinished one.
+        recipe: only runs of the recipe of this name.
+
+    Raises:
+        RunError: there is none; says what to do.
+    """
+    runs = [Run(file.parent) for file in root.glob("*/recipe.toml")]
+    fit = [run for run in runs if run.finished == finished and _is_of(run, recipe)]
+    if not fit:
+        state = "finished" if finished else "unfinished"
+        of = f" of recipe {recipe}" if recipe else ""
+        raise RunError(
+            f"no {state} run{of} in {root}/; train one with `addkit train recipes/digits.toml`, "
+            "or name one with --run"
+        )
+    return max(fit, key=_touched)
+
+
+def _touched(run: Run) -> float:
+    """When the manifest was last written; a run killed as it began has none yet."""
+    manifest = run.path / "manifest.json"
+    return (manifest if manifest.exists() else run.path / "recipe.toml").stat().st_mtime
+
+
+def _is_of(run: Run, recipe: str | None) -> bool:
+    return recipe is None or tomllib.loads((run.path / "recipe.toml").read_text("utf-8")).get("name") == recipe

@@ -1,0 +1,143 @@
+"""Scoring a finished run over a grid of settings, with the audit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from addkit.model import Inference, Predictor, build_data, load
+from addkit.plugin.protocols import ImageSet, Meter
+from addkit.recipe import recipe_from_tables
+from addkit.runs import Run
+from addkit.runs.atomic import write_json
+from addkit.training.audit import audit_cases, conclude
+from addkit.training.evaluation import Case, score_cases
+
+__all__ = ["Evaluation", "Grid", "evaluate_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Settings to score, each combination once; None is the recipe's."""
+
+    steps: list[int] | None = None
+    guidance: list[float] | None = None
+    read_out: list[str] | None = None
+    sampler: list[str] | None = None
+    to_one: list[str] | None = None
+    chains: int | None = None
+    early_exit: int | None = None
+
+    def of(self, inference: Inference) -> list[Inference]:
+        """Every combination, in the order of the lists."""
+        axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
+        keys = ("read_out", "sampler", "to_one", "guidance", "steps")
+        inference = inference.but(chains=self.chains, early_exit=self.early_exit)
+        return [
+            inference.but(**dict(zip(keys, values, strict=True)))
+            for values in product(*(axis or [None] for axis in axes))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `addkit evaluate` prints and stores."""
+
+    run: str
+    split: str
+    weights: str
+    results: list[dict[str, Any]]
+    """A row for each setting: steps, guidance, to_one, sampler, read_out and the task's scores."""
+    controls: list[dict[str, Any]]
+    """The same for each matched control."""
+    audit: dict[str, Any] | None
+
+
+def evaluate_run(
+    path: Path,
+    grid: Grid,
+    *,
+    split: str = "test",
+    weights: str = "ema",
+    overrides: list[str] | None = None,
+    audit: bool = True,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a run, store the result in it as `evaluation.json` and return it.
+
+    Raises:
+        RunError, DataError, UsageError: no run, no data, no such split or setting.
+    """
+    predictor = load(path, weights=weights)
+    recipe = recipe_from_tables(predictor.recipe.tables(), path / "recipe.toml", overrides or [])
+    images = build_data(recipe).split(split)
+    ways = grid.of(predictor.inference)
+    cases = {_case_name(way): Case(way) for way in ways}
+    checks = audit_cases(predictor.inference) if audit else {}
+    meters = _score(predictor, images, {**cases, **checks}, seed)
+    controls = _controls(path, images, weights, seed)
+    found = Evaluation(
+        run=str(path),
+        split=split,
+        weights=weights,
+        results=[_row(way, meters[_case_name(way)]) for way in ways],
+        controls=controls,
+        audit=_audit(meters, list(checks), controls, predictor.inference.steps) if audit else None,
+    )
+    if (path / "recipe.toml").exists():
+        write_json(path / "evaluation.json", asdict(found))
+    return found
+
+
+def _case_name(way: Inference) -> str:
+    """The same name for settings that cannot differ: a read-out of one pass has no steps."""
+    if way.one_pass:
+        return f"{way.read_out.name} {way.guidance}"
+    names = (way.read_out.name, way.sampler.name, way.to_one_name)
+    return " ".join([*names, f"{way.guidance} {way.steps}"])
+
+
+def _score(
+    predictor: Predictor, images: ImageSet, cases: dict[str, Case], seed: int
+) -> dict[str, Meter]:
+    return score_cases(
+        predictor.network,
+        images,
+        cases,
+        predictor.task,
+        batch_size=predictor.recipe.sampling.batch_size,
+        seed=seed,
+        workers=predictor.recipe.distributed.workers,
+    )
+
+
+def _row(way: Inference, meter: Meter) -> dict[str, Any]:
+    return {
+        "steps": way.steps,
+        "guidance": way.guidance,
+        "to_one": way.to_one_name,
+        "sampler": way.sampler.name,
+        "read_out": way.read_out.name,
+        "chains": way.chains,
+        "one_pass": way.one_pass,
+        **asdict(meter.compute()),
+    }
+
+
+def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[dict[str, Any]]:
+    rows = []
+    for head, run in Run(path).controls().items():
+        predictor = load(run.path, weights=weights)
+        meters = _score(predictor, images, {"control": Case(predictor.inference)}, seed)
+        row = _row(predictor.inference, meters["control"])
+        rows.append({**row, "read_out": f"control, {head} head", "steps": 1})
+    return rows
+
+
+def _audit(
+    meters: dict[str, Meter], names: list[str], controls: list[dict[str, Any]], steps: int
+) -> dict[str, Any]:
+    control = controls[0]["top1"] if controls else None
+    return asdict(conclude({name: meters[name].correct for name in names}, control, steps))

@@ -1,0 +1,78 @@
+"""The numbers that follow from a recipe and the size of its data. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from addkit.errors import RecipeError
+from addkit.recipe import Recipe
+
+__all__ = ["Plan", "World", "learning_rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Which of how many training processes this is."""
+
+    rank: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Batches, steps and the peak learning rate."""
+
+    global_batch: int
+    per_process_batch: int
+    """Images at a time on one process."""
+    accumulation: int
+    """Such batches in one optimizer step."""
+    processes: int
+    steps_per_epoch: int
+    """Whole global batches; what is left of an epoch waits for another shuffle."""
+    steps: int
+    warmup_steps: int
+    peak_lr: float
+
+    @classmethod
+    def of(cls, recipe: Recipe, train_size: int) -> Plan:
+        """Derive the plan.
+
+        Raises:
+            RecipeError: the global batch does not divide evenly, or exceeds the data.
+        """
+        training, spread = recipe.training, recipe.distributed
+        each = training.batch_size // spread.processes
+        per_process = min(spread.per_process_batch or each, each)
+        together = per_process * spread.processes
+        if per_process == 0 or training.batch_size % together:
+            raise RecipeError(
+                f"{recipe.source}: [training] batch_size {training.batch_size} is no multiple of "
+                f"{spread.processes} processes x {max(per_process, 1)} images; change batch_size, "
+                "distributed.processes or distributed.per_process_batch"
+            )
+        steps_per_epoch = train_size // training.batch_size
+        if steps_per_epoch == 0:
+            raise RecipeError(
+                f"{recipe.source}: [training] batch_size {training.batch_size} is larger than the "
+                f"{train_size} training images; set training.batch_size to at most {train_size}"
+            )
+        return cls(
+            global_batch=training.batch_size,
+            per_process_batch=per_process,
+            accumulation=training.batch_size // together,
+            processes=spread.processes,
+            steps_per_epoch=steps_per_epoch,
+            steps=steps_per_epoch * training.epochs,
+            warmup_steps=round(steps_per_epoch * training.warmup_epochs),
+            peak_lr=training.peak_lr,
+        )
+
+
+def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
+    """Linear warm-up to the peak, then half a cosine down to `min_lr` at the last step."""
+    if step < plan.warmup_steps:
+        return plan.peak_lr * (step + 1) / plan.warmup_steps
+    done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
+    return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))
