@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
     from addkit.plugin.spec import (
-        Config,
         ConditionerSpec,
+        Config,
         DataSpec,
         DenoiserSpec,
         EmbeddingSpec,

@@ -36,7 +36,8 @@ def evaluate(
     ] = None,
     chains: Annotated[int | None, typer.Option(min=1, help="Chains for each image.")] = None,
     early_exit: Annotated[
-        int | None, typer.Option(min=0, help="Leave an image once its answer stood N times; 0 never.")
+        int | None,
+        typer.Option(min=0, help="Leave an image once its answer stood N times; 0 never."),
     ] = None,
     weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
     set_: Annotated[
@@ -90,7 +91,9 @@ def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
     try:
         return None if words is None else [kind(word) for word in words]
     except ValueError as error:
-        raise UsageError(f'--{option} "{text}": give numbers with commas between, 1,5,20') from error
+        raise UsageError(
+            f'--{option} "{text}": give numbers with commas between, 1,5,20'
+        ) from error
 
 
 def _show(found: Evaluation) -> None:

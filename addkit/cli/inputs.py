@@ -51,7 +51,9 @@ def _below(path: Path) -> list[Path]:
         raise DataError(f"{path}: no such file or folder{guess(path.name, names)}")
     images = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
     if not images:
-        raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(ENDINGS))})")
+        raise DataError(
+            f"{path}: no image in this folder (looked for {', '.join(sorted(ENDINGS))})"
+        )
     return images
 
 

@@ -82,7 +82,9 @@ def warn(text: str) -> None:
 def fail(text: str, code: int) -> int:
     """Print an error, each line with its own `error:`; gives the exit code back."""
     for line in text.splitlines():
-        stderr().print(f"[bold red]error:[/bold red] {_plain(line)}", highlight=False, soft_wrap=True)
+        stderr().print(
+            f"[bold red]error:[/bold red] {_plain(line)}", highlight=False, soft_wrap=True
+        )
     return code
 
 

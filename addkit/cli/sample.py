@@ -19,7 +19,8 @@ def sample(
         list[str], typer.Argument(help="Image files, folders of them, or - for standard input.")
     ],
     run: Annotated[
-        Path | None, typer.Option(help="Run folder or checkpoint; the newest finished run if absent.")
+        Path | None,
+        typer.Option(help="Run folder or checkpoint; the newest finished run if absent."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Denoising steps of a chain; more is slower.")
@@ -113,7 +114,11 @@ def _show(
     table = []
     for row in rows:
         for rank, label in enumerate(row["labels"]):
-            cells = ["" if rank else row["image"], label["name"], f"{100 * label['probability']:.2f}"]
+            cells = [
+                "" if rank else row["image"],
+                label["name"],
+                f"{100 * label['probability']:.2f}",
+            ]
             table.append([*cells, *([f"{100 * label['votes']:.0f}"] if votes else [])])
     output.table(columns, table)
     output.line(_legend(inference, rows[0]["steps"], votes))
@@ -140,6 +145,8 @@ def _trace(
     inference = predictor.inference.but(**ask)
     pictures = predictor.pictures(sources)
     steps = predictor.trace([rewind(file) for _, file in shown], inference, seed)
-    draw_trace(path, steps, pictures, [name for name, _ in shown], predictor.class_names)
+    names = [name for name, _ in shown]
+    schedule = predictor.network.diffusion.schedule
+    draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
     left = f" (the first {MOST_IMAGES} images)" if len(files) > MOST_IMAGES else ""
     note(f"trace: {path}{left}")

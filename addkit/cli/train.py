@@ -94,9 +94,7 @@ def _size_rows(sizes: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _train(
-    recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, json: bool
-) -> None:
+def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, json: bool) -> None:
     from dataclasses import asdict
 
     from addkit.cli.live import LiveView

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from addkit.plugin.spec import Choices, Config, ConditionerSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, ConditionerSpec, Config, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Conditioner

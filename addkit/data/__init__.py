@@ -50,7 +50,7 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def one_value_a_channel(self) -> DataConfig:
-        """mean and std must fit the channels."""
+        """Each of mean and std must fit the channels."""
         for key, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.image_channels:
                 raise ValueError(

@@ -64,7 +64,7 @@ class Augmenter:
         return images if boxes is None else _resampled(images, boxes)
 
     def recolour_file(self, image: Image.Image, seed: int, index: int) -> Image.Image:
-        """timm's RandAugment, if the recipe asks for it."""
+        """RandAugment as timm has it, if the recipe asks for it."""
         if self._recolour is None:
             return image
         with seeded(counted_seed(seed, "rand-augment", index)):
@@ -87,7 +87,7 @@ class Augmenter:
         return images.masked_fill(self._erased(draws), 0.0)
 
     def _crop_boxes(self, draws: Tensor, height: int, width: int) -> Tensor | None:
-        if self._settings.crop is None:
+        if self._settings.crop == (1.0, 1.0):
             return None
         return random_boxes(draws[_CROP_BOX], self._settings.crop, _CROP_RATIO, height, width)
 
@@ -144,10 +144,8 @@ def _to_file(image: Tensor) -> Image.Image:
     return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
 
 
-def _rand_augment(
-    policy: str | None, pixels: Pixels
-) -> Callable[[Image.Image], Image.Image] | None:
-    if policy is None:
+def _rand_augment(policy: str, pixels: Pixels) -> Callable[[Image.Image], Image.Image] | None:
+    if not policy:
         return None
     from timm.data.auto_augment import rand_augment_transform
 

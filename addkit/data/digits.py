@@ -59,6 +59,7 @@ def _facts(config: DigitsConfig) -> DataFacts:
         image_channels=1,
         mean=config.mean,
         std=config.std,
+        shorter_side=config.image_size,
         split_sizes=split_sizes(_CLASS_COUNTS, config.validation, tests),
         files=(Path(str(_FILE)),),
     )

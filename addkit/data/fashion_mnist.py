@@ -68,6 +68,7 @@ def _facts(config: FashionMNISTConfig, files: tuple[Path, ...]) -> DataFacts:
         image_channels=1,
         mean=config.mean,
         std=config.std,
+        shorter_side=config.image_size,
         split_sizes=split_sizes([7000] * 10, config.validation, [1000] * 10),
         files=files,
     )

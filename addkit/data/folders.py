@@ -100,7 +100,7 @@ def missing_folder(path: Path) -> str:
 def _files_below(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = filter(visible, folders)
-        yield from (os.path.join(place, name) for name in files if visible(name))
+        yield from (f"{place}{os.sep}{name}" for name in files if visible(name))
 
 
 def _refuse_empty(root: Path, empty: Sequence[str]) -> None:

@@ -45,6 +45,7 @@ class ImageFolder(Source):
             image_channels=self._config.channels,
             mean=self._config.mean,
             std=self._config.std,
+            shorter_side=self._config.image_size,
             split_sizes={name: len(listing) for name, listing in self._splits.items()},
             files=files,
         )
@@ -57,6 +58,7 @@ class ImageFolder(Source):
             splits["train"], splits["test"] = pool.split(
                 root, self._config.test_share, seed, "test"
             )
+        _refuse_no_tests(root, splits["test"])
         if not share:
             return splits
         if "validation" in splits:
@@ -99,3 +101,11 @@ def _split_folders(root: Path) -> dict[str, Path]:
         f"{root} has train/ but neither test/ nor val/ beside it.\n"
         f'Add one of them, or set data.root = "{train}" to hold out test images from it.'
     )
+
+
+def _refuse_no_tests(root: Path, test: Listing) -> None:
+    if not len(test):
+        raise DataError(
+            f"{root}: one image a class leaves none to test with.\n"
+            "Add images, or a test/ folder beside a train/ folder."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.augment import Augmenter
@@ -32,7 +33,7 @@ class ImageNet(Source):
     def __init__(self, config: ImageNetConfig) -> None:
         self._root = config.root.expanduser()
         ids, self._splits = _listed(self._root, config)
-        super().__init__(self._gathered(config, ids), config.shorter_side)
+        super().__init__(self._gathered(config, ids))
 
     def _gathered(self, config: ImageNetConfig, ids: tuple[str, ...]) -> DataFacts:
         published = _published(config.validation)
@@ -47,6 +48,7 @@ class ImageNet(Source):
             image_channels=3,
             mean=config.mean,
             std=config.std,
+            shorter_side=config.shorter_side,
             split_sizes=sizes,
             files=tuple(self._root / folder for folder in _FOLDERS.values()),
         )
@@ -103,12 +105,9 @@ def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _meta(root: Path) -> dict[str, tuple[str, ...]]:
-    from torchvision.datasets.imagenet import (  # type: ignore[import-untyped]
-        load_meta_file,
-        parse_devkit_archive,
-    )
+    from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 
     if not (root / _META).is_file():
         parse_devkit_archive(root)
-    names: dict[str, tuple[str, ...]] = load_meta_file(root)[0]
-    return names
+    # torchvision annotates the names as one string; they are a tuple.
+    return cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from addkit.plugin.protocols import DataFacts
+
 __all__ = ["Pixels", "cut", "to_pixels"]
 
 
@@ -22,6 +24,13 @@ class Pixels:
     std: tuple[float, ...]
     shorter_side: int
     """What the shorter side becomes before the centre crop; image_size or more."""
+
+    @classmethod
+    def of(cls, facts: DataFacts) -> Pixels:
+        """Those of a data set."""
+        return cls(
+            facts.image_size, facts.image_channels, facts.mean, facts.std, facts.shorter_side
+        )
 
     def fit(self, image: Image.Image) -> Image.Image:
         """Resize and centre crop to a square of image_size, in one resampling."""

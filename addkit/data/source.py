@@ -6,10 +6,7 @@ from abc import ABC, abstractmethod
 from copy import copy
 from typing import Self
 
-from torch import Tensor
-
 from addkit.data.augment import Augmenter
-from addkit.data.images import ImageFile, read_image
 from addkit.data.pixels import Pixels
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataFacts, ImageSet
@@ -21,16 +18,9 @@ __all__ = ["Source"]
 class Source(ABC):
     """A data set. Subclasses gather the facts and open splits; neither reads images before."""
 
-    def __init__(self, facts: DataFacts, shorter_side: int | None = None) -> None:
-        """`shorter_side`: its pixels before the centre crop; image_size if not given."""
+    def __init__(self, facts: DataFacts) -> None:
         self.facts = facts
-        self.pixels = Pixels(
-            facts.image_size,
-            facts.image_channels,
-            facts.mean,
-            facts.std,
-            shorter_side or facts.image_size,
-        )
+        self.pixels = Pixels.of(facts)
         self._augmenter = Augmenter(Augmentation.model_validate({}), self.pixels)
 
     def augmented(self, augmentation: Augmentation) -> Self:
@@ -51,13 +41,6 @@ class Source(ABC):
                 "A validation split needs data.validation above 0."
             )
         return self._open(name, self._augmenter)
-
-    def prepare_image(self, path: ImageFile) -> Tensor:
-        """One file (or open binary stream) as the test split would show it.
-
-        Returns (channels, size, size), normalised. Raises `DataError` for anything but an image.
-        """
-        return self.pixels.prepared(read_image(path, self.facts.image_channels))
 
     @abstractmethod
     def _open(self, name: str, augmenter: Augmenter) -> ImageSet: ...

@@ -35,7 +35,7 @@ class MlpDenoiser(nn.Module):
         return (self.condition(condition).unsqueeze(1),)
 
     def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """h (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D).
+        """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D).
 
         The condition also enters the sum: adaLN alone would be silent at the start.
         """
@@ -60,7 +60,7 @@ class MlpBlock(nn.Module):
         self.modulation = zero_linear(width, 3 * width)
 
     def forward(self, x: Tensor, drive: Tensor) -> Tensor:
-        """x (..., D) and drive, broadcastable to it -> (..., D)."""
+        """X (..., D) and drive, broadcastable to it -> (..., D)."""
         shift, scale, gate = self.modulation(drive).chunk(3, -1)
         out: Tensor = x + gate * self.mlp(modulate(self.norm(x), shift, scale))
         return out

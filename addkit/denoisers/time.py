@@ -39,5 +39,5 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x (1 + scale) + shift."""
+    """X (1 + scale) + shift."""
     return torch.addcmul(shift, x, 1 + scale)

@@ -47,7 +47,7 @@ class TransformerDenoiser(nn.Module):
         return tuple(part for block in self.blocks for part in block.keys_values(tokens))  # type: ignore[operator]
 
     def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """h (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
+        """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
         x = h if self.position is None else h + self.position
         time = None if self.time is None else functional.silu(self.time(t))
         mask = _own_copy(h.shape[1], h.shape[2], prepared[0].shape[2], h.device)
@@ -97,21 +97,21 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, time: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor
     ) -> Tensor:
-        """x (B, R, N, D), time broadcastable to it -> (B, R, N, D)."""
+        """X (B, R, N, D), time broadcastable to it -> (B, R, N, D)."""
         if self.modulation is None or time is None:
             x = x + self._attend(self.norm1(x), keys, values, mask)
-            return x + self._mlp(self.norm2(x))
+            return torch.add(x, self._mlp(self.norm2(x)))
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, -1)
         attended = self._attend(modulate(self.norm1(x), shift1, scale1), keys, values, mask)
-        x = x + gate1 * attended
-        return x + gate2 * self._mlp(modulate(self.norm2(x), shift2, scale2))
+        x = torch.addcmul(x, gate1, attended)
+        return torch.addcmul(x, gate2, self._mlp(modulate(self.norm2(x), shift2, scale2)))
 
     def _mlp(self, x: Tensor) -> Tensor:
         out: Tensor = self.mlp(x)
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         flat = x.flatten(1, 2)

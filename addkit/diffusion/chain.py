@@ -42,6 +42,8 @@ class ChainSettings:
     early_exit: int = 0
     """Leave an image once all its labels stood for this many steps; 0 never leaves."""
     start: Literal["noise", "zero"] = "noise"
+    hold: bool = False
+    """Keep y_t itself and yield it, also where nobody needs it."""
     shuffled: bool = False
     """Audit: give each image another image's state from the second step on."""
 
@@ -70,7 +72,8 @@ class _Branches:
             outputs = self.model(state, t, self.prepared)
         else:
             prepared = tuple(p.flatten(0, 1) for p in self.prepared)
-            outputs = guide(*self.model(state.twice(), t, prepared).chunk(2), self.guidance)
+            conditional, unconditional = self.model(state.twice(), t, prepared).chunk(2)
+            outputs = guide(conditional, unconditional, self.guidance)
         return self.model.loss.logits(outputs, state.y_t, self.model.schedule.alpha_bar(t))
 
     def select(self, images: Tensor) -> _Branches:
@@ -91,27 +94,32 @@ def chain(
     """Run R chains for each image from pure noise (or y_T = 0) and yield every step.
 
     Args:
+        model: the network.
         condition: (B, C, V), on the device of `generator`.
+        sampler: which share of the noise a step carries over.
+        to_one: from logits to the clean label that is fed back.
         settings: see `ChainSettings`; times are 1, (n-1)/n, ..., 1/n.
+        generator: of all noise.
     """
     batch = len(condition)
     branches = _Branches.of(model, condition, settings.guidance)
     grid = time_grid(settings.steps).float().to(condition.device)
-    state = _first_state(model, batch, settings, sampler, generator)
+    hold = settings.hold or sampler.carries_state
+    state = _first_state(model, batch, settings, hold, generator)
     before, standing = None, torch.zeros(batch, dtype=torch.long, device=condition.device)
     exited = torch.zeros(batch, dtype=torch.bool, device=condition.device)
     for index, (t, s) in enumerate(pairwise(grid)):
         logits = _logits(branches, state, t.expand(1, 1, 1), before, exited)
         logits = logits.expand(-1, settings.chains, -1, -1)
         clean = draw_labels(logits, generator) if sampler.draws else to_one(logits, generator)
-        yield ChainStep(index, float(t), logits, clean, exited)
+        yield ChainStep(index, float(t), logits, clean, exited, state.y_t)
         standing = _standing(logits, before, standing)
         if settings.early_exit:
             exited = standing >= settings.early_exit
         if index + 1 == settings.steps or bool(exited.all()):
             return
         before = logits
-        state = _next_state(model, clean, state, t, s, sampler, generator)
+        state = _next_state(model, clean, state, (t, s), sampler, hold, generator)
         if settings.shuffled:
             state = state.select(torch.randperm(batch, generator=generator, device=grid.device))
 
@@ -139,7 +147,7 @@ def _first_state(
     model: LabelDiffusion,
     batch: int,
     settings: ChainSettings,
-    sampler: Sampler,
+    hold: bool,
     generator: torch.Generator,
 ) -> State:
     """Pure noise whatever the schedule leaves at t = 1, or y_T = 0."""
@@ -147,7 +155,7 @@ def _first_state(
     zero = torch.zeros(1, 1, 1, device=generator.device)
     if settings.start == "noise":
         labels = torch.zeros(shape, dtype=torch.long, device=generator.device)
-        return model.corrupt(Clean(labels), zero, generator, hold=sampler.carries_state)
+        return model.corrupt(Clean(labels), zero, generator, hold=hold)
     y_t = torch.zeros(1, 1, 1, model.num_classes, device=generator.device)
     state = model.read(y_t, zero)
     return State(state.h.expand(*shape, -1), y_t.expand(*shape, -1))
@@ -157,15 +165,15 @@ def _next_state(
     model: LabelDiffusion,
     clean: Clean,
     state: State,
-    t: Tensor,
-    s: Tensor,
+    times: tuple[Tensor, Tensor],
     sampler: Sampler,
+    hold: bool,
     generator: torch.Generator,
 ) -> State:
     """The clean label with the noise of time s, of which the sampler carries a share over."""
-    alpha_t, alpha_s = (model.schedule.alpha_bar(x.expand(1, 1, 1)) for x in (t, s))
+    alpha_t, alpha_s = (model.schedule.alpha_bar(x.expand(1, 1, 1)) for x in times)
     if not sampler.carries_state or state.y_t is None:
-        return model.corrupt(clean, alpha_s, generator)
+        return model.corrupt(clean, alpha_s, generator, hold=hold)
     scale = model.schedule.scale
     r = sampler.carry(signal_to_noise(alpha_t, scale), signal_to_noise(alpha_s, scale))
     label = clean.dense(model.num_classes)

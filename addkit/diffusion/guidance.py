@@ -9,7 +9,7 @@ __all__ = ["drop_condition", "guide"]
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """uncond + w (cond - uncond): w = 1 is off, w = 0 ignores the image."""
+    """Uncond + w (cond - uncond): w = 1 is off, w = 0 ignores the image."""
     return torch.lerp(unconditional, conditional, scale)
 
 
@@ -22,7 +22,7 @@ def drop_condition(
     """
     if share == 0:
         return condition
-    drawn = torch.rand(
-        (condition.shape[0], 1, 1), generator=generator, device=generator.device
-    ).to(condition.device)
+    drawn = torch.rand((condition.shape[0], 1, 1), generator=generator, device=generator.device).to(
+        condition.device
+    )
     return torch.where(drawn < share, null.to(condition.dtype), condition)

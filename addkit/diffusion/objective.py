@@ -44,8 +44,10 @@ def objective(
     r"""E_t [ w(alpha_bar_t) l(f(y_t, t, c), y_0) ], R noisy copies for each image.
 
     Args:
+        model: the network with its schedule and loss.
         tokens: from the encoder, (B, L, W). The condition is prepared once for all R copies.
         labels: (B, R, N); the copies of an image may differ (mixup draws each).
+        settings: which rows to look at.
         generator: on the device of `labels`.
     """
     batch, reuse, num_tokens = labels.shape

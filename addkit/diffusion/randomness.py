@@ -1,5 +1,6 @@
 """Counted randomness: every random number follows from (seed, purpose, position), never from a
-stream's state, so a result does not depend on worker count or on resuming."""
+stream's state, so a result does not depend on worker count or on resuming.
+"""
 
 from __future__ import annotations
 

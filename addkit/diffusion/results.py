@@ -49,6 +49,8 @@ class ChainStep:
     clean: Clean
     exited: Tensor
     """(B,) bool: images whose answer had settled before this step."""
+    y_t: Tensor | None = None
+    """The state that the step read, (B, R, N, K), where the chain holds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 r"""Closed forms for one label, used as oracles.
 
-Setting: y_0 given the image is drawn from p(k | x), and y_t = b sqrt(alpha_bar) y_0 + noise does not
-depend on the image given y_0. m is the label signal-to-noise of `process.signal_to_noise`.
+Setting: y_0 given the image is drawn from p(k | x), and y_t = b sqrt(alpha_bar) y_0 + noise does
+not depend on the image given y_0. m is the label signal-to-noise of `process.signal_to_noise`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tenso
     Args:
         m: any shape, >= 0. Computed in float64 by the trapezoid rule on z in [m - 9, m + 9].
         num_classes: K >= 2.
+        nodes: of the rule.
     """
     m = m.double().unsqueeze(-1)
     offset = torch.linspace(-9.0, 9.0, nodes, dtype=torch.float64)
@@ -38,7 +39,7 @@ def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tenso
 
 
 def bayes_denoiser(log_prior: Tensor, y_t: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
-    """log p(k | x, y_t) = log softmax(log p(k | x) + c_t y_t), the exact denoiser; (..., K)."""
+    """Log p(k | x, y_t) = log softmax(log p(k | x) + c_t y_t), the exact denoiser; (..., K)."""
     return (log_prior + evidence(alpha_bar, scale).unsqueeze(-1) * y_t).log_softmax(-1)
 
 
@@ -48,9 +49,11 @@ def flip_probability(log_odds: Tensor, m: Tensor) -> Tensor:
     .. math:: P(i \to j) = \Phi\!\left(-\frac{D + m^2}{\sqrt2\,m}\right),
         \quad D = \log p_i - \log p_j
     """
-    return torch.special.ndtr(-(log_odds + m.square()) / (math.sqrt(2.0) * m))
+    flips: Tensor = torch.special.ndtr(-(log_odds + m.square()) / (math.sqrt(2.0) * m))
+    return flips
 
 
 def gibbs_accuracy(posterior: Tensor) -> Tensor:
     """E sum_k p_k^2: what a chain drifts to when its steps grow, a draw from p(k | x)."""
-    return posterior.square().sum(-1).mean()
+    value: Tensor = posterior.square().sum(-1).mean()
+    return value

@@ -20,8 +20,8 @@ def draw_times(
 ) -> Tensor:
     """Training times (B, R, N), the same for all tokens of a row.
 
-    t ~ U[0, 1] (section 3.2), in strata inside an image, t_j = ((u + j / R) mod 1) ** power, so that
-    the R copies are distinct (section 3.3). A share `pure_noise` of rows sits at exactly t = 1.
+    t ~ U[0, 1] (section 3.2), in strata inside an image, t_j = ((u + j / R) mod 1) ** power, so
+    that the R copies are distinct (section 3.3). A share `pure_noise` of rows sits at t = 1.
     """
     device = generator.device
     shape = (batch, 1 if stratified else reuse)

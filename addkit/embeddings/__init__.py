@@ -22,9 +22,13 @@ class LinearConfig(Config):
 class PosteriorConfig(Config):
     """h = softmax(c_t y_t) E, the posterior-mean embedding under a uniform prior."""
 
-    spread: float = Field(0.5, gt=0, description="Standard deviation of the rows of E at the start.")
+    spread: float = Field(
+        0.5, gt=0, description="Standard deviation of the rows of E at the start."
+    )
     largest: int = Field(
-        16, ge=1, description="Wrong classes that the fast draw treats exactly; the rest by moments."
+        16,
+        ge=1,
+        description="Wrong classes that the fast draw treats exactly; the rest by moments.",
     )
 
 

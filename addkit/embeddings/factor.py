@@ -16,7 +16,8 @@ def cholesky(gram: Tensor) -> Tensor:
     gram = gram.double()
     jitter = JITTER * gram.diagonal().mean().clamp_min(1e-12)
     eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(gram + jitter * eye).float()
+    factor: Tensor = torch.linalg.cholesky(gram + jitter * eye)
+    return factor.float()
 
 
 class FactorCache:

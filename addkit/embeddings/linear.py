@@ -35,7 +35,7 @@ class LinearEmbedding(nn.Module):
         return y_t @ self.weight
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        """h of freshly corrupted labels (B, R, N) -> (B, R, N, D)."""
+        """H of freshly corrupted labels (B, R, N) -> (B, R, N, D)."""
         num_classes, width = self.weight.shape
         shape = (*labels.shape, min(num_classes, width))
         noise = torch.randn(shape, generator=generator, device=labels.device)

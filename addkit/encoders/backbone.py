@@ -27,8 +27,8 @@ class Backbone(nn.Module):
     def __init__(self, model: nn.Module, num_tokens: int) -> None:
         super().__init__()
         self.model = model
-        self.width = cast(int, model.num_features)
-        self.num_prefix_tokens = cast(int, getattr(model, "num_prefix_tokens", 0))
+        self.width = cast("int", model.num_features)
+        self.num_prefix_tokens = cast("int", getattr(model, "num_prefix_tokens", 0))
         self.num_tokens = num_tokens
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def build_backbone(config: TimmConfig, problem: Problem) -> Backbone:
 
 
 def create(config: PretrainedConfig, problem: Problem, sizes: dict[str, Any]) -> Backbone:
-    """timm's model without a head; `sizes` override the named model's.
+    """Timm's model without a head; `sizes` override the named model's.
 
     Raises:
         RecipeError: no such model or tag, or the sizes do not fit it.
@@ -62,7 +62,7 @@ def create(config: PretrainedConfig, problem: Problem, sizes: dict[str, Any]) ->
             f'[encoder] timm {timm.__version__} has no model "{config.model}"'
             f"{guess(config.model, known)}; timm.list_models() names all {len(known)}"
         )
-    options = {"drop_path_rate": config.drop_path} if config.drop_path else {}
+    options: dict[str, Any] = {"drop_path_rate": config.drop_path} if config.drop_path else {}
     try:
         model = timm.create_model(
             config.model,
@@ -87,7 +87,7 @@ def _on_meta() -> bool:
 
 def _count_tokens(model: nn.Module, problem: Problem) -> int:
     """L, from the patch grid where the model tells it, else from its total stride."""
-    prefix = cast(int, getattr(model, "num_prefix_tokens", 0))
+    prefix = cast("int", getattr(model, "num_prefix_tokens", 0))
     grid = getattr(model, "patch_embed", None)
     if prefix and grid is not None:
         return int(grid.num_patches) + prefix

@@ -28,7 +28,7 @@ def build_vit(config: VitConfig, problem: Problem) -> Backbone:
     sizes = {key: value for key, value in overrides.items() if value is not None}
     encoder = create(config, problem, {**sizes, "img_size": problem.image_size})
     patch = encoder.model.patch_embed.patch_size[0]  # type: ignore[index, union-attr]
-    if problem.image_size % int(patch):  # type: ignore[arg-type]
+    if problem.image_size % int(patch):
         raise RecipeError(
             f"[encoder] image_size {problem.image_size} is no multiple of the patch size {patch}"
         )

@@ -27,7 +27,8 @@ class WeightedCrossEntropyConfig(CrossEntropyConfig):
     """alpha_bar_t times the cross-entropy, the paper's. Leaves t = T untrained."""
 
     normalise: bool = Field(
-        False, description="Divide by the mean weight, so that losses compare at one gradient scale."
+        False,
+        description="Divide by the mean weight, so that losses compare at one gradient scale.",
     )
 
 

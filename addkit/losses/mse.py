@@ -24,7 +24,7 @@ class CleanMse:
         return (outputs - target).square().sum(-1)
 
     def logits(self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor) -> Tensor:
-        """log of the estimate, which is E[y_0 | y_t, c] where it is right: clipped at 0."""
+        """Log of the estimate, which is E[y_0 | y_t, c] where it is right: clipped at 0."""
         return outputs.clamp_min(SMALLEST).log()
 
 
@@ -51,7 +51,7 @@ class NoiseMse(CleanMse):
         return (outputs - noise).square().mean(-1)
 
     def logits(self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor) -> Tensor:
-        """log of the label that the noise implies, (y_t - sqrt(1 - a) eps) / (b sqrt(a)).
+        """Log of the label that the noise implies, (y_t - sqrt(1 - a) eps) / (b sqrt(a)).
 
         a = alpha_bar is kept above 1e-6: at t = T the label cannot be told from its noise.
         """

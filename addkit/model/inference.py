@@ -102,11 +102,9 @@ class Inference:
     def trace(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> list[ChainStep]:
-        """Every step of the chains from pure noise, whatever the read-out."""
-        settings = self._settings(self.steps, "noise")
-        return list(
-            chain(model, condition, self._sampler(), self._to_one(), settings, generator)
-        )
+        """Every step of the chains from pure noise with their states, whatever the read-out."""
+        settings = replace(self._settings(self.steps, "noise"), hold=True)
+        return list(chain(model, condition, self._sampler(), self._to_one(), settings, generator))
 
     def _settings(self, steps: int, start: Any) -> ChainSettings:
         return ChainSettings(

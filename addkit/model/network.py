@@ -39,7 +39,7 @@ class Network(nn.Module):
 
     def __init__(self, encoder: Encoder, diffusion: LabelDiffusion, *, frozen: bool) -> None:
         super().__init__()
-        self.encoder = cast(nn.Module, encoder)
+        self.encoder = cast("nn.Module", encoder)
         self.diffusion = diffusion
         self.frozen = frozen
         if frozen:

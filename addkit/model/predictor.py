@@ -11,12 +11,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from addkit.data.prepare import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import RunError, UsageError
-from addkit.model.build import build_data, build_network, problem_of
+from addkit.model.build import build_network, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
-from addkit.plugin.protocols import DataFacts, DataSource, Task
+from addkit.plugin.protocols import DataFacts, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import checkpoint_of, load_tensors
@@ -44,7 +45,6 @@ class Predictor:
         task = recipe.choices["task"]
         self.task: Task = task.spec.build(task.config, problem)
         self.inference = Inference.of(recipe, problem)
-        self.source: DataSource = build_data(recipe)
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +84,9 @@ class Predictor:
                 chains given, chains run beside it and the votes are theirs.
             guidance: w in uncond + w (cond - uncond); 1 is off.
             chains: sampling trajectories for each image.
-            sampler: name of the component; likewise `to_one` and `read_out`.
+            sampler: name of the component.
+            to_one: name of the component.
+            read_out: name of the component.
             early_exit: leave an image once its answer stood for this many steps; 0 never.
             seed: of the noise. The same seed and images give the same answer.
             top: classes to tell.
@@ -111,9 +113,7 @@ class Predictor:
         answer = inference.answer(self.network.diffusion, condition, generator)
         if not (votes and inference.one_pass):
             return answer
-        chains = inference.but(read_out="last").answer(
-            self.network.diffusion, condition, generator
-        )
+        chains = inference.but(read_out="last").answer(self.network.diffusion, condition, generator)
         return replace(answer, votes=chains.votes, steps=chains.steps)
 
     @torch.inference_mode()
@@ -128,16 +128,18 @@ class Predictor:
         size = self.recipe.sampling.batch_size
         if isinstance(images, Tensor):
             self._check(images)
-            yield from images.split(size)
+            yield from torch.split(images, size)
             return
         for files in _chunks(images, size):
-            yield torch.stack([self.source.prepare_image(_file(file)) for file in files])
+            yield torch.stack([prepare_image(_file(file), self.facts) for file in files])
 
     def _check(self, images: Tensor) -> None:
         facts = self.facts
         wanted = (facts.image_channels, facts.image_size, facts.image_size)
         if images.ndim != 4 or images.shape[1:] != wanted:
-            raise UsageError(f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})")
+            raise UsageError(
+                f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})"
+            )
 
 
 def _file(file: Path | str | BinaryIO) -> Path | BinaryIO:
@@ -190,5 +192,7 @@ def _find(path: Path) -> tuple[Run, Path]:
     run = Run.open(path)
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
-        raise RunError(f"{path}: this run has no checkpoint yet; go on with `addkit train --resume`")
+        raise RunError(
+            f"{path}: this run has no checkpoint yet; go on with `addkit train --resume`"
+        )
     return run, checkpoint

@@ -34,6 +34,8 @@ class DataFacts:
     image_channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    shorter_side: int
+    """Pixels of the shorter side before the centre crop to image_size."""
     split_sizes: Mapping[str, int]
     """Number of images in `train`, `test` and, where one is held out, `validation`."""
     files: tuple[Path, ...] = ()
@@ -70,7 +72,11 @@ class ImageSet(Protocol):
 
 
 class DataSource(Protocol):
-    """A data set. Building one reads no image; `split` does."""
+    """A data set. Building one reads no image; `split` does.
+
+    How a user's own image becomes the encoder's input follows from the facts alone
+    (`addkit.data.prepare.prepare_image`), so that a run can answer where its data is not.
+    """
 
     facts: DataFacts
 
@@ -80,10 +86,6 @@ class DataSource(Protocol):
 
     def augmented(self, augmentation: Augmentation) -> DataSource:
         """The same data whose training images are augmented."""
-        ...
-
-    def prepare_image(self, path: Path) -> Tensor:
-        """One file as the encoder's input (channels, size, size), as the test split would be."""
         ...
 
 
@@ -118,7 +120,7 @@ class Embedding(Protocol):
         ...
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        """h for freshly corrupted labels (B, R, N), distributed as read(corrupt(labels))."""
+        """H for freshly corrupted labels (B, R, N), distributed as read(corrupt(labels))."""
         ...
 
 
@@ -137,7 +139,7 @@ class Denoiser(Protocol):
         ...
 
     def __call__(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """h (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
+        """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
         ...
 
 
@@ -192,7 +194,7 @@ class Sampler(Protocol):
     """True if the sampler draws the clean label itself instead of asking the to-one operator."""
 
     def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
-        """r for a step from label signal-to-noise m_t to m_s >= m_t."""
+        """R for a step from label signal-to-noise m_t to m_s >= m_t."""
         ...
 
 

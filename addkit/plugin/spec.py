@@ -10,7 +10,19 @@ import pluggy
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from addkit.plugin import protocols
+    from addkit.plugin.protocols import (
+        Conditioner,
+        DataSource,
+        Denoiser,
+        Embedding,
+        Encoder,
+        Loss,
+        ReadOut,
+        Sampler,
+        Schedule,
+        Task,
+        ToOne,
+    )
 
 hookspec = pluggy.HookspecMarker("addkit")
 hookimpl = pluggy.HookimplMarker("addkit")
@@ -111,47 +123,47 @@ class Spec(Generic[C, T]):
     """Reasons why this component cannot go with the recipe's other choices; none means it can."""
 
 
-class DataSpec(Spec[C, "protocols.DataSource"]):
+class DataSpec(Spec[C, "DataSource"]):
     kind = "data"
 
 
-class TaskSpec(Spec[C, "protocols.Task"]):
+class TaskSpec(Spec[C, "Task"]):
     kind = "task"
 
 
-class EncoderSpec(Spec[C, "protocols.Encoder"]):
+class EncoderSpec(Spec[C, "Encoder"]):
     kind = "encoder"
 
 
-class ConditionerSpec(Spec[C, "protocols.Conditioner"]):
+class ConditionerSpec(Spec[C, "Conditioner"]):
     kind = "conditioner"
 
 
-class EmbeddingSpec(Spec[C, "protocols.Embedding"]):
+class EmbeddingSpec(Spec[C, "Embedding"]):
     kind = "embedding"
 
 
-class DenoiserSpec(Spec[C, "protocols.Denoiser"]):
+class DenoiserSpec(Spec[C, "Denoiser"]):
     kind = "denoiser"
 
 
-class ScheduleSpec(Spec[C, "protocols.Schedule"]):
+class ScheduleSpec(Spec[C, "Schedule"]):
     kind = "schedule"
 
 
-class LossSpec(Spec[C, "protocols.Loss"]):
+class LossSpec(Spec[C, "Loss"]):
     kind = "loss"
 
 
-class ToOneSpec(Spec[C, "protocols.ToOne"]):
+class ToOneSpec(Spec[C, "ToOne"]):
     kind = "to_one"
 
 
-class SamplerSpec(Spec[C, "protocols.Sampler"]):
+class SamplerSpec(Spec[C, "Sampler"]):
     kind = "sampler"
 
 
-class ReadOutSpec(Spec[C, "protocols.ReadOut"]):
+class ReadOutSpec(Spec[C, "ReadOut"]):
     kind = "read_out"
 
 

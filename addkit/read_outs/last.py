@@ -20,10 +20,10 @@ class Last:
 
     def read(self, steps: Iterable[ChainStep]) -> Answer:
         """Consume a chain."""
-        taken, logits = 0, torch.empty(0)
+        taken, logits = torch.zeros(1, dtype=torch.long), torch.empty(0)
         for step in steps:
-            taken, logits = taken + (~step.exited).long(), step.logits
-        return Answer(self.probabilities(logits), votes(logits), torch.as_tensor(taken))
+            taken, logits = taken.to(step.exited.device) + (~step.exited).long(), step.logits
+        return Answer(self.probabilities(logits), votes(logits), taken)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, R, N, K) of the last step -> (B, N, K)."""

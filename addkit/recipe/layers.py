@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,20 @@ from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
 from addkit.plugin.spec import KINDS
 from addkit.recipe.lines import KeyPath, key_lines
+from addkit.recipe.strict import parsed
 from addkit.recipe.writing import quoted, shortened
 
 __all__ = ["Layer", "Origin", "load_file", "merge", "shown"]
 
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that say what a file is, so nothing that extends it inherits them."""
+
+
+RIVALS: dict[KeyPath, KeyPath] = {
+    ("training", "lr"): ("training", "base_lr"),
+    ("training", "base_lr"): ("training", "lr"),
+}
+"""Two ways to say one thing: who gives one overrides the other, since TOML cannot unset a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,11 @@ class Layer:
     """The files read for it, the recipe itself first."""
 
     def origin(self, path: KeyPath) -> Origin:
-        """Where the key was written, or else the nearest table around it."""
-        around = (path[:end] for end in range(len(path), -1, -1))
-        return next(self.origins[key] for key in around if key in self.origins)
+        """Where the key was written, or else the first within it, or else the table around it."""
+        if path in self.origins:
+            return self.origins[path]
+        within = [at for key, at in self.origins.items() if key[: len(path)] == path]
+        return within[0] if within else self.origin(path[:-1])
 
     def overrides(self, path: KeyPath) -> list[str]:
         """Every `--set` that wrote a key within this table, in order."""
@@ -60,7 +69,8 @@ class Layer:
 def merge(base: Layer, over: Layer) -> Layer:
     """`over` laid on `base`: tables merge, other values are replaced.
 
-    A component table that now names another component loses the keys that belonged to the old one.
+    A component table that now names another component loses the keys that belonged to the old one,
+    and a key loses the base's other way to say the same.
     """
     dropped = {kind.kind for kind in KINDS if _changes_name(kind.kind, base.tables, over.tables)}
     tables = {key: {} if key in dropped else value for key, value in base.tables.items()}
@@ -71,7 +81,20 @@ def merge(base: Layer, over: Layer) -> Layer:
         if len(path) < 2 or path[0] not in dropped
     }
     files = tuple(dict.fromkeys((*over.files, *base.files)))
-    return Layer(_merged(tables, over.tables), {**origins, **over.origins}, files)
+    return Layer(
+        _merged(_without_rivals(tables, over), over.tables), {**origins, **over.origins}, files
+    )
+
+
+def _without_rivals(tables: Mapping[str, Any], over: Layer) -> dict[str, Any]:
+    """The base's tables without the keys for which `over` gives the alternative."""
+    gone = {other for key, other in RIVALS.items() if key in over.origins}
+    return {
+        table: {k: v for k, v in value.items() if (table, k) not in gone}
+        if isinstance(value, dict)
+        else value
+        for table, value in tables.items()
+    }
 
 
 def _changes_name(kind: str, base: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
@@ -167,11 +190,17 @@ def _near(path: Path) -> str:
 
 def _parsed(text: str, place: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return parsed(text)
     except ValueError as error:
-        found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
-        if found:
-            place, what = f"{place}:{found[2]}:{found[3]}", found[1]
-        else:
-            what = str(error)
+        place, what = _located(place, str(error), text)
         raise RecipeError(f"{place}: not valid TOML: {what}.") from None
+
+
+def _located(place: str, message: str, text: str) -> tuple[str, str]:
+    """The message of tomllib with its position, if it tells one, moved into the place."""
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
+    if found:
+        return f"{place}:{found[2]}:{found[3]}", found[1]
+    if message.endswith("(at end of document)"):
+        return f"{place}:{len(text.splitlines())}", message
+    return place, message

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from addkit.plugin.spec import Choices, Config
 
 
-
 class Training(Config):
     """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
 
@@ -24,8 +23,10 @@ class Training(Config):
     min_lr: float = Field(0.0, ge=0)
     warmup_epochs: float = Field(1.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(0.05, ge=0, description="On matrices; not on biases, norms, tokens.")
-    clip_norm: float | None = Field(3.0, gt=0, description="Global gradient norm.")
+    weight_decay: float = Field(
+        0.05, ge=0, description="On matrices; not on biases, norms, tokens."
+    )
+    clip_norm: float = Field(3.0, ge=0, description="Global gradient norm; 0 is off.")
     reuse: int = Field(4, ge=1, description="Timesteps for each image and step (section 3.3's K).")
     stratified: bool = Field(True, description="t_j = (u + j / reuse) mod 1 within an image.")
     pure_noise: float = Field(0.0, ge=0, le=1, description="Share of rows at exactly t = T.")
@@ -55,15 +56,23 @@ class Augmentation(Config):
 
     flip: float = Field(0.0, ge=0, le=1, description="Chance of a left-right flip.")
     shift: int = Field(0, ge=0, description="Largest shift in pixels, edges padded.")
-    crop: tuple[float, float] | None = Field(
-        None, description="Area range of a random resized crop, such as [0.08, 1.0]."
+    crop: tuple[float, float] = Field(
+        (1.0, 1.0),
+        description="Area range of a random resized crop, such as [0.08, 1.0]; [1, 1] is off.",
     )
-    rand_augment: str | None = Field(
-        None, description="timm's RandAugment string, such as rand-m9-mstd0.5-inc1."
+    rand_augment: str = Field(
+        "", description='timm\'s RandAugment string, such as rand-m9-mstd0.5-inc1; "" is off.'
     )
     erase: float = Field(0.0, ge=0, le=1, description="Chance of a random erased rectangle.")
     mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup; 0 is off.")
     cutmix: float = Field(0.0, ge=0, description="Beta parameter of cutmix; 0 is off.")
+
+    @model_validator(mode="after")
+    def crop_is_a_range(self) -> Augmentation:
+        """Shares of the area, the smaller first."""
+        if not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(f"crop is {list(self.crop)}; give [low, high], 0 < low <= high <= 1")
+        return self
 
 
 class Sampling(Config):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from addkit.recipe.layers import Layer, Origin, merge
 from addkit.recipe.lines import KeyPath
 from addkit.recipe.problems import Fault
+from addkit.recipe.strict import parsed
 from addkit.recipe.writing import quoted
 
 __all__ = ["read_overrides"]
 
 _KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_BARE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-"""A text that may go without quotes: names of components and of timm models."""
+_BARE_WORD = re.compile(r"[A-Za-z./~][\w./~:@+ -]*")
+"""A text that may go without quotes: names of components and of timm models, and paths."""
 
 
 def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
@@ -54,12 +54,12 @@ def _layer(override: str) -> Layer:
 
 def _value(keys: str, text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        tables = parsed(f"value = {text}")
     except ValueError:
-        parsed = {}
+        tables = {}
     # A line break in the text could otherwise smuggle in more keys.
-    if len(parsed) == 1:
-        return parsed["value"]
+    if len(tables) == 1:
+        return tables["value"]
     if _BARE_WORD.fullmatch(text):
         return text
     fix = f"--set '{keys}={quoted(text)}'"

@@ -38,8 +38,8 @@ _EXPECTED = {
     "path_type": "a string",
     "set_type": "a list",
     "string_pattern_mismatch": "a string that matches {pattern}",
-    "string_too_long": "at most {max_length} characters long",
-    "string_too_short": "at least {min_length} characters long",
+    "string_too_long": "a string no longer than {max_length}",
+    "string_too_short": "a string no shorter than {min_length}",
     "string_type": "a string",
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
@@ -106,8 +106,15 @@ def _existing(values: Mapping[str, Any], location: KeyPath) -> KeyPath:
 
 
 def _phrase(details: Mapping[str, Any]) -> str:
-    phrase = _EXPECTED[details["type"]].format(**details.get("ctx", {}))
-    return phrase.replace("'", '"') if "expected" in details.get("ctx", {}) else phrase
+    context = {name: _as_written(value) for name, value in details.get("ctx", {}).items()}
+    return _EXPECTED[details["type"]].format(**context)
+
+
+def _as_written(value: object) -> object:
+    """A bound as its author wrote it (pydantic makes 0 of a number 0.0), a choice as TOML does."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.replace("'", '"') if isinstance(value, str) else value
 
 
 def _sentence(

@@ -61,7 +61,11 @@ def read_recipe(
 
 
 def recipe_from_tables(
-    tables: Mapping[str, Any], source: Path, registry: Registry | None = None
+    tables: Mapping[str, Any],
+    source: Path,
+    registry: Registry | None = None,
+    *,
+    overrides: Sequence[str] = (),
 ) -> Recipe:
     """The experiment in tables that are whole already, such as those stored in a run.
 
@@ -73,7 +77,10 @@ def recipe_from_tables(
         raise RecipeError(f"{origin}: a resolved recipe extends nothing.")
     layer = Layer(tables, {(): origin}, (Path(source),))
     try:
-        return _Check(layer, registry or load_registry(), []).recipe(Path(source))
+        changes, faults = read_overrides(overrides)
+        return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(
+            Path(source)
+        )
     except RecursionError:
         raise RecipeError(f"{origin}: tables or lists are nested too deeply.") from None
 
@@ -181,11 +188,12 @@ class _Check:
             return None
 
     def _say(self, table: KeyPath, within: KeyPath, text: str) -> None:
+        origin = self.layer.origin((*table, *within))
         label = f"[{table[0]}] " if table else ""
         overrides = self.layer.overrides(table) if table and not within else []
-        if overrides:
+        if overrides and not origin.is_override:
             label += f"with {', '.join(overrides)}: "
-        self.faults.append(Fault(self.layer.origin((*table, *within)), label + text))
+        self.faults.append(Fault(origin, label + text))
 
 
 def _unknown(key: str, value: object) -> str:

@@ -1,8 +1,9 @@
-"""Settings as TOML gives them, checked without guessing: `"3"` and `true` are not numbers."""
+"""TOML taken at its word: `"3"` and `true` are not numbers."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,9 +11,22 @@ from pydantic import ValidationError
 
 from addkit.plugin.spec import Config
 
-__all__ = ["is_needless", "validated"]
+__all__ = ["is_needless", "parsed", "validated"]
 
 C = TypeVar("C", bound=Config)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is not TOML, or holds a number with more digits than Python would show.
+        RecursionError: it is nested too deeply.
+    """
+    tables = tomllib.loads(text)
+    # Hexadecimal numbers of any length can be read, but neither checked nor told of.
+    json.dumps(tables, default=str)
+    return tables
 
 
 def validated(config: type[C], values: Mapping[str, Any]) -> C:

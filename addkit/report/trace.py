@@ -7,19 +7,22 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from addkit.diffusion import ChainStep
+from addkit.diffusion import ChainStep, evidence
 from addkit.errors import UsageError
+from addkit.plugin.protocols import Schedule
 
 __all__ = ["MOST_IMAGES", "draw_trace"]
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
 MOST_CLASSES = 12
+TITLE = "Filled: the network's p(label | y_t, image).  Outlined: what y_t says alone."
 ENDINGS = (".png", ".svg", ".pdf")
 
 
@@ -29,14 +32,18 @@ def draw_trace(
     pictures: Tensor,
     names: Sequence[str],
     class_names: Sequence[str],
+    schedule: Schedule,
 ) -> None:
-    """Draw the first chain of each image: the image, then p(y_0 | y_t, c) at some of the steps.
+    """Draw the first chain of each image: the image, then its distributions at some of the steps.
+
+    Filled: the network's p(y_0 | y_t, c). Outlined: what y_t says alone, softmax(c_t y_t).
 
     Args:
         path: .png, .svg or .pdf.
         steps: of one chain run over all images.
         pictures: the images as people see them, (B, channels, size, size) in [0, 1].
         names: a title for each image.
+        schedule: for c_t.
         class_names: K names. Of many classes the ones that ever led are shown, and the rest as one.
 
     Raises:
@@ -51,8 +58,8 @@ def draw_trace(
         axes = figure.subplots(len(names), 1 + len(shown), squeeze=False)
         for row, (line, name) in enumerate(zip(axes, names, strict=True)):
             _picture(line[0], pictures[row], name)
-            _bars(line[1:], row, steps, shown, class_names)
-        figure.suptitle("p(y0 | y_t, image) over the sampling steps", x=0.01, ha="left")
+            _bars(line[1:], row, steps, shown, class_names, schedule)
+        figure.suptitle(TITLE, x=0.01, ha="left")
         figure.tight_layout()
         figure.savefig(path, dpi=150)
 
@@ -75,21 +82,34 @@ def _bars(
     steps: Sequence[ChainStep],
     shown: Sequence[ChainStep],
     class_names: Sequence[str],
+    schedule: Schedule,
 ) -> None:
     classes = _leading(steps, image)
-    labels = [class_names[k][:14] for k in classes]
-    rest = len(classes) < len(class_names)
+    rest = ["rest"] if len(classes) < len(class_names) else []
+    labels = [*(class_names[k][:14] for k in classes), *rest]
     for axis, step in zip(axes, shown, strict=True):
-        p = _distribution(step, image)
-        heights = [float(p[k]) for k in classes]
-        if rest:
-            heights.append(max(0.0, 1 - sum(heights)))
+        heights = _heights(_distribution(step, image), classes, bool(rest))
         best = int(np.argmax(heights))
         colours = ["#c44e52" if i == best else "#7f9bb5" for i in range(len(heights))]
         axis.bar(range(len(heights)), heights, color=colours)
+        alone = _heights(_evidence(step, image, schedule), classes, bool(rest))
+        axis.bar(range(len(alone)), alone, fill=False, edgecolor="#333333", linewidth=0.8)
         axis.set_ylim(0, 1)
-        axis.set_xticks(range(len(heights)), [*labels, *(["rest"] if rest else [])], rotation=90)
+        axis.set_xticks(range(len(heights)), labels, rotation=90)
         axis.set_title(f"step {step.index + 1}, t = {step.t:.2f}")
+
+
+def _heights(distribution: Tensor, classes: Sequence[int], rest: bool) -> list[float]:
+    heights = [float(distribution[k]) for k in classes]
+    return [*heights, max(0.0, 1 - sum(heights))] if rest else heights
+
+
+def _evidence(step: ChainStep, image: int, schedule: Schedule) -> Tensor:
+    """softmax(c_t y_t) of the image's first chain and token, (K,)."""
+    if step.y_t is None:
+        return torch.zeros(step.logits.shape[-1])
+    level = evidence(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
+    return (level * step.y_t[image, 0, 0]).softmax(-1)
 
 
 def _distribution(step: ChainStep, image: int) -> Tensor:

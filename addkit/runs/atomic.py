@@ -18,7 +18,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     fsync_path(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
     fsync_path(path.parent)
 
 
@@ -42,7 +42,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         fsync_path(file)
     fsync_path(temporary)
     shutil.rmtree(path, ignore_errors=True)
-    os.rename(temporary, path)
+    temporary.rename(path)
     fsync_path(path.parent)
 
 

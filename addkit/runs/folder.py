@@ -1,12 +1,12 @@
 """A run: the folder that holds everything about one training. No torch.
 
-    recipe.toml     the resolved recipe; reading it again gives the same experiment
-    facts.json      what was known of the data: K, class names, image size, split sizes
-    manifest.json   versions, plugins, hardware, counts, times, status and final scores
-    metrics.jsonl   a line for each logged step and each epoch
-    checkpoints/    step-NNNNNNNN/ folders, and `latest`, which names one of them
-    controls/       the matched classifiers, each a run of its own
-    evaluation.json the last `addkit evaluate`
+recipe.toml     the resolved recipe; reading it again gives the same experiment
+facts.json      what was known of the data: K, class names, image size, split sizes
+manifest.json   versions, plugins, hardware, counts, times, status and final scores
+metrics.jsonl   a line for each logged step and each epoch
+checkpoints/    step-NNNNNNNN/ folders, and `latest`, which names one of them
+controls/       the matched classifiers, each a run of its own
+evaluation.json the last `addkit evaluate`
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Run:
         """Versions, counts, status; empty before training begins."""
         if not (self.path / "manifest.json").exists():
             return {}
-        return self._json("manifest.json")
+        manifest: dict[str, Any] = self._json("manifest.json")
+        return manifest
 
     def note(self, **entries: Any) -> None:
         """Add to the manifest."""
@@ -157,4 +158,7 @@ def _touched(run: Run) -> float:
 
 
 def _is_of(run: Run, recipe: str | None) -> bool:
-    return recipe is None or tomllib.loads((run.path / "recipe.toml").read_text("utf-8")).get("name") == recipe
+    return (
+        recipe is None
+        or tomllib.loads((run.path / "recipe.toml").read_text("utf-8")).get("name") == recipe
+    )

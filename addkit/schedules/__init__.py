@@ -27,7 +27,7 @@ class ScheduleConfig(Config):
 
 
 class LinearConfig(ScheduleConfig):
-    """Ho et al. 2020: beta rises linearly; in continuous time beta_min + t (beta_max - beta_min)."""
+    """Ho et al. 2020: beta rises linearly from beta_min to beta_max."""
 
     beta_min: float = Field(0.1, gt=0, description="1e-4 for each of 1,000 steps.")
     beta_max: float = Field(20.0, gt=0, description="0.02 for each of 1,000 steps.")

@@ -71,7 +71,8 @@ def evaluate_run(
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     predictor = load(path, weights=weights)
-    recipe = recipe_from_tables(predictor.recipe.tables(), path / "recipe.toml", overrides or [])
+    tables, source = predictor.recipe.tables(), path / "recipe.toml"
+    recipe = recipe_from_tables(tables, source, overrides=overrides or [])
     images = build_data(recipe).split(split)
     ways = grid.of(predictor.inference)
     cases = {_case_name(way): Case(way) for way in ways}

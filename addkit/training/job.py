@@ -99,7 +99,7 @@ class Job:
         """The networks to evaluate: averaged weights first, then the raw ones."""
         both = {"raw": self.network}
         if self.average is not None:
-            both = {"ema": cast(Network, self.average.module), **both}
+            both = {"ema": cast("Network", self.average.module), **both}
         return both
 
     @property
@@ -108,7 +108,7 @@ class Job:
         return self.network.diffusion.null.device
 
     def micro_batches(self, epoch: int) -> Iterator[Batch]:
-        """This process's batches for the rest of an epoch, in order.
+        """The batches of this process for the rest of an epoch, in order.
 
         The global batch is cut into micro-batches; process r takes every size-th. Which images a
         micro-batch holds does not depend on how many processes or accumulation steps share it.

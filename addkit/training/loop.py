@@ -83,9 +83,7 @@ def _step(job: Job, micro_batches: list[Batch]) -> tuple[float, float, float]:
         for number, batch in enumerate(micro_batches)
     ]
     loss, accuracy = (sum(column) / len(values) for column in zip(*values, strict=True))
-    norm = nn.utils.clip_grad_norm_(
-        parameters(job.network), training.clip_norm or math.inf
-    ).item()
+    norm = nn.utils.clip_grad_norm_(parameters(job.network), training.clip_norm or math.inf).item()
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise RunError(_not_finite(job, loss, norm, micro_batches))
     for group in job.optimizer.param_groups:

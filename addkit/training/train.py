@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
-import torch
-
 from addkit.model import Inference, problem_of
 from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe

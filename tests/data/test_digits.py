@@ -10,6 +10,7 @@ from PIL import Image
 
 from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
+from addkit.data.prepare import prepare_image
 from addkit.errors import DataError
 
 _SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -66,7 +67,7 @@ def test_a_file_is_seen_as_the_test_split_is(tmp_path: Path) -> None:
     shown = source.split("test").batch([0], None).images[0]
     levels = ((shown[0] * 0.376 + 0.3053) * 255).round().numpy().astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "digit.png")
-    prepared = source.prepare_image(tmp_path / "digit.png")
+    prepared = prepare_image(tmp_path / "digit.png", source.facts)
     assert prepared.shape == (1, 8, 8)
     assert torch.allclose(prepared, shown, atol=0.01)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.datasets import FashionMNIST as Reference  # type: ignore[import-untyped]
+from torchvision.datasets import FashionMNIST as Reference
 
 from addkit.data import FashionMNISTConfig
 from addkit.data.fashion_mnist import FashionMNIST

@@ -12,6 +12,7 @@ from PIL import Image
 
 from addkit.data import DataWarning, ImageFolderConfig
 from addkit.data.image_folder import ImageFolder
+from addkit.data.prepare import prepare_image
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 
@@ -79,9 +80,9 @@ def test_batches_prepared_images_and_channels(pets: Path) -> None:
         assert batch.images.shape == (2, channels, 8, 8)
         assert batch.labels.tolist() == [[1], [0]]
         assert batch.indices == (2, 0)
-        assert torch.equal(source.prepare_image(Path(test.source(0))), batch.images[1])
+        assert torch.equal(prepare_image(Path(test.source(0)), source.facts), batch.images[1])
         stream = io.BytesIO(Path(test.source(0)).read_bytes())
-        assert torch.equal(source.prepare_image(stream), batch.images[1])
+        assert torch.equal(prepare_image(stream, source.facts), batch.images[1])
 
 
 def test_litter_is_ignored_and_nested_files_are_found(pets: Path, paint: Paint) -> None:
@@ -181,6 +182,13 @@ def test_folders_without_classes(pets: Path, tmp_path: Path) -> None:
     (pets / "dog").mkdir()
     with pytest.raises(DataError, match="class folders without a file: dog"):
         _source(pets)
+
+
+def test_one_image_a_class(tmp_path: Path, paint: Paint) -> None:
+    for kind in ("a", "b"):
+        paint(tmp_path / kind / "1.png")
+    with pytest.raises(DataError, match="one image a class leaves none to test with"):
+        _source(tmp_path)
 
 
 def test_train_without_test(tmp_path: Path, paint: Paint) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.datasets import ImageNet as Reference  # type: ignore[import-untyped]
+from torchvision.datasets import ImageNet as Reference
 
 from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.imagenet import ImageNet
+from addkit.data.prepare import prepare_image
 from addkit.errors import DataError
 
 Paint = Callable[..., Path]
@@ -94,4 +95,4 @@ def test_the_shorter_side_leaves_a_border(root: Path) -> None:
     inner, whole = _source(root), _source(root, resize=28)
     path = Path(inner.split("test").source(0))
     assert inner.pixels.shorter_side == 32
-    assert not torch.equal(inner.prepare_image(path), whole.prepare_image(path))
+    assert not torch.equal(prepare_image(path, inner.facts), prepare_image(path, whole.facts))
