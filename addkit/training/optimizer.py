@@ -51,12 +51,18 @@ def unpack_optimizer(
 ) -> None:
     """The inverse of `pack_optimizer`."""
     numbers = {name: number for number, name in enumerate(_names(network, optimizer))}
+    parameters = dict(network.named_parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for packed, value in tensors.items():
         name, key = packed.split("|")
-        state.setdefault(numbers[name], {})[key] = value
+        state.setdefault(numbers[name], {})[key] = _laid_out(value, parameters[name])
     whole = optimizer.state_dict()
     optimizer.load_state_dict({**whole, "state": state})
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """The value in the parameter's memory layout, which a file does not keep."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
