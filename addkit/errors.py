@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["AddkitError", "DataError", "PluginError", "RecipeError", "RunError", "UsageError"]
+__all__ = [
+    "AddkitError",
+    "AddkitWarning",
+    "DataError",
+    "PluginError",
+    "RecipeError",
+    "RunError",
+    "UsageError",
+]
 
 
 class AddkitError(Exception):
     """Base: the run failed. The text says what, where, what is allowed and what to do."""
 
     exit_code = 1
+
+
+class AddkitWarning(UserWarning):
+    """Something that a user should know, and that stops nothing."""
 
 
 class UsageError(AddkitError):

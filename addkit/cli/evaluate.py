@@ -50,7 +50,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Score a run, and audit whether its loop uses and profits from its own state.
+    """Score a run, and audit what its loop does.
 
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out prior,last
     """

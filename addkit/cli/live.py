@@ -37,12 +37,12 @@ class LiveView:
         self.total, self.loss, self.accuracy, self.rate = 0, 0.0, 0.0, 0.0
         self.test = "-"
         self.title = ""
-        self.spoken = monotonic()
+        self.done, self.began, self.spoken = 0, monotonic(), monotonic()
 
     def begin(self, title: str, total_steps: int, done: int) -> None:
         """Start, or go on from `done` steps."""
         self.title, self.total, self.rate, self.test = title, total_steps, 0.0, "-"
-        self.spoken = monotonic()
+        self.done, self.began, self.spoken = done, monotonic(), monotonic()
         going = f", going on after step {done}" if done else ""
         note(f"{title}: {total_steps} steps{going}")
         if sys.stderr.isatty():
@@ -81,10 +81,9 @@ class LiveView:
             self.bar = None
 
     def _speak(self, step: int) -> None:
-        left = (self.total - step) * (monotonic() - self.spoken)
         self.spoken = monotonic()
-        del left
-        note(f"{self.title}: step {step}/{self.total}  {self._numbers()}")
+        left = (self.total - step) * (self.spoken - self.began) / max(step - self.done, 1)
+        note(f"{self.title}: step {step}/{self.total}  {self._numbers()}  {left:.0f} s left")
 
     def _numbers(self) -> str:
         return (

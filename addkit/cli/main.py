@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
 from addkit import __version__
 from addkit.cli.evaluate import evaluate
-from addkit.cli.output import fail
+from addkit.cli.output import fail, warn
 from addkit.cli.sample import sample
 from addkit.cli.train import train
 
@@ -18,18 +19,15 @@ __all__ = ["app", "main"]
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
 
-[bold]Examples[/bold]
-
-  addkit train recipes/digits.toml            train on data that comes with addkit
-
-  addkit sample --steps 20 image.jpg          classify images with the newest run
-
-  addkit evaluate --steps 1,5,20              score it, and audit what its loop does
+\b
+  addkit train recipes/digits.toml       train on data that comes with addkit
+  addkit sample --steps 20 image.jpg     classify images with the newest run
+  addkit evaluate --steps 1,5,20         score it, and audit what its loop does
 """
 
 app = typer.Typer(
     help=EXAMPLES,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # Importing rich's panels would double the time of --help.
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,6 +55,7 @@ def root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted."""
+    warnings.showwarning = _tell
     if os.environ.get("ADDKIT_DEBUG") == "1":
         app()
         return
@@ -66,6 +65,19 @@ def main() -> None:
         sys.exit(fail("interrupted", 130))
     except Exception as error:
         sys.exit(_explain(error))
+
+
+def _tell(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line; where in the code it arose is of no use to a user."""
+    if issubclass(category, UserWarning):
+        warn(str(message))
 
 
 def _explain(error: Exception) -> int:

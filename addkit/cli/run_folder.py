@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from addkit.cli.output import note
-from addkit.errors import RunError, UsageError
+from addkit.errors import AddkitError, RunError, UsageError
 from addkit.model import build_data
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run, newest_run
 
-__all__ = ["choose_run"]
+__all__ = ["choose_run", "clean_start"]
 
 
 def choose_run(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool) -> Run:
@@ -35,6 +38,17 @@ def choose_run(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: boo
             f"{run_dir}: holds a run already; go on with --resume, or begin anew with --fresh"
         )
     return _same(Run.open(run_dir), recipe)
+
+
+@contextmanager
+def clean_start(run: Run) -> Iterator[None]:
+    """A training that fails before its first checkpoint leaves no folder behind."""
+    try:
+        yield
+    except AddkitError:
+        if not (run.checkpoints / "latest").exists():
+            shutil.rmtree(run.path)
+        raise
 
 
 def _create(path: Path, recipe: Recipe) -> Run:

@@ -99,12 +99,13 @@ def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, j
 
     from addkit.cli.live import LiveView
     from addkit.cli.output import Output, note
-    from addkit.cli.run_folder import choose_run
+    from addkit.cli.run_folder import choose_run, clean_start
     from addkit.training.train import train as fit
 
     run = choose_run(recipe, run_dir, resume=resume, fresh=fresh)
     note(f"run: {run.path}")
-    result = fit(run.recipe(), run, LiveView())
+    with clean_start(run):
+        result = fit(run.recipe(), run, LiveView())
     if json:
         Output(json=True).data(asdict(result))
     else:

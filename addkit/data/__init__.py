@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from addkit.errors import AddkitWarning
 from addkit.plugin.spec import Config, DataSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Deviation = Annotated[float, Field(gt=0)]
 
 
-class DataWarning(UserWarning):
+class DataWarning(AddkitWarning):
     """A file was left out, or a name could not be found, as the recipe allows."""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from addkit.errors import AddkitWarning
 from addkit.plugin.spec import Config, EmbeddingSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
@@ -35,6 +37,14 @@ class PosteriorConfig(Config):
 def _linear(config: LinearConfig, problem: Problem) -> Embedding:
     from addkit.embeddings.linear import LinearEmbedding
 
+    if problem.state_width < problem.num_classes / 2:
+        warnings.warn(
+            f"[embedding] linear: width {problem.state_width} is below half of the "
+            f"{problem.num_classes} classes; W y_t then loses the label in its noise. "
+            'The embedding "posterior" does not',
+            AddkitWarning,
+            stacklevel=2,
+        )
     return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
 
 

@@ -1,0 +1,166 @@
+"""`kill`: kill -9 at random moments of a digits run, then --resume, until it ends.
+
+A run that ended is compared with an uninterrupted one: every final weight of ADD and of its
+control, raw and averaged, must be equal to the bit. Where a run ends before all kills are spent,
+the next run begins. Moments are uniform from just before the run folder appears to the end.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, sleep
+
+import torch
+from measure import ROOT, Options, Row, Target, note
+from safetensors.torch import load_file
+
+COMMAND = [str(Path(sys.executable).with_name("addkit")), "train"]
+RECIPE = [str(ROOT / "recipes" / "digits.toml"), "--json"]
+EPOCHS = 6
+SLOWEST = 10
+"""A session may take this many times the uninterrupted run before it counts as hung."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The uninterrupted run."""
+
+    path: Path
+    begin: float
+    """Seconds until its folder appeared."""
+    end: float
+    """Seconds in all."""
+
+    def moment(self, chance: random.Random) -> float:
+        """When to kill, in seconds after the start."""
+        return chance.uniform(0.9 * self.begin, self.end)
+
+
+@dataclass(slots=True)
+class Count:
+    """What happened."""
+
+    kills: int = 0
+    resumed: int = 0
+    """Kills after which the next session went on, to its own kill or to the end."""
+    runs: int = 0
+    equal: int = 0
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Shares of kills that were survived and of runs that ended equal."""
+    kills = 2 if options.quick else options.kills
+    with tempfile.TemporaryDirectory() as folder:
+        reference = _reference(Path(folder), 2 if options.quick else EPOCHS)
+        note(f"  uninterrupted: {reference.end:.1f} s")
+        count = _count(Path(folder), reference, kills, 2 if options.quick else EPOCHS)
+    done = f"{count.kills} kills -9, {count.resumed} resumed; {count.runs} runs ended"
+    yield Row(
+        name="kill",
+        compares="kills after which --resume went on / kills",
+        values=[count.resumed / count.kills],
+        target=Target(1.0, at_least=True),
+        note=f"{done}, {count.equal} of them equal to the bit",
+    )
+    yield Row(
+        name="kill",
+        compares="runs with final weights equal to the uninterrupted run's / runs",
+        values=[count.equal / count.runs],
+        target=Target(1.0, at_least=True),
+    )
+
+
+def _reference(folder: Path, epochs: int) -> Reference:
+    path = folder / "reference"
+    start = perf_counter()
+    process = _start(path, epochs)
+    while not (path / "recipe.toml").exists() and process.poll() is None:
+        sleep(0.01)
+    begin = perf_counter() - start
+    if process.wait() != 0:
+        raise RuntimeError(_complaint(path, "the uninterrupted run failed"))
+    return Reference(path=path, begin=begin, end=perf_counter() - start)
+
+
+def _count(folder: Path, reference: Reference, kills: int, epochs: int) -> Count:
+    """Runs until all kills are spent; the last run goes on to its end."""
+    chance, count = random.Random(0), Count()
+    while count.kills < kills:
+        path = folder / f"run-{count.runs}"
+        before = 0
+        while _session(path, reference, chance, epochs, kill=count.kills < kills):
+            count.resumed += before
+            count.kills += 1
+            before = 1
+            note(f"  kill {count.kills} of {kills}")
+        count.resumed += before
+        count.runs += 1
+        count.equal += _equal(path, reference.path)
+    return count
+
+
+def _session(
+    path: Path, reference: Reference, chance: random.Random, epochs: int, *, kill: bool
+) -> bool:
+    """One process, new or resuming; True if it was killed, False if it came to its end.
+
+    Raises:
+        RuntimeError: it failed by itself, or hung.
+    """
+    process = _start(path, epochs, "--resume")
+    patience = SLOWEST * reference.end
+    try:
+        code = process.wait(reference.moment(chance) if kill else patience)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if not kill:
+            raise RuntimeError(_complaint(path, "a resumed run hung")) from None
+        return True
+    if code != 0:
+        raise RuntimeError(_complaint(path, f"a resumed run ended with exit code {code}"))
+    return False
+
+
+def _start(path: Path, epochs: int, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, *RECIPE, "--run-dir", str(path), *arguments]
+    changes = ["--set", f"training.epochs={epochs}", "--set", "training.checkpoint_every=1"]
+    with path.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, *changes],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+
+
+def _complaint(path: Path, what: str) -> str:
+    said = path.with_suffix(".log").read_text("utf-8").strip().splitlines()[-3:]
+    return "\n".join([what, *said])
+
+
+def _equal(path: Path, reference: Path) -> bool:
+    """All final weights, ADD's and the controls', to the bit."""
+    wanted, found = _weights(reference), _weights(path)
+    return wanted.keys() == found.keys() and all(
+        torch.equal(wanted[name], found[name]) for name in wanted
+    )
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """`run: file: tensor` -> tensor of the last checkpoints."""
+    weights: dict[str, torch.Tensor] = {}
+    for run in (path, *sorted((path / "controls").iterdir())):
+        latest = (run / "checkpoints" / "latest").read_text("utf-8").strip()
+        for kind in ("raw", "ema"):
+            tensors = load_file(run / "checkpoints" / latest / f"{kind}.safetensors")
+            weights |= {f"{run.name if run != path else ''}: {kind}: {n}": x for n, x in tensors.items()}
+    return weights
