@@ -1,4 +1,4 @@
-"""`help`: wall time of `addkit --help` over `python -c "import typer, rich"`, and what it imports."""
+"""`help`: wall time of `addkit --help` over importing typer and rich, and what it imports."""
 
 from __future__ import annotations
 

@@ -162,5 +162,7 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
         latest = (run / "checkpoints" / "latest").read_text("utf-8").strip()
         for kind in ("raw", "ema"):
             tensors = load_file(run / "checkpoints" / latest / f"{kind}.safetensors")
-            weights |= {f"{run.name if run != path else ''}: {kind}: {n}": x for n, x in tensors.items()}
+            weights |= {
+                f"{run.name if run != path else ''}: {kind}: {n}": x for n, x in tensors.items()
+            }
     return weights

@@ -77,7 +77,8 @@ def evaluate(
         Output(json=True).data(asdict(found))
     else:
         _show(found)
-    note(f"stored: {path / 'evaluation.json'}")
+    if (path / "recipe.toml").exists():
+        note(f"stored: {path / 'evaluation.json'}")
 
 
 def _words(text: str | None) -> list[str] | None:

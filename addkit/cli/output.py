@@ -39,7 +39,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """A line of the result for people."""
-        stdout().print(text, highlight=False)
+        stdout().print(text, highlight=False, markup=False)
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
@@ -47,11 +47,11 @@ class Output:
         """A table for people; numbers to the right."""
         from rich.table import Table
 
-        table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+        table = Table(title=title and _plain(title), box=None, pad_edge=False, title_justify="left")
         for number, column in enumerate(columns):
             table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(_plain, row))
         stdout().print(table)
 
 
@@ -71,7 +71,7 @@ def stderr() -> Console:
 
 def note(text: str) -> None:
     """A line for the person at the terminal, not part of the result."""
-    stderr().print(text, highlight=False, style="dim", soft_wrap=True)
+    stderr().print(text, highlight=False, markup=False, style="dim", soft_wrap=True)
 
 
 def warn(text: str) -> None:

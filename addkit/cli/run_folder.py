@@ -10,9 +10,11 @@ from pathlib import Path
 
 from addkit.cli.output import note
 from addkit.errors import AddkitError, RunError, UsageError
-from addkit.model import build_data
+from addkit.model import build_data, build_network
+from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run, newest_run
+from addkit.training.plan import Plan, World, check_world
 
 __all__ = ["choose_run", "clean_start"]
 
@@ -31,8 +33,9 @@ def choose_run(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: boo
     if not (run_dir / "recipe.toml").exists():
         return _create(_empty(run_dir), recipe)
     if fresh:
+        facts = _facts(recipe)
         _move_aside(run_dir)
-        return _create(run_dir, recipe)
+        return Run.create(run_dir, recipe, facts)
     if not resume:
         raise UsageError(
             f"{run_dir}: holds a run already; go on with --resume, or begin anew with --fresh"
@@ -52,7 +55,16 @@ def clean_start(run: Run) -> Iterator[None]:
 
 
 def _create(path: Path, recipe: Recipe) -> Run:
-    return Run.create(path, recipe, build_data(recipe).facts)
+    return Run.create(path, recipe, _facts(recipe))
+
+
+def _facts(recipe: Recipe) -> DataFacts:
+    """Of the recipe's data. What cannot be trained is refused before a folder is made or moved."""
+    facts = build_data(recipe).facts
+    Plan.of(recipe, facts.split_sizes["train"])
+    check_world(recipe, World())
+    build_network(recipe, facts, device="meta")
+    return facts
 
 
 def _unused(name: str) -> Path:
@@ -65,6 +77,8 @@ def _unused(name: str) -> Path:
 def _empty(path: Path) -> Path:
     """A folder to begin in: new, empty, or left by a run that was killed as it began."""
     allowed = {"checkpoints", "facts.json"}
+    if path.is_file():
+        raise UsageError(f"{path}: is a file; choose another folder")
     if path.exists() and any(
         entry.name not in allowed and not entry.name.endswith(".tmp") for entry in path.iterdir()
     ):

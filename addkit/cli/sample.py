@@ -60,6 +60,8 @@ def sample(
     from addkit.cli.output import Output
     from addkit.model import load
 
+    if trace is not None:
+        _check_trace(trace)
     files = find_images(images)
     predictor = load(find_run(run), weights=weights)
     ask = {
@@ -131,6 +133,12 @@ def _legend(inference: Any, steps: int, votes: bool) -> str:
         return f"\nprobability: read-out {inference.read_out.name} of {loop}"
     first = f"\nprobability: read-out {inference.read_out.name}, one pass at t = T"
     return f"{first}; votes: {loop}" if votes else first
+
+
+def _check_trace(path: Path) -> None:
+    from addkit.report.trace import check_target
+
+    check_target(path)
 
 
 def _trace(

@@ -62,22 +62,21 @@ def create(config: PretrainedConfig, problem: Problem, sizes: dict[str, Any]) ->
             f'[encoder] timm {timm.__version__} has no model "{config.model}"'
             f"{guess(config.model, known)}; timm.list_models() names all {len(known)}"
         )
-    options: dict[str, Any] = {"drop_path_rate": config.drop_path} if config.drop_path else {}
+    options = {"num_classes": 0, "in_chans": problem.image_channels, **sizes}
+    if config.drop_path:
+        options["drop_path_rate"] = config.drop_path
+    if _fixed_size(config.model) not in (None, problem.image_size):
+        options.setdefault("img_size", problem.image_size)
     try:
-        model = timm.create_model(
-            config.model,
-            pretrained=config.pretrained and not _on_meta(),
-            num_classes=0,
-            in_chans=problem.image_channels,
-            **options,
-            **sizes,
-        )
+        num_tokens = _count_tokens(config.model, problem, options)
+        weights = config.pretrained and not _on_meta()
+        model = timm.create_model(config.model, pretrained=weights, **options)
     except (TypeError, RuntimeError, ValueError, AssertionError, OSError) as error:
         raise RecipeError(
             f'[encoder] timm cannot build "{config.model}" for {problem.image_channels} x '
             f"{problem.image_size} x {problem.image_size} images: {error}"
         ) from error
-    return Backbone(model, _count_tokens(model, problem))
+    return Backbone(model, num_tokens)
 
 
 def _on_meta() -> bool:
@@ -85,14 +84,21 @@ def _on_meta() -> bool:
     return torch.empty(0).device.type == "meta"
 
 
-def _count_tokens(model: nn.Module, problem: Problem) -> int:
-    """L, from the patch grid where the model tells it, else from its total stride."""
-    prefix = cast("int", getattr(model, "num_prefix_tokens", 0))
-    grid = getattr(model, "patch_embed", None)
-    if prefix and grid is not None:
-        return int(grid.num_patches) + prefix
-    stride = int(model.feature_info[-1]["reduction"])  # type: ignore[index]
-    return (-(-problem.image_size // stride)) ** 2
+def _fixed_size(name: str) -> int | None:
+    """The one image size that a model is made for, where it takes no other."""
+    facts = timm.get_pretrained_cfg(name)
+    return int(facts.input_size[-1]) if facts is not None and facts.fixed_input_size else None
+
+
+def _count_tokens(name: str, problem: Problem, options: dict[str, Any]) -> int:
+    """L, from the shape that the model gives on the meta device: no memory, no arithmetic."""
+    with torch.device("meta"), torch.no_grad():
+        model: Any = timm.create_model(name, **options).eval()
+        images = torch.empty(1, problem.image_channels, problem.image_size, problem.image_size)
+        features = model.forward_features(images)
+    if not isinstance(features, Tensor):
+        raise TypeError("it gives several feature maps, not one")
+    return _as_tokens(features, model.num_features).shape[1]
 
 
 def with_weights(encoder: Backbone, config: PretrainedConfig) -> Backbone:
@@ -135,8 +141,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         raise RecipeError(f'[encoder] weights: cannot read "{path}": {error}') from error
     for key in ("state_dict", "model"):
-        loaded = loaded.get(key, loaded)
-    return cast("dict[str, Tensor]", loaded)
+        loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else {}
+    return {name: x for name, x in loaded.items() if isinstance(x, Tensor)}
 
 
 def _match_by_order(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -52,7 +52,8 @@ class LabelMeter:
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Probabilities (B, K), rows sum to 1, against class ids (B,)."""
-        probabilities, labels = probabilities.float().cpu(), labels.cpu()
+        # torchmetrics takes a batch for logits if rounding has lifted one entry above 1.
+        probabilities, labels = probabilities.float().clamp(0, 1).cpu(), labels.cpu()
         picked = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
         self.shares.update(probabilities, labels)
         self.means["nll"].update(-picked.clamp_min(SMALLEST).log())

@@ -24,8 +24,11 @@ from addkit.runs.checkpoint import checkpoint_of, load_tensors
 
 __all__ = ["Predictor", "load"]
 
-Images = Tensor | Sequence[Path | str | BinaryIO]
+File = Path | str | BinaryIO
+Images = Tensor | File | Sequence[File]
 WEIGHTS = ("ema", "raw")
+FIRST_WEIGHTS = {"pretrained": False, "weights": None}
+"""Settings of an encoder that say what it starts from, as they are if it starts from nothing."""
 
 
 class Predictor:
@@ -78,8 +81,8 @@ class Predictor:
         """One `Prediction` for each image; what is not given is the recipe's.
 
         Args:
-            images: files (paths or open binary files), or a tensor (B, channels, size, size) as
-                the data set prepares it.
+            images: a file (path or open binary file) or several, or a tensor
+                (B, channels, size, size) as the data set prepares it.
             steps: of a chain, at least 1. A read-out of one pass answers by itself; with steps or
                 chains given, chains run beside it and the votes are theirs.
             guidance: w in uncond + w (cond - uncond); 1 is off.
@@ -130,7 +133,7 @@ class Predictor:
             self._check(images)
             yield from torch.split(images, size)
             return
-        for files in _chunks(images, size):
+        for files in _chunks(_several(images), size):
             yield torch.stack([prepare_image(_file(file), self.facts) for file in files])
 
     def _check(self, images: Tensor) -> None:
@@ -142,7 +145,13 @@ class Predictor:
             )
 
 
-def _file(file: Path | str | BinaryIO) -> Path | BinaryIO:
+def _several(images: File | Sequence[File]) -> Sequence[File]:
+    if isinstance(images, Sequence) and not isinstance(images, str):
+        return images
+    return [images]
+
+
+def _file(file: File) -> Path | BinaryIO:
     return Path(file) if isinstance(file, str) else file
 
 
@@ -167,12 +176,21 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
     run, checkpoint = _find(Path(path))
     recipe, facts = run.recipe(), run.facts()
-    network = build_network(recipe, facts)
+    network = build_network(_from_scratch(recipe), facts)
     file = checkpoint / f"{weights}.safetensors"
     if not file.exists():
         file = checkpoint / "raw.safetensors"
     fill(network, load_tensors(file), file)
     return Predictor(network.to(device), recipe, facts)
+
+
+def _from_scratch(recipe: Recipe) -> Recipe:
+    """The recipe without the encoder's first weights, which may be gone: checkpoints hold all."""
+    encoder = recipe.choices["encoder"]
+    known = type(encoder.config).model_fields
+    first = {key: value for key, value in FIRST_WEIGHTS.items() if key in known}
+    bare = replace(encoder, config=encoder.config.model_copy(update=first))
+    return replace(recipe, choices={**recipe.choices, "encoder": bare})
 
 
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:

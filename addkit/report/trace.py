@@ -17,13 +17,21 @@ from addkit.diffusion import ChainStep, evidence
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Schedule
 
-__all__ = ["MOST_IMAGES", "draw_trace"]
+__all__ = ["MOST_IMAGES", "check_target", "draw_trace"]
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
 MOST_CLASSES = 12
 TITLE = "Filled: the network's p(label | y_t, image).  Outlined: what y_t says alone."
 ENDINGS = (".png", ".svg", ".pdf")
+
+
+def check_target(path: Path) -> None:
+    """Raise `UsageError` if no picture can be written there."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f'--trace {path}: ending "{path.suffix}"; known: {", ".join(ENDINGS)}')
+    if not path.parent.is_dir():
+        raise UsageError(f"--trace {path}: there is no folder {path.parent}")
 
 
 def draw_trace(
@@ -49,10 +57,16 @@ def draw_trace(
     Raises:
         UsageError: another file ending.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f'--trace {path}: ending "{path.suffix}"; known: {", ".join(ENDINGS)}')
+    check_target(path)
     shown = [steps[i] for i in _spread(len(steps), MOST_PANELS)]
-    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(
+        {
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "text.parse_math": False,  # Names of files and classes may hold dollar signs.
+        }
+    ):
         figure = Figure(figsize=(1.9 + 1.75 * len(shown), 0.5 + 1.75 * len(names)))
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(names), 1 + len(shown), squeeze=False)

@@ -72,7 +72,7 @@ def checkpoint_of(folder: Path) -> Path | None:
     pointer = folder / "latest"
     if not pointer.exists():
         return None
-    path = folder / pointer.read_text().strip()
+    path = folder / pointer.read_text("utf-8", errors="replace").strip()
     if not (path / "progress.json").is_file():
         raise RunError(f"{pointer}: names {path.name}, which is missing or incomplete")
     return path

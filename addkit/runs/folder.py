@@ -52,25 +52,31 @@ class Run:
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
+        return recipe_from_tables(self.recipe_tables(), self.path / "recipe.toml")
+
+    def recipe_tables(self) -> dict[str, Any]:
+        """The resolved recipe as it is stored, unchecked."""
         file = self.path / "recipe.toml"
         try:
-            return recipe_from_tables(tomllib.loads(file.read_text("utf-8")), file)
+            return tomllib.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 
     def facts(self) -> DataFacts:
         """What was known of the data."""
         stored = self._json("facts.json")
-        for key in ("class_names", "mean", "std"):
-            stored[key] = tuple(stored[key])
-        return DataFacts(**{**stored, "files": tuple(map(Path, stored["files"]))})
+        try:
+            for key in ("class_names", "mean", "std"):
+                stored[key] = tuple(stored[key])
+            return DataFacts(**{**stored, "files": tuple(map(Path, stored["files"]))})
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{self.path / 'facts.json'}: cannot be used: {error}") from error
 
     def manifest(self) -> dict[str, Any]:
         """Versions, counts, status; empty before training begins."""
         if not (self.path / "manifest.json").exists():
             return {}
-        manifest: dict[str, Any] = self._json("manifest.json")
-        return manifest
+        return self._json("manifest.json")
 
     def note(self, **entries: Any) -> None:
         """Add to the manifest."""
@@ -112,12 +118,15 @@ class Run:
         kept = [json.dumps(entry) for entry in self.metrics() if entry["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str) -> dict[str, Any]:
         file = self.path / name
         try:
-            return json.loads(file.read_text("utf-8"))
+            stored = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
+        if not isinstance(stored, dict):
+            raise RunError(f"{file}: holds no object")
+        return stored
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -146,7 +155,7 @@ def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None =
         of = f" of recipe {recipe}" if recipe else ""
         raise RunError(
             f"no {state} run{of} in {root}/; train one with `addkit train recipes/digits.toml`, "
-            "or name one with --run"
+            f"or name one with {'--run' if finished else '--run-dir'}"
         )
     return max(fit, key=_touched)
 
@@ -158,7 +167,4 @@ def _touched(run: Run) -> float:
 
 
 def _is_of(run: Run, recipe: str | None) -> bool:
-    return (
-        recipe is None
-        or tomllib.loads((run.path / "recipe.toml").read_text("utf-8")).get("name") == recipe
-    )
+    return recipe is None or run.recipe_tables().get("name") == recipe

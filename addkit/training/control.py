@@ -18,8 +18,8 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
 def control_recipe(recipe: Recipe, head: str) -> Recipe:
     """Same data, order, augmentation, encoder, conditioner, seed and budget; a classifier's head.
 
-    The loss is plain cross-entropy with the recipe's label smoothing, no condition is dropped, and
-    the mlp head takes the denoiser's width and depth.
+    The loss is plain cross-entropy with the recipe's label smoothing, no condition is dropped, so
+    nothing is guided, and the mlp head takes the denoiser's width and depth.
     """
     tables = recipe.tables()
     size = {k: v for k, v in tables["denoiser"].items() if k in ("width", "depth", "dropout")}
@@ -28,6 +28,7 @@ def control_recipe(recipe: Recipe, head: str) -> Recipe:
     tables["read_out"] = {"name": "prior"}
     tables["conditioner"] = _one_token(recipe, tables["conditioner"])
     tables["training"] = {**tables["training"], "condition_drop": 0.0, "pure_noise": 0.0}
+    tables["sampling"] = {**tables["sampling"], "guidance": 1.0, "chains": 1, "early_exit": 0}
     tables["control"] = {"heads": []}
     return replace(recipe_from_tables(tables, recipe.source), files=recipe.files)
 

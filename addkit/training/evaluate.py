@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import ImageSet, Meter
+from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
@@ -71,9 +73,7 @@ def evaluate_run(
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     predictor = load(path, weights=weights)
-    tables, source = predictor.recipe.tables(), path / "recipe.toml"
-    recipe = recipe_from_tables(tables, source, overrides=overrides or [])
-    images = build_data(recipe).split(split)
+    images = _moved_data(predictor, overrides or []).split(split)
     ways = grid.of(predictor.inference)
     cases = {_case_name(way): Case(way) for way in ways}
     checks = audit_cases(predictor.inference) if audit else {}
@@ -90,6 +90,28 @@ def evaluate_run(
     if (path / "recipe.toml").exists():
         write_json(path / "evaluation.json", asdict(found))
     return found
+
+
+def _moved_data(predictor: Predictor, overrides: list[str]) -> DataSource:
+    """The run's data where the overrides say that it lies now."""
+    for override in overrides:
+        if not override.lstrip().startswith("data."):
+            raise UsageError(f"--set {override}: only data.KEY=VALUE can change in an evaluation")
+    tables, path = predictor.recipe.tables(), predictor.recipe.source
+    source = build_data(recipe_from_tables(tables, path, overrides=overrides))
+    trained, found = predictor.facts, source.facts
+    if found.num_classes != trained.num_classes:
+        raise DataError(
+            f"the data has {found.num_classes} classes, and the run was trained on "
+            f"{trained.num_classes}"
+        )
+    if found.class_names != trained.class_names:
+        warnings.warn(
+            "the data's class names are not those of the run; classes are taken in order",
+            AddkitWarning,
+            stacklevel=2,
+        )
+    return source
 
 
 def _case_name(way: Inference) -> str:

@@ -27,7 +27,7 @@ from addkit.runs.checkpoint import (
     save_checkpoint,
 )
 from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
-from addkit.training.plan import Plan, World
+from addkit.training.plan import Plan, World, check_world
 
 __all__ = ["Job"]
 
@@ -52,8 +52,11 @@ class Job:
     @classmethod
     def open(cls, run: Run, recipe: Recipe, device: str) -> Job:
         """Build the recipe's training and load the run's newest checkpoint, if it has one."""
+        check_world(recipe, World())
         source = build_data(recipe)
-        images = source.split("train")
+        # All of them, so that a broken file stops the training before it begins.
+        splits = {name: source.split(name) for name in source.facts.split_sizes}
+        images = splits["train"]
         network = build_network(recipe, source.facts).to(device)
         ema = recipe.training.ema
         job = cls(
@@ -70,6 +73,7 @@ class Job:
         return job
 
     def _resume(self) -> None:
+        clean_temporaries(self.run.path)
         clean_temporaries(self.run.checkpoints)
         self.saved = checkpoint_of(self.run.checkpoints)
         if self.saved is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 
-__all__ = ["Plan", "World", "learning_rate"]
+__all__ = ["Plan", "World", "check_world", "learning_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,17 @@ class Plan:
             steps=steps_per_epoch * training.epochs,
             warmup_steps=round(steps_per_epoch * training.warmup_epochs),
             peak_lr=training.peak_lr,
+        )
+
+
+def check_world(recipe: Recipe, world: World) -> None:
+    """Raise `RecipeError` if the recipe is for another number of processes than there are."""
+    wanted = recipe.distributed.processes
+    if wanted != world.size:
+        raise RecipeError(
+            f"{recipe.source}: [distributed] processes is {wanted}, and this training has "
+            f"{world.size}; with --set distributed.processes={world.size} the global batch stays "
+            f"{recipe.training.batch_size} and more of it is accumulated"
         )
 
 

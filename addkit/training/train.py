@@ -102,6 +102,7 @@ def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> Tr
         matched = control_recipe(recipe, head)
         inner = Run.create(run.control(head).path, matched, run.facts())
         controls[head] = _train_one(matched, inner, view, device, f"control, {head} head")
+        inner.note(status="finished")
     run.note(status="finished", finished=_now())
     return _result(run, scores, controls, perf_counter() - start)
 
@@ -149,7 +150,7 @@ def _train_one(
         scores = score_weights(job, "test")
     finally:
         view.end()
-    run.note(scores=scores, seconds=job.progress.seconds, status="finished", trained=_now())
+    run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
     return scores
 
 

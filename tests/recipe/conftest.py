@@ -1,8 +1,8 @@
-"""Made-up components, so that these tests mind no built-in one."""
+"""Made-up components, so that these tests mind no built-in one, and a recipe of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -10,8 +10,46 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, field_validator, model_validator
 
+from addkit.errors import RecipeError
 from addkit.plugin import KINDS, Config, Problem, Registry, Spec, hookimpl
 from addkit.plugin.spec import Choices
+from addkit.recipe import Recipe, read_recipe
+
+BASE = """\
+name = "base"
+summary = "What the others extend."
+seed = 1
+[task]
+name = "only"
+[data]
+name = "folder"
+root = "photos"
+[encoder]
+name = "cnn"
+[conditioner]
+name = "mean-token"
+[embedding]
+name = "only"
+[denoiser]
+name = "only"
+[schedule]
+name = "cosine"
+offset = 0.5
+[loss]
+name = "ce"
+[to_one]
+name = "only"
+[sampler]
+name = "only"
+[read_out]
+name = "only"
+[training]
+lr = 1e-3
+"""
+EXTENDS = 'extends = "base.toml"\n'
+
+Read = Callable[..., Recipe]
+Fails = Callable[..., str]
 
 
 class Cosine(Config):
@@ -93,3 +131,29 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
 @pytest.fixture
 def registry() -> Registry:
     return Registry.of([("fake 1.0", SimpleNamespace(addkit_components=addkit_components))])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("base.toml").write_text(BASE)
+    return tmp_path
+
+
+@pytest.fixture
+def read(folder: Path, registry: Registry) -> Read:
+    def read_text(text: str = "", *overrides: str) -> Recipe:
+        Path("x.toml").write_text(EXTENDS + text, "utf-8")
+        return read_recipe(Path("x.toml"), overrides, registry)
+
+    return read_text
+
+
+@pytest.fixture
+def fails(read: Read) -> Fails:
+    def error(text: str = "", *overrides: str) -> str:
+        with pytest.raises(RecipeError) as caught:
+            read(text, *overrides)
+        return str(caught.value)
+
+    return error

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+CLASS_TOKEN = (
+    '[conditioner] [encoder] "cnn" has no class token; use the conditioner "mean-token" or '
+    '"all-tokens", or the encoder "vit".'
+)
+SKIP = (
+    "[loss] a squared error predicts no logits, so [denoiser] bayes_skip has nothing to add its "
+    "evidence to; set bayes_skip = false or use a cross-entropy."
+)
+NO_STATE = '[loss] [denoiser] "control" ignores the noisy label, so it cannot predict its noise.'
+PRIOR = (
+    '[loss] [read_out] "prior" starts from y_T = 0, which holds no noise to predict; '
+    'use read_out.name = "last".'
+)
+MANY = (
+    '[denoiser] [conditioner] "all-tokens" gives many tokens, and this denoiser reads one; '
+    'use the denoiser "transformer" or the conditioner "mean-token".'
+)
+
+TOGETHER = [
+    ('[conditioner]\nname = "class-token"', [(3, CLASS_TOKEN)]),
+    ('[loss]\nname = "mse"', [(3, SKIP)]),
+    ('[loss]\nname = "mse-noise"\n[read_out]\nname = "last"', [(3, SKIP)]),
+    (
+        '[loss]\nname = "mse-noise"\n[denoiser]\nname = "control"\n[read_out]\nname = "last"',
+        [(3, NO_STATE)],
+    ),
+    ('[loss]\nname = "mse-noise"\n[denoiser]\nbayes_skip = false', [(3, PRIOR)]),
+    ('[loss]\nname = "mse-noise"\n[denoiser]\nname = "control"', [(3, NO_STATE), (3, PRIOR)]),
+    ('[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "mlp"', [(5, MANY)]),
+    ('[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "control"', [(5, MANY)]),
+]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, recipes: Path) -> Callable[[str], Path]:
+    """x.toml: digits.toml with this text."""
+
+    def write(text: str) -> Path:
+        (tmp_path / "x.toml").write_text(f'extends = "{recipes}/digits.toml"\n{text}')
+        return Path("x.toml")
+
+    return write
+
+
+@pytest.mark.parametrize(("text", "reasons"), TOGETHER)
+def test_what_cannot_go_together(
+    addkit: Cli, recipe: Callable[[str], Path], text: str, reasons: list[tuple[int, str]]
+) -> None:
+    said = addkit("train", recipe(text), "--dry-run")
+    assert said.code == 2
+    assert said.err == "".join(f"error: x.toml:{line}: {reason}\n" for line, reason in reasons)
+    assert said.out == ""
+
+
+WITH = [
+    '[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "transformer"\nheads = 4\nwidth = 64',
+    '[loss]\nname = "mse"\n[denoiser]\nbayes_skip = false',
+    '[loss]\nname = "mse-noise"\n[denoiser]\nbayes_skip = false\n[read_out]\nname = "last"',
+    '[sampler]\nname = "gibbs"\n[read_out]\nname = "vote"',
+    '[denoiser]\nname = "control"\nhead = "mlp"',
+]
+
+
+@pytest.mark.parametrize("text", WITH)
+def test_what_can_go_together(addkit: Cli, recipe: Callable[[str], Path], text: str) -> None:
+    said = addkit("train", recipe(text), "--dry-run", "--json")
+    assert (said.code, said.err) == (0, "")
+    assert said.json["parameters"]["total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[schedule]\nofset = 1", '3: [schedule] unknown key "ofset" (did you mean "offset"?).'),
+        ('[loss]\nname = "cee"', '3: [loss] no loss is called "cee" (did you mean "ce"?).'),
+        ("[training]\nepochs = 0", "3: [training] epochs must be at least 1, found 0."),
+        ("[lose]\nx = 1", '2: unknown table "lose" (did you mean "loss"?)'),
+        ("[loss", "2: not valid TOML: "),
+    ],
+)
+def test_recipe_errors(addkit: Cli, recipe: Callable[[str], Path], text: str, error: str) -> None:
+    said = addkit("train", recipe(text))
+    assert said.code == 2
+    assert said.err.startswith(f"error: x.toml:{error}")
+    assert "Traceback" not in said.err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--set", "training.epoch=1"], "error: --set training.epoch=1: [training] unknown key"),
+        (["--set", "training.epochs"], "error: --set training.epochs: an override is written"),
+        (["--set", "training.lr=1e"], 'error: --set training.lr=1e: "1e" is not a TOML value.'),
+        (["--resume", "--fresh"], "error: --resume goes on and --fresh begins anew; give one"),
+    ],
+)
+def test_errors_of_the_command_line(
+    addkit: Cli, recipes: Path, words: list[str], error: str
+) -> None:
+    said = addkit("train", recipes / "digits.toml", *words)
+    assert said.code == 2
+    assert said.err.startswith(error)
+    assert list(Path().iterdir()) == []
+
+
+def test_several_errors_have_a_line_each(addkit: Cli, recipe: Callable[[str], Path]) -> None:
+    said = addkit("train", recipe("seed = -1\n[loss]\nnme = 1"))
+    assert said.code == 2
+    lines = said.err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: x.toml:") for line in lines)
+
+
+def test_a_missing_recipe_is_guessed(addkit: Cli, recipe: Callable[[str], Path]) -> None:
+    recipe("")
+    said = addkit("train", "y.toml")
+    assert (said.code, said.err) == (
+        2,
+        'error: y.toml: no such file (did you mean "x.toml"?).\n',
+    )
+
+
+def test_words_that_typer_refuses(addkit: Cli) -> None:
+    assert addkit("trian").code == 2
+    assert addkit("train").code == 2
+    assert addkit("sample").code == 2
+    assert addkit("sample", "x.png", "--steps", "0").code == 2
+    assert addkit("sample", "x.png", "--seed", "-1").code == 2
+    assert addkit("evaluate", "--chains", "x").code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            "training.batch_size=2000",
+            "batch_size 2000 is larger than the 1258 training images; "
+            "set training.batch_size to at most 1258",
+        ),
+        (
+            "distributed.processes=3",
+            "batch_size 64 is no multiple of 3 processes x 21 images; "
+            "change batch_size, distributed.processes or distributed.per_process_batch",
+        ),
+        (
+            "distributed.per_process_batch=24",
+            "batch_size 64 is no multiple of 1 processes x 24 images; "
+            "change batch_size, distributed.processes or distributed.per_process_batch",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_batches_that_do_not_fit(
+    addkit: Cli, recipes: Path, change: str, error: str, dry: bool
+) -> None:
+    path = recipes / "digits.toml"
+    said = addkit("train", path, "--set", change, *(["--dry-run"] if dry else []))
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == f"error: {path}: [training] {error}"
+    assert not list(Path().glob("runs/*"))
+
+
+def test_several_processes_need_what_is_not_there_yet(addkit: Cli, recipes: Path) -> None:
+    path = recipes / "digits.toml"
+    said = addkit("train", path, "--set", "distributed.processes=2")
+    assert said.code == 2
+    assert "distributed.processes" in said.err
+    assert not list(Path().glob("runs/*"))
+    assert addkit("train", path, "--set", "distributed.processes=2", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("words", [["--fresh"], []])
+def test_missing_data_leaves_nothing_behind(addkit: Cli, recipes: Path, words: list[str]) -> None:
+    said = addkit("train", recipes / "image-folder.toml", "--run-dir", "r", *words)
+    assert said.code == 1
+    assert said.err.startswith("error: data.root: data/images does not exist")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_run_is_not_overwritten(addkit: Cli, recipes: Path, digits_run: Path) -> None:
+    said = addkit("train", recipes / "digits.toml", "--run-dir", digits_run)
+    assert (said.code, said.err) == (
+        2,
+        f"error: {digits_run}: holds a run already; go on with --resume, "
+        "or begin anew with --fresh\n",
+    )
+
+
+def test_other_files_are_not_overwritten(addkit: Cli, recipes: Path) -> None:
+    folder = Path("photos")
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"x")
+    for words in ([], ["--fresh"], ["--resume"]):
+        said = addkit("train", recipes / "digits.toml", "--run-dir", folder, *words)
+        assert (said.code, said.err) == (
+            2,
+            "error: photos: holds files that are no run; choose another folder\n",
+        )
+    assert [file.name for file in folder.iterdir()] == ["a.jpg"]
+
+
+def test_a_file_is_no_run_folder(addkit: Cli, recipes: Path) -> None:
+    Path("file").write_text("x")
+    said = addkit("train", recipes / "digits.toml", "--run-dir", "file")
+    assert (said.code, said.err) == (2, "error: file: is a file; choose another folder\n")
+
+
+def test_resume_names_what_changed(addkit: Cli, digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    recipe = run / "recipe.toml"
+    changes = ["--set", "training.epochs=7", "--set", "loss.name=weighted-ce"]
+    said = addkit("train", recipe, "--run-dir", run, "--resume", *changes)
+    assert said.code == 1
+    assert said.err == (
+        f"error: {run}: the recipe has changed since this run began: loss.name was 'ce' and is "
+        "'weighted-ce' (and 2 more); undo it, or use --fresh\n"
+    )
+    said = addkit("train", recipe, "--run-dir", run, "--resume", "--set", "seed=5")
+    assert "seed was 0 and is 5; undo it" in said.err
+
+
+def test_nothing_to_resume(addkit: Cli, recipes: Path) -> None:
+    said = addkit("train", recipes / "digits.toml", "--resume")
+    assert said.code == 1
+    assert said.err.startswith("error: no unfinished run of recipe digits in runs/; ")
+
+
+def test_a_fault_is_called_a_fault(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by [red]zero")
+
+    monkeypatch.setattr("addkit.recipe.read_recipe", broken)
+    said = addkit("train", recipes / "digits.toml")
+    assert said.code == 1
+    assert said.err == (
+        "error: ZeroDivisionError: by [red]zero\n"
+        "error: This is a fault of addkit's; ADDKIT_DEBUG=1 shows where.\n"
+    )
+    monkeypatch.setenv("ADDKIT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        addkit("train", recipes / "digits.toml")
+
+
+def test_json_errors_leave_stdout_empty(addkit: Cli, recipes: Path) -> None:
+    for words in (
+        ["train", recipes / "digits.toml", "--json", "--set", "seed=-1"],
+        ["sample", "no.png", "--json"],
+        ["evaluate", "--json"],
+    ):
+        said = addkit(*words)
+        assert said.code in (1, 2)
+        assert said.out == ""
+        with pytest.raises(json.JSONDecodeError):
+            _ = said.json

@@ -1,0 +1,132 @@
+"""What many tests share: the command line in this process, and small runs that are trained once."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.errors import AddkitWarning
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = (
+    "encoder.widths=[8, 16]",
+    "encoder.blocks=1",
+    "denoiser.width=16",
+    "denoiser.depth=1",
+    "training.epochs=2",
+    "training.evaluate_every=1",
+    "training.checkpoint_every=1",
+)
+"""Overrides of digits.toml after which an epoch takes a tenth of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def begin(self, title: str, total_steps: int, done: int) -> None: ...
+
+    def step(self, report: Any) -> None: ...
+
+    def scored(self, split: str, top1: float) -> None: ...
+
+    def end(self) -> None: ...
+
+
+Cli = Callable[..., Said]
+Trained = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def recipes() -> Path:
+    return ROOT / "recipes"
+
+
+@pytest.fixture
+def addkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Cli:
+    """The `addkit` command, run in this process with tmp_path as the working directory."""
+    from addkit.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("ADDKIT_DEBUG", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*words: object, stdin: bytes = b"") -> Said:
+        monkeypatch.setattr(sys, "argv", ["addkit", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        with warnings.catch_warnings():  # main() tells warnings its own way
+            warnings.simplefilter("always", AddkitWarning)
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(recipes: Path) -> Trained:
+    """Trains digits.toml, made small, with overrides, into a folder; gives the folder back."""
+
+    def fit(path: Path, *overrides: str, view: Any = None) -> Path:
+        from addkit.model import build_data
+        from addkit.recipe import read_recipe
+        from addkit.runs import Run
+        from addkit.training.train import train
+
+        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
+        run = Run.create(path, recipe, build_data(recipe).facts)
+        train(recipe, run, view or Silent(), device="cpu")
+        return path
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
+    """A finished run with both controls. Tests that change it work on a copy."""
+    folder = tmp_path_factory.mktemp("shared") / "digits"
+    return trained(folder, 'control.heads=["linear", "mlp"]', "training.lr=1e-2")
+
+
+@pytest.fixture(scope="session")
+def digit_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three digits of the test split as PNG files."""
+    from PIL import Image
+
+    from addkit.data import DigitsConfig
+    from addkit.data.digits import Digits
+
+    source = Digits(DigitsConfig.model_validate({}))
+    batch = source.split("test").batch([0, 100, 500], None)
+    folder = tmp_path_factory.mktemp("images")
+    pixels = (batch.images * source.facts.std[0] + source.facts.mean[0]) * 255
+    paths = [folder / f"digit-{number}.png" for number in range(len(pixels))]
+    for path, image in zip(paths, pixels.round().byte().squeeze(1), strict=True):
+        Image.fromarray(image.numpy()).save(path)
+    return paths

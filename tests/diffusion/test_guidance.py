@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from addkit.diffusion import drop_condition, guide
+
+
+def _pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    conditional, unconditional = torch.randn(2, 3, 2, 1, 5, generator=generator)
+    return conditional, unconditional
+
+
+def test_scale_one_is_the_condition_and_zero_ignores_it() -> None:
+    conditional, unconditional = _pair()
+    assert torch.equal(guide(conditional, unconditional, 1.0), conditional)
+    assert torch.equal(guide(conditional, unconditional, 0.0), unconditional)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.5, 3.0, 10.0])
+def test_guidance_is_linear_in_its_scale(scale: float) -> None:
+    conditional, unconditional = _pair()
+    expected = unconditional + scale * (conditional - unconditional)
+    torch.testing.assert_close(guide(conditional, unconditional, scale), expected)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_drop_takes_its_share_of_whole_images(share: float) -> None:
+    images = 20000
+    condition, null = torch.ones(images, 3, 2), torch.tensor([-1.0, 7.0])
+    dropped = drop_condition(condition, null, share, torch.Generator().manual_seed(1))
+    gone = (dropped == null).all(-1)
+    assert torch.equal(gone, gone[:, :1].expand(-1, 3))
+    assert torch.equal(dropped[~gone[:, 0]], condition[~gone[:, 0]])
+    error = math.sqrt(share * (1 - share) / images)
+    assert abs(float(gone[:, 0].double().mean()) - share) <= 4 * error
+
+
+def test_dropped_images_teach_the_null_condition() -> None:
+    null = torch.zeros(2, requires_grad=True)
+    drop_condition(torch.ones(8, 1, 2), null, 1.0, torch.Generator()).sum().backward()
+    assert null.grad is not None
+    assert null.grad.tolist() == [8.0, 8.0]
+
+
+def test_share_zero_changes_and_draws_nothing() -> None:
+    generator = torch.Generator().manual_seed(2)
+    before, condition = generator.get_state(), torch.ones(4, 1, 2)
+    assert drop_condition(condition, torch.zeros(2), 0.0, generator) is condition
+    assert torch.equal(generator.get_state(), before)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from addkit.runs import atomic
+from addkit.runs.atomic import whole_folder, write_json, write_text
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from addkit.runs import atomic
+
+Path.replace = Path.rename = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
+path = Path(sys.argv[1])
+if sys.argv[2] == "file":
+    atomic.write_text(path, "new")
+else:
+    with atomic.whole_folder(path) as folder:
+        (folder / "a").write_text("new")
+"""
+
+
+def _killed_before_rename(path: Path, what: str) -> None:
+    code = subprocess.run([sys.executable, "-c", KILLED, str(path), what], check=False).returncode
+    assert code == -9
+
+
+def test_a_text_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "one")
+    write_text(path, "zwei ü")
+    assert path.read_text("utf-8") == "zwei ü"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_readable_and_ends_with_a_line(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "ü", "list": [1]})
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert json.loads(text) == {"name": "ü", "list": [1]}
+    assert "ü" in text
+    assert text.endswith("}\n")
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    _killed_before_rename(path, "file")
+    assert path.read_text() == "old"
+    (left,) = (file for file in tmp_path.iterdir() if file != path)
+    assert left.name.startswith(".a.txt.")
+    assert left.suffix == ".tmp"
+
+
+def test_a_writer_that_was_killed_leaves_no_half_folder(tmp_path: Path) -> None:
+    path = tmp_path / "step-1"
+    _killed_before_rename(path, "folder")
+    assert not path.exists()
+    assert [file.suffix for file in tmp_path.iterdir()] == [".tmp"]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "step-1"
+    with whole_folder(path) as folder:
+        (folder / "a").write_text("1")
+        assert not path.exists()
+    with whole_folder(path) as folder:
+        (folder / "b").write_text("2")
+    assert [file.name for file in path.iterdir()] == ["b"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "step-1"
+    with whole_folder(path) as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(KeyboardInterrupt), whole_folder(path) as folder:
+        (folder / "b").write_text("2")
+        raise KeyboardInterrupt
+    assert [file.name for file in path.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_bytes_reach_the_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(atomic, "fsync_path", lambda path: events.append(f"sync {path.suffix}"))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: events.append("rename") or replace(self, to)
+    )
+    write_text(tmp_path / "a.txt", "x")
+    assert events == ["sync .tmp", "rename", "sync "]

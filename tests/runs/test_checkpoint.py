@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from addkit.errors import RunError
+from addkit.model import load
+from addkit.runs import Run
+from addkit.runs import checkpoint as checkpoints
+from addkit.runs.checkpoint import (
+    Progress,
+    checkpoint_of,
+    clean_temporaries,
+    load_progress,
+    load_tensors,
+    save_checkpoint,
+)
+
+
+def _save(folder: Path, step: int) -> Path:
+    weights = {"raw": {"w": torch.full((2, 3), float(step)).T}, "ema": {"w": torch.zeros(1)}}
+    return save_checkpoint(folder, Progress(step, step / 2), weights)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_saved_can_be_loaded(tmp_path: Path) -> None:
+    assert checkpoint_of(tmp_path) is None
+    path = _save(tmp_path, 7)
+    assert path == tmp_path / "step-00000007" == checkpoint_of(tmp_path)
+    assert load_progress(path) == Progress(7, 3.5)
+    assert torch.equal(load_tensors(path / "raw.safetensors")["w"], torch.full((3, 2), 7.0))
+    assert _names(path) == ["ema.safetensors", "progress.json", "raw.safetensors"]
+
+
+def test_two_checkpoints_stay(tmp_path: Path) -> None:
+    for step in (0, 9, 10, 100):
+        _save(tmp_path, step)
+    assert _names(tmp_path) == ["latest", "step-00000010", "step-00000100"]
+    assert (tmp_path / "latest").read_text() == "step-00000100\n"
+
+
+def test_the_pointer_moves_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(tmp_path, 1)
+
+    def killed(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _save(tmp_path, 2)
+    assert checkpoint_of(tmp_path) == tmp_path / "step-00000001"
+    monkeypatch.undo()
+    assert _save(tmp_path, 2) == checkpoint_of(tmp_path)
+    assert load_progress(tmp_path / "step-00000002") == Progress(2, 1.0)
+
+
+def test_temporaries_of_a_killed_writer_go(tmp_path: Path) -> None:
+    _save(tmp_path, 1)
+    (tmp_path / ".step-00000002.123.tmp").mkdir()
+    (tmp_path / ".step-00000002.123.tmp" / "raw.safetensors").write_bytes(b"x")
+    (tmp_path / ".latest.123.tmp").write_text("step")
+    (tmp_path / "mine.tmp").write_text("x")
+    clean_temporaries(tmp_path)
+    assert _names(tmp_path) == ["latest", "mine.tmp", "step-00000001"]
+
+
+@pytest.mark.parametrize("text", [b"step-00000009", b"", b"\0\0\0", b"\xff\xfe", b"../elsewhere"])
+def test_a_pointer_to_nowhere(tmp_path: Path, text: bytes) -> None:
+    _save(tmp_path, 1)
+    (tmp_path / "latest").write_bytes(text)
+    with pytest.raises(RunError, match=r"latest: names .*, which is missing or incomplete"):
+        checkpoint_of(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 20, 80])
+def test_a_truncated_file_is_named(tmp_path: Path, length: int) -> None:
+    file = _save(tmp_path, 1) / "raw.safetensors"
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(RunError, match=r"raw\.safetensors: cannot be read: "):
+        load_tensors(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no\.safetensors: cannot be read: "):
+        load_tensors(tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stp": 1}', "3"])
+def test_broken_progress_is_named(tmp_path: Path, text: str) -> None:
+    path = _save(tmp_path, 1)
+    (path / "progress.json").write_text(text)
+    with pytest.raises(RunError, match=r"progress\.json: cannot be read: "):
+        load_progress(path)
+
+
+@pytest.fixture
+def run(digits_run: Path, tmp_path: Path) -> Run:
+    """A copy that may be broken."""
+    return Run(Path(shutil.copytree(digits_run, tmp_path / "run")))
+
+
+def test_loading_a_run_with_a_truncated_checkpoint(run: Run) -> None:
+    checkpoint = checkpoint_of(run.checkpoints)
+    assert checkpoint is not None
+    file = checkpoint / "ema.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(RunError, match=r"ema\.safetensors: cannot be read: "):
+        load(run.path)
+    assert load(run.path, weights="raw")
+
+
+def test_loading_another_networks_weights(run: Run) -> None:
+    checkpoint = checkpoint_of(run.checkpoints)
+    assert checkpoint is not None
+    save_file({"w": torch.zeros(2)}, checkpoint / "ema.safetensors")
+    with pytest.raises(RunError, match=r"ema\.safetensors: does not fit the run's recipe: "):
+        load(run.path)
+
+
+def test_a_run_whose_averaged_weights_are_gone_answers_with_the_raw_ones(run: Run) -> None:
+    checkpoint = checkpoint_of(run.checkpoints)
+    assert checkpoint is not None
+    (checkpoint / "ema.safetensors").unlink()
+    raw = load(run.path, weights="raw").network.state_dict()
+    assert all(torch.equal(raw[k], v) for k, v in load(run.path).network.state_dict().items())
+
+
+def test_checkpoints_hold_nothing_that_could_run_code(digits_run: Path) -> None:
+    files = [path for path in digits_run.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {"", ".json", ".jsonl", ".safetensors", ".toml"}
+    for path in digits_run.rglob("progress.json"):
+        assert set(json.loads(path.read_text())) == {"step", "seconds"}

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from addkit.errors import RunError
+from addkit.model import build_data
+from addkit.recipe import read_recipe
+from addkit.runs import Run, newest_run
+
+
+@pytest.fixture
+def run(recipes: Path, tmp_path: Path) -> Run:
+    """A run that has just been created."""
+    recipe = read_recipe(recipes / "digits.toml")
+    return Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
+
+
+def test_a_new_run_holds_its_recipe_and_facts(run: Run, recipes: Path) -> None:
+    recipe = read_recipe(recipes / "digits.toml")
+    assert run.recipe().tables() == recipe.tables()
+    assert run.facts() == build_data(recipe).facts
+    assert run.recipe_tables() == tomllib.loads((run.path / "recipe.toml").read_text())
+    assert (run.manifest(), run.metrics(), run.controls(), run.finished) == ({}, [], {}, False)
+    assert Run.open(run.path) == run
+    assert run.checkpoints.is_dir()
+
+
+def test_the_manifest_of_a_finished_run(digits_run: Path) -> None:
+    manifest = Run(digits_run).manifest()
+    assert manifest["recipe"] == "digits"
+    assert manifest["seed"] == 0
+    assert manifest["status"] == "finished"
+    assert manifest["plan"]["steps"] == 2 * (1258 // 64)
+    assert manifest["parameters"]["total"] > 0
+    assert list(manifest["scores"]) == ["ema", "raw"]
+    assert manifest["seconds"] > 0
+    for key in ("command_started", "trained", "finished"):
+        assert manifest[key].endswith("+00:00")
+    environment = manifest["environment"]
+    assert {"addkit", "torch", "timm", "numpy"} <= set(environment["packages"])
+    assert environment["packages"]["torch"] is not None
+    assert environment["device"] == "cpu"
+    assert environment["components"]["encoder"].startswith("cnn (addkit ")
+    assert set(environment) >= {"python", "platform", "cores", "threads"}
+
+
+def test_the_metrics_of_a_finished_run(digits_run: Path) -> None:
+    metrics = Run(digits_run).metrics()
+    steps = [entry for entry in metrics if "loss" in entry]
+    scores = [entry for entry in metrics if "top1" in entry]
+    assert [entry["step"] for entry in steps] == list(range(1, 39))
+    assert set(steps[0]) == {
+        *("step", "loss", "accuracy", "gradient_norm", "lr", "images", "seconds")
+    }
+    # The last epoch's is in the manifest.
+    assert [(entry["epoch"], entry["split"]) for entry in scores] == [(1, "test")]
+
+
+def test_a_cut_last_line_is_left_out_and_forgotten(run: Run) -> None:
+    for step in (1, 2, 3):
+        run.log({"step": step})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert [entry["step"] for entry in run.metrics()] == [1, 2, 3]
+    run.forget_after(2)
+    run.log({"step": 3, "again": True})
+    assert run.metrics() == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_notes_add_up(run: Run) -> None:
+    run.note(a=1, status="running")
+    run.note(b=[2], status="finished")
+    assert run.manifest() == {"a": 1, "b": [2], "status": "finished"}
+    assert run.finished
+
+
+def test_controls_count_once_they_are_finished(digits_run: Path, tmp_path: Path) -> None:
+    assert list(Run(digits_run).controls()) == ["linear", "mlp"]
+    run = Run(Path(shutil.copytree(digits_run, tmp_path / "copy")))
+    run.control("mlp").note(status="running")
+    assert list(run.controls()) == ["linear"]
+
+
+@pytest.mark.parametrize("name", ["facts.json", "manifest.json", "recipe.toml"])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_broken_file_is_named(
+    digits_run: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    run = Run(Path(shutil.copytree(digits_run, tmp_path / "copy")))
+    (run.path / name).write_bytes(content)
+    read = {"facts.json": run.facts, "manifest.json": run.manifest, "recipe.toml": run.recipe}
+    with pytest.raises(RunError, match=f"{name}: "):
+        read[name]()
+
+
+def test_facts_that_lack_something_are_named(run: Run) -> None:
+    (run.path / "facts.json").write_text('{"num_classes": 3}')
+    with pytest.raises(RunError, match=r"facts\.json: cannot be used: 'class_names'"):
+        run.facts()
+    (run.path / "facts.json").unlink()
+    with pytest.raises(RunError, match=r"facts\.json: cannot be read: "):
+        run.facts()
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run \(it holds no recipe\.toml\)"):
+        Run.open(tmp_path)
+
+
+def _run(root: Path, name: str, recipe: str, age: float, status: str | None) -> Run:
+    """A run of that recipe whose manifest (or recipe) is `age` seconds old."""
+    run = Run(root / name)
+    run.path.mkdir(parents=True)
+    (run.path / "recipe.toml").write_text(f'name = "{recipe}"\n')
+    touched = run.path / "recipe.toml"
+    if status is not None:
+        touched = run.path / "manifest.json"
+        touched.write_text(json.dumps({"status": status}))
+    os.utime(touched, (2e9 - age, 2e9 - age))
+    return run
+
+
+def test_the_newest_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished run in "):
+        newest_run(tmp_path)
+    _run(tmp_path, "z-old", "a", 9, "finished")
+    new = _run(tmp_path, "b-new", "a", 5, "finished")
+    other = _run(tmp_path, "other", "b", 7, "finished")
+    running = _run(tmp_path, "running", "a", 1, "running")
+    begun = _run(tmp_path, "begun", "b", 2, None)
+    (tmp_path / "empty").mkdir()
+    assert newest_run(tmp_path) == new
+    assert newest_run(tmp_path, recipe="b") == other
+    assert newest_run(tmp_path, finished=False) == running
+    assert newest_run(tmp_path, finished=False, recipe="b") == begun
+    with pytest.raises(RunError, match=r"no unfinished run of recipe c in .*--run-dir"):
+        newest_run(tmp_path, finished=False, recipe="c")
+
+
+def test_a_broken_run_among_others_is_named(tmp_path: Path) -> None:
+    _run(tmp_path, "good", "a", 9, "running")
+    (_run(tmp_path, "bad", "a", 5, "running").path / "recipe.toml").write_text("name = ")
+    with pytest.raises(RunError, match=r"bad/recipe\.toml: cannot be read"):
+        newest_run(tmp_path, finished=False, recipe="a")

@@ -1,0 +1,238 @@
+"""What others rely on: recipes, names, the command line's words and its JSON."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+import addkit
+from addkit.cli.main import app
+from addkit.plugin import Problem, load_registry
+from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(ROOT.glob("recipes/*.toml"), key=lambda path: path.stem)
+
+CATALOGUE = (
+    "addkit.tasks",
+    "addkit.data",
+    "addkit.encoders",
+    "addkit.conditioners",
+    "addkit.embeddings",
+    "addkit.denoisers",
+    "addkit.schedules",
+    "addkit.losses",
+    "addkit.to_one",
+    "addkit.samplers",
+    "addkit.read_outs",
+)
+
+COMPONENTS = {
+    "task": ("classification",),
+    "data": ("digits", "fashion-mnist", "image-folder", "imagenet"),
+    "encoder": ("cnn", "timm", "vit"),
+    "conditioner": ("all-tokens", "class-token", "mean-token"),
+    "embedding": ("linear", "posterior"),
+    "denoiser": ("control", "mlp", "transformer"),
+    "schedule": ("cosine", "identity", "linear", "sigmoid"),
+    "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
+    "to_one": ("argmax", "sample", "softmax"),
+    "sampler": ("ancestral", "ddim", "gibbs", "renoise"),
+    "read_out": ("last", "mean", "prior", "vote"),
+}
+
+COMMANDS = {
+    "train": "recipe --set --run-dir --resume --fresh --dry-run --json",
+    "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --weights "
+    "--seed --top --json --jsonl --trace",
+    "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
+    "--early-exit --weights --set --audit/--no-audit --seed --json",
+}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_loads_and_survives_its_dump(path: Path) -> None:
+    recipe = read_recipe(path)
+    dumped = dump_recipe(recipe)
+    again = recipe_from_tables(tomllib.loads(dumped), path)
+    assert recipe.name == path.stem
+    assert recipe.summary
+    assert again.tables() == recipe.tables()
+    assert dump_recipe(again) == dumped
+
+
+def test_the_recipes_are_all_there() -> None:
+    names = {"digits", "fashion-mnist", "fashion-mnist-paper", "image-folder", "imagenet"}
+    assert names <= {path.stem for path in RECIPES}
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> dict[str, Any]:
+    from addkit.training.dry_run import dry_run
+
+    return dry_run(read_recipe(ROOT / "recipes" / "imagenet.toml"))
+
+
+def test_imagenet_has_the_papers_sizes(imagenet: dict[str, Any]) -> None:
+    parts = imagenet["parameters"]
+    assert list(parts) == ["encoder", "denoiser", "projections", "total"]
+    assert 86e6 <= parts["encoder"] <= 87e6
+    assert 23.5e6 <= parts["denoiser"] <= 24.5e6
+    assert 110e6 <= parts["total"] <= 111.5e6
+    assert parts["total"] == parts["encoder"] + parts["denoiser"] + parts["projections"]
+
+
+def test_imagenet_has_the_papers_training(imagenet: dict[str, Any]) -> None:
+    recipe = read_recipe(ROOT / "recipes" / "imagenet.toml")
+    training, data = recipe.training, recipe.choices["data"].config
+    assert (training.reuse, training.epochs, training.warmup_epochs) == (4, 500, 20)
+    assert (training.base_lr, training.weight_decay, training.clip_norm) == (1e-4, 0.3, 3.0)
+    assert (training.batch_size, recipe.distributed.processes) == (4096, 8)
+    assert data.mean == (0.485, 0.456, 0.406)
+    assert data.std == (0.229, 0.224, 0.225)
+    assert imagenet["learning_rate"] == pytest.approx(1.6e-3)
+    assert imagenet["learning_rate_rule"] == "base_lr 0.0001 x batch 4096 / 256"
+    assert (imagenet["global_batch"], imagenet["per_process_batch"]) == (4096, 512)
+    assert (imagenet["processes"], imagenet["accumulation"]) == (8, 1)
+    assert imagenet["steps_per_epoch"] == 1_281_167 // 4096
+    assert imagenet["steps"] == 500 * imagenet["steps_per_epoch"]
+    assert imagenet["warmup_steps"] == 20 * imagenet["steps_per_epoch"]
+
+
+def test_imagenet_memory_grows_with_its_parts(imagenet: dict[str, Any]) -> None:
+    memory = imagenet["memory"]
+    assert memory["weights"] == 4 * imagenet["parameters"]["total"]
+    assert memory["optimizer"] == 2 * memory["gradients"]
+    assert memory["total"] == sum(size for part, size in memory.items() if part != "total")
+    # ViT-B at 512 images keeps some tens of GiB under bf16.
+    assert 10 * 2**30 < memory["activations"] < 200 * 2**30
+
+
+def test_a_dry_run_tells_the_agreed_keys_and_writes_nothing(
+    addkit: Callable[..., Any], recipes: Path, tmp_path: Path
+) -> None:
+    told = addkit("train", recipes / "digits.toml", "--dry-run", "--json", "--run-dir", "x").json
+    agreed = {
+        *("parameters", "global_batch", "per_process_batch", "accumulation"),
+        *("steps_per_epoch", "steps", "learning_rate"),
+    }
+    assert agreed <= set(told)
+    assert set(told["parameters"]) == {"encoder", "denoiser", "projections", "total"}
+    assert told["steps"] == 30 * told["steps_per_epoch"] == 30 * (1258 // 64)
+    assert told["learning_rate"] == 3e-3
+    assert str(recipes / "digits.toml") in told["files"]
+    assert any(file.endswith("digits.csv.gz") for file in told["files"])
+    text = addkit("train", recipes / "digits.toml", "--dry-run")
+    assert "steps per epoch x epochs" in text.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_public_names() -> None:
+    assert all(getattr(addkit, name) is not None for name in addkit.__all__)
+    wanted = {"load", "read_recipe", "Run", "Recipe", "Prediction", "Predictor", "hookimpl"}
+    assert wanted | {f"{kind}Spec" for kind in ("Encoder", "Data", "Loss", "ReadOut", "")} <= set(
+        addkit.__all__
+    )
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        _ = addkit.lod
+
+
+def test_the_command_line_has_these_words() -> None:
+    group = typer.main.get_command(app)
+    found = {
+        name: " ".join(_word(parameter) for parameter in command.params)
+        for name, command in group.commands.items()
+    }
+    assert found == COMMANDS
+    assert [_word(parameter) for parameter in group.params][:1] == ["--version"]
+
+
+def _word(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name)
+    return "/".join([parameter.opts[0], *parameter.secondary_opts])
+
+
+def test_built_in_components() -> None:
+    registry = load_registry()
+    built_in = {
+        kind: tuple(
+            name
+            for name in registry.names(kind)
+            if registry.get(kind, name).provider == f"addkit {addkit.__version__}"
+        )
+        for kind in COMPONENTS
+    }
+    assert built_in == COMPONENTS
+
+
+def _every_spec() -> list[Any]:
+    return [
+        pytest.param(load_registry().get(kind, name).spec, id=f"{kind}-{name}")
+        for kind, names in COMPONENTS.items()
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("spec", _every_spec())
+def test_every_component_builds_with_its_defaults(spec: Any) -> None:
+    assert spec.summary.endswith(".")
+    if spec.name == "image-folder":
+        pytest.skip("has no default folder")
+    settings = {"model": "resnet18"} if spec.name == "timm" else {}
+    problem = Problem(
+        num_classes=10,
+        image_size=224,
+        encoder_width=32,
+        num_encoder_tokens=5,
+        num_prefix_tokens=1,
+        condition_width=32,
+        num_condition_tokens=1,
+        state_width=32,
+        mean_alpha_bar=0.5,
+    )
+    with torch.device("meta"):
+        assert spec.build(spec.config(**settings), problem) is not None
+
+
+def _loaded_after(code: str) -> set[str]:
+    heavy = {"torch", "timm", "torchvision", "torchmetrics", "pydantic", "matplotlib", "numpy"}
+    text = f"{code}\nimport sys\nprint(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()) if done.stdout.split() else set()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    # For the help of one command's options typer itself asks pydantic.
+    allowed = {"pydantic"} if len(words) > 1 else set()
+    code = (
+        "import contextlib, io, sys\n"
+        f"sys.argv = ['addkit', *{words}]\n"
+        "from addkit.cli.main import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+    )
+    assert _loaded_after(code) <= allowed
+
+
+def test_catalogues_recipes_and_plugins_load_no_torch() -> None:
+    modules = ", ".join(("addkit.plugin", "addkit.recipe", "addkit.runs", *CATALOGUE))
+    code = f"import {modules}\naddkit.plugin.load_registry()"
+    assert _loaded_after(code) == {"pydantic"}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_catalogue_page_lists_its_configs(name: str) -> None:
+    module = importlib.import_module(name)
+    yielded = {spec.config.__name__ for spec in module.addkit_components()}
+    assert yielded <= set(module.__all__)

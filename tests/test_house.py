@@ -1,0 +1,146 @@
+"""The rules of the house: floors, exports, file lengths, and no trace of the builder's machine."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import addkit
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = (
+    ("errors",),
+    ("plugin", "recipe"),
+    ("diffusion",),
+    (
+        *("schedules", "embeddings", "losses", "to_one", "samplers", "read_outs"),
+        *("encoders", "conditioners", "denoisers"),
+    ),
+    ("data", "tasks", "metrics", "runs"),
+    ("model",),
+    ("training",),
+    ("report",),
+    ("cli",),
+)
+"""From the ground up. What a module imports lies on its own floor or below."""
+
+LEVEL = {package: level for level, floor in enumerate(FLOORS) for package in floor}
+
+MOST_LINES = 400
+# In pieces, so that this file does not find itself.
+FOREIGN = re.compile(
+    "|".join(
+        [rf"(?<![\w.])/{folder}/" for folder in ("work", "opt", "root", "home")]
+        + [r"python" + r"hosted\.org", r"index" + r"-url", r"/sim" + r"ple/", r"https?://[\w.]*:\d"]
+    )
+)
+
+
+def _packages() -> list[Path]:
+    return sorted(path.parent for path in (ROOT / "addkit").glob("*/__init__.py"))
+
+
+def _modules() -> list[Path]:
+    return sorted((ROOT / "addkit").glob("*/*.py"))
+
+
+def test_every_package_has_its_floor() -> None:
+    assert {path.name for path in _packages()} | {"errors"} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_imports_go_down(path: Path) -> None:
+    own = path.parent.name
+    tree = ast.parse(path.read_text("utf-8"))
+    upward = [name for name in _imported(tree) if LEVEL.get(name, -1) > LEVEL[own]]
+    assert not upward, f"{own} is below {', '.join(upward)}"
+
+
+def test_the_floors_are_looked_at() -> None:
+    seen = {name for path in _modules() for name in _imported(ast.parse(path.read_text("utf-8")))}
+    assert {"plugin", "recipe", "diffusion", "data", "model", "runs"} <= seen
+    tree = ast.parse("def f():\n  from addkit.cli.main import app\n  import addkit.report.trace")
+    assert list(_imported(tree)) == ["cli", "report"]
+    tree = ast.parse(
+        "if TYPE_CHECKING:\n  from addkit.cli import main\nelse:\n  import addkit.data"
+    )
+    assert list(_imported(tree)) == ["data"]
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """addkit's packages that are imported when the code runs, those within functions included."""
+    for node in _run_time(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (part for name in names for part in _package(name.name))
+            case ast.ImportFrom(module="addkit", names=names):
+                yield from (part for name in names for part in _package(f"addkit.{name.name}"))
+            case ast.ImportFrom(module=str(module)):
+                yield from _package(module)
+
+
+def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield other
+                yield from _run_time(other)
+            continue
+        yield node
+        yield from _run_time(node)
+
+
+def _package(module: str) -> list[str]:
+    root, _, rest = module.partition(".")
+    return [rest.split(".")[0]] if root == "addkit" and rest else []
+
+
+@pytest.mark.parametrize("name", ["addkit", *(f"addkit.{path.name}" for path in _packages())])
+def test_every_package_says_what_it_exports(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert all(hasattr(module, public) for public in module.__all__)
+
+
+def test_every_module_can_be_imported_and_keeps_its_promises() -> None:
+    for found in pkgutil.walk_packages(addkit.__path__, "addkit."):
+        module = importlib.import_module(found.name)
+        for name in getattr(module, "__all__", ()):
+            assert hasattr(module, name), f"{found.name}.{name}"
+
+
+def _files(*endings: str) -> list[Path]:
+    folders = ("addkit", "recipes", "tests", "docs", "benchmarks", "plugins")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return [path for path in [*files, ROOT / "README.md"] if path.suffix in endings]
+
+
+def test_files_are_short() -> None:
+    files = [path for path in _files(".py", ".toml") if "benchmarks" not in path.parts]
+    lengths = {path: path.read_text("utf-8").count("\n") for path in files}
+    long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MOST_LINES}
+    assert not long
+
+
+def test_no_file_tells_of_the_machine_it_was_written_on() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in _files(".py", ".toml", ".md", ".txt", ".json", ".jsonl", ".csv")
+        for match in FOREIGN.finditer(path.read_text("utf-8"))
+    ]
+    assert not found
+
+
+def test_the_machine_pattern_finds() -> None:
+    for text in ("see /" + "work/x", "/" + "opt/venv", "--index" + "-url"):
+        assert FOREIGN.search(text)
+    for text in ("addkit/work/x", "https://example.org/a", "runs/1"):
+        assert not FOREIGN.search(text)
