@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-__all__ = ["RECIPES", "Options", "Row", "Target", "alternate", "note", "ratios"]
+__all__ = ["RECIPES", "ROOT", "Options", "Row", "Target", "alternate", "note", "ratios"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = {
     "paper": ROOT / "recipes" / "imagenet.toml",
-    "addkit": ROOT / "benchmarks" / "imagenet-addkit.toml",
+    "addkit": ROOT / "recipes" / "imagenet-addkit.toml",
 }
 """ImageNet's encoder with the paper's components, and with addkit's defaults."""
 

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python benchmarks/run.py [NAME ...] [--quick] [--json FILE]`.
+"""Run the benchmarks: `python benchmarks/run.py [NAME ...] [--quick] [--threads N] [--json FILE]`.
 
 Prints one table. The exit code is 0 whether targets are met or missed; 1 if a benchmark crashed.
 """
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+import torch
 from measure import Options, Row, note
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +35,8 @@ ON_REQUEST = {"k1000"}
 def main() -> int:
     """Measure and print."""
     arguments = _arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     options = Options(quick=arguments.quick, kills=arguments.kills)
     rows: list[Row] = []
     failed = False
@@ -56,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="tiny settings: only that it works")
     parser.add_argument("--kills", type=int, default=20, help="of the benchmark `kill`")
+    parser.add_argument("--threads", type=int, metavar="N", help="of torch in this process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]

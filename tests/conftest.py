@@ -93,15 +93,17 @@ def addkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def trained(recipes: Path) -> Trained:
     """Trains digits.toml, made small, with overrides, into a folder; gives the folder back."""
 
-    def fit(path: Path, *overrides: str, view: Any = None) -> Path:
+    def fit(path: Path, *overrides: str) -> Path:
         from addkit.model import build_data
         from addkit.recipe import read_recipe
         from addkit.runs import Run
         from addkit.training.train import train
 
-        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
+        other_encoder = any(override.startswith("encoder.name=") for override in overrides)
+        small = [one for one in SMALL if not (other_encoder and one.startswith("encoder."))]
+        recipe = read_recipe(recipes / "digits.toml", [*small, *overrides])
         run = Run.create(path, recipe, build_data(recipe).facts)
-        train(recipe, run, view or Silent(), device="cpu")
+        train(recipe, run, Silent(), device="cpu")
         return path
 
     return fit

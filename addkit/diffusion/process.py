@@ -22,7 +22,7 @@ MIN_NOISE = 1e-6
 
 
 def signal_to_noise(alpha_bar: Tensor, scale: float = 1.0) -> Tensor:
-    """M = b sqrt(alpha_bar / (1 - alpha_bar)), in [0, 1000 b]."""
+    """Signal over noise of the label, m = b sqrt(alpha_bar / (1 - alpha_bar)), in [0, 1000 b]."""
     return scale * (alpha_bar / (1 - alpha_bar).clamp_min(MIN_NOISE)).sqrt()
 
 

@@ -39,7 +39,7 @@ def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tenso
 
 
 def bayes_denoiser(log_prior: Tensor, y_t: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
-    """Log p(k | x, y_t) = log softmax(log p(k | x) + c_t y_t), the exact denoiser; (..., K)."""
+    """The exact denoiser log softmax(log p(k | x) + c_t y_t) = log p(k | x, y_t), (..., K)."""
     return (log_prior + evidence(alpha_bar, scale).unsqueeze(-1) * y_t).log_softmax(-1)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from addkit.diffusion.process import corrupt
+from addkit.diffusion.process import corrupt
 from addkit.embeddings.factor import FactorCache, cholesky
 
 
@@ -35,13 +37,13 @@ class LinearEmbedding(nn.Module):
         return y_t @ self.weight
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        """H of freshly corrupted labels (B, R, N) -> (B, R, N, D)."""
+        """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D). With K <= D, K normals do."""
         num_classes, width = self.weight.shape
-        shape = (*labels.shape, min(num_classes, width))
+        if num_classes <= width:
+            noisy = corrupt(labels, alpha_bar, num_classes, generator, self.scale)
+            return self.read(noisy.y_t, alpha_bar)
+        shape = (*labels.shape, width)
         noise = torch.randn(shape, generator=generator, device=labels.device)
-        if num_classes > width:
-            noise = noise @ self.factor(self.weight)[0].T
-        else:
-            noise = noise @ self.weight
+        noise = noise @ self.factor(self.weight)[0].T
         signal = alpha_bar.float().unsqueeze(-1)
         return self.scale * signal.sqrt() * self.weight[labels] + (1 - signal).sqrt() * noise

@@ -43,7 +43,7 @@ class PosteriorEmbedding(nn.Module):
         return posterior @ self.weight
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        """H of freshly corrupted labels (B, R, N) -> (B, R, N, D).
+        """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D).
 
         The unnormalised weights are exp(m^2 + m z_0) for the label and exp(m z_k) for the others.
         The M largest of the K - 1 others are drawn exactly (order statistics) and given random

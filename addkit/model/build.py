@@ -41,9 +41,10 @@ def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Netw
         facts: of the data set.
         device: where weights lie; `meta` builds without memory.
     """
-    builder = _Builder(recipe, facts)
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        return builder.network()
+    with torch.random.fork_rng(devices=[]):
+        builder = _Builder(recipe, facts)
+        with torch.device(device):
+            return builder.network()
 
 
 class _Builder:

@@ -120,7 +120,7 @@ class Embedding(Protocol):
         ...
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        """H for freshly corrupted labels (B, R, N), distributed as read(corrupt(labels))."""
+        """Embed freshly corrupted labels (B, R, N), distributed as read(corrupt(labels))."""
         ...
 
 
@@ -194,7 +194,7 @@ class Sampler(Protocol):
     """True if the sampler draws the clean label itself instead of asking the to-one operator."""
 
     def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
-        """R for a step from label signal-to-noise m_t to m_s >= m_t."""
+        """The share r for a step from label signal-to-noise m_t to m_s >= m_t."""
         ...
 
 

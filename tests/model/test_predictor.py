@@ -204,21 +204,19 @@ def test_nothing_to_load(tmp_path: Path, digits_run: Path) -> None:
 def test_a_run_outlives_its_encoders_first_weights(
     tmp_path: Path, trained: Trained, digits: torch.Tensor
 ) -> None:
-    vit = 'encoder={name="vit", model="vit_tiny_patch16_224", patch_size=4, width=16, depth=1, heads=2'
-    plain = trained(tmp_path / "plain", f"{vit}}}", "training.epochs=1", "control.heads=[]")
-    run = Run(plain)
+    vit = [
+        *("encoder.name=vit", "encoder.model=vit_tiny_patch16_224", "encoder.patch_size=4"),
+        *("encoder.width=16", "encoder.depth=1", "encoder.heads=2"),
+        *("training.epochs=1", "control.heads=[]"),
+    ]
+    run = Run(trained(tmp_path / "plain", *vit))
     first = build_network(run.recipe(), run.facts()).encoder.state_dict()
     stored = {key.removeprefix("model."): value for key, value in first.items()}
     weights = tmp_path / "first.safetensors"
     save_file(stored, weights)
-    path = trained(
-        tmp_path / "given",
-        f'{vit}, weights="{weights}"}}',
-        "training.epochs=1",
-        "control.heads=[]",
-    )
+    path = trained(tmp_path / "given", *vit, f'encoder.weights="{weights}"')
     told = addkit.load(path).predict(digits)
     weights.unlink()
     assert addkit.load(path).predict(digits) == told
-    # They were the weights it would have drawn itself.
-    assert told == addkit.load(plain).predict(digits)
+    # They were the weights that it would have drawn itself.
+    assert told == addkit.load(run.path).predict(digits)
