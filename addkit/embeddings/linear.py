@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion.process import corrupt
-from addkit.diffusion.process import corrupt
 from addkit.embeddings.factor import FactorCache, cholesky
 
 
