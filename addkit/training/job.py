@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.data.loading import epoch_order, load
 from addkit.diffusion import counted_seed
+from addkit.errors import RunError
 from addkit.model import Network, build_data, build_network
 from addkit.model.predictor import fill
 from addkit.plugin.protocols import Batch, DataSource, ImageSet
@@ -82,8 +83,11 @@ class Job:
         self.progress = load_progress(self.saved)
         file = self.saved / "raw.safetensors"
         fill(self.network, load_tensors(file), file)
-        state = load_tensors(self.saved / "optimizer.safetensors")
-        unpack_optimizer(self.network, self.optimizer, state)
+        file = self.saved / "optimizer.safetensors"
+        try:
+            unpack_optimizer(self.network, self.optimizer, load_tensors(file))
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
         if self.average is not None:
             file = self.saved / "ema.safetensors"
             fill(self.average.module, load_tensors(file), file)

@@ -1,4 +1,4 @@
-"""Stand-ins: an exact Bayes denoiser in place of a network, and a problem with a known posterior."""
+"""Stand-ins: an exact Bayes denoiser for a network, and a problem with a known posterior."""
 
 from __future__ import annotations
 
@@ -129,19 +129,3 @@ class GaussianClasses:
 @pytest.fixture(scope="session")
 def gaussian_classes() -> Callable[[int, int, float], GaussianClasses]:
     return GaussianClasses.of
-
-
-@pytest.fixture(scope="session")
-def ks() -> Callable[[Tensor, Tensor], float]:
-    """The two-sample Kolmogorov-Smirnov statistic over its 0.1 % critical value: above 1 fails."""
-
-    def statistic(first: Tensor, second: Tensor) -> float:
-        n, m = len(first), len(second)
-        both = torch.cat([first, second]).sort().values
-        shares = [
-            torch.searchsorted(x.sort().values, both, right=True) / len(x) for x in (first, second)
-        ]
-        distance = float((shares[0] - shares[1]).abs().max())
-        return distance / (1.95 * math.sqrt((n + m) / (n * m)))
-
-    return statistic

@@ -130,11 +130,12 @@ def test_a_partial_sampler_carries_its_share(step, sampler, squared: float | Non
     assert left.mean(0).abs().max() < bound
 
 
-def test_the_state_holds_the_noise_that_the_chain_drew_at_first(step) -> None:
-    """From t = 1, where m = 0, ancestral carries nothing over and ddim everything."""
-    fresh, _, _ = step(KappaSampler(1.0))
-    kept, _, _ = step(DdimSampler(0.0))
-    for y_t in (fresh, kept):
-        mean = torch.zeros(CLASSES, dtype=torch.double)
-        mean[1] = math.sqrt(float(ALPHA[1]))
-        _same_moments(y_t, mean, 1 - float(ALPHA[1]))
+@pytest.mark.parametrize(
+    "sampler", [KappaSampler(0.0), KappaSampler(1.0), DdimSampler(0.0), DdimSampler(0.5)]
+)
+def test_the_first_step_lands_on_the_forward_process(step, sampler) -> None:
+    """All of the noise at t = 1 is fresh, so that each sampler's first y_t is a plain y_t."""
+    y_t, _, _ = step(sampler)
+    mean = torch.zeros(CLASSES, dtype=torch.double)
+    mean[1] = math.sqrt(float(ALPHA[1]))
+    _same_moments(y_t, mean, 1 - float(ALPHA[1]))

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.runs import Run
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def run(digits_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(digits_run, tmp_path / "run"))
+
+
+def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
+    words = ["--steps", "1,3", "--guidance", "1,2", "--read-out", "last,prior"]
+    said = addkit("evaluate", "--run", run, "--json", *words)
+    assert said.code == 0
+    assert said.err == f"stored: {run}/evaluation.json\n"
+    told = said.json
+    assert len(told["results"]) == 8
+    agreed = {"steps", "guidance", "to_one", "sampler", "read_out"}
+    scores = {"top1", "top5", "nll", "brier", "ece", "count"}
+    for row in told["results"]:
+        assert agreed | scores <= set(row)
+        assert row["count"] == 539
+        assert 0 <= row["top1"] <= row["top5"] <= 100
+        assert 0 <= row["brier"] <= 2
+        assert 0 <= row["ece"] <= 100
+        assert math.isfinite(row["nll"])
+    order = [(row["read_out"], row["guidance"], row["steps"]) for row in told["results"]]
+    assert order == [(r, g, s) for r in ("last", "prior") for g in (1, 2) for s in (1, 3)]
+    audit = told["audit"]
+    assert {"first_step", "last_step", "shuffled_state", "no_image", "control"} <= set(audit)
+    assert audit["steps"] == 20
+    assert audit["no_image"] < 35 < audit["last_step"]
+    assert audit["answer"].startswith("The network ")
+    assert [row["read_out"] for row in told["controls"]] == [
+        "control, linear head",
+        "control, mlp head",
+    ]
+    assert audit["control"] == told["controls"][0]["top1"]
+    assert json.loads((run / "evaluation.json").read_text("utf-8")) == told
+
+
+def test_the_recipes_own_way_gives_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
+    told = addkit("evaluate", "--run", run, "--json").json
+    (row,) = told["results"]
+    stored = Run(run).manifest()["scores"]["ema"]
+    assert {key: row[key] for key in stored} == pytest.approx(stored)
+    control = Run(run).control("mlp").manifest()["scores"]["ema"]
+    assert {key: told["controls"][1][key] for key in control} == pytest.approx(control)
+    raw = addkit("evaluate", "--run", run, "--json", "--weights", "raw", "--no-audit").json
+    assert raw["audit"] is None
+    assert raw["results"][0]["nll"] == pytest.approx(Run(run).manifest()["scores"]["raw"]["nll"])
+
+
+def test_a_read_out_of_one_pass_has_no_steps(addkit: Cli, run: Path) -> None:
+    words = ["--read-out", "prior", "--steps", "1,5,9", "--no-audit", "--json"]
+    rows = addkit("evaluate", "--run", run, *words).json["results"]
+    assert [row["one_pass"] for row in rows] == [True] * 3
+    assert len({row["nll"] for row in rows}) == 1
+
+
+def test_samplers_to_ones_and_chains(addkit: Cli, run: Path) -> None:
+    words = ["--sampler", "renoise,ddim,gibbs", "--to-one", "argmax, softmax", "--steps", "2"]
+    words += ["--read-out", "vote", "--chains", "3", "--no-audit", "--json"]
+    rows = addkit("evaluate", "--run", run, *words).json["results"]
+    assert [(row["sampler"], row["to_one"]) for row in rows] == [
+        *(("renoise", "argmax"), ("renoise", "softmax"), ("ddim", "argmax"), ("ddim", "softmax")),
+        *(("gibbs", "sample"), ("gibbs", "sample")),
+    ]
+    assert {row["chains"] for row in rows} == {3}
+
+
+def test_the_seed_and_the_split(addkit: Cli, run: Path) -> None:
+    words = ["evaluate", "--run", run, "--json", "--no-audit", "--read-out", "last"]
+    words += ["--steps", "1"]
+    one = addkit(*words).json["results"][0]
+    assert addkit(*words).json["results"][0] == one
+    assert addkit(*words, "--seed", "1").json["results"][0] != one
+    train = addkit(*words, "--split", "train").json
+    assert (train["split"], train["results"][0]["count"]) == ("train", 1258)
+
+
+def test_a_table_for_people(addkit: Cli, run: Path) -> None:
+    said = addkit("evaluate", "--run", run, "--read-out", "prior,last", "--steps", "2")
+    lines = said.out.splitlines()
+    assert lines[0].split()[:5] == ["read-out", "sampler", "to-one", "steps", "w"]
+    assert [line.split("  ")[0] for line in lines[1:5]] == [
+        *("prior", "last", "control, linear head", "control, mlp head"),
+    ]
+    assert "2*" in lines[1]
+    assert "* this read-out answers in one pass, whatever the steps" in lines
+    assert any(line.startswith("y_t shuffled between images") for line in lines)
+    assert lines[-1].startswith("The network ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (
+            ["--split", "tset"],
+            1,
+            'error: There is no split "tset"; there are: train, test. '
+            "A validation split needs data.validation above 0.\n",
+        ),
+        (
+            ["--steps", "1,two"],
+            2,
+            'error: --steps "1,two": give numbers with commas between, 1,5,20\n',
+        ),
+        (["--steps", "0"], 2, "error: steps is 0; it must be at least 1\n"),
+        (["--guidance=-1"], 2, "error: guidance is -1.0; it must be at least 0\n"),
+        (["--weights", "best"], 2, 'error: weights "best"; known: ema, raw\n'),
+        (
+            ["--read-out", "last,priro"],
+            2,
+            'error: no read_out is called "priro" (did you mean "prior"?). '
+            "Known: last, mean, prior, vote.\n",
+        ),
+        (
+            ["--set", "training.epochs=3"],
+            2,
+            "error: --set training.epochs=3: only data.KEY=VALUE can change in an evaluation\n",
+        ),
+        (
+            ["--set", "data.rot=x"],
+            2,
+            'error: --set data.rot=x: [data] unknown key "rot". Keys: name, image_size, mean, '
+            "std, validation, split_seed, test_share.\n",
+        ),
+    ],
+)
+def test_words_that_mean_nothing(
+    addkit: Cli, run: Path, words: list[str], code: int, error: str
+) -> None:
+    said = addkit("evaluate", "--run", run, "--json", *words)
+    assert (said.code, said.out, said.err) == (code, "", error)
+    assert not (run / "evaluation.json").exists()
+
+
+def test_a_checkpoint_is_scored_and_stores_nothing(addkit: Cli, run: Path) -> None:
+    checkpoint = run / "checkpoints" / "step-00000038"
+    said = addkit("evaluate", "--run", checkpoint, "--json", "--no-audit")
+    assert (said.code, said.err) == (0, "")
+    assert said.json["controls"] == []
+    assert not list(run.rglob("evaluation.json"))
+
+
+def test_the_newest_finished_run_is_scored(addkit: Cli, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    run.rename(tmp_path / "runs" / "mine")
+    said = addkit("evaluate", "--json", "--no-audit")
+    assert said.err.splitlines() == [
+        "run: runs/mine (the newest finished one; --run names another)",
+        "stored: runs/mine/evaluation.json",
+    ]
+    assert said.json["run"] == "runs/mine"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+
+
+def test_json_is_a_list_with_the_agreed_keys(
+    addkit: Cli, digits_run: Path, digit_images: list[Path]
+) -> None:
+    said = addkit("sample", *digit_images, "--run", digits_run, "--json", "--steps", "4")
+    assert (said.code, said.err) == (0, "")
+    told = said.json
+    assert [entry["image"] for entry in told] == [str(path) for path in digit_images]
+    for entry in told:
+        assert {"image", "labels", "steps"} <= set(entry)
+        assert entry["steps"] == 4
+        assert len(entry["labels"]) == 5
+        assert set(entry["labels"][0]) == {"name", "probability", "votes"}
+        values = [label["probability"] for label in entry["labels"]]
+        assert values == sorted(values, reverse=True)
+        assert (entry["guidance"], entry["chains"], entry["read_out"]) == (1.0, 1, "prior")
+        assert (entry["sampler"], entry["to_one"]) == ("renoise", "argmax")
+
+
+def test_json_lines(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
+    words = ["sample", *digit_images, "--run", digits_run]
+    lines = addkit(*words, "--jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == addkit(*words, "--json").json
+
+
+def test_top_and_seed(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
+    words = ["sample", digit_images[0], "--run", digits_run, "--json"]
+    words += ["--read-out", "last", "--sampler", "gibbs", "--chains", "5", "--steps", "3"]
+    one = addkit(*words, "--top", "10", "--seed", "7")
+    assert len(one.json[0]["labels"]) == 10
+    assert sum(label["votes"] for label in one.json[0]["labels"]) == pytest.approx(1)
+    assert addkit(*words, "--top", "10", "--seed", "7").out == one.out
+    assert addkit(*words, "--top", "10", "--seed", "8").out != one.out
+    assert len(addkit(*words, "--top", "99").json[0]["labels"]) == 10
+    assert len(addkit(*words, "--top", "1").json[0]["labels"]) == 1
+
+
+def test_a_folder_stands_for_its_images(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    shutil.copy(digit_images[0], tmp_path / "in" / "b.png")
+    shutil.copy(digit_images[1], tmp_path / "in" / "deep" / "a.PNG")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    said = addkit("sample", "in", digit_images[2], "--run", digits_run, "--json")
+    names = [entry["image"] for entry in said.json]
+    assert names == ["in/b.png", "in/deep/a.PNG", str(digit_images[2])]
+
+
+def test_standard_input(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
+    words = ["--run", digits_run, "--json", "--trace", "t.png"]
+    said = addkit("sample", "-", *words, stdin=digit_images[0].read_bytes())
+    assert (said.code, said.json[0]["image"]) == (0, "-")
+    file = addkit("sample", digit_images[0], "--run", digits_run, "--json")
+    assert said.json[0]["labels"] == file.json[0]["labels"]
+    assert Path("t.png").is_file()
+    said = addkit("sample", "-", "--run", digits_run)
+    assert (said.code, said.err) == (1, "error: standard input: empty file\n")
+
+
+def test_files_that_are_no_images_are_named(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("not an image")
+    said = addkit("sample", digit_images[0], "notes.txt", "--run", digits_run, "--json")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: notes.txt: no image in a format that Pillow reads")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(digit_images[0].read_bytes()[:60])
+    said = addkit("sample", "cut.png", "--run", digits_run)
+    assert said.code == 1
+    assert said.err.startswith("error: cut.png: cut short or broken")
+
+
+def test_missing_files_are_guessed(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(digit_images[0], tmp_path / "seven.png")
+    said = addkit("sample", "sevn.png", "--run", digits_run)
+    assert (said.code, said.err) == (
+        1,
+        'error: sevn.png: no such file or folder (did you mean "seven.png"?)\n',
+    )
+    assert addkit("sample", "no/where.png", "--run", digits_run).code == 1
+    (tmp_path / "empty").mkdir()
+    said = addkit("sample", "empty", "--run", digits_run)
+    assert said.code == 1
+    assert said.err.startswith("error: empty: no image in this folder (looked for .bmp, .gif")
+
+
+def test_without_a_run_the_newest_finished_one_is_taken(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
+) -> None:
+    said = addkit("sample", digit_images[0], "--json")
+    assert said.code == 1
+    assert said.err.startswith("error: no finished run in runs/; train one with")
+    for name, age in (("old", 100), ("new", 50), ("newest-but-unfinished", 1)):
+        run = Path(shutil.copytree(digits_run, tmp_path / "runs" / name))
+        manifest = run / "manifest.json"
+        if "unfinished" in name:
+            manifest.write_text(manifest.read_text().replace('"finished"', '"running"', 1))
+        time = 1.9e9 - age
+        os.utime(manifest, (time, time))
+    said = addkit("sample", digit_images[0], "--json")
+    assert said.err == "run: runs/new (the newest finished one; --run names another)\n"
+    assert len(said.json) == 1
+
+
+def test_a_run_that_is_none(addkit: Cli, digit_images: list[Path], tmp_path: Path) -> None:
+    said = addkit("sample", digit_images[0], "--run", "nothing")
+    assert (said.code, said.err) == (1, "error: nothing: no such run folder\n")
+    said = addkit("sample", digit_images[0], "--run", tmp_path)
+    assert said.err == f"error: {tmp_path}: not a run (it holds no recipe.toml)\n"
+
+
+def test_a_checkpoint_is_as_good_as_a_run(
+    addkit: Cli, digits_run: Path, digit_images: list[Path]
+) -> None:
+    last = digits_run / "checkpoints" / "step-00000038"
+    words = ["sample", digit_images[0], "--json", "--run"]
+    assert addkit(*words, last).json == addkit(*words, digits_run).json
+    raw = addkit(*words, digits_run, "--weights", "raw")
+    assert raw.json != addkit(*words, digits_run).json
+    bad = addkit(*words, digits_run, "--weights", "best")
+    assert (bad.code, bad.err) == (2, 'error: weights "best"; known: ema, raw\n')
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ["--sampler", "renose"],
+            'error: no sampler is called "renose" (did you mean "renoise"?). '
+            "Known: ancestral, ddim, gibbs, renoise.\n",
+        ),
+        (
+            ["--read-out", "lst"],
+            'error: no read_out is called "lst" (did you mean "last"?). '
+            "Known: last, mean, prior, vote.\n",
+        ),
+        (
+            ["--to-one", "max"],
+            'error: no to_one is called "max" (did you mean "argmax"?). '
+            "Known: argmax, sample, softmax.\n",
+        ),
+        (["--guidance", "nan"], "error: guidance is nan; it must be at least 0\n"),
+        (
+            ["--trace", "a.xyz"],
+            'error: --trace a.xyz: ending ".xyz"; known: .png, .svg, .pdf\n',
+        ),
+        (["--trace", "no/a.png"], "error: --trace no/a.png: there is no folder no\n"),
+    ],
+)
+def test_words_that_mean_nothing(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], words: list[str], error: str
+) -> None:
+    said = addkit("sample", digit_images[0], "--run", digits_run, "--json", *words)
+    assert (said.code, said.out, said.err) == (2, "", error)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_trace_is_a_picture(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
+    words = ["sample", *digit_images * 4, "--run", digits_run, "--json", "--steps", "5"]
+    said = addkit(*words, "--trace", "t.png")
+    assert said.err == "trace: t.png (the first 8 images)\n"
+    assert len(said.json) == 12
+    with Image.open("t.png") as image:
+        image.load()
+        assert image.height > 1000
+    said = addkit("sample", digit_images[0], "--run", digits_run, "--trace", "one.svg")
+    assert said.err == "trace: one.svg\n"
+    assert "svg" in Path("one.svg").read_text()
+
+
+def test_a_table_for_people(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
+    words = ["sample", *digit_images, "--run", digits_run, "--top", "2"]
+    said = addkit(*words)
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["image", "class", "probability", "%"]
+    assert [line.split()[0] for line in lines[1:7:2]] == [str(path) for path in digit_images]
+    assert lines[-1] == "probability: read-out prior, one pass at t = T"
+    said = addkit(*words, "--chains", "3", "--steps", "2")
+    assert said.out.splitlines()[0].split()[-2:] == ["votes", "%"]
+    assert said.out.splitlines()[-1] == (
+        "probability: read-out prior, one pass at t = T; "
+        "votes: 3 chains of 2 steps (renoise, argmax, w 1)"
+    )
+    said = addkit(*words, "--read-out", "vote", "--sampler", "gibbs", "--guidance", "1.5")
+    assert said.out.splitlines()[-1] == (
+        "probability: read-out vote of 1 chain of 20 steps (gibbs, sample, w 1.5)"
+    )
+
+
+def test_names_are_shown_as_they_are(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
+) -> None:
+    odd = tmp_path / "a [bold]b[/bold] [/x].png"
+    shutil.copy(digit_images[0], odd)
+    run = Path(shutil.copytree(digits_run, tmp_path / "[red]run"))
+    facts = run / "facts.json"
+    stored = json.loads(facts.read_text())
+    stored["class_names"] = [f"[link]{name}" for name in stored["class_names"]]
+    facts.write_text(json.dumps(stored))
+    said = addkit("sample", odd.name, "--run", run)
+    assert said.code == 0
+    assert odd.name in said.out
+    assert "[link]" in said.out
+    said = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
+    assert said.code == 0
+    assert f"run: {run}" in said.err
+    assert f"addkit evaluate --run {run}" in said.out
+
+
+def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from addkit.errors import AddkitWarning
+
+    def odd(*_: object, **__: object) -> None:
+        warnings.warn("this is [odd]", AddkitWarning, stacklevel=1)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("addkit.cli.inputs.find_images", odd)
+    assert addkit("sample", "x.png").err == "warning: this is [odd]\n"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.cli.live import LiveView
+from addkit.runs import Run
+from addkit.training.loop import StepReport
+
+Cli = Callable[..., Any]
+
+SMALL = [
+    word
+    for change in (
+        *("encoder.widths=[4, 8]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1"),
+        *("training.epochs=1", "training.batch_size=256"),
+    )
+    for word in ("--set", change)
+]
+
+
+def test_json_is_all_that_stdout_gets(addkit: Cli, recipes: Path) -> None:
+    said = addkit("train", recipes / "digits.toml", "--run-dir", "r", "--json", *SMALL)
+    assert said.code == 0
+    told = said.json
+    assert {"run", "top1", "control_top1", "seconds"} <= set(told)
+    assert told["run"] == "r"
+    assert 0 <= told["top1"] <= 100
+    assert told["top1"] == told["scores"]["ema"]["top1"]
+    assert told["control_top1"] == told["controls"]["linear"]["ema"]["top1"]
+    assert told["steps"] == 4
+    assert said.err.splitlines() == ["run: r", "ADD: 4 steps", "control, linear head: 4 steps"]
+    assert Run(Path("r")).finished
+
+
+def test_a_summary_for_people_ends_in_the_next_command(addkit: Cli, recipes: Path) -> None:
+    said = addkit("train", recipes / "digits.toml", *SMALL)
+    assert said.code == 0
+    (run,) = Path("runs").iterdir()
+    assert re.fullmatch(r"digits-\d{8}-\d{6}", run.name)
+    lines = said.out.splitlines()
+    assert lines[0].split("  ")[0] == "test"
+    assert [line.split("  ")[0] for line in lines[1:5]] == [
+        *("ADD", "ADD"),
+        *("control, linear", "control, linear"),
+    ]
+    assert f"addkit evaluate --run {run}" in said.out
+    assert f"addkit sample --run {run} --steps 20 IMAGE" in said.out
+    assert said.err.startswith(f"run: {run}\n")
+
+
+def test_resume_takes_the_newest_unfinished_run(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: LiveView, report: StepReport) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveView, "step", stop)
+        assert addkit("train", recipes / "digits.toml", *SMALL).code == 130
+    (run,) = Path("runs").iterdir()
+    assert Run(run).manifest()["status"] == "running"
+    said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--json")
+    assert (said.code, said.json["run"]) == (0, str(run))
+    assert Run(run).finished
+    said = addkit("train", recipes / "digits.toml", *SMALL, "--resume")
+    assert said.code == 1
+    assert "no unfinished run of recipe digits in runs/" in said.err
+    # By name a finished run can be asked again, and trains nothing.
+    said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--run-dir", run, "--json")
+    assert said.code == 0
+    assert said.err.splitlines() == [f"run: {run}"]
+
+
+def test_fresh_moves_the_old_run_aside(addkit: Cli, recipes: Path) -> None:
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", "--json", *SMALL]
+    words += ["--set", "control.heads=[]"]
+    assert addkit(*words).code == 0
+    before = (Path("r") / "manifest.json").read_text()
+    said = addkit(*words, "--fresh", "--set", "seed=3")
+    assert said.code == 0
+    assert "moved the old run to r.old-1" in said.err
+    assert (Path("r.old-1") / "manifest.json").read_text() == before
+    assert Run(Path("r")).recipe().seed == 3
+    assert addkit(*words, "--fresh").code == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["r", "r.old-1", "r.old-2"]
+
+
+def test_fresh_moves_nothing_where_no_training_can_begin(addkit: Cli, recipes: Path) -> None:
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SMALL]
+    assert addkit(*words, "--set", "control.heads=[]").code == 0
+    said = addkit(*words, "--fresh", "--set", "training.batch_size=5000")
+    assert said.code == 2
+    assert [path.name for path in Path().iterdir()] == ["r"]
+    assert Run(Path("r")).finished
+
+
+def test_resume_begins_where_a_run_was_killed_as_it_began(addkit: Cli, recipes: Path) -> None:
+    (Path("r") / "checkpoints").mkdir(parents=True)
+    (Path("r") / "facts.json").write_text("{")
+    (Path("r") / ".recipe.toml.7.tmp").write_text("nam")
+    words = ["--run-dir", "r", "--resume", "--set", "control.heads=[]"]
+    assert addkit("train", recipes / "digits.toml", *SMALL, *words).code == 0
+    assert Run(Path("r")).finished
+    assert not list(Path("r").glob(".*"))
+
+
+def _report(step: int, loss: float) -> StepReport:
+    return StepReport(step, loss, 50.0, 1.0, 1e-3, 64, 0.1)
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("addkit.cli.live.monotonic", lambda: clock[0])
+    view = LiveView()
+    view.begin("ADD", 50, 10)
+    for step in range(11, 51):
+        clock[0] += 1
+        view.step(_report(step, 2.0))
+        if step == 15:
+            view.scored("test", 91.25)
+    view.end()
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "ADD: 50 steps, going on after step 10"
+    assert [line.split("  ")[0] for line in lines] == [
+        f"ADD: step {step}/50" for step in (21, 32, 43)
+    ]
+    assert lines[0] == (
+        "ADD: step 21/50  loss 2.000  rows right 50.0 %  top-1 91.25 %  640 images/s  29 s left"
+    )
+
+
+def test_on_a_terminal_there_is_a_bar(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    view = LiveView()
+    view.begin("ADD", 50, 0)
+    assert view.bar is not None
+    view.step(_report(1, 4.0))
+    view.step(_report(2, 2.0))
+    view.scored("test", 12.5)
+    assert view.bar.tasks[0].completed == 2
+    assert "loss 3.900" in view._numbers()
+    assert "top-1 12.50 %" in view._numbers()
+    view.end()
+    assert view.bar is None
+    view.end()
+    assert "ADD" in capsys.readouterr().err
+
+
+def test_metrics_are_json_lines(digits_run: Path) -> None:
+    lines = (digits_run / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert all(isinstance(json.loads(line), dict) for line in lines)

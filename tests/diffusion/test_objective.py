@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from addkit.denoisers import ControlConfig, MlpConfig
+from addkit.denoisers.control import Control
+from addkit.denoisers.mlp import MlpDenoiser
+from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, objective
+from addkit.embeddings.linear import LinearEmbedding
+from addkit.embeddings.posterior import PosteriorEmbedding
+from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
+from addkit.losses.mse import CleanMse, NoiseMse
+from addkit.schedules import CosineConfig
+from addkit.schedules.cosine import CosineSchedule
+
+PLAIN = ObjectiveSettings(condition_drop=0.0)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _network(loss, embedding: str = "posterior", *, skip: bool = False, control: bool = False):
+    """K = 600 classes, width 8, a condition of one token of width 4; no weight is zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kinds = {
+            "linear": LinearEmbedding(600, 8, 1.0),
+            "posterior": PosteriorEmbedding(600, 8, 1.0, spread=0.5, largest=16),
+        }
+        conditioner = torch.nn.Identity()
+        conditioner.width = 4
+        model = LabelDiffusion(
+            conditioner=conditioner,
+            embedding=None if control else kinds[embedding],
+            denoiser=Control(ControlConfig(), 4)
+            if control
+            else MlpDenoiser(MlpConfig(width=8, bayes_skip=skip), 4),
+            schedule=CosineSchedule(CosineConfig()),
+            loss=loss,
+            num_classes=600,
+        )
+        for parameter in [*model.denoiser.parameters(), *model.output.parameters()]:
+            torch.nn.init.normal_(parameter, std=0.3)
+        return model
+
+
+def _value(model: LabelDiffusion, labels: Tensor, settings=PLAIN, seed: int = 0):
+    tokens = torch.randn(len(labels), 1, model.null.shape[0], generator=_generator(9))
+    return objective(model, tokens, labels, settings, _generator(seed))
+
+
+def test_without_signal_the_loss_is_the_classifiers(exact) -> None:
+    """alpha_bar = 0 always: -log p(label | x), whatever y_t is."""
+    model = exact(5, torch.zeros_like)
+    logits = torch.randn(32, 1, 5, generator=_generator(1))
+    labels = torch.randint(5, (32, 3, 1), generator=_generator(2))
+    value = objective(model, logits, labels, PLAIN, _generator())
+    log_p = logits.log_softmax(-1).expand(-1, 3, -1)
+    assert float(value.loss) == pytest.approx(float(-log_p.gather(-1, labels).mean()), rel=1e-5)
+    right = logits.argmax(-1) == labels.squeeze(-1)
+    assert float(value.accuracy) == pytest.approx(float(right.float().mean()))
+
+
+def test_the_exact_denoiser_reaches_the_entropy_of_the_label(exact) -> None:
+    """K = 2 and a flat prior: the loss is H(y | y_t), by quadrature."""
+    level = 0.5
+    labels = torch.randint(2, (20000, 1, 1), generator=_generator(3))
+    tokens = torch.zeros(20000, 1, 2)
+    model = exact(2, lambda t: torch.full_like(t, level))
+    loss = float(objective(model, tokens, labels, PLAIN, _generator()).loss)
+    z = torch.linspace(-9, 9, 20001, dtype=torch.double)
+    m = math.sqrt(level / (1 - level))
+    weight = (-0.5 * z.square()).exp() / math.sqrt(2 * math.pi)
+    entropy = torch.nn.functional.softplus(-(m**2) - math.sqrt(2) * m * z) * weight
+    assert loss == pytest.approx(float(torch.trapezoid(entropy, z)), abs=0.015)
+
+
+def test_the_copies_of_an_image_may_have_different_labels(exact) -> None:
+    model = exact(4, lambda t: torch.full_like(t, 0.9999))
+    labels = torch.arange(4).view(1, 4, 1)
+    assert float(_value(model, labels).accuracy) == 1.0
+
+
+def test_dropping_every_condition_leaves_the_label_to_the_state(exact) -> None:
+    """The null condition is the flat prior, so the loss is log K where nothing is known."""
+    model = exact(5, torch.zeros_like)
+    settings = ObjectiveSettings(condition_drop=1.0)
+    value = _value(model, torch.zeros(8, 2, 1, dtype=torch.long), settings)
+    assert float(value.loss) == pytest.approx(math.log(5), rel=1e-5)
+
+
+def test_pure_noise_rows_hide_the_label(exact) -> None:
+    """Where t < 1 the state tells the label; where t = 1 nothing does."""
+    model = exact(600, lambda t: torch.where(t == 1, 0.0, 0.9999))
+    labels = torch.zeros(500, 4, 1, dtype=torch.long)
+    value = objective(
+        model,
+        torch.zeros(500, 1, 600),
+        labels,
+        ObjectiveSettings(condition_drop=0, pure_noise=0.25),
+        _generator(),
+    )
+    assert float(value.loss) == pytest.approx(0.25 * math.log(600), rel=1e-3)
+    # Ties of a flat prior go to class 0, the label.
+    assert float(value.accuracy) == 1.0
+
+
+@pytest.mark.parametrize("embedding", ["linear", "posterior"])
+@pytest.mark.parametrize(
+    ("loss", "skip"),
+    [
+        (CrossEntropy(0.1), False),
+        (CrossEntropy(0.0), True),
+        (WeightedCrossEntropy(0.0, 0.5), False),
+        (CleanMse(), False),
+        (NoiseMse(1.0), False),
+    ],
+    ids=["ce", "ce skip", "weighted-ce", "mse", "mse-noise"],
+)
+def test_every_weight_gets_a_finite_gradient(loss, skip: bool, embedding: str) -> None:
+    model = _network(loss, embedding, skip=skip)
+    labels = torch.randint(600, (16, 4, 1), generator=_generator())
+    _value(model, labels, ObjectiveSettings(condition_drop=0.5)).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_a_control_is_scored_on_every_copy() -> None:
+    model = _network(CrossEntropy(0.0), control=True)
+    labels = torch.randint(600, (16, 4, 1), generator=_generator())
+    value = _value(model, labels)
+    value.loss.backward()
+    tokens = torch.randn(16, 1, 4, generator=_generator(9))
+    log_p = model.output(tokens).log_softmax(-1).expand(-1, 4, -1)
+    torch.testing.assert_close(value.loss, -log_p.gather(-1, labels).mean())
+    assert model.output.weight.grad.any()
+
+
+def test_the_state_is_held_only_where_something_needs_it() -> None:
+    alpha_bar, clean = torch.tensor([[[0.5]]]), Clean(torch.zeros(2, 3, 1, dtype=torch.long))
+    lean = _network(CrossEntropy(0.0))
+    assert lean.corrupt(clean, alpha_bar, _generator()).y_t is None
+    assert lean.corrupt(clean, alpha_bar, _generator(), hold=True).y_t.shape == (2, 3, 1, 600)
+    for model in (_network(CrossEntropy(0.0), skip=True), _network(NoiseMse(1.0))):
+        state = model.corrupt(clean, alpha_bar, _generator())
+        torch.testing.assert_close(state.h, model.read(state.y_t, alpha_bar).h)
+        signal = state.y_t - math.sqrt(0.5) * state.noise
+        expected = math.sqrt(0.5) * clean.dense(600)
+        torch.testing.assert_close(signal, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("embedding", ["linear", "posterior"])
+@pytest.mark.parametrize("hold", [False, True])
+def test_corruption_is_not_rounded_under_autocast(embedding: str, hold: bool) -> None:
+    model = _network(CrossEntropy(0.0), embedding)
+    clean, alpha_bar = Clean(torch.zeros(2, 3, 1, dtype=torch.long)), torch.tensor([[[0.5]]])
+    plain = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+        t = torch.tensor([[[0.5]]])
+        outputs = model(rounded, t, model.prepare(torch.ones(2, 1, 4)))
+    assert torch.equal(plain.h, rounded.h)
+    assert outputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_bayes_skip_adds_the_evidence(skip: bool) -> None:
+    model = _network(CrossEntropy(0.0), skip=skip)
+    t = torch.tensor([[[0.3], [0.6]]])
+    alpha_bar = model.schedule.alpha_bar(t)
+    y_t = torch.randn(1, 2, 1, 600, generator=_generator())
+    prepared = model.prepare(torch.ones(1, 1, 4))
+    state = model.read(y_t, alpha_bar)
+    features = model.output(model.denoiser(state.h, t, prepared))
+    expected = features + skip * (alpha_bar.sqrt() / (1 - alpha_bar)).unsqueeze(-1) * y_t
+    torch.testing.assert_close(model(state, t, prepared), expected)
+
+
+def test_a_new_network_predicts_the_flat_distribution() -> None:
+    model = LabelDiffusion(
+        conditioner=_network(CrossEntropy(0.0)).conditioner,
+        embedding=LinearEmbedding(7, 8, 1.0),
+        denoiser=MlpDenoiser(MlpConfig(width=8), 4),
+        schedule=CosineSchedule(CosineConfig()),
+        loss=CrossEntropy(0.0),
+        num_classes=7,
+    )
+    value = _value(model, torch.randint(7, (8, 2, 1), generator=_generator()))
+    assert float(value.loss.detach()) == pytest.approx(math.log(7), rel=1e-6)

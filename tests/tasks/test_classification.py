@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from addkit import LabelScore, Prediction
+from addkit.diffusion import Answer
+from addkit.plugin import Problem
+from addkit.tasks import ClassificationConfig, addkit_components
+from addkit.tasks.classification import Classification
+
+PETS = Problem(num_classes=4, class_names=("cat", "dog", "emu", "fox"))
+
+
+def _answer() -> Answer:
+    probabilities = torch.tensor([[[0.1, 0.6, 0.1, 0.2]], [[0.4, 0.1, 0.3, 0.2]]])
+    votes = torch.tensor([[[0.0, 0.75, 0.0, 0.25]], [[0.5, 0.0, 0.5, 0.0]]])
+    return Answer(probabilities, votes, torch.tensor([3, 5]))
+
+
+def test_predictions_have_the_most_probable_first() -> None:
+    told = Classification(PETS).tell(_answer(), 2)
+    assert told == [
+        Prediction(
+            (
+                LabelScore("dog", 1, pytest.approx(0.6), 0.75),
+                LabelScore("fox", 3, pytest.approx(0.2), 0.25),
+            ),
+            3,
+        ),
+        Prediction(
+            (
+                LabelScore("cat", 0, pytest.approx(0.4), 0.5),
+                LabelScore("emu", 2, pytest.approx(0.3), 0.5),
+            ),
+            5,
+        ),
+    ]
+    assert [prediction.label.name for prediction in told] == ["dog", "cat"]
+
+
+def test_more_than_all_classes_are_all() -> None:
+    told = Classification(PETS).tell(_answer(), 99)
+    assert [[s.name for s in p.labels] for p in told][1] == ["cat", "emu", "fox", "dog"]
+
+
+def test_classes_without_names_are_numbers() -> None:
+    told = Classification(Problem(num_classes=4)).tell(_answer(), 1)
+    assert [prediction.label.name for prediction in told] == ["1", "0"]
+
+
+def test_a_meter_scores_answers() -> None:
+    meter = Classification(PETS).meter()
+    meter.update(_answer(), torch.tensor([[1], [3]]))
+    assert meter.correct.tolist() == [True, False]
+    scores = meter.compute()
+    assert (scores.top1, scores.top5, scores.count) == (50, 100, 2)
+    another = Classification(PETS).meter()
+    another.update(_answer(), torch.tensor([[1], [0]]))
+    assert another.compute().top1 == 100
+
+
+def test_the_task_is_a_component() -> None:
+    (spec,) = addkit_components()
+    assert (spec.kind, spec.name) == ("task", "classification")
+    assert isinstance(spec.build(ClassificationConfig(), PETS), Classification)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from addkit.recipe import Recipe, read_recipe
+from addkit.runs import Run
+from addkit.training.control import control_recipe, heads_of
+from addkit.training.job import Job
+
+Read = Callable[..., Recipe]
+
+
+@pytest.fixture
+def read(recipes: Path) -> Read:
+    return lambda *overrides: read_recipe(recipes / "digits.toml", overrides)
+
+
+def test_a_control_differs_in_its_head_alone(read: Read) -> None:
+    recipe = read("loss={name='weighted-ce', label_smoothing=0.1}", "denoiser.depth=3")
+    control = control_recipe(recipe, "mlp")
+    for kind in ("task", "data", "encoder", "conditioner"):
+        assert control.choices[kind] == recipe.choices[kind]
+    assert control.augmentation == recipe.augmentation
+    assert control.distributed == recipe.distributed
+    same = {"condition_drop": 0.0, "pure_noise": 0.0}
+    assert control.training == recipe.training.model_copy(update=same)
+    denoiser = control.choices["denoiser"].config
+    assert (control.choices["denoiser"].name, denoiser.head) == ("control", "mlp")
+    assert (denoiser.width, denoiser.depth) == (64, 3)
+    loss = control.choices["loss"]
+    assert (loss.name, loss.config.label_smoothing) == ("ce", 0.1)
+    assert control.choices["read_out"].name == "prior"
+    assert (control.seed, control.name, control.files) == (0, recipe.name, recipe.files)
+
+
+def test_a_control_of_another_loss_is_a_classifier(read: Read) -> None:
+    recipe = read("loss.name=mse", "denoiser.bayes_skip=false")
+    assert control_recipe(recipe, "linear").choices["loss"].name == "ce"
+
+
+def test_a_head_reads_one_token(read: Read) -> None:
+    recipe = read("conditioner.name=all-tokens", "denoiser={name='transformer', width=16, heads=2}")
+    control = control_recipe(recipe, "mlp")
+    assert control.choices["conditioner"].name == "mean-token"
+    assert control.choices["denoiser"].config.width == 16
+
+
+def test_guidance_is_off_where_nothing_was_dropped(read: Read) -> None:
+    recipe = read("sampling.guidance=2.0", "sampling.chains=4", "sampling.early_exit=3")
+    sampling = control_recipe(recipe, "linear").sampling
+    assert (sampling.guidance, sampling.chains, sampling.early_exit) == (1.0, 1, 0)
+
+
+def test_who_has_controls(read: Read) -> None:
+    assert heads_of(read()) == ("linear",)
+    assert heads_of(read('control.heads=["linear", "mlp"]')) == ("linear", "mlp")
+    assert heads_of(read("control.heads=[]")) == ()
+    assert heads_of(read("denoiser.name=control")) == ()
+    assert heads_of(control_recipe(read(), "mlp")) == ()
+
+
+def test_a_control_sees_the_same_images_in_the_same_order(lab: Any) -> None:
+    add = lab.open("add", "augmentation.flip=0.5")
+    matched = control_recipe(add.recipe, "mlp")
+    run = Run.create(lab.folder / "control", matched, add.run.facts())
+    control = Job.open(run, matched, "cpu")
+    pairs = list(zip(add.micro_batches(0), control.micro_batches(0), strict=True))
+    assert len(pairs) == 19
+    for one, other in pairs:
+        assert one.indices == other.indices
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+    start, other = add.network.encoder.state_dict(), control.network.encoder.state_dict()
+    assert all(torch.equal(start[name], other[name]) for name in start)
+    assert control.plan == add.plan
+
+
+def test_controls_are_trained_beside_add(digits_run: Path) -> None:
+    run = Run(digits_run)
+    assert list(run.controls()) == ["linear", "mlp"]
+    for control in run.controls().values():
+        manifest = control.manifest()
+        assert manifest["plan"] == run.manifest()["plan"]
+        assert manifest["parameters"]["encoder"] == run.manifest()["parameters"]["encoder"]
+        assert manifest["scores"]["ema"]["top1"] > 20
+        assert not (control.path / "controls").exists()
+
+
+def test_a_recipe_of_a_control_trains_no_control(
+    tmp_path: Path, trained: Callable[..., Path]
+) -> None:
+    path = trained(
+        tmp_path / "run", "training.epochs=1", "denoiser.name=control", "denoiser.head=mlp"
+    )
+    assert Run(path).finished
+    assert Run(path).controls() == {}
+    assert not (path / "controls").exists()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from addkit.errors import RecipeError
+from addkit.recipe import Recipe, read_recipe
+from addkit.training.plan import Plan, World, check_world, learning_rate
+
+Read = Callable[..., Recipe]
+
+
+@pytest.fixture
+def read(recipes: Path) -> Read:
+    return lambda *overrides: read_recipe(recipes / "digits.toml", overrides)
+
+
+def _plan(steps: int, warmup: int, peak: float = 2.0) -> Plan:
+    return Plan(
+        global_batch=1,
+        per_process_batch=1,
+        accumulation=1,
+        processes=1,
+        steps_per_epoch=1,
+        steps=steps,
+        warmup_steps=warmup,
+        peak_lr=peak,
+    )
+
+
+def test_the_learning_rate_warms_up_and_follows_a_cosine() -> None:
+    plan = _plan(100, 10)
+    assert [learning_rate(step, plan, 0.5) for step in range(10)] == pytest.approx(
+        [2.0 * (step + 1) / 10 for step in range(10)]
+    )
+    for step in range(10, 100):
+        wanted = 0.5 + 1.5 * math.cos(math.pi * (step - 10) / 180) ** 2
+        assert learning_rate(step, plan, 0.5) == pytest.approx(wanted)
+    assert learning_rate(10, plan, 0.5) == 2.0
+    assert learning_rate(55, plan, 0.5) == pytest.approx(1.25)
+    assert learning_rate(100, plan, 0.5) == pytest.approx(0.5)
+
+
+def test_a_learning_rate_without_warm_up_and_one_that_never_ends_it() -> None:
+    assert learning_rate(0, _plan(10, 0), 0.0) == 2.0
+    assert learning_rate(9, _plan(10, 10), 0.0) == 2.0
+    assert learning_rate(9, _plan(10, 20), 0.0) == pytest.approx(1.0)
+
+
+def test_numbers_follow_from_the_recipe(read: Read) -> None:
+    plan = Plan.of(read("training.epochs=5", "training.warmup_epochs=0.5"), 1258)
+    assert (plan.steps_per_epoch, plan.steps, plan.warmup_steps) == (19, 95, 10)
+    assert (plan.global_batch, plan.per_process_batch, plan.accumulation) == (64, 64, 1)
+    assert plan.peak_lr == 3e-3
+
+
+@pytest.mark.parametrize(
+    ("processes", "each", "per_process", "accumulation"),
+    [(1, 16, 16, 4), (1, 64, 64, 1), (1, 500, 64, 1), (2, 16, 16, 2), (4, None, 16, 1)],
+)
+def test_accumulation_makes_up_for_small_batches(
+    read: Read, processes: int, each: int | None, per_process: int, accumulation: int
+) -> None:
+    share = [] if each is None else [f"distributed.per_process_batch={each}"]
+    plan = Plan.of(read(f"distributed.processes={processes}", *share), 1258)
+    assert (plan.per_process_batch, plan.accumulation) == (per_process, accumulation)
+    assert plan.per_process_batch * plan.accumulation * plan.processes == 64
+
+
+def test_the_linear_rule(read: Read) -> None:
+    training = read("training.base_lr=1e-3", "training.batch_size=512").training
+    assert training.peak_lr == pytest.approx(2e-3)
+    assert Plan.of(read("training.base_lr=1e-3"), 1258).peak_lr == pytest.approx(2.5e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "text"),
+    [
+        (["training.batch_size=63", "distributed.processes=2"], 1258, "no multiple of 2 processes"),
+        (["training.batch_size=3", "distributed.processes=8"], 1258, "8 processes x 1 images"),
+        ([], 63, "larger than the 63 training images; set training.batch_size to at most 63"),
+    ],
+)
+def test_batches_that_do_not_fit(read: Read, changes: list[str], size: int, text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        Plan.of(read(*changes), size)
+
+
+def test_a_training_of_another_number_of_processes_is_refused(read: Read) -> None:
+    check_world(read(), World())
+    check_world(read("distributed.processes=2"), World(1, 2))
+    with pytest.raises(RecipeError) as caught:
+        check_world(read("distributed.processes=2"), World())
+    assert str(caught.value).endswith(
+        "[distributed] processes is 2, and this training has 1; with --set "
+        "distributed.processes=1 the global batch stays 64 and more of it is accumulated"
+    )

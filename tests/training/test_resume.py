@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from addkit.errors import RunError
+from addkit.runs import Run
+from addkit.runs.checkpoint import checkpoint_of
+from addkit.training.job import Job
+from addkit.training.train import train
+
+Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
+
+RICH = (
+    "augmentation.mixup=0.5",
+    "augmentation.flip=0.5",
+    "denoiser.dropout=0.1",
+    "distributed.per_process_batch=32",
+)
+"""Everything that draws random numbers."""
+
+
+def _reopened(job: Job) -> Job:
+    return Job.open(Run(job.run.path), job.run.recipe(), "cpu")
+
+
+@pytest.mark.parametrize("changes", [(), RICH], ids=["plain", "rich"])
+@pytest.mark.parametrize("stop", [19, 20, 37])
+def test_a_resumed_run_ends_in_the_same_bits(
+    lab: Any, same: Same, changes: tuple[str, ...], stop: int
+) -> None:
+    straight = lab.open("straight", *changes)
+    whole = lab.fit(straight)
+    killed = lab.open("killed", *changes)
+    lab.fit(killed, stop_after=stop)
+    torch.rand(11)
+    again = _reopened(killed)
+    # The checkpoint of the first epoch comes after its last step.
+    assert again.progress.step == (0 if stop == 19 else 19)
+    rest = lab.fit(again)
+    assert [r.loss for r in rest.reports] == [r.loss for r in whole.reports[-len(rest.reports) :]]
+    stored = lab.stored(straight.run.path)
+    assert {name.split(":")[0] for name in stored} == {"raw", "ema", "optimizer"}
+    assert same(stored, lab.stored(killed.run.path))
+
+
+def test_a_run_can_go_on_within_an_epoch(lab: Any, same: Same) -> None:
+    straight = lab.open("straight")
+    lab.fit(straight)
+    killed = lab.open("killed")
+    lab.fit(killed, stop_after=25)
+    killed.save()
+    again = _reopened(killed)
+    assert again.progress.step == 25
+    lab.fit(again)
+    assert same(lab.stored(straight.run.path), lab.stored(killed.run.path))
+
+
+def test_the_average_goes_on_where_it_was(lab: Any) -> None:
+    job = lab.open("run")
+    lab.fit(job, stop_after=25)
+    assert job.average is not None
+    job.save()
+    again = _reopened(job)
+    assert again.average is not None
+    assert int(again.average.n_averaged) == int(job.average.n_averaged) == 25
+
+
+def test_metrics_of_lost_steps_are_forgotten(lab: Any) -> None:
+    job = lab.open("run")
+    watcher = lab.Watcher(stop_after=30)
+    watcher.epoch = lambda job, epoch: job.run.log({"step": job.progress.step, "epoch": epoch})
+    step = watcher.step
+    watcher.step = lambda report: (job.run.log({"step": report.step}), step(report))
+    from addkit.training.loop import fit
+
+    with pytest.raises(lab.Stop):
+        fit(job, watcher)
+    with (job.run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3')
+    assert [entry["step"] for entry in job.run.metrics()] == [*range(1, 20), 19, *range(20, 31)]
+    again = _reopened(job)
+    assert [entry["step"] for entry in again.run.metrics()] == [*range(1, 20), 19]
+
+
+def test_what_a_killed_writer_left_is_cleaned(lab: Any) -> None:
+    job = lab.open("run")
+    (job.run.checkpoints / ".step-00000019.1.tmp").mkdir()
+    (job.run.path / ".manifest.json.1.tmp").write_text("{")
+    _reopened(job)
+    assert not [*job.run.path.glob(".*"), *job.run.checkpoints.glob(".*")]
+
+
+def test_a_checkpoint_that_the_pointer_has_not_reached_is_written_again(
+    lab: Any, same: Same
+) -> None:
+    job = lab.open("run")
+    lab.fit(job)
+    whole = lab.stored(job.run.path)
+    folder = job.run.checkpoints
+    (folder / "latest").write_text("step-00000019\n")
+    (folder / "step-00000038" / "raw.safetensors").write_bytes(b"half")
+    lab.fit(_reopened(job))
+    assert checkpoint_of(folder) == folder / "step-00000038"
+    assert same(lab.stored(job.run.path), whole)
+
+
+@pytest.mark.parametrize("name", ["raw", "ema", "optimizer"])
+def test_a_broken_checkpoint_is_named(lab: Any, name: str) -> None:
+    job = lab.open("run")
+    lab.fit(job, stop_after=20)
+    assert job.saved is not None
+    file = job.saved / f"{name}.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(RunError, match=rf"{name}\.safetensors: cannot be read: "):
+        _reopened(job)
+    file.unlink()
+    with pytest.raises(RunError, match=rf"{name}\.safetensors: cannot be read: "):
+        _reopened(job)
+
+
+@pytest.mark.parametrize("name", ["raw", "ema", "optimizer"])
+def test_another_networks_checkpoint_is_named(lab: Any, name: str) -> None:
+    job = lab.open("run")
+    lab.fit(job, stop_after=20)
+    assert job.saved is not None
+    save_file({"w|exp_avg": torch.zeros(2)}, job.saved / f"{name}.safetensors")
+    with pytest.raises(RunError, match=rf"{name}\.safetensors: does not fit the run's recipe"):
+        _reopened(job)
+
+
+class Interrupted:
+    """A view that ends the process where a title begins."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.seen: list[tuple[str, int]] = []
+
+    def begin(self, title: str, total_steps: int, done: int) -> None:
+        self.seen.append((title, done))
+        if title.startswith(self.title):
+            raise KeyboardInterrupt
+
+    def step(self, report: Any) -> None: ...
+
+    def scored(self, split: str, top1: float) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def test_a_run_is_finished_once_its_controls_are(
+    digits_run: Path, tmp_path: Path, trained: Callable[..., Path]
+) -> None:
+    path = Path(shutil.copytree(digits_run, tmp_path / "run"))
+    run = Run(path)
+    # As if it had been killed when ADD had been trained, and no control.
+    shutil.rmtree(path / "controls")
+    manifest = path / "manifest.json"
+    scores = run.manifest()["scores"]
+    run.note(status="running")
+
+    view = Interrupted("control, mlp")
+    with pytest.raises(KeyboardInterrupt):
+        train(run.recipe(), run, view, device="cpu")
+    assert view.seen == [("control, linear head", 0), ("control, mlp head", 0)]
+    assert not run.finished
+    assert list(run.controls()) == ["linear"]
+
+    view = Interrupted("nothing")
+    result = train(run.recipe(), run, view, device="cpu")
+    assert view.seen == [("control, mlp head", 0)]
+    assert run.finished
+    assert result.scores == scores
+    assert list(result.controls) == ["linear", "mlp"]
+    assert manifest.is_file()
+
+
+def test_a_finished_run_trains_nothing_again(digits_run: Path) -> None:
+    run = Run(digits_run)
+    view = Interrupted("")
+    result = train(run.recipe(), run, view, device="cpu")
+    assert view.seen == []
+    assert result.top1 == run.manifest()["scores"]["ema"]["top1"]
+    assert result.seconds < 1

@@ -1,0 +1,150 @@
+"""Whole trainings, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from addkit.errors import DataError, RecipeError
+from addkit.model import build_data, load
+from addkit.recipe import read_recipe
+from addkit.runs import Run
+from addkit.training.dry_run import dry_run
+from addkit.training.evaluate import Grid, evaluate_run
+from addkit.training.evaluation import Case, score_cases
+from addkit.training.job import Job
+from addkit.training.train import train
+
+Trained = Callable[..., Path]
+
+
+class View:
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def begin(self, title: str, total_steps: int, done: int) -> None:
+        self.told.append((title, total_steps, done))
+
+    def step(self, report: Any) -> None:
+        self.told.append(report.step)
+
+    def scored(self, split: str, top1: float) -> None:
+        self.told.append(split)
+
+    def end(self) -> None:
+        self.told.append("end")
+
+
+def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
+    changes = ["training.epochs=3", "training.evaluate_every=1", "data.validation=0.2"]
+    recipe = read_recipe(recipes / "digits.toml", [*changes, "encoder.widths=[4]"])
+    run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
+    view = View()
+    result = train(recipe, run, view, device="cpu")
+    steps = run.manifest()["plan"]["steps"]
+    each = steps // 3
+    one = [
+        *(*range(1, each + 1), "validation", *range(each + 1, 2 * each + 1), "validation"),
+        *(*range(2 * each + 1, steps + 1), "end"),
+    ]
+    assert view.told == [("ADD", steps, 0), *one, ("control, linear head", steps, 0), *one]
+    assert result.run == str(run.path)
+    assert result.steps == steps
+    assert result.top1 == result.scores["ema"]["top1"]
+    assert result.control_top1 == result.controls["linear"]["ema"]["top1"]
+    assert result.parameters == run.manifest()["parameters"]
+    assert result.seconds > run.manifest()["seconds"] > 0
+
+
+def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
+    run = Run(digits_run)
+    told, manifest = dry_run(run.recipe()), run.manifest()
+    assert told["parameters"] == manifest["parameters"]
+    plan = manifest["plan"]
+    assert told["learning_rate"] == plan.pop("peak_lr")
+    assert {key: told[key] for key in plan} == plan
+    assert told["splits"] == {"train": 1258, "test": 539}
+    assert told["learning_rate_rule"] == "lr as given"
+
+
+def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None:
+    predictor = load(digits_run)
+    meters = score_cases(
+        predictor.network,
+        build_data(predictor.recipe).split("test"),
+        {"recipe": Case(predictor.inference)},
+        predictor.task,
+        batch_size=100,
+        seed=0,
+    )
+    stored = Run(digits_run).manifest()["scores"]["ema"]
+    found = meters["recipe"].compute()
+    assert found.top1 == stored["top1"]
+    assert found.nll == pytest.approx(stored["nll"], rel=1e-5)
+    assert found.count == stored["count"] == 539
+
+
+def test_scores_depend_on_the_seed_of_the_noise_alone(digits_run: Path) -> None:
+    predictor = load(digits_run)
+    case = Case(predictor.inference.but(read_out="last", steps=2, sampler="gibbs"))
+
+    def nll(seed: int, **other: Any) -> float:
+        torch.rand(3)
+        split = build_data(predictor.recipe).split("test")
+        parts = (predictor.network, split, {"x": case, **other}, predictor.task)
+        return score_cases(*parts, batch_size=256, seed=seed)["x"].compute().nll
+
+    first = nll(0)
+    assert nll(0) == first
+    assert nll(0, another=Case(predictor.inference)) == first
+    assert nll(1) != first
+
+
+def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None:
+    path = trained(tmp_path / "run", "training.ema=0", "training.epochs=1", "control.heads=[]")
+    assert list(Run(path).manifest()["scores"]) == ["raw"]
+    assert not list(path.rglob("ema.safetensors"))
+    assert load(path).recipe.training.ema == 0
+
+
+def test_processes_that_are_not_there(recipes: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipes / "digits.toml", ["distributed.processes=2"])
+    run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
+    with pytest.raises(RecipeError, match="processes is 2, and this training has 1"):
+        Job.open(run, recipe, "cpu")
+
+
+def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
+    inference = load(digits_run).inference
+    grid = Grid(steps=[1, 2], read_out=["prior", "last"], guidance=[1.0, 2.0], chains=3)
+    ways = grid.of(inference)
+    assert len(ways) == 8
+    assert len({(w.steps, w.read_out.name, w.guidance) for w in ways}) == 8
+    assert {way.chains for way in ways} == {3}
+    assert Grid().of(inference) == [inference]
+
+
+def test_an_evaluation_may_only_move_the_data(digits_run: Path) -> None:
+    for override in ("training.epochs=3", "sampling.steps=2", "seed=1"):
+        with pytest.raises(Exception, match=r"only data\.KEY=VALUE can change"):
+            evaluate_run(digits_run, Grid(), overrides=[override])
+    with pytest.raises(DataError, match='There is no split "tset"; there are: train, test'):
+        evaluate_run(digits_run, Grid(), split="tset")
+
+
+@pytest.mark.slow
+def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    recipe = read_recipe(recipes / "digits.toml")
+    run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
+    result = train(recipe, run, View(), device="cpu")
+    assert result.top1 >= 98.0
+    assert result.control_top1 is not None
+    assert result.control_top1 >= 97.0
+    assert result.scores["ema"]["nll"] < 0.15
+    assert result.scores["ema"]["count"] == 539
