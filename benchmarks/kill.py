@@ -1,8 +1,9 @@
 """`kill`: kill -9 at random moments of a digits run, then --resume, until it ends.
 
-A run that ended is compared with an uninterrupted one: every final weight of ADD and of its
+A killed run that ended is compared with an uninterrupted one: every final weight of ADD and of its
 control, raw and averaged, must be equal to the bit. Where a run ends before all kills are spent,
-the next run begins. Moments are uniform from just before the run folder appears to the end.
+the next run begins. Moments are uniform from just before the run folder appears to the end, and
+drawn anew for each resuming process, which may end before its moment comes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ SLOWEST = 10
 """A session may take this many times the uninterrupted run before it counts as hung."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+TRIES = 10
+"""Runs for each kill at most: a kill can come too late."""
+
+
+class SessionError(RuntimeError):
+    """A process that was not killed did not come to its end."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Reference:
     """The uninterrupted run."""
 
@@ -37,7 +46,7 @@ class Reference:
     begin: float
     """Seconds until its folder appeared."""
     end: float
-    """Seconds in all."""
+    """Seconds in all; of the fastest run, so that few kills come too late."""
 
     def moment(self, chance: random.Random) -> float:
         """When to kill, in seconds after the start."""
@@ -52,6 +61,7 @@ class Count:
     resumed: int = 0
     """Kills after which the next session went on, to its own kill or to the end."""
     runs: int = 0
+    """Runs that were killed at least once, and ended."""
     equal: int = 0
 
 
@@ -62,7 +72,9 @@ def rows(options: Options) -> Iterator[Row]:
         reference = _reference(Path(folder), 2 if options.quick else EPOCHS)
         note(f"  uninterrupted: {reference.end:.1f} s")
         count = _count(Path(folder), reference, kills, 2 if options.quick else EPOCHS)
-    done = f"{count.kills} kills -9, {count.resumed} resumed; {count.runs} runs ended"
+    if count.kills == 0:
+        raise RuntimeError("every kill came too late")
+    done = f"{count.kills} kills -9, {count.resumed} resumed; {count.runs} killed runs"
     yield Row(
         name="kill",
         compares="kills after which --resume went on / kills",
@@ -72,7 +84,7 @@ def rows(options: Options) -> Iterator[Row]:
     )
     yield Row(
         name="kill",
-        compares="runs with final weights equal to the uninterrupted run's / runs",
+        compares="killed runs whose final weights equal the uninterrupted run's / killed runs",
         values=[count.equal / count.runs],
         target=Target(1.0, at_least=True),
     )
@@ -86,25 +98,40 @@ def _reference(folder: Path, epochs: int) -> Reference:
         sleep(0.01)
     begin = perf_counter() - start
     if process.wait() != 0:
-        raise RuntimeError(_complaint(path, "the uninterrupted run failed"))
+        raise SessionError(_complaint(path, "the uninterrupted run failed"))
     return Reference(path=path, begin=begin, end=perf_counter() - start)
 
 
 def _count(folder: Path, reference: Reference, kills: int, epochs: int) -> Count:
     """Runs until all kills are spent; the last run goes on to its end."""
     chance, count = random.Random(0), Count()
-    while count.kills < kills:
-        path = folder / f"run-{count.runs}"
-        before = 0
-        while _session(path, reference, chance, epochs, kill=count.kills < kills):
-            count.resumed += before
-            count.kills += 1
-            before = 1
-            note(f"  kill {count.kills} of {kills}")
-        count.resumed += before
-        count.runs += 1
-        count.equal += _equal(path, reference.path)
+    number = 0
+    while count.kills < kills and number < TRIES * kills:
+        path = folder / f"run-{number}"
+        number += 1
+        killed, failure = _life(path, reference, chance, epochs, kills - count.kills)
+        if killed:
+            count.kills += killed
+            count.resumed += killed - bool(failure)
+            count.runs += 1
+            count.equal += not failure and _equal(path, reference.path)
+        note(failure or f"  {count.kills} kills, {count.runs} runs, {count.equal} of them equal")
     return count
+
+
+def _life(
+    path: Path, reference: Reference, chance: random.Random, epochs: int, most: int
+) -> tuple[int, str]:
+    """Take one run to its end; how often it was killed, and why it did not end, if so."""
+    killed, start = 0, perf_counter()
+    try:
+        while _session(path, reference, chance, epochs, kill=killed < most):
+            killed += 1
+    except SessionError as error:
+        return killed, str(error)
+    if not killed:
+        reference.end = min(reference.end, perf_counter() - start)
+    return killed, ""
 
 
 def _session(
@@ -113,7 +140,7 @@ def _session(
     """One process, new or resuming; True if it was killed, False if it came to its end.
 
     Raises:
-        RuntimeError: it failed by itself, or hung.
+        SessionError: it failed by itself, or hung.
     """
     process = _start(path, epochs, "--resume")
     patience = SLOWEST * reference.end
@@ -123,10 +150,10 @@ def _session(
         process.send_signal(signal.SIGKILL)
         process.wait()
         if not kill:
-            raise RuntimeError(_complaint(path, "a resumed run hung")) from None
+            raise SessionError(_complaint(path, "a resumed run hung")) from None
         return True
     if code != 0:
-        raise RuntimeError(_complaint(path, f"a resumed run ended with exit code {code}"))
+        raise SessionError(_complaint(path, f"a resumed run ended with exit code {code}"))
     return False
 
 

@@ -113,7 +113,8 @@ def trained(recipes: Path) -> Trained:
 def digits_run(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
     """A finished run with both controls. Tests that change it work on a copy."""
     folder = tmp_path_factory.mktemp("shared") / "digits"
-    return trained(folder, 'control.heads=["linear", "mlp"]', "training.lr=1e-2")
+    quick = ("training.lr=1e-2", "training.ema=0.9", "training.warmup_epochs=0.2")
+    return trained(folder, 'control.heads=["linear", "mlp"]', *quick)
 
 
 @pytest.fixture(scope="session")

@@ -200,7 +200,8 @@ def test_every_component_builds_with_its_defaults(spec: Any) -> None:
         state_width=32,
         mean_alpha_bar=0.5,
     )
-    with torch.device("meta"):
+    # The default ViT has 86 M weights.
+    with torch.device("meta" if spec.kind == "encoder" else "cpu"):
         assert spec.build(spec.config(**settings), problem) is not None
 
 

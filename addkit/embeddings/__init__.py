@@ -30,7 +30,8 @@ class PosteriorConfig(Config):
     largest: int = Field(
         16,
         ge=1,
-        description="Wrong classes that the fast draw treats exactly; the rest by moments.",
+        description="Wrong classes that the fast draw treats exactly; the rest by moments. "
+        "Up to largest ** 2 classes the draw is plain.",
     )
 
 

@@ -23,7 +23,8 @@ def cholesky(gram: Tensor) -> Tensor:
 class FactorCache:
     """Remembers what a function made of a weight until the weight changes.
 
-    With gradients on nothing is kept: each step needs its own graph.
+    With gradients on nothing is kept: each step needs its own graph, and a fused optimizer, which
+    changes a weight without telling its version, steps only after gradients.
     """
 
     def __init__(self, compute: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
@@ -33,6 +34,7 @@ class FactorCache:
 
     def __call__(self, weight: Tensor) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled() and weight.requires_grad:
+            self.key, self.value = None, ()
             return self.compute(weight)
         key = (weight.data_ptr(), weight._version, weight.device)
         if key != self.key:

@@ -33,7 +33,7 @@ class PosteriorEmbedding(nn.Module):
         self, num_classes: int, width: int, scale: float, *, spread: float, largest: int
     ) -> None:
         super().__init__()
-        self.scale, self.largest = scale, min(largest, num_classes - 1)
+        self.scale, self.largest = scale, largest
         self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
         self.moments = FactorCache(_moments)
 
@@ -49,7 +49,7 @@ class PosteriorEmbedding(nn.Module):
         The M largest of the K - 1 others are drawn exactly (order statistics) and given random
         classes; the sum over the rest is a Gaussian with its exact mean and variance.
         """
-        if len(self.weight) <= FAST_CLASSES:
+        if len(self.weight) <= max(FAST_CLASSES, self.largest**2):
             noisy = corrupt(labels, alpha_bar, len(self.weight), generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
         rows = labels.flatten()
@@ -72,7 +72,7 @@ class PosteriorEmbedding(nn.Module):
         ids = torch.cat([labels.unsqueeze(1), classes], 1)
         summed = functional.embedding_bag(ids, self.weight, per_sample_weights=heads, mode="sum")
         centre, factor = self.moments(self.weight)
-        others = (num_classes * centre - self.weight[ids].sum(1)) / max(rest, 1)
+        others = (num_classes * centre - self.weight[ids].sum(1)) / rest
         scatter = deviation * (normal[:, 2:] @ factor.T)
         return (summed + tail * others + scatter) / (heads.sum(1, keepdim=True) + tail)
 
@@ -91,7 +91,7 @@ def _largest(
 
     log U_(1) = log V_1 / n, log U_(j+1) = log U_(j) + log V / (n - j) with n = K - 1, and
     z = Phi^-1(U) by the upper tail, which fp32 resolves. The classes are wrong ones; two may
-    coincide, with chance M^2 / 2K.
+    coincide, with chance M^2 / 2K, so `draw` comes here only where M^2 < K.
     """
     device, shape = labels.device, (len(labels), count)
     uniform = torch.rand(shape, generator=generator, device=device).clamp_min(1e-12)
@@ -113,4 +113,4 @@ def _tail_moments(m: Tensor, below: Tensor, count: int) -> tuple[Tensor, Tensor]
     first = 0.5 * m.square() + log_phi(below - m) - base
     second = 2 * m.square() + log_phi(below - 2 * m) - base
     gap = -torch.expm1((2 * first - second).clamp(max=-1e-12))
-    return first + math.log(max(count, 1)), second + gap.log() + math.log(max(count, 1))
+    return first + math.log(count), second + gap.log() + math.log(count)

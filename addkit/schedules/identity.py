@@ -12,12 +12,15 @@ from addkit.schedules import IdentityConfig
 POINTS = 2048
 """Table size: P is smooth, linear interpolation is then right to 1e-5."""
 
+EARLIEST = 1e-6
+"""Before this time alpha_bar stays what it is: m would be infinite at t = 0."""
+
 
 class IdentitySchedule:
     r"""alpha_bar(t) such that P(arg max_k y_t is y_0) = 1 - (1 - 1/K) t.
 
     P depends on (m, K) alone (`theory.probability_arg_max`); the table inverts it, and
-    alpha_bar = m^2 / (b^2 + m^2). At t = 0, where m would be infinite, P stops at 1 - 1e-6.
+    alpha_bar = m^2 / (b^2 + m^2).
     """
 
     def __init__(self, config: IdentityConfig, num_classes: int) -> None:
@@ -25,13 +28,13 @@ class IdentitySchedule:
         m = torch.cat([torch.zeros(1), torch.logspace(-3, 1.2, POINTS - 1)]).double()
         probability = probability_arg_max(m, num_classes)
         t = (1 - probability) / (1 - 1 / num_classes)
-        rising = torch.argsort(t)
-        self.t, self.m = t[rising], m[rising]
+        finite = t >= EARLIEST
+        self.t, self.m = t[finite].flip(0), m[finite].flip(0)
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1)."""
         times, levels = self.t.to(t.device), self.m.to(t.device)
-        right = torch.searchsorted(times, t.double().contiguous()).clamp(1, POINTS - 1)
+        right = torch.searchsorted(times, t.double().contiguous()).clamp(1, len(times) - 1)
         left = right - 1
         width = (times[right] - times[left]).clamp_min(1e-12)
         share = ((t - times[left]) / width).clamp(0.0, 1.0)

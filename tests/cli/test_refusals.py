@@ -68,6 +68,7 @@ WITH = [
     '[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "transformer"\nheads = 4\nwidth = 64',
     '[loss]\nname = "mse"\n[denoiser]\nbayes_skip = false',
     '[loss]\nname = "mse-noise"\n[denoiser]\nbayes_skip = false\n[read_out]\nname = "last"',
+    '[schedule]\nname = "identity"',
     '[sampler]\nname = "gibbs"\n[read_out]\nname = "vote"',
     '[denoiser]\nname = "control"\nhead = "mlp"',
 ]

@@ -158,7 +158,6 @@ def test_a_checkpoint_is_as_good_as_a_run(
             'error: no to_one is called "max" (did you mean "argmax"?). '
             "Known: argmax, sample, softmax.\n",
         ),
-        (["--guidance", "nan"], "error: guidance is nan; it must be at least 0\n"),
         (
             ["--trace", "a.xyz"],
             'error: --trace a.xyz: ending ".xyz"; known: .png, .svg, .pdf\n',
@@ -209,7 +208,7 @@ def test_a_table_for_people(addkit: Cli, digits_run: Path, digit_images: list[Pa
 def test_names_are_shown_as_they_are(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
-    odd = tmp_path / "a [bold]b[/bold] [/x].png"
+    odd = tmp_path / "a [bold]b[red] [x].png"
     shutil.copy(digit_images[0], odd)
     run = Path(shutil.copytree(digits_run, tmp_path / "[red]run"))
     facts = run / "facts.json"

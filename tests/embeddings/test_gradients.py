@@ -51,7 +51,10 @@ def _linear_error(make, door: str) -> float:
 
 
 def _posterior_error(make, m: float) -> float:
-    embedding = make("posterior", CLASSES, WIDTH, unequal=False)
+    """Rows around zero: then ||h||^2 at small m is the factor's doing."""
+    embedding = make("posterior", CLASSES, WIDTH)
+    with torch.no_grad():
+        embedding.weight -= embedding.weight.mean(0)
     fast, plain = (
         _by_column(_gradient(embedding, door, m, 40000), embedding.weight)
         for door in ("draw", "read")
@@ -76,10 +79,10 @@ def test_linear_gradient_needs_the_factors(make, monkeypatch) -> None:
     assert _linear_error(make, "draw") > 0.5
 
 
-# Two runs of the plain door differ by 2 to 3 %.
+# Healthy: about 1 %, the error of the Monte Carlo. Without the gradient: 34 % and more.
 @pytest.mark.parametrize("m", [0.5, 1.0])
 def test_posterior_gradient_is_the_plain_doors(make, m: float) -> None:
-    assert _posterior_error(make, m) < 0.08
+    assert _posterior_error(make, m) < 0.05
 
 
 @pytest.mark.parametrize("m", [0.5, 1.0])

@@ -1,0 +1,53 @@
+"""The command as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+MAIN = [sys.executable, "-c", "from addkit.cli.main import main; main()"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_an_interrupted_training_ends_with_130_and_can_be_resumed(
+    recipes: Path, tmp_path: Path
+) -> None:
+    words = ["train", str(recipes / "digits.toml"), "--run-dir", "run", "--json"]
+    process = subprocess.Popen(
+        [*MAIN, *words],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = monotonic() + 100
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not metrics.exists() and process.poll() is None and monotonic() < end:
+        sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[:2] == ["run: run", "ADD: 570 steps"]
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "running"
+    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-00000000\n"
+
+
+def test_errors_end_with_their_code(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MAIN, "train", "nowhere.toml", "--json"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: nowhere.toml: no such file")
