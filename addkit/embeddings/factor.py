@@ -36,6 +36,8 @@ class FactorCache:
         if torch.is_grad_enabled() and weight.requires_grad:
             self.key, self.value = None, ()
             return self.compute(weight)
+        if weight.is_inference():  # Such a tensor has no version to tell changes by.
+            return self.compute(weight)
         key = (weight.data_ptr(), weight._version, weight.device)
         if key != self.key:
             self.key, self.value = key, self.compute(weight.detach())

@@ -70,11 +70,15 @@ class PosteriorEmbedding(nn.Module):
         mean, deviation = (log_mean - peak).exp(), (0.5 * log_variance - peak).exp()
         tail = (mean + deviation * normal[:, 1:2]).clamp_min(0.0)
         ids = torch.cat([labels.unsqueeze(1), classes], 1)
-        summed = functional.embedding_bag(ids, self.weight, per_sample_weights=heads, mode="sum")
         centre, factor = self.moments(self.weight)
-        others = (num_classes * centre - self.weight[ids].sum(1)) / rest
+        # Each class outside the top gets an even part of the tail: all of them, less the top ones.
+        each = tail / rest
+        top_rows = functional.embedding_bag(
+            ids, self.weight, per_sample_weights=heads - each, mode="sum"
+        )
         scatter = deviation * (normal[:, 2:] @ factor.T)
-        return (summed + tail * others + scatter) / (heads.sum(1, keepdim=True) + tail)
+        summed = top_rows + each * (num_classes * centre) + scatter
+        return summed / (heads.sum(1, keepdim=True) + tail)
 
 
 def _moments(weight: Tensor) -> tuple[Tensor, Tensor]:

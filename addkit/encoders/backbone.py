@@ -65,9 +65,9 @@ def create(config: PretrainedConfig, problem: Problem, sizes: dict[str, Any]) ->
     options = {"num_classes": 0, "in_chans": problem.image_channels, **sizes}
     if config.drop_path:
         options["drop_path_rate"] = config.drop_path
-    if _fixed_size(config.model) not in (None, problem.image_size):
-        options.setdefault("img_size", problem.image_size)
     try:
+        if _fixed_size(config.model) not in (None, problem.image_size):
+            options.setdefault("img_size", problem.image_size)
         num_tokens = _count_tokens(config.model, problem, options)
         weights = config.pretrained and not _on_meta()
         model = timm.create_model(config.model, pretrained=weights, **options)
