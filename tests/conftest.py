@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from addkit.errors import AddkitWarning
 
@@ -133,3 +136,18 @@ def digit_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for path, image in zip(paths, pixels.round().byte().squeeze(1), strict=True):
         Image.fromarray(image.numpy()).save(path)
     return paths
+
+
+@pytest.fixture(scope="session")
+def ks() -> Callable[[Tensor, Tensor], float]:
+    """The two-sample Kolmogorov-Smirnov statistic over its 0.1 % critical value: above 1 fails."""
+
+    def statistic(first: Tensor, second: Tensor) -> float:
+        n, m = len(first), len(second)
+        both = torch.cat([first, second]).sort().values
+        one, other = (
+            torch.searchsorted(x.sort().values, both, right=True) / len(x) for x in (first, second)
+        )
+        return float((one - other).abs().max()) / (1.95 * math.sqrt((n + m) / (n * m)))
+
+    return statistic

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
@@ -31,18 +30,3 @@ def make() -> Callable[..., nn.Module]:
         return embedding
 
     return build
-
-
-@pytest.fixture(scope="session")
-def ks() -> Callable[[Tensor, Tensor], float]:
-    """The two-sample Kolmogorov-Smirnov statistic over its 0.1 % critical value: above 1 fails."""
-
-    def statistic(first: Tensor, second: Tensor) -> float:
-        n, m = len(first), len(second)
-        both = torch.cat([first, second]).sort().values
-        one, other = (
-            torch.searchsorted(x.sort().values, both, right=True) / len(x) for x in (first, second)
-        )
-        return float((one - other).abs().max()) / (1.95 * math.sqrt((n + m) / (n * m)))
-
-    return statistic

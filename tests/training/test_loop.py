@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from addkit.data.memory_images import MemoryImages
-from addkit.diffusion import counted_seed
+from addkit.diffusion import counted_generator, counted_seed
 from addkit.errors import RunError
 from addkit.model import load
 from addkit.training.loop import fit
@@ -44,6 +44,18 @@ def test_the_same_seed_gives_the_same_bits(lab: Any, same: Same) -> None:
     one, two, other = (lab.stored(lab.folder / name) for name in ("one", "two", "other"))
     assert same(one, two)
     assert not same(one, other)
+
+
+def test_every_micro_batch_has_its_own_noise(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, ...]] = []
+
+    def counted(seed: int, purpose: str, *position: int, device: Any) -> torch.Generator:
+        drawn.append((seed, *position))
+        return counted_generator(seed, purpose, *position, device=device)
+
+    monkeypatch.setattr("addkit.training.loop.counted_generator", counted)
+    lab.fit(lab.open("run", "seed=5", "distributed.per_process_batch=32"), stop_after=3)
+    assert drawn == [(5, step, number) for step in range(3) for number in range(2)]
 
 
 def test_workers_change_nothing(lab: Any, same: Same) -> None:

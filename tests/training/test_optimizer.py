@@ -78,6 +78,25 @@ def test_packed_state_goes_on_to_the_same_bits() -> None:
     assert all(torch.equal(value, both[1][name]) for name, value in both[0].items())
 
 
+def test_unpacked_state_lies_in_memory_as_the_parameters_do() -> None:
+    """Otherwise an optimizer of another order of summation goes on, to other bits."""
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 2)).to(
+        memory_format=torch.channels_last
+    )
+    optimizer = build_optimizer(network, TRAINING)
+    network(torch.ones(1, 2, 4, 4)).sum().backward()
+    optimizer.step()
+    packed = pack_optimizer(network, optimizer)
+    read = {name: x.contiguous() for name, x in packed.items()}
+    again = build_optimizer(network, TRAINING)
+    unpack_optimizer(network, again, read)
+    weight = network[0].weight
+    assert not weight.is_contiguous()
+    assert again.state[weight]["exp_avg"].stride() == weight.stride()
+    assert torch.equal(again.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg"])
+    assert again.state[weight]["step"] == 1
+
+
 def test_a_fresh_optimizer_packs_nothing() -> None:
     network = _toy()
     optimizer = build_optimizer(network, TRAINING)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,16 +153,15 @@ class Interrupted:
     def end(self) -> None: ...
 
 
-def test_a_run_is_finished_once_its_controls_are(
-    digits_run: Path, tmp_path: Path, trained: Callable[..., Path]
-) -> None:
-    path = Path(shutil.copytree(digits_run, tmp_path / "run"))
-    run = Run(path)
-    # As if it had been killed when ADD had been trained, and no control.
-    shutil.rmtree(path / "controls")
-    manifest = path / "manifest.json"
+def test_a_run_is_finished_once_its_controls_are(lab: Any) -> None:
+    heads = 'control.heads=["linear", "mlp"]'
+    run = lab.open("run", "training.epochs=1", heads).run
+    view = Interrupted("control, linear")
+    with pytest.raises(KeyboardInterrupt):
+        train(run.recipe(), run, view, device="cpu")
+    assert view.seen == [("ADD", 0), ("control, linear head", 0)]
+    assert not run.finished
     scores = run.manifest()["scores"]
-    run.note(status="running")
 
     view = Interrupted("control, mlp")
     with pytest.raises(KeyboardInterrupt):
@@ -178,7 +176,6 @@ def test_a_run_is_finished_once_its_controls_are(
     assert run.finished
     assert result.scores == scores
     assert list(result.controls) == ["linear", "mlp"]
-    assert manifest.is_file()
 
 
 def test_a_finished_run_trains_nothing_again(digits_run: Path) -> None:
