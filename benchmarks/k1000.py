@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from addkit.diffusion import (
     Clean,
+    GaussianProcess,
     LabelDiffusion,
     ObjectiveSettings,
+    Targets,
     bayes_denoiser,
     counted_generator,
     counted_seed,
@@ -176,6 +178,7 @@ def build(head: Head, seed: int) -> LabelDiffusion:
         embedding=_component(head, "embedding", problem) if denoiser.uses_state else None,
         denoiser=denoiser,
         schedule=schedule,
+        process=GaussianProcess(),
         loss=_component(head, "loss", problem),
         num_classes=CLASSES,
     )
@@ -206,7 +209,8 @@ def train(model: LabelDiffusion, head: Head, task: Task, steps: int, seed: int) 
     for step in range(steps):
         generator = counted_generator(seed, "k1000 train", step)
         x, labels = task.points(BATCH, generator)
-        value = objective(model, x.unsqueeze(1), labels.view(-1, 1, 1), settings, generator)
+        targets = Targets(labels.view(-1, 1, 1))
+        value = objective(model, x.unsqueeze(1), targets, settings, generator)
         optimizer.zero_grad(set_to_none=True)
         value.loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)

@@ -24,9 +24,12 @@ RECIPES = sorted(ROOT.glob("recipes/*.toml"), key=lambda path: path.stem)
 
 CATALOGUE = (
     "addkit.tasks",
+    "addkit.tokenizers",
     "addkit.data",
+    "addkit.data.joint",
     "addkit.encoders",
     "addkit.conditioners",
+    "addkit.processes",
     "addkit.embeddings",
     "addkit.denoisers",
     "addkit.schedules",
@@ -37,23 +40,45 @@ CATALOGUE = (
 )
 
 COMPONENTS = {
-    "task": ("classification",),
-    "data": ("digits", "fashion-mnist", "image-folder", "imagenet"),
+    "task": ("attributes", "captioning", "classification"),
+    "tokenizer": ("none", "open-clip", "tokenizers-file", "words"),
+    "data": (
+        "attribute-table",
+        "caption-folder",
+        "coco-captions",
+        "digits",
+        "emoji",
+        "emoji-attributes",
+        "fashion-mnist",
+        "image-folder",
+        "imagenet",
+        "outfits",
+    ),
     "encoder": ("cnn", "timm", "vit"),
     "conditioner": ("all-tokens", "class-token", "mean-token"),
-    "embedding": ("linear", "posterior"),
+    "process": ("autoregressive", "blocks", "gaussian", "masked"),
+    "embedding": ("linear", "posterior", "token"),
     "denoiser": ("control", "mlp", "transformer"),
     "schedule": ("cosine", "identity", "linear", "sigmoid"),
     "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
     "to_one": ("argmax", "sample", "softmax"),
-    "sampler": ("ancestral", "ddim", "gibbs", "renoise"),
-    "read_out": ("last", "mean", "prior", "vote"),
+    "sampler": (
+        "ancestral",
+        "beam",
+        "commit",
+        "ddim",
+        "gibbs",
+        "left-to-right",
+        "refine",
+        "renoise",
+    ),
+    "read_out": ("consensus", "last", "likelihood", "mean", "prior", "vote"),
 }
 
 COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --dry-run --json",
-    "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --weights "
-    "--seed --top --json --jsonl --trace",
+    "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
+    "--length --given --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
     "--early-exit --weights --set --audit/--no-audit --seed --json",
 }

@@ -26,10 +26,15 @@ def evaluate(
         typer.Option(metavar="W,W,...", help="w in uncond + w (cond - uncond); 1 is off."),
     ] = None,
     read_out: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="last, prior, mean, vote.")
+        str | None,
+        typer.Option(metavar="NAME,...", help="last, prior, mean, vote, consensus, likelihood."),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="renoise, ddim, ancestral, gibbs.")
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+        ),
     ] = None,
     to_one: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="argmax, softmax, sample.")
@@ -97,13 +102,21 @@ def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
         ) from error
 
 
+WAY = ("steps", "guidance", "to_one", "sampler", "read_out", "chains", "one_pass")
+"""Keys of a result that say how it was made; the others are scores."""
+
+
 def _show(found: Evaluation) -> None:
     from addkit.cli.output import Output
+    from addkit.cli.scores import score_cells, score_columns
 
     output = Output()
-    columns = ["read-out", "sampler", "to-one", "steps", "w"]
+    scores = [
+        {key: value for key, value in row.items() if key not in WAY}
+        for row in [*found.results, *found.controls]
+    ]
     output.table(
-        [*columns, "top-1 %", "top-5 %", "NLL", "Brier", "ECE %", "images"],
+        ["read-out", "sampler", "to-one", "steps", "w", *score_columns(scores[0])],
         [
             [
                 row["read_out"],
@@ -111,14 +124,9 @@ def _show(found: Evaluation) -> None:
                 row["to_one"],
                 f"{row['steps']}{'*' if row['one_pass'] else ''}",
                 f"{row['guidance']:g}",
-                f"{row['top1']:.2f}",
-                f"{row['top5']:.2f}",
-                f"{row['nll']:.4f}",
-                f"{row['brier']:.4f}",
-                f"{row['ece']:.2f}",
-                f"{row['count']:,}",
+                *score_cells(told),
             ]
-            for row in [*found.results, *found.controls]
+            for row, told in zip([*found.results, *found.controls], scores, strict=True)
         ],
     )
     if any(row["one_pass"] for row in found.results):
@@ -131,7 +139,7 @@ def _show_audit(output: Any, audit: dict[str, Any]) -> None:
     control = "-" if audit["control"] is None else f"{audit['control']:.2f}"
     output.line()
     output.table(
-        ["audit of the loop", "top-1 %"],
+        ["audit of the loop", "right %"],
         [
             ["t = T alone", f"{audit['first_step']:.2f}"],
             [f"after the last of {audit['steps']} steps", f"{audit['last_step']:.2f}"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,13 @@ class LiveView:
         self.bar: Progress | None = None
         self.task = TaskID(0)
         self.total, self.loss, self.accuracy, self.rate = 0, 0.0, 0.0, 0.0
-        self.test = "-"
+        self.test = ""
         self.title = ""
         self.done, self.began, self.spoken = 0, monotonic(), monotonic()
 
     def begin(self, title: str, total_steps: int, done: int) -> None:
         """Start, or go on from `done` steps."""
-        self.title, self.total, self.rate, self.test = title, total_steps, 0.0, "-"
+        self.title, self.total, self.rate, self.test = title, total_steps, 0.0, ""
         self.done, self.began, self.spoken = done, monotonic(), monotonic()
         going = f", going on after step {done}" if done else ""
         note(f"{title}: {total_steps} steps{going}")
@@ -70,9 +71,19 @@ class LiveView:
         elif monotonic() - self.spoken > PLAIN_EVERY:
             self._speak(report.step)
 
-    def scored(self, split: str, top1: float) -> None:
-        """Show an accuracy on the way."""
-        self.test = f"{top1:.2f}"
+    def scored(self, split: str, name: str, value: float) -> None:
+        """Show a score on the way."""
+        self.test = f"{name} {value:.2f}"
+
+    def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Show answers beside the truth."""
+        for truth, answer in pairs:
+            note(f"  {truth}\n    {'=' if answer == truth else '>'} {answer}")
+
+    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
+        """Show why a chain has so many steps."""
+        each = ", ".join(f"{n}: {value:.3f}" for n, value in values.items())
+        note(f"{self.title}: steps auto is {steps}, by {name} on the validation split ({each})")
 
     def end(self) -> None:
         """Clear the bar."""
@@ -88,5 +99,5 @@ class LiveView:
     def _numbers(self) -> str:
         return (
             f"loss {self.loss:.3f}  rows right {self.accuracy:.1f} %  "
-            f"top-1 {self.test} %  {self.rate:.0f} images/s"
+            f"{self.test}  {self.rate:.0f} images/s"
         )

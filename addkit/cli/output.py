@@ -42,14 +42,19 @@ class Output:
         stdout().print(text, highlight=False, markup=False)
 
     def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        title: str | None = None,
+        words: int = 1,
     ) -> None:
-        """A table for people; numbers to the right."""
+        """A table for people; the first `words` columns to the left, numbers to the right."""
         from rich.table import Table
 
         table = Table(title=title and _plain(title), box=None, pad_edge=False, title_justify="left")
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+            is_text = number < words
+            table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text)
         for row in rows:
             table.add_row(*map(_plain, row))
         stdout().print(table)

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from addkit.model import Predictor
-    from addkit.tasks.predictions import Prediction
+    from addkit.plugin.protocols import Prediction
 
 __all__ = ["sample"]
 
@@ -37,22 +37,39 @@ def sample(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="renoise, ddim, ancestral, gibbs, or a plugin's."),
+        typer.Option(
+            metavar="NAME",
+            help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+        ),
     ] = None,
     read_out: Annotated[
-        str | None, typer.Option(metavar="NAME", help="last, prior, mean, vote, or a plugin's.")
+        str | None,
+        typer.Option(metavar="NAME", help="last, prior, mean, vote, consensus, likelihood."),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help='Captions: words that stay, and _ for each free one: "a red _ on a _".'),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Captions: how many tokens to write.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Attributes: a value that is known. Repeatable."),
     ] = None,
     weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-    top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Answers to show for each image.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
     trace: Annotated[
         Path | None,
-        typer.Option(help="Draw how each image's distribution sharpens over the steps (PNG, SVG)."),
+        typer.Option(
+            help="Show how each answer sharpens over the steps: PNG or SVG, for captions HTML."
+        ),
     ] = None,
 ) -> None:
-    """Classify images with a trained run.
+    """Classify or caption images with a trained run.
 
     addkit sample --steps 20 --chains 8 photos/
     """
@@ -72,19 +89,32 @@ def sample(
         "to_one": to_one,
         "read_out": read_out,
     }
+    wishes = _wishes(template, length, given or [])
     sources = [file for _, file in files]
-    told = predictor.predict(sources, **ask, seed=seed, top=top)  # type: ignore[arg-type]
-    rows = [
-        _entry(name, prediction, predictor, ask)
-        for (name, _), prediction in zip(files, told, strict=True)
-    ]
+    told = predictor.predict(sources, **ask, given=wishes, seed=seed, top=top)  # type: ignore[arg-type]
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
-        _show(output, rows, predictor, ask)
+        _show(output, [name for name, _ in files], told, predictor, ask)
     else:
-        output.data(rows)
+        pairs = zip(files, told, strict=True)
+        output.data([_entry(name, told, predictor, ask) for (name, _), told in pairs])
     if trace is not None:
-        _trace(predictor, files, ask, seed, trace)
+        _trace(predictor, files, ask, wishes, seed, trace)
+
+
+def _wishes(template: str | None, length: int | None, given: list[str]) -> dict[str, str]:
+    """What the user knows already, by name."""
+    from addkit.errors import UsageError
+
+    wishes = {} if template is None else {"template": template}
+    if length is not None:
+        wishes["length"] = str(length)
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--given {word}: write NAME=VALUE, such as tone=dark")
+        wishes[name.strip()] = value.strip()
+    return wishes
 
 
 def _entry(
@@ -93,11 +123,7 @@ def _entry(
     inference = predictor.inference.but(**ask)
     return {
         "image": name,
-        "labels": [
-            {"name": s.name, "probability": s.probability, "votes": s.votes}
-            for s in prediction.labels
-        ],
-        "steps": prediction.steps,
+        **prediction.data(),
         "guidance": inference.guidance,
         "chains": inference.chains,
         "sampler": inference.sampler.name,
@@ -107,23 +133,23 @@ def _entry(
 
 
 def _show(
-    output: Any, rows: list[dict[str, Any]], predictor: Predictor, ask: dict[str, Any]
+    output: Any,
+    names: list[str],
+    told: list[Prediction],
+    predictor: Predictor,
+    ask: dict[str, Any],
 ) -> None:
-    """For people: a row for each image and class, and how the numbers came about."""
+    """For people: rows for each image, and how the numbers came about."""
     inference = predictor.inference.but(**ask)
     votes = ask["steps"] is not None or ask["chains"] is not None or not inference.one_pass
-    columns = ["image", "class", "probability %", *(["votes %"] if votes else [])]
-    table = []
-    for row in rows:
-        for rank, label in enumerate(row["labels"]):
-            cells = [
-                "" if rank else row["image"],
-                label["name"],
-                f"{100 * label['probability']:.2f}",
-            ]
-            table.append([*cells, *([f"{100 * label['votes']:.0f}"] if votes else [])])
-    output.table(columns, table)
-    output.line(_legend(inference, rows[0]["steps"], votes))
+    columns = [c for c in predictor.task.columns if votes or not c.startswith("votes")]
+    table = [
+        ("" if rank else name, *cells[: len(columns)])
+        for name, prediction in zip(names, told, strict=True)
+        for rank, cells in enumerate(prediction.rows())
+    ]
+    output.table(["image", *columns], table, words=len(predictor.task.columns) - 1)
+    output.line(_legend(inference, told[0].steps, votes))
 
 
 def _legend(inference: Any, steps: int, votes: bool) -> str:
@@ -142,7 +168,12 @@ def _check_trace(path: Path) -> None:
 
 
 def _trace(
-    predictor: Predictor, files: list[Any], ask: dict[str, Any], seed: int, path: Path
+    predictor: Predictor,
+    files: list[Any],
+    ask: dict[str, Any],
+    wishes: dict[str, str],
+    seed: int,
+    path: Path,
 ) -> None:
     from addkit.cli.inputs import rewind
     from addkit.cli.output import note

@@ -89,14 +89,13 @@ def _size_rows(sizes: dict[str, Any]) -> list[tuple[str, str]]:
         for k, v in sizes["memory"].items()
     ]
     rows += [(f"images, {k}", f"{v:,}") for k, v in sizes["splits"].items()]
-    rows += [("classes", f"{sizes['classes']:,}")]
+    rows += [("classes", f"{sizes['classes']:,}"), ("tokens of an image", f"{sizes['tokens']}")]
+    rows += [(name.replace("_", " "), f"{count:,}") for name, count in sizes["notes"].items()]
     rows += [("will read", file) for file in sizes["files"]]
     return rows
 
 
 def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, json: bool) -> None:
-    from dataclasses import asdict
-
     from addkit.cli.live import LiveView
     from addkit.cli.output import Output, note
     from addkit.cli.run_folder import choose_run, clean_start
@@ -107,20 +106,21 @@ def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, j
     with clean_start(run):
         result = fit(run.recipe(), run, LiveView())
     if json:
-        Output(json=True).data(asdict(result))
+        Output(json=True).data(result.data())
     else:
         _summary(run, result)
 
 
 def _summary(run: Run, result: TrainResult) -> None:
     from addkit.cli.output import Output
+    from addkit.cli.scores import score_cells, score_columns
 
     output = Output()
     rows = [("ADD", result.scores), *((f"control, {h}", s) for h, s in result.controls.items())]
     output.table(
-        ["test", "weights", "top-1 %", "top-5 %", "NLL", "Brier", "ECE %", "images"],
+        ["test", "weights", *score_columns(next(iter(result.scores.values())))],
         [
-            (name, weights, *_numbers(scores))
+            (name, weights, *score_cells(scores))
             for name, both in rows
             for weights, scores in both.items()
         ],
@@ -128,14 +128,3 @@ def _summary(run: Run, result: TrainResult) -> None:
     output.line(f"\n{result.seconds:.0f} s, run {run.path}")
     output.line(f"next: addkit evaluate --run {run.path}")
     output.line(f"      addkit sample --run {run.path} --steps 20 IMAGE")
-
-
-def _numbers(scores: dict[str, float]) -> tuple[str, ...]:
-    return (
-        f"{scores['top1']:.2f}",
-        f"{scores['top5']:.2f}",
-        f"{scores['nll']:.4f}",
-        f"{scores['brier']:.4f}",
-        f"{scores['ece']:.2f}",
-        f"{scores['count']:,}",
-    )

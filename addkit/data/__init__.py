@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.errors import AddkitWarning
-from addkit.plugin.spec import Config, DataSpec, Problem, Spec, hookimpl
+from addkit.errors import AddkitWarning, RecipeError
+from addkit.plugin.spec import Choices, Config, DataSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import DataSource
+    from addkit.plugin.protocols import DataSource, Tokenizer
 
 __all__ = [
+    "CaptionConfig",
+    "CaptionFolderConfig",
+    "CocoCaptionsConfig",
     "DataConfig",
     "DataWarning",
     "DigitsConfig",
+    "EmojiConfig",
     "FashionMNISTConfig",
     "ImageFolderConfig",
     "ImageNetConfig",
@@ -145,6 +149,105 @@ class ImageNetConfig(DataConfig):
         return self
 
 
+class CaptionConfig(DataConfig):
+    """What every data set of captions has. Images are colour, transparent parts white."""
+
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
+    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="N: longer captions are cut. By default the longest of train and an end.",
+    )
+
+    @property
+    def image_channels(self) -> int:
+        """Colour."""
+        return 3
+
+
+class EmojiConfig(CaptionConfig):
+    """3,788 drawings of emoji with their names (OFL 1.1; Unicode). They come with addkit.
+
+    `test` and `validation` hold combinations that train lacks, such as "man judge medium skin
+    tone", of things and words that it has.
+    """
+
+    subset: Literal["variants", "all"] = Field(
+        "variants", description="variants: only what has three forms or more, 2,251 of the 3,788."
+    )
+    forms: Literal[1, 3] = Field(
+        1,
+        description="3: only captions that end in their one skin tone, each in three orders.",
+    )
+    image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
+    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
+    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
+    validation: float = Field(
+        0.11, ge=0, lt=1, description="Share of train held out as `validation`."
+    )
+
+
+class CocoCaptionsConfig(CaptionConfig):
+    """MS COCO captions of 2014, about five for each of 123,287 photographs. Never downloaded."""
+
+    root: Path = Field(Path("data/coco"), description="Folder of what follows.")
+    split: Literal["2014", "karpathy"] = Field(
+        "2014",
+        description="2014: train2014 against val2014; karpathy: Karpathy's split, 5,000 to test.",
+    )
+    train_captions: Path = Field(
+        Path("annotations/captions_train2014.json"), description="Captions of train2014."
+    )
+    val_captions: Path = Field(
+        Path("annotations/captions_val2014.json"), description="Captions of val2014."
+    )
+    karpathy: Path = Field(
+        Path("dataset_coco.json"), description="Karpathy's split, captions included."
+    )
+    train_images: Path = Field(Path("train2014"), description="Folder of train2014's images.")
+    val_images: Path = Field(Path("val2014"), description="Folder of val2014's images.")
+    image_size: int = Field(
+        256, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    )
+    max_tokens: int = Field(20, ge=1, description="N: longer captions are cut.")
+    validation: float = Field(
+        0.0, ge=0, lt=1, description="Share of the images of train2014 held out as `validation`."
+    )
+
+    @model_validator(mode="after")
+    def karpathy_has_validation(self) -> CocoCaptionsConfig:
+        """Karpathy's split has 5,000 validation images of its own."""
+        if self.split == "karpathy" and self.validation:
+            raise ValueError(
+                f"validation ({self.validation}) must be 0: Karpathy's split has its own"
+            )
+        return self
+
+
+class CaptionFolderConfig(CaptionConfig):
+    """Your own pictures and captions: CSV, JSON lines or COCO's json."""
+
+    root: Path = Field(description="Folder of the captions and the images.")
+    captions: Path = Field(
+        Path("captions.csv"),
+        description="File in root: .csv or .jsonl, a line for each caption, or COCO-style .json.",
+    )
+    images: Path = Field(Path(), description="Folder in root that image names are relative to.")
+    image_column: str = Field("image", description="Column (or key) of the image's file name.")
+    caption_column: str = Field("caption", description="Column (or key) of the caption.")
+    image_size: int = Field(
+        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the images in `test`.")
+    validation: float = Field(
+        0.0, ge=0, lt=1, description="Share of the other images held out as `validation`."
+    )
+    bad_files: Literal["stop", "skip"] = Field(
+        "stop", description="What to do about files that are missing or no readable images."
+    )
+
+
 def _digits(config: DigitsConfig, problem: Problem) -> DataSource:
     from addkit.data.digits import Digits
 
@@ -167,6 +270,40 @@ def _imagenet(config: ImageNetConfig, problem: Problem) -> DataSource:
     from addkit.data.imagenet import ImageNet
 
     return ImageNet(config)
+
+
+_NO_TOKENIZER = (
+    'captions must be cut into tokens, and [tokenizer] is "none"; write [tokenizer] name = "words"'
+)
+
+
+def _emoji(config: EmojiConfig, problem: Problem) -> DataSource:
+    from addkit.data.emoji import EmojiCaptions
+
+    return EmojiCaptions(config, _tokenizer(problem))
+
+
+def _coco_captions(config: CocoCaptionsConfig, problem: Problem) -> DataSource:
+    from addkit.data.coco import CocoCaptions
+
+    return CocoCaptions(config, _tokenizer(problem))
+
+
+def _caption_folder(config: CaptionFolderConfig, problem: Problem) -> DataSource:
+    from addkit.data.caption_folder import CaptionFolder
+
+    return CaptionFolder(config, _tokenizer(problem))
+
+
+def _tokenizer(problem: Problem) -> Tokenizer:
+    if problem.tokenizer is None:
+        raise RecipeError(_NO_TOKENIZER)
+    return problem.tokenizer
+
+
+def _needs_tokenizer(config: Any, choices: Choices) -> Iterable[str]:
+    if choices["tokenizer"].name == "none":
+        yield _NO_TOKENIZER
 
 
 @hookimpl
@@ -195,4 +332,28 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=ImageNetConfig,
         build=_imagenet,
         summary="ImageNet-1k in torchvision's layout.",
+    )
+    yield DataSpec(
+        name="emoji",
+        config=EmojiConfig,
+        build=_emoji,
+        provides=frozenset({"captions"}),
+        check=_needs_tokenizer,
+        summary="Emoji and their names, 64 x 64 colour; comes with addkit.",
+    )
+    yield DataSpec(
+        name="coco-captions",
+        config=CocoCaptionsConfig,
+        build=_coco_captions,
+        provides=frozenset({"captions"}),
+        check=_needs_tokenizer,
+        summary="MS COCO's photographs and captions of 2014.",
+    )
+    yield DataSpec(
+        name="caption-folder",
+        config=CaptionFolderConfig,
+        build=_caption_folder,
+        provides=frozenset({"captions"}),
+        check=_needs_tokenizer,
+        summary="Your pictures and captions, CSV, JSON lines or COCO's json.",
     )

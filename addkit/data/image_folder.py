@@ -73,7 +73,7 @@ class ImageFolder(Source):
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._verified:
             self._verified[name] = self._checked(name)
-        return FileImages(self._verified[name], self.pixels, augmenter)
+        return FileImages.listed(self._verified[name], self.pixels, augmenter)
 
     def _checked(self, name: str) -> Listing:
         sound = sound_images(self._splits[name], self._root, self._config.bad_files == "skip")

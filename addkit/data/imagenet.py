@@ -61,7 +61,7 @@ class ImageNet(Source):
                 "id in both.\nGet ImageNet's archives from image-net.org and unpack them with "
                 "torchvision.datasets.ImageNet, or set data.root to where they are."
             )
-        return FileImages(self._splits[name], self.pixels, augmenter)
+        return FileImages.listed(self._splits[name], self.pixels, augmenter)
 
 
 def _published(validation: float) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -51,6 +52,12 @@ class MemoryImages:
     def source(self, index: int) -> str:
         """Such as `digits, image 12`."""
         return self._bitmaps.names[index]
+
+    def picture(self, index: int) -> Image.Image:
+        """The image as it was stored, RGB or grey."""
+        levels = self._bitmaps.values[index].float() * (255 / self._bitmaps.peak)
+        planes = levels.round().byte().numpy()
+        return Image.fromarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0))
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images; with a seed they are augmented, each by (seed, index) alone."""

@@ -7,19 +7,34 @@ import torch
 from torch import Tensor
 
 from addkit.data.boxes import covered
+from addkit.plugin.protocols import Batch
 from addkit.recipe.model import Augmentation
 
-__all__ = ["mix"]
+__all__ = ["mix", "pick_answers"]
+
+
+def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:
+    """The labels (B, R, N) of each image's copies, one of its right answers each.
+
+    Copy j takes answer floor(((u + j / R) mod 1) C) of C, so that copies differ where they can.
+    """
+    if batch.references is None or batch.reference_counts is None:
+        return batch.labels[:, None, :].expand(-1, reuse, -1)
+    references, counts = batch.references, batch.reference_counts
+    u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
+    copy = torch.arange(reuse, device=u.device) / reuse
+    chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()
+    chosen = torch.minimum(chosen, counts.unsqueeze(1) - 1)
+    return references.gather(1, chosen.unsqueeze(-1).expand(-1, -1, references.shape[-1]))
 
 
 def mix(
     images: Tensor,
-    labels: Tensor,
-    reuse: int,
+    copies: Tensor,
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Images (B, C, H, W), each mixed with another of the batch; labels (B, N) -> (B, reuse, N).
+    """Images (B, C, H, W), each mixed with another of the batch, and their labels (B, R, N).
 
     An image keeps the share lam of itself: mixup adds (lam ~ Beta(mixup, mixup)), cutmix pastes a
     box (lam ~ Beta(cutmix, cutmix), then corrected to the box's pixels); with both, a coin
@@ -27,14 +42,13 @@ def mix(
     else its partner's, so labels are right in proportion. With both at 0 nothing is mixed or
     drawn. Everything random comes from the generator.
     """
-    copies = labels[:, None, :].expand(-1, reuse, -1)
     if not augmentation.mixup and not augmentation.cutmix:
         return images, copies
     partner = torch.randperm(len(images), generator=generator, device=generator.device)
     partner = partner.to(images.device)
     weights = _weights(images, augmentation, generator)
     mixed = weights * images + (1 - weights) * images[partner]
-    own = _uniform((len(images), reuse), images, generator) < weights.mean((1, 2, 3))[:, None]
+    own = _uniform(copies.shape[:2], images, generator) < weights.mean((1, 2, 3))[:, None]
     return mixed.to(images.dtype), torch.where(own[..., None], copies, copies[partner])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from addkit.plugin.protocols import DataFacts
 
-__all__ = ["Pixels", "cut", "to_pixels"]
+__all__ = ["Pixels", "cut", "to_levels", "to_pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ def cut(
 
 def to_pixels(image: Image.Image) -> Tensor:
     """Mode L or RGB -> float (channels, height, width) in [0, 1]."""
+    return to_levels(image).float() / 255
+
+
+def to_levels(image: Image.Image) -> Tensor:
+    """Mode L or RGB -> uint8 (channels, height, width)."""
     values = torch.from_numpy(np.array(image))
-    planes = values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
-    return planes.float() / 255
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()

@@ -14,9 +14,29 @@ from addkit.data.folders import Listing
 from addkit.data.images import check_image
 from addkit.errors import DataError
 
-__all__ = ["sound_images"]
+__all__ = ["missing_files", "shortened", "sound_images"]
 
 _CHUNK = 256
+_SHOWN = 20
+
+
+def missing_files(paths: Sequence[str]) -> list[str]:
+    """Those that do not exist. Each folder is listed once; no file is touched."""
+    present: dict[str, frozenset[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in present:
+            present[folder] = _entries(folder)
+        if name not in present[folder]:
+            missing.append(path)
+    return missing
+
+
+def shortened(lines: Sequence[str]) -> str:
+    """The first 20 lines, indented, and how many more there are."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n  ".join([*lines[:_SHOWN], *more])
 
 
 def sound_images(listing: Listing, root: Path, skip: bool) -> Listing:
@@ -36,6 +56,13 @@ def sound_images(listing: Listing, root: Path, skip: bool) -> Listing:
     for problem in bad:
         warnings.warn(f"left out {problem}", DataWarning, stacklevel=2)
     return listing.at([i for i, problem in enumerate(problems) if problem is None])
+
+
+def _entries(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in os.scandir(folder or os.curdir))
+    except OSError:
+        return frozenset()
 
 
 def _problems(paths: Sequence[str]) -> list[str | None]:

@@ -31,6 +31,12 @@ class TransformerConfig(Config):
     dropout: float = Field(0.0, ge=0, lt=1)
     time: bool = TIME
     bayes_skip: bool = SKIP
+    self_condition: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of training steps that read the features of a first look; 0 is off.",
+    )
 
     @model_validator(mode="after")
     def whole_heads(self) -> TransformerConfig:
@@ -92,7 +98,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="transformer",
         config=TransformerConfig,
         build=_transformer,
-        provides=frozenset({"reads-state"}),
+        provides=frozenset({"reads-state", "joint"}),
         summary="Self-attention over labels and a prepared condition.",
     )
     yield DenoiserSpec(

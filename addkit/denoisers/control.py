@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from addkit.denoisers import ControlConfig
+from addkit.diffusion.results import Layout
 
 EXPANSION = 2.5
 """Hidden over outer width: with it a block has the adaLN MLP block's 5 D^2 weights."""
@@ -19,6 +20,7 @@ class Control(nn.Module):
     """
 
     uses_state = False
+    self_condition = 0.0
     bayes_skip = False
 
     def __init__(self, config: ControlConfig, condition_width: int) -> None:
@@ -35,7 +37,9 @@ class Control(nn.Module):
         """(B, 1, V) -> features (B, 1, 1, D): the whole head depends on the condition alone."""
         return (self.head(condition).unsqueeze(1),)
 
-    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+    def forward(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
         """Ignores h and t; features (B, 1, 1, D)."""
         return prepared[0]
 

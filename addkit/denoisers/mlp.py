@@ -6,7 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.denoisers import MlpConfig
-from addkit.denoisers.time import TimeEmbedding, modulate, zero_linear
+from addkit.denoisers.time import TimeEmbedding, modulate
+from addkit.diffusion.layers import zero_linear
+from addkit.diffusion.results import Layout
 
 
 class MlpDenoiser(nn.Module):
@@ -18,6 +20,7 @@ class MlpDenoiser(nn.Module):
     """
 
     uses_state = True
+    self_condition = 0.0
 
     def __init__(self, config: MlpConfig, condition_width: int) -> None:
         super().__init__()
@@ -34,7 +37,9 @@ class MlpDenoiser(nn.Module):
         """(B, 1, V) -> (B, 1, 1, D), ready to broadcast over copies and tokens."""
         return (self.condition(condition).unsqueeze(1),)
 
-    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+    def forward(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
         """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D).
 
         The condition also enters the sum: adaLN alone would be silent at the start.

@@ -30,14 +30,6 @@ class TimeEmbedding(nn.Module):
         return out
 
 
-def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that starts at zero: a new block then starts as the identity."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """X (1 + scale) + shift."""
     return torch.addcmul(shift, x, 1 + scale)

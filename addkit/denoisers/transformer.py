@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.denoisers import TransformerConfig
-from addkit.denoisers.time import TimeEmbedding, modulate, zero_linear
+from addkit.denoisers.time import TimeEmbedding, modulate
+from addkit.diffusion.layers import zero_linear
+from addkit.diffusion.results import Layout
+
+MOST_COPIES = 8
+"""Reuse copies or chains in one attention call: their mask grows with the square."""
 
 
 class TransformerDenoiser(nn.Module):
@@ -29,6 +34,7 @@ class TransformerDenoiser(nn.Module):
     def __init__(self, config: TransformerConfig, condition_width: int, num_tokens: int) -> None:
         super().__init__()
         self.width, self.bayes_skip = config.width, config.bayes_skip
+        self.self_condition = config.self_condition
         self.time = TimeEmbedding(config.width) if config.time else None
         self.condition = (
             nn.Identity()
@@ -46,26 +52,74 @@ class TransformerDenoiser(nn.Module):
         tokens = self.condition(condition)
         return tuple(part for block in self.blocks for part in block.keys_values(tokens))  # type: ignore[operator]
 
-    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
-        x = h if self.position is None else h + self.position
+    def forward(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
+        """H (B, R, n, D), t broadcastable to (B, R, n) -> features (B, R, n, D)."""
+        if h.shape[1] <= MOST_COPIES:
+            return self.extend(h, t, prepared, layout)[0]
+        parts = [
+            self.extend(part, _copies(t, start), prepared, _some_copies(layout, start))[0]
+            for start, part in zip(
+                range(0, h.shape[1], MOST_COPIES), torch.split(h, MOST_COPIES, 1), strict=True
+            )
+        ]
+        return torch.cat(parts, 1)
+
+    def extend(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `forward`, and the prepared condition with these tokens' keys and values behind it.
+
+        Tokens that come later then see them as they see the condition. For R = 1.
+        """
+        x = h if self.position is None else h + self._positions(h.shape[2], layout)
         time = None if self.time is None else functional.silu(self.time(t))
-        mask = _own_copy(h.shape[1], h.shape[2], prepared[0].shape[2], h.device)
+        mask = _mask(h.shape[1], h.shape[2], prepared[0].shape[2], layout, h.device)
+        known: list[Tensor] = []
         for index, block in enumerate(self.blocks):
-            x = block(x, time, prepared[2 * index], prepared[2 * index + 1], mask)
-        normed: Tensor = self.norm(x)
-        return normed
+            x, keys, values = block(x, time, prepared[2 * index], prepared[2 * index + 1], mask)
+            known += [keys, values]
+        return self.norm(x), tuple(known)
+
+    def _positions(self, count: int, layout: Layout | None) -> Tensor:
+        assert self.position is not None
+        if layout is None or layout.places is None:
+            return self.position[:count]
+        return self.position[layout.places]
 
 
-def _own_copy(copies: int, num_tokens: int, conditions: int, device: torch.device) -> Tensor:
-    """Which keys a label token sees: all of the condition, and the tokens of its own copy.
+def _copies(x: Tensor, start: int) -> Tensor:
+    """Copies start, ... of a tensor (B, R or 1, ...)."""
+    return x if x.shape[1] == 1 else x[:, start : start + MOST_COPIES]
 
-    (R N, C + R N). All copies ride in one attention call, so the condition is never repeated.
+
+def _some_copies(layout: Layout | None, start: int) -> Layout | None:
+    if layout is None or layout.visible is None:
+        return layout
+    return Layout(_copies(layout.visible, start), layout.places, layout.first_answer)
+
+
+def _mask(
+    copies: int, num_tokens: int, conditions: int, layout: Layout | None, device: torch.device
+) -> Tensor | None:
+    """Which keys a label token sees: all of the condition, and visible tokens of its own copy.
+
+    (R n, C + R n), or with an axis for images and one for heads in front. All copies ride in one
+    attention call, so the condition is never repeated.
     """
-    copy = torch.arange(copies, device=device).repeat_interleave(num_tokens)
-    own = copy.unsqueeze(1) == copy
-    everyone = torch.ones(len(copy), conditions, dtype=torch.bool, device=device)
-    return torch.cat([everyone, own], 1)
+    visible = None if layout is None else layout.visible
+    if copies == 1 and visible is None:
+        return None
+    rows = copies * num_tokens
+    same = torch.eye(copies, dtype=torch.bool, device=device)[:, None, :, None]
+    if visible is None:
+        own = same.expand(copies, num_tokens, copies, num_tokens).reshape(rows, rows)
+    else:
+        each = visible.expand(-1, copies, num_tokens, num_tokens).unsqueeze(3)
+        own = (each & same).reshape(-1, 1, rows, rows)
+    everyone = torch.ones(*own.shape[:-1], conditions, dtype=torch.bool, device=device)
+    return torch.cat([everyone, own], -1)
 
 
 class Block(nn.Module):
@@ -95,16 +149,19 @@ class Block(nn.Module):
         return self._split(keys), self._split(values)
 
     def forward(
-        self, x: Tensor, time: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor
-    ) -> Tensor:
-        """X (B, R, N, D), time broadcastable to it -> (B, R, N, D)."""
+        self, x: Tensor, time: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """X (B, R, n, D), time broadcastable to it -> the same shape, keys and values with x's."""
         if self.modulation is None or time is None:
-            x = x + self._attend(self.norm1(x), keys, values, mask)
-            return torch.add(x, self._mlp(self.norm2(x)))
+            attended, keys, values = self._attend(self.norm1(x), keys, values, mask)
+            x = x + attended
+            return torch.add(x, self._mlp(self.norm2(x))), keys, values
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, -1)
-        attended = self._attend(modulate(self.norm1(x), shift1, scale1), keys, values, mask)
+        read = modulate(self.norm1(x), shift1, scale1)
+        attended, keys, values = self._attend(read, keys, values, mask)
         x = torch.addcmul(x, gate1, attended)
-        return torch.addcmul(x, gate2, self._mlp(modulate(self.norm2(x), shift2, scale2)))
+        read = modulate(self.norm2(x), shift2, scale2)
+        return torch.addcmul(x, gate2, self._mlp(read)), keys, values
 
     def _mlp(self, x: Tensor) -> Tensor:
         out: Tensor = self.mlp(x)
@@ -113,14 +170,14 @@ class Block(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
-    def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    def _attend(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         flat = x.flatten(1, 2)
         own_keys, own_values = (self._split(part) for part in self.key_value(flat).chunk(2, -1))
+        keys, values = torch.cat([keys, own_keys], 2), torch.cat([values, own_values], 2)
         attended = functional.scaled_dot_product_attention(
-            self._split(self.query(flat)),
-            torch.cat([keys, own_keys], 2),
-            torch.cat([values, own_values], 2),
-            attn_mask=mask,
+            self._split(self.query(flat)), keys, values, attn_mask=mask
         )
         out: Tensor = self.project(attended.transpose(1, 2).flatten(2))
-        return out.view_as(x)
+        return out.view_as(x), keys, values

@@ -1,21 +1,37 @@
 """The mathematics of label diffusion. It knows labels, times and conditions, and no image."""
 
-from addkit.diffusion.chain import ChainSettings, chain
+from addkit.diffusion.chain import FREE, ChainSettings, chain
+from addkit.diffusion.gaussian import GaussianProcess
 from addkit.diffusion.guidance import drop_condition, guide
-from addkit.diffusion.model import LabelDiffusion, State
+from addkit.diffusion.likelihood import any_order_likelihood
+from addkit.diffusion.model import Hidden, LabelDiffusion, State
 from addkit.diffusion.objective import ObjectiveSettings, ObjectiveValue, objective
 from addkit.diffusion.process import alpha_bar_at, corrupt, evidence, noised, signal_to_noise
 from addkit.diffusion.randomness import counted_generator, counted_seed
-from addkit.diffusion.results import Answer, ChainStep, Clean, NoisyLabels
+from addkit.diffusion.results import (
+    Answer,
+    ChainStep,
+    Clean,
+    Layout,
+    NoisyLabels,
+    Targets,
+)
 from addkit.diffusion.theory import (
     bayes_denoiser,
     flip_probability,
     gibbs_accuracy,
     probability_arg_max,
 )
-from addkit.diffusion.times import draw_times, time_grid
+from addkit.diffusion.times import TimeSettings, draw_times, time_grid
 
 __all__ = [
+    "FREE",
+    "GaussianProcess",
+    "Hidden",
+    "Layout",
+    "Targets",
+    "TimeSettings",
+    "any_order_likelihood",
     "Answer",
     "ChainSettings",
     "ChainStep",

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.process import evidence, noised
-from addkit.diffusion.results import Clean
+from addkit.diffusion.results import Clean, Layout
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Conditioner, Denoiser, Embedding, Loss, Schedule
+    from addkit.plugin.protocols import (
+        Conditioner,
+        Denoiser,
+        Embedding,
+        Loss,
+        Process,
+        Schedule,
+    )
 
-__all__ = ["LabelDiffusion", "State"]
+__all__ = ["Hidden", "LabelDiffusion", "State"]
+
+FORBIDDEN = -1e4
+"""Logit of a class that a token cannot take: no probability in fp32, and no infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class State:
 
     def select(self, images: Tensor) -> State:
         """The state of these images, in this order."""
-        return self._map(lambda x: x[images])
+        return self._map(lambda x: x if len(x) == 1 else x[images])
 
     def twice(self) -> State:
         """The same state for the conditional and the unconditional branch, (2B, R, N, ...)."""
@@ -40,6 +51,22 @@ class State:
     def _map(self, change: Callable[[Tensor], Tensor]) -> State:
         y_t, noise = (None if x is None else change(x) for x in (self.y_t, self.noise))
         return State(change(self.h), y_t, noise)
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What a process shows the network in a training step, and which tokens count."""
+
+    state: State
+    t: Tensor
+    """Broadcastable to (B, R, n), n tokens in the state."""
+    alpha_bar: Tensor
+    """Of the tokens to be predicted, broadcastable to (B, R, N)."""
+    weights: Tensor | None = None
+    """(B, R, N) of each token's loss; None: 1 everywhere."""
+    norm: Tensor | None = None
+    """Divides the weighted sum; None: the sum of the weights."""
+    layout: Layout | None = None
 
 
 class LabelDiffusion(nn.Module):
@@ -51,12 +78,17 @@ class LabelDiffusion(nn.Module):
         denoiser: (h, t, condition) -> features.
         schedule: alpha_bar(t) and the input scale b.
         loss: what the K outputs stand for.
+        process: how labels are hidden and found again.
         num_classes: K.
         num_tokens: N, labels of one image.
+        token_classes: of joint labels, the classes [start, stop) that each token can take.
+        lengths: predict how many of the N tokens are real, from the condition.
     """
 
     null: nn.Parameter
     """The learned condition of "no image", (V,)."""
+    forbidden: Tensor | None
+    """(N, K), added to logits; None where every token can take every class."""
 
     def __init__(
         self,
@@ -66,21 +98,32 @@ class LabelDiffusion(nn.Module):
         denoiser: Denoiser,
         schedule: Schedule,
         loss: Loss,
+        process: Process,
         num_classes: int,
         num_tokens: int = 1,
+        token_classes: Sequence[tuple[int, int]] = (),
+        lengths: bool = False,
     ) -> None:
         super().__init__()
         self.conditioner = conditioner
         self.embedding = embedding
         self.denoiser = denoiser
-        self.output = nn.Linear(denoiser.width, num_classes)
+        self.output = zero_linear(denoiser.width, num_classes)
         self.null = nn.Parameter(torch.randn(conditioner.width) * 0.02)
         self.schedule = schedule
         self.loss = loss
+        self.process = process
         self.num_classes = num_classes
         self.num_tokens = num_tokens
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.memory = zero_linear(denoiser.width, denoiser.width) if self.remembers else None
+        self.lengths = zero_linear(conditioner.width, num_tokens + 1) if lengths else None
+        forbidden = _forbidden(token_classes, num_classes) if token_classes else None
+        self.register_buffer("forbidden", forbidden, persistent=False)
+
+    @property
+    def remembers(self) -> bool:
+        """True if the network reads its own features of the step before (self-conditioning)."""
+        return self.denoiser.self_condition > 0
 
     @property
     def holds_state(self) -> bool:
@@ -98,6 +141,13 @@ class LabelDiffusion(nn.Module):
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """What depends on the condition alone, once for all reuse copies, steps and chains."""
         return self.denoiser.prepare(condition)
+
+    def length_logits(self, condition: Tensor) -> Tensor:
+        """Condition (B, C, V) -> logits of 0, ..., N real tokens, (B, N + 1)."""
+        if self.lengths is None:
+            raise ValueError("this network was built without a length head")
+        logits: Tensor = self.lengths(condition.mean(1)).float()
+        return logits
 
     def corrupt(
         self, clean: Clean, alpha_bar: Tensor, generator: torch.Generator, *, hold: bool = False
@@ -122,13 +172,69 @@ class LabelDiffusion(nn.Module):
             return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
         return State(self.embedding.read(y_t, alpha_bar), y_t, noise)
 
-    def forward(self, state: State, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+    def features(
+        self,
+        state: State,
+        t: Tensor,
+        prepared: tuple[Tensor, ...],
+        layout: Layout | None = None,
+        before: Tensor | None = None,
+    ) -> Tensor:
+        """What the output layer reads, (B, R, N, D).
+
+        Args:
+            state: n tokens, N of which are answers.
+            t: broadcastable to (B, R, n).
+            prepared: see `prepare`.
+            layout: which tokens stand in the state; None: the N labels, each seeing all.
+            before: the features of the step before, where the network remembers them.
+        """
+        h = state.h
+        if self.memory is not None and before is not None:
+            h = h + self.memory(before.to(h.dtype))
+        features = self.denoiser(h, t, prepared, layout)
+        return features if layout is None else features[:, :, layout.first_answer :]
+
+    def outputs(
+        self, features: Tensor, state: State | None = None, alpha_bar: Tensor | None = None
+    ) -> Tensor:
         """The K outputs in fp32, (B, R, N, K): logits, or an estimate where the loss is an MSE.
 
         With the Bayes skip the evidence is added: logits = log p(k | c) + c_t y_t.
         """
-        outputs: Tensor = self.output(self.denoiser(state.h, t, prepared)).float()
-        if self.denoiser.bayes_skip and state.y_t is not None:
-            alpha_bar = self.schedule.alpha_bar(t)
+        outputs: Tensor = self.output(features).float()
+        if self.denoiser.bayes_skip and state is not None and state.y_t is not None:
+            assert alpha_bar is not None
             outputs = outputs + evidence(alpha_bar, self.schedule.scale).unsqueeze(-1) * state.y_t
         return outputs
+
+    def logits(
+        self,
+        outputs: Tensor,
+        y_t: Tensor | None,
+        alpha_bar: Tensor,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Unnormalised log p(y_0 | y_t, c); next to nothing for classes a token cannot take.
+
+        Args:
+            outputs: (B, R, n, K).
+            y_t: where the loss needs it.
+            alpha_bar: broadcastable to (B, R, n).
+            places: which of the N tokens these are; None: all.
+        """
+        logits = self.loss.logits(outputs, y_t, alpha_bar)
+        if self.forbidden is None:
+            return logits
+        return logits + (self.forbidden if places is None else self.forbidden[places])
+
+    def forward(self, state: State, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        """The K outputs of N labels that each see all, (B, R, N, K)."""
+        return self.outputs(self.features(state, t, prepared), state, self.schedule.alpha_bar(t))
+
+
+def _forbidden(token_classes: Sequence[tuple[int, int]], num_classes: int) -> Tensor:
+    forbidden = torch.full((len(token_classes), num_classes), FORBIDDEN)
+    for token, (start, stop) in enumerate(token_classes):
+        forbidden[token, start:stop] = 0.0
+    return forbidden

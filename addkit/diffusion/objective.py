@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from addkit.diffusion.guidance import drop_condition
-from addkit.diffusion.model import LabelDiffusion
-from addkit.diffusion.results import Clean
-from addkit.diffusion.times import draw_times
+from addkit.diffusion.model import Hidden, LabelDiffusion
+from addkit.diffusion.results import Targets
+from addkit.diffusion.rows import RowLosses, row_losses
 
 __all__ = ["ObjectiveSettings", "ObjectiveValue", "objective"]
 
@@ -22,6 +23,8 @@ class ObjectiveSettings:
     stratified: bool = True
     pure_noise: float = 0.0
     condition_drop: float = 0.1
+    token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    rollout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,45 +32,76 @@ class ObjectiveValue:
     """The loss of one batch and what a progress line shows."""
 
     loss: Tensor
-    """Mean over rows, a scalar with gradient."""
+    """Weighted mean over tokens, a scalar with gradient."""
     accuracy: Tensor
-    """Share of rows whose most probable class is the label, noise level as drawn."""
+    """Share of real tokens whose most probable class is the label, noise level as drawn."""
+    pad_loss: Tensor | None = None
+    """Mean over pads, unweighted, where there are pads; no gradient."""
+    real_loss: Tensor | None = None
+    """Mean over the other tokens."""
 
 
 def objective(
     model: LabelDiffusion,
     tokens: Tensor,
-    labels: Tensor,
+    targets: Targets,
     settings: ObjectiveSettings,
     generator: torch.Generator,
 ) -> ObjectiveValue:
     r"""E_t [ w(alpha_bar_t) l(f(y_t, t, c), y_0) ], R noisy copies for each image.
 
     Args:
-        model: the network with its schedule and loss.
+        model: the network with its process, schedule and loss.
         tokens: from the encoder, (B, L, W). The condition is prepared once for all R copies.
-        labels: (B, R, N); the copies of an image may differ (mixup draws each).
+        targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to look at.
-        generator: on the device of `labels`.
+        generator: on the device of the labels.
     """
-    batch, reuse, num_tokens = labels.shape
     condition = drop_condition(
         model.condition(tokens), model.null, settings.condition_drop, generator
     )
-    t = draw_times(
-        batch,
-        reuse,
-        num_tokens,
-        generator,
-        stratified=settings.stratified,
-        pure_noise=settings.pure_noise,
-        power=model.schedule.t_power,
-    )
-    alpha_bar = model.schedule.alpha_bar(t)
-    state = model.corrupt(Clean(labels), alpha_bar, generator)
-    outputs = model(state, t, model.prepare(condition)).expand(-1, reuse, -1, -1)
-    loss = model.loss(outputs, labels, alpha_bar, state.noise).mean()
+    prepared = model.prepare(condition)
+    hidden = model.process.hide(model, prepared, targets, settings, generator)
+    before = _remembered(model, hidden, prepared, generator)
+    features = model.features(hidden.state, hidden.t, prepared, hidden.layout, before)
+    rows = row_losses(model, features, hidden, targets.labels)
+    loss = _mean(rows.losses, hidden)
+    if model.lengths is not None and targets.present is not None:
+        loss = loss + _length_loss(model, condition, targets.present)
+    return ObjectiveValue(loss, *_shown(rows, targets))
+
+
+def _remembered(
+    model: LabelDiffusion, hidden: Hidden, prepared: tuple[Tensor, ...], generator: torch.Generator
+) -> Tensor | None:
+    """Self-conditioning (Chen et al. 2023): in a share of batches, features of a first look."""
+    if not model.remembers:
+        return None
+    drawn = torch.rand((), generator=generator, device=generator.device)
+    if float(drawn) >= model.denoiser.self_condition:
+        return None
     with torch.no_grad():
-        logits = model.loss.logits(outputs, state.y_t, alpha_bar)
-        accuracy = (logits.argmax(-1) == labels).float().mean()
-    return ObjectiveValue(loss, accuracy)
+        return model.features(hidden.state, hidden.t, prepared, hidden.layout).detach()
+
+
+def _mean(losses: Tensor, hidden: Hidden) -> Tensor:
+    if hidden.weights is None:
+        return losses.mean()
+    norm = hidden.weights.sum() if hidden.norm is None else hidden.norm
+    return (losses * hidden.weights).sum() / norm.clamp_min(1e-6)
+
+
+def _length_loss(model: LabelDiffusion, condition: Tensor, present: Tensor) -> Tensor:
+    """-log p(number of real tokens), over the reuse copies, whose captions may differ."""
+    lengths = present.sum(-1)
+    logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
+    return functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
+
+
+def _shown(rows: RowLosses, targets: Targets) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Accuracy on real tokens, the loss of pads and that of real tokens."""
+    right, losses = rows.right.float(), rows.losses.detach()
+    if targets.real is None:
+        counted = targets.known
+        return (right if counted is None else right[counted]).mean(), None, None
+    return right[targets.real].mean(), losses[~targets.real].mean(), losses[targets.real].mean()

@@ -38,6 +38,46 @@ class Clean:
 
 
 @dataclass(frozen=True, slots=True)
+class Targets:
+    """What a training step should predict, and how much each token counts."""
+
+    labels: Tensor
+    """(B, R, N) class ids; 0 where one is missing."""
+    weights: Tensor | None = None
+    """Of each token's loss, same shape; None: 1 everywhere."""
+    known: Tensor | None = None
+    """(B, R, N) bool: False where the label is missing, so that it stays pure noise."""
+    real: Tensor | None = None
+    """(B, R, N) bool: False for pads, whose loss is told apart."""
+    present: Tensor | None = None
+    """(B, R, N) bool: False for tokens that the network must not see; None: it sees all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which label tokens stand in h, and which of them each one sees."""
+
+    visible: Tensor | None = None
+    """Bool, broadcastable to (B, R, n, n): may token i see token j? None: each sees all."""
+    places: Tensor | None = None
+    """(n,) the position of each token in its sequence; None: 0, ..., n - 1."""
+    first_answer: int = 0
+    """The n tokens from here on are to be predicted."""
+
+    def select(self, images: Tensor) -> Layout:
+        """The layout of these images."""
+        if self.visible is None or len(self.visible) == 1:
+            return self
+        return Layout(self.visible[images], self.places, self.first_answer)
+
+    def twice(self) -> Layout:
+        """The same for the conditional and the unconditional branch."""
+        if self.visible is None or len(self.visible) == 1:
+            return self
+        return Layout(torch.cat([self.visible, self.visible]), self.places, self.first_answer)
+
+
+@dataclass(frozen=True, slots=True)
 class ChainStep:
     """One denoising step of all chains. R chains for each of B images."""
 
@@ -45,26 +85,31 @@ class ChainStep:
     """0 for the first step, at t = T."""
     t: float
     logits: Tensor
-    """(B, R, N, K), guided; rows of images that left early keep their last value."""
+    """(B, R, N, K), guided; tokens that are settled keep the logits that settled them."""
     clean: Clean
     exited: Tensor
     """(B,) bool: images whose answer had settled before this step."""
     y_t: Tensor | None = None
     """The state that the step read, (B, R, N, K), where the chain holds it."""
+    prior: Tensor | None = None
+    """(B, R) log probability of what the chain was given, such as its length."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a read-out makes of a chain."""
+    """What a read-out makes of chains. S candidates for each image, the best first."""
 
+    labels: Tensor
+    """(B, N), the answer."""
     probabilities: Tensor
-    """(B, N, K), rows sum to 1."""
+    """(B, N, K), rows sum to 1: each token by itself."""
     votes: Tensor
-    """(B, N, K): share of chains whose last prediction is k."""
+    """(B, N, K): share of chains whose last label is k."""
     steps: Tensor
     """(B,) denoising steps that each image took."""
-
-    @property
-    def labels(self) -> Tensor:
-        """(B, N) most probable classes."""
-        return self.probabilities.argmax(-1)
+    candidates: Tensor
+    """(B, S, N): whole answers."""
+    confidence: Tensor
+    """(B, S, N): the probability that a candidate's own chain gave each of its tokens."""
+    scores: Tensor
+    """(B, S): what candidates are ranked by; what it is, the read-out says."""

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-__all__ = ["draw_times", "time_grid"]
+__all__ = ["TimeSettings", "draw_times", "even_rows", "time_grid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSettings:
+    """Which times are drawn; see `addkit.recipe.Training` for each."""
+
+    stratified: bool = True
+    pure_noise: float = 0.0
+    power: float = 1.0
+    token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
 
 
 def draw_times(
-    batch: int,
-    reuse: int,
-    num_tokens: int,
-    generator: torch.Generator,
-    *,
-    stratified: bool = True,
-    pure_noise: float = 0.0,
-    power: float = 1.0,
+    shape: tuple[int, int, int], generator: torch.Generator, settings: TimeSettings
 ) -> Tensor:
-    """Training times (B, R, N), the same for all tokens of a row.
+    """Training times (B, R, N).
 
     t ~ U[0, 1] (section 3.2), in strata inside an image, t_j = ((u + j / R) mod 1) ** power, so
-    that the R copies are distinct (section 3.3). A share `pure_noise` of rows sits at t = 1.
+    that the R copies are distinct (section 3.3). A share `pure_noise` of rows sits at t = 1. Of
+    the others, the tokens of a row share one t, or each has its own, or each is clean (t = 0)
+    with chance 1 - u and else at t = 1.
     """
-    device = generator.device
+    batch, reuse, num_tokens = shape
+    u = _uniforms(batch, reuse, generator, stratified=settings.stratified)
+    t = (u**settings.power).unsqueeze(-1).expand(shape)
+    if num_tokens > 1 and settings.token_times[0] < sum(settings.token_times):
+        t = _by_token(u, t, generator, settings)
+    at_noise = even_rows(batch, reuse, settings.pure_noise, generator)
+    return torch.where(at_noise.unsqueeze(-1), torch.ones_like(t), t)
+
+
+def _uniforms(batch: int, reuse: int, generator: torch.Generator, *, stratified: bool) -> Tensor:
     shape = (batch, 1 if stratified else reuse)
-    u = torch.rand(shape, generator=generator, device=device)
-    if stratified:
-        u = (u + torch.arange(reuse, device=device) / reuse) % 1.0
-    at_noise = _even_rows(batch, reuse, pure_noise, generator)
-    t = torch.where(at_noise, torch.ones_like(u), u**power)
-    return t.unsqueeze(-1).expand(batch, reuse, num_tokens)
+    u = torch.rand(shape, generator=generator, device=generator.device)
+    if not stratified:
+        return u
+    return (u + torch.arange(reuse, device=generator.device) / reuse) % 1.0
 
 
-def _even_rows(batch: int, reuse: int, share: float, generator: torch.Generator) -> Tensor:
-    """Marks a share of the rows, evenly: each image has its share of marks to within one."""
+def _by_token(
+    u: Tensor, shared: Tensor, generator: torch.Generator, settings: TimeSettings
+) -> Tensor:
+    """Which row is of which kind is drawn for each row by itself."""
+    device, total = generator.device, sum(settings.token_times)
+    kind = torch.rand((*u.shape, 1), generator=generator, device=device) * total
+    each = torch.rand(shared.shape, generator=generator, device=device)
+    clean_or_noise = (each < u.unsqueeze(-1)).float()
+    first, second, _ = settings.token_times
+    apart = torch.where(kind < first + second, each**settings.power, clean_or_noise)
+    return torch.where(kind < first, shared, apart)
+
+
+def even_rows(batch: int, reuse: int, share: float, generator: torch.Generator) -> Tensor:
+    """Marks a share of the rows (B, R), evenly: each image has its share to within one."""
     u = torch.rand((batch, 1), generator=generator, device=generator.device)
     edges = torch.arange(reuse + 1, device=generator.device) * share + u
     return edges.floor().diff(dim=1) > 0

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from addkit.errors import AddkitWarning
-from addkit.plugin.spec import Config, EmbeddingSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, Config, EmbeddingSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Embedding
 
-__all__ = ["LinearConfig", "PosteriorConfig"]
+__all__ = ["LinearConfig", "PosteriorConfig", "TokenConfig"]
 
 
 class LinearConfig(Config):
@@ -32,6 +32,14 @@ class PosteriorConfig(Config):
         ge=1,
         description="Wrong classes that the fast draw treats exactly; the rest by moments. "
         "Up to largest ** 2 classes the draw is plain.",
+    )
+
+
+class TokenConfig(Config):
+    """h = E[y] for a known token, a learned mask for a hidden one; no noise in between."""
+
+    spread: float = Field(
+        0.5, gt=0, description="Standard deviation of the rows of E at the start."
     )
 
 
@@ -61,6 +69,18 @@ def _posterior(config: PosteriorConfig, problem: Problem) -> Embedding:
     )
 
 
+def _token(config: TokenConfig, problem: Problem) -> Embedding:
+    from addkit.embeddings.token import TokenEmbedding
+
+    return TokenEmbedding(problem.num_classes, problem.state_width, spread=config.spread)
+
+
+def _no_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
+    process = choices["process"].name
+    if process not in ("masked", "autoregressive"):
+        yield f'it cannot read the noise of [process] "{process}"; use "posterior" or "linear"'
+
+
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in embeddings."""
@@ -72,4 +92,11 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=PosteriorConfig,
         build=_posterior,
         summary="softmax(c_t y_t) E: loses nothing at any K.",
+    )
+    yield EmbeddingSpec(
+        name="token",
+        config=TokenConfig,
+        build=_token,
+        check=_no_noise,
+        summary="E[y] or a mask, for masked diffusion and autoregression.",
     )

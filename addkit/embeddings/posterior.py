@@ -52,9 +52,23 @@ class PosteriorEmbedding(nn.Module):
         if len(self.weight) <= max(FAST_CLASSES, self.largest**2):
             noisy = corrupt(labels, alpha_bar, len(self.weight), generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
-        rows = labels.flatten()
-        m = signal_to_noise(alpha_bar.float(), self.scale).expand(labels.shape).reshape(-1, 1)
-        return self._draw_rows(rows, m, generator).reshape(*labels.shape, -1)
+        m = signal_to_noise(alpha_bar.float(), self.scale)
+        if m.numel() == 1 and float(m) == 0:
+            return self.moments(self.weight)[0].expand(*labels.shape, -1)
+        m = m.expand(labels.shape).reshape(-1, 1)
+        return self._draw_all(labels.flatten(), m, generator).reshape(*labels.shape, -1)
+
+    def _draw_all(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
+        """(rows,), (rows, 1) -> (rows, D); draws for rows alone whose noise says something.
+
+        At m = 0 (t = T) every class weighs the same, so h is the mean row whatever the noise.
+        """
+        speaks = (m > 0).squeeze(1)
+        if bool(speaks.all()):
+            return self._draw_rows(labels, m, generator)
+        h = self.moments(self.weight)[0].expand(len(labels), -1).clone()
+        h[speaks] = self._draw_rows(labels[speaks], m[speaks], generator)
+        return h
 
     def _draw_rows(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
         """(rows,), (rows, 1) -> (rows, D); weights are relative to the largest exponent."""

@@ -1,6 +1,6 @@
 """The network that a recipe describes, and the model that a run left behind."""
 
-from addkit.model.build import build_data, build_network, problem_of
+from addkit.model.build import build_data, build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network, ParameterCounts
 from addkit.model.predictor import Predictor, load
@@ -12,6 +12,7 @@ __all__ = [
     "Predictor",
     "build_data",
     "build_network",
+    "build_task",
     "load",
     "problem_of",
 ]

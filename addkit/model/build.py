@@ -8,18 +8,25 @@ import torch
 
 from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.model.network import Network
-from addkit.plugin.protocols import DataFacts, DataSource, Schedule
+from addkit.plugin.protocols import DataFacts, DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 
-__all__ = ["build_data", "build_network", "problem_of"]
+__all__ = ["build_data", "build_network", "build_task", "problem_of"]
 
 
 def build_data(recipe: Recipe) -> DataSource:
     """The recipe's data set; reads no image."""
-    choice = recipe.choices["data"]
-    source: DataSource = choice.spec.build(choice.config, Problem(seed=recipe.seed))
+    data = recipe.choices["data"]
+    problem = Problem(seed=recipe.seed, tokenizer=_tokenizer(recipe))
+    source: DataSource = data.spec.build(data.config, problem)
     return source.augmented(recipe.augmentation)
+
+
+def _tokenizer(recipe: Recipe) -> Tokenizer | None:
+    choice = recipe.choices["tokenizer"]
+    tokenizer: Tokenizer | None = choice.spec.build(choice.config, Problem(seed=recipe.seed))
+    return tokenizer
 
 
 def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
@@ -29,8 +36,22 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
         image_size=facts.image_size,
         image_channels=facts.image_channels,
         class_names=facts.class_names,
+        num_tokens=facts.num_tokens,
+        token_names=facts.token_names,
+        token_classes=facts.token_classes,
+        combinations=facts.combinations,
+        tokenizer=_tokenizer(recipe),
+        pad=facts.pad,
+        unknown=facts.unknown,
         seed=recipe.seed,
     )
+
+
+def build_task(recipe: Recipe, problem: Problem) -> Task:
+    """What the recipe's batches mean."""
+    choice = recipe.choices["task"]
+    task: Task = choice.spec.build(choice.config, problem)
+    return task
 
 
 def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Network:
@@ -76,6 +97,7 @@ class _Builder:
         conditioner = self.build("conditioner")
         self.know(condition_width=conditioner.width, num_condition_tokens=conditioner.num_tokens)
         denoiser = self.build("denoiser")
+        task: Task = self.build("task")
         self.know(state_width=denoiser.width)
         diffusion = LabelDiffusion(
             conditioner=conditioner,
@@ -83,8 +105,11 @@ class _Builder:
             denoiser=denoiser,
             schedule=self.schedule,
             loss=self.build("loss"),
+            process=self.build("process"),
             num_classes=self.problem.num_classes,
             num_tokens=self.problem.num_tokens,
+            token_classes=self.problem.token_classes,
+            lengths=task.predicts_length,
         )
         frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)
         return Network(encoder, diffusion, frozen=frozen)

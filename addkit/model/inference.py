@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from addkit.diffusion import Answer, ChainSettings, ChainStep, LabelDiffusion, chain
+from addkit.diffusion import Answer, ChainSettings, ChainStep, LabelDiffusion
+from addkit.diffusion.chain import FREE
+from addkit.diffusion.model import FORBIDDEN
 from addkit.errors import UsageError
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
-from addkit.plugin.spec import Problem
+from addkit.plugin.spec import Problem, Spec
 from addkit.recipe import Recipe
 
 __all__ = ["Inference"]
@@ -30,18 +33,24 @@ class Inference:
     guidance: float
     chains: int
     early_exit: int
+    process: Choice
+    length_candidates: int = 1
     shuffled: bool = False
+    given: Tensor | None = None
+    """(N,) labels that the user gives, FREE where a token is free."""
 
     @classmethod
-    def of(cls, recipe: Recipe, problem: Problem) -> Inference:
-        """The recipe's own way."""
+    def of(cls, recipe: Recipe, problem: Problem, steps: int | None = None) -> Inference:
+        """The recipe's own way; `steps` are what was chosen where it says auto."""
         sampling = recipe.sampling
         return cls(
+            process=recipe.choices["process"],
+            length_candidates=getattr(recipe.choices["task"].config, "length_candidates", 1),
             sampler=recipe.choices["sampler"],
             to_one=recipe.choices["to_one"],
             read_out=recipe.choices["read_out"],
             problem=problem,
-            steps=sampling.steps,
+            steps=(steps or 1) if sampling.steps == "auto" else sampling.steps,
             guidance=sampling.guidance,
             chains=sampling.chains,
             early_exit=sampling.early_exit,
@@ -70,6 +79,16 @@ class Inference:
         for name, lowest in (("steps", 1), ("chains", 1), ("guidance", 0), ("early_exit", 0)):
             if not getattr(self, name) >= lowest:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
+        process: Any = self.process.spec
+        if not process.accepts & self.sampler.spec.provides:
+            known = load_registry()
+            fit = [
+                n for n in known.names("sampler") if _fits(process, known.get("sampler", n).spec)
+            ]
+            raise UsageError(
+                f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}"; '
+                f"these can: {', '.join(fit)}"
+            )
 
     @property
     def one_pass(self) -> bool:
@@ -89,14 +108,8 @@ class Inference:
         steps = min(self.steps, read_out.max_steps or self.steps)
         settings = self._settings(steps, read_out.start)
         return read_out.read(
-            chain(
-                model,
-                condition,
-                self._sampler(),
-                self._to_one(),
-                settings,
-                generator,
-            )
+            self._chain(model, condition, settings, generator),
+            lambda labels: model.process.likelihood(model, model.prepare(condition), labels),
         )
 
     def trace(
@@ -104,7 +117,20 @@ class Inference:
     ) -> list[ChainStep]:
         """Every step of the chains from pure noise with their states, whatever the read-out."""
         settings = replace(self._settings(self.steps, "noise"), hold=True)
-        return list(chain(model, condition, self._sampler(), self._to_one(), settings, generator))
+        return list(self._chain(model, condition, settings, generator))
+
+    def _chain(
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        settings: ChainSettings,
+        generator: torch.Generator,
+    ) -> Iterator[ChainStep]:
+        if model.lengths is not None:
+            settings = self._with_lengths(model, condition, settings)
+        sampler: Sampler = self._build(self.sampler)
+        to_one: ToOne = self._build(self.to_one)
+        return model.process.chain(model, condition, sampler, to_one, settings, generator)
 
     def _settings(self, steps: int, start: Any) -> ChainSettings:
         return ChainSettings(
@@ -114,18 +140,47 @@ class Inference:
             early_exit=self.early_exit,
             start=start,
             shuffled=self.shuffled,
+            held=None if self.given is None else self.given[None, None],
+            bias=self._no_pads(),
+        )
+
+    def _no_pads(self) -> Tensor | None:
+        """Free tokens before a given end are words, (N, K)."""
+        pad = self.problem.pad
+        if self.given is None or pad is None:
+            return None
+        bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
+        bias[self.given == FREE, pad] = FORBIDDEN
+        return bias
+
+    def _with_lengths(
+        self, model: LabelDiffusion, condition: Tensor, settings: ChainSettings
+    ) -> ChainSettings:
+        """Pads are not seen: each chain is told its length, the user's or one of the likeliest."""
+        problem, chains = self.problem, settings.chains
+        if self.given is not None:
+            own = torch.ne(self.given, problem.pad or 0).sum()
+            lengths = own.expand(len(condition), chains)
+            return replace(settings, lengths=lengths)
+        log_p = model.length_logits(condition)[:, 1:].log_softmax(-1)
+        best = log_p.topk(min(chains, self.length_candidates, problem.num_tokens))
+        rank = torch.arange(chains, device=condition.device) % best.indices.shape[1]
+        lengths = best.indices[:, rank] + 1
+        order = torch.arange(problem.num_tokens, device=condition.device)
+        pad = torch.tensor(problem.pad, device=condition.device)
+        held = torch.where(order < lengths.unsqueeze(-1), FREE, pad)
+        bias = torch.zeros(problem.num_classes, device=condition.device)
+        bias[pad] = FORBIDDEN
+        return replace(
+            settings, lengths=lengths, held=held, prior=best.values[:, rank], bias=bias[None]
         )
 
     def _build(self, choice: Choice) -> Any:
         return choice.spec.build(choice.config, self.problem)
 
-    def _sampler(self) -> Sampler:
-        sampler: Sampler = self._build(self.sampler)
-        return sampler
 
-    def _to_one(self) -> ToOne:
-        to_one: ToOne = self._build(self.to_one)
-        return to_one
+def _fits(process: Any, sampler: Spec[Any, Any]) -> bool:
+    return bool(process.accepts & sampler.provides)
 
 
 def _named(kind: str, name: str, current: Choice) -> Choice:

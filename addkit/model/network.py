@@ -66,7 +66,7 @@ class Network(nn.Module):
         """Counted by part; the parts sum to the total."""
         parts = self.diffusion
         encoder = _count(self.encoder) + _count(parts.conditioner) + parts.null.numel()
-        denoiser = _count(parts.denoiser)
+        denoiser = _count(parts.denoiser) + _count(parts.memory) + _count(parts.lengths)
         projections = _count(parts.embedding) + _count(parts.output)
         return ParameterCounts(encoder, denoiser, projections, encoder + denoiser + projections)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from addkit.data.prepare import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import RunError, UsageError
-from addkit.model.build import build_network, problem_of
+from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
 from addkit.plugin.protocols import DataFacts, Task
@@ -38,21 +38,28 @@ class Predictor:
         network: with trained weights.
         recipe: what it was trained by.
         facts: of the data it was trained on.
+        steps: of a chain, chosen after training where the recipe says auto.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, facts: DataFacts) -> None:
+    def __init__(
+        self, network: Network, recipe: Recipe, facts: DataFacts, steps: int | None = None
+    ) -> None:
         self.network = network.eval()
         self.recipe = recipe
         self.facts = facts
         problem = problem_of(recipe, facts)
-        task = recipe.choices["task"]
-        self.task: Task = task.spec.build(task.config, problem)
-        self.inference = Inference.of(recipe, problem)
+        self.task: Task = build_task(recipe, problem)
+        self.inference = Inference.of(recipe, problem, steps)
 
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.network.diffusion.null.device
+
+    @property
+    def loops(self) -> bool:
+        """True if it answers by iterating on a state of its own; a plain decoder does not."""
+        return "shared-time" in self.inference.process.spec.accepts  # type: ignore[attr-defined]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -75,6 +82,7 @@ class Predictor:
         to_one: str | None = None,
         read_out: str | None = None,
         early_exit: int | None = None,
+        given: Mapping[str, str] | None = None,
         seed: int = 0,
         top: int = 5,
     ) -> list[Any]:
@@ -91,6 +99,8 @@ class Predictor:
             to_one: name of the component.
             read_out: name of the component.
             early_exit: leave an image once its answer stood for this many steps; 0 never.
+            given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
+                values by name.
             seed: of the noise. The same seed and images give the same answer.
             top: classes to tell.
 
@@ -99,7 +109,10 @@ class Predictor:
             UsageError: a number out of range, or an unknown component.
         """
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
-        inference = self.inference.but(sampler=sampler, to_one=to_one, read_out=read_out, **ask)
+        held = self.task.given(given) if given else None
+        inference = self.inference.but(
+            sampler=sampler, to_one=to_one, read_out=read_out, given=held, **ask
+        )
         votes = steps is not None or chains is not None
         told: list[Any] = []
         for index, batch in enumerate(self._batches(images)):
@@ -181,7 +194,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     if not file.exists():
         file = checkpoint / "raw.safetensors"
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts)
+    return Predictor(network.to(device), recipe, facts, run.manifest().get("chosen_steps"))
 
 
 def _from_scratch(recipe: Recipe) -> Recipe:

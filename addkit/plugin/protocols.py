@@ -10,55 +10,52 @@ Encoders, conditioners, embeddings and denoisers are `torch.nn.Module`s; the res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from addkit.plugin.facts import MISSING, Batch, DataFacts
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from torch import Tensor
 
-    from addkit.diffusion.results import Answer, ChainStep, Clean
+    from addkit.diffusion.chain import ChainSettings
+    from addkit.diffusion.model import Hidden, LabelDiffusion
+    from addkit.diffusion.objective import ObjectiveSettings
+    from addkit.diffusion.results import Answer, ChainStep, Clean, Layout, Targets
     from addkit.recipe.model import Augmentation
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFacts:
-    """What is known of a data set without reading an image."""
-
-    num_classes: int
-    class_names: tuple[str, ...]
-    """May be empty where only the files tell the names."""
-    image_size: int
-    image_channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    shorter_side: int
-    """Pixels of the shorter side before the centre crop to image_size."""
-    split_sizes: Mapping[str, int]
-    """Number of images in `train`, `test` and, where one is held out, `validation`."""
-    files: tuple[Path, ...] = ()
-    """Files and folders that will be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images, their labels and where they came from."""
-
-    images: Tensor
-    """(B, channels, size, size), float, normalised."""
-    labels: Tensor
-    """(B, N) class ids."""
-    indices: tuple[int, ...]
-    """Positions in the split; `ImageSet.source` names the file."""
+__all__ = [
+    "MISSING",
+    "Batch",
+    "Conditioner",
+    "DataFacts",
+    "DataSource",
+    "Denoiser",
+    "Embedding",
+    "Encoder",
+    "ImageSet",
+    "JointDenoiser",
+    "Loss",
+    "Meter",
+    "Prediction",
+    "Process",
+    "ReadOut",
+    "Sampler",
+    "Schedule",
+    "Task",
+    "ToOne",
+    "Tokenizer",
+    "Vocabulary",
+]
 
 
 class ImageSet(Protocol):
     """One split. A map-style data set: what it returns depends on the arguments alone."""
 
     labels: Tensor
-    """(number of images, N) class ids, without reading an image."""
+    """(number of images, N) class ids, without reading an image; of several answers the first."""
 
     def __len__(self) -> int: ...
 
@@ -66,8 +63,46 @@ class ImageSet(Protocol):
         """The file (or the set's own name for an image) to show a person."""
         ...
 
+    def picture(self, index: int) -> Image:
+        """The image as a person sees it: upright, RGB or grey, before any resizing."""
+        ...
+
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images; with a seed they are augmented, each by (seed, index) alone."""
+        ...
+
+
+class Vocabulary(Protocol):
+    """The K tokens that captions are written in. The pad ends a caption and fills it up."""
+
+    tokens: tuple[str, ...]
+    """K different texts, the pad's and the unknown's included."""
+    pad: int
+    unknown: int | None
+    """The id of whatever has no token of its own; None where everything has (subwords)."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without pads."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text up to the first pad."""
+        ...
+
+    def plain(self, text: str) -> str:
+        """A text as `decode` would give it if no word were unknown and no caption too long."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Cuts captions into tokens."""
+
+    def learn(self, captions: Iterable[str]) -> Vocabulary:
+        """The vocabulary for these training captions; the same captions give the same one."""
+        ...
+
+    def restore(self, tokens: Sequence[str]) -> Vocabulary:
+        """The vocabulary with these tokens, as a run stored them."""
         ...
 
 
@@ -133,13 +168,34 @@ class Denoiser(Protocol):
     """False for a control, which ignores h and t; its features then have R = 1."""
     bayes_skip: bool
     """Add c_t y_t to the logits, so that the network learns log p(k | image) alone."""
+    self_condition: float
+    """Share of training steps that read the features of a first look; 0 never."""
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """Whatever depends on the condition (B, C, V) alone; batch first, computed once."""
         ...
 
-    def __call__(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """H (B, R, N, D), t broadcastable to (B, R, N) -> features (B, R, N, D)."""
+    def __call__(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
+        """H (B, R, n, D), t broadcastable to (B, R, n) -> features (B, R, n, D).
+
+        A layout says which tokens stand in h and which of them each sees; a denoiser that treats
+        each token by itself ignores it.
+        """
+        ...
+
+
+class JointDenoiser(Denoiser, Protocol):
+    """A denoiser whose tokens see each other; its Spec provides `joint`."""
+
+    def extend(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As the call with R = 1, and the prepared condition with these tokens behind it.
+
+        Tokens that come later see these as they see the condition.
+        """
         ...
 
 
@@ -181,17 +237,60 @@ class ToOne(Protocol):
         ...
 
 
+class Process(Protocol):
+    """How labels are hidden from the network in training, and found again in sampling."""
+
+    def hide(
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        targets: Targets,
+        settings: ObjectiveSettings,
+        generator: torch.Generator,
+    ) -> Hidden:
+        """What the network sees of labels (B, R, N) in a training step, and which tokens count."""
+        ...
+
+    def chain(
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        sampler: Sampler,
+        to_one: ToOne,
+        settings: ChainSettings,
+        generator: torch.Generator,
+    ) -> Iterator[ChainStep]:
+        """From nothing but the condition (B, C, V) to labels, step by step."""
+        ...
+
+    def likelihood(
+        self, model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+    ) -> Tensor:
+        """log p(labels | condition), (B, S, N) -> (B, S)."""
+        ...
+
+
 class Sampler(Protocol):
-    """How much of the old noise a step carries over: r in [0, 1].
+    """The path of noise levels, and how much of the old noise a step carries over: r in [0, 1].
 
     y_s = b sqrt(alpha_bar_s) y_0 + sqrt(1 - alpha_bar_s) (r eps_hat + sqrt(1 - r^2) eps), where
-    eps_hat is the noise that y_t holds if y_0 is right. r = 0 re-noises (the paper).
+    eps_hat is the noise that y_t holds if y_0 is right. r = 0 re-noises (the paper). Subclass
+    `addkit.samplers.shared.SharedTime` to state only what differs from that.
     """
 
+    start: Literal["noise", "zero"]
+    """The first state: drawn noise, or y_T = 0."""
     carries_state: bool
     """False where r = 0 always, so that the state need not be held."""
     draws: bool
     """True if the sampler draws the clean label itself instead of asking the to-one operator."""
+    noiseless: bool
+    """True if no noise is added at all: y_s = b sqrt(alpha_bar_s) y_0."""
+    order: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None
+    """Ranks tokens that settle one after the other, the larger the sooner: logits (B, R, N, K),
+    labels (B, R, N) and a generator -> (B, R, N). None: all follow one time."""
+    anneals: bool
+    """Of an order: tokens that wait follow the time grid; else they stay at t = T."""
 
     def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
         """The share r for a step from label signal-to-noise m_t to m_s >= m_t."""
@@ -206,20 +305,22 @@ class ReadOut(Protocol):
     max_steps: int | None
     """Steps it takes at most, whatever is asked; None for as many as asked."""
 
-    def read(self, steps: Iterable[ChainStep]) -> Answer:
-        """Consume a chain."""
+    def read(
+        self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
+    ) -> Answer:
+        """Consume a chain; `likelihood` tells log p of whole answers, (B, S, N) -> (B, S)."""
         ...
 
 
 class Meter(Protocol):
     """Gathers scores batch by batch."""
 
-    def update(self, answer: Answer, labels: Tensor) -> None:
-        """An answer (B, N, K) against labels (B, N)."""
+    def update(self, answer: Answer, batch: Batch) -> None:
+        """An answer against the labels, or references, of its batch."""
         ...
 
     def compute(self) -> Any:
-        """A dataclass of scores over all images so far."""
+        """A dataclass of scores over all images so far, `count` among them."""
         ...
 
     @property
@@ -227,14 +328,57 @@ class Meter(Protocol):
         """(images,) bool: which were right, in the order seen."""
         ...
 
+    def examples(self, count: int) -> list[tuple[str, str]]:
+        """Truth and answer of some images for a person to read; may be empty."""
+        ...
+
+
+class Prediction(Protocol):
+    """The answer for one image."""
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps behind it."""
+        ...
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """As a table has it, a cell for each of the task's columns."""
+        ...
+
 
 class Task(Protocol):
     """What a batch means, and how an answer is scored and told."""
+
+    headline: str
+    """The score that stands for all of them: a field of what the meter computes."""
+    columns: tuple[str, ...]
+    """Of the table that shows predictions."""
+    predicts_length: bool
+    """True if the network must predict how many of the N tokens are real."""
+
+    def targets(self, labels: Tensor) -> Targets:
+        """What a training step predicts for labels (B, R, N), and how much each token counts."""
+        ...
 
     def meter(self) -> Meter:
         """A fresh meter of this task's scores."""
         ...
 
     def tell(self, answer: Answer, top: int) -> Sequence[Any]:
-        """One typed prediction for each image, with its `top` best answers."""
+        """One typed `Prediction` for each image, with its `top` best answers."""
+        ...
+
+    def given(self, wishes: Mapping[str, str]) -> Tensor:
+        """Labels that a user gives, (N,), -1 where a token is free.
+
+        Args:
+            wishes: `template`, `length`, or the name of an attribute -> its value.
+
+        Raises:
+            UsageError: this task has no such thing to give, or no such value.
+        """
         ...

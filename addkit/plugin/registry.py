@@ -27,9 +27,12 @@ __all__ = ["Broken", "Provided", "Registry", "UnknownComponent", "load_registry"
 
 BUILT_INS = (
     "addkit.tasks",
+    "addkit.tokenizers",
     "addkit.data",
+    "addkit.data.joint",
     "addkit.encoders",
     "addkit.conditioners",
+    "addkit.processes",
     "addkit.embeddings",
     "addkit.denoisers",
     "addkit.schedules",

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
         Embedding,
         Encoder,
         Loss,
+        Process,
         ReadOut,
         Sampler,
         Schedule,
         Task,
+        Tokenizer,
         ToOne,
     )
 
@@ -52,6 +54,18 @@ class Problem:
     """K, the size of the label set."""
     num_tokens: int = 1
     """N, labels for each image; 1 for classification."""
+    token_names: tuple[str, ...] = ()
+    """Of joint labels: what each token is called."""
+    token_classes: tuple[tuple[int, int], ...] = ()
+    """Of joint labels: the classes [start, stop) that each token can take."""
+    combinations: tuple[tuple[int, ...], ...] = ()
+    """Of joint labels: the combinations that occur in training."""
+    pad: int | None = None
+    """Of captions: the class that ends and fills a caption."""
+    unknown: int | None = None
+    """Of captions: the class of words outside the vocabulary."""
+    tokenizer: Tokenizer | None = None
+    """Of captions: what cuts them into tokens."""
     image_size: int = 0
     """Height and width of the encoder's input in pixels."""
     image_channels: int = 3
@@ -110,6 +124,8 @@ class Spec(Generic[C, T]):
 
     kind: ClassVar[str] = ""
     """The recipe table that names components of this kind."""
+    default: ClassVar[str | None] = None
+    """The component where a recipe has no such table; None: it must have one."""
 
     name: str
     """What a recipe writes: `[schedule] name = "cosine"`. Lower case, digits and hyphens."""
@@ -121,6 +137,11 @@ class Spec(Generic[C, T]):
     """Abilities that other components may ask for, such as `class-token`."""
     check: Callable[[C, Choices], Iterable[str]] = no_objection
     """Reasons why this component cannot go with the recipe's other choices; none means it can."""
+
+
+class TokenizerSpec(Spec[C, "Tokenizer | None"]):
+    kind = "tokenizer"
+    default = "none"
 
 
 class DataSpec(Spec[C, "DataSource"]):
@@ -137,6 +158,15 @@ class EncoderSpec(Spec[C, "Encoder"]):
 
 class ConditionerSpec(Spec[C, "Conditioner"]):
     kind = "conditioner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec(Spec[C, "Process"]):
+    kind: ClassVar[str] = "process"
+    default: ClassVar[str | None] = "gaussian"
+
+    accepts: frozenset[str] = frozenset({"shared-time", "ordered"})
+    """Abilities of samplers, one of which a sampler must provide to walk this process."""
 
 
 class EmbeddingSpec(Spec[C, "Embedding"]):
@@ -169,9 +199,11 @@ class ReadOutSpec(Spec[C, "ReadOut"]):
 
 KINDS: tuple[type[Spec[Any, Any]], ...] = (
     TaskSpec,
+    TokenizerSpec,
     DataSpec,
     EncoderSpec,
     ConditionerSpec,
+    ProcessSpec,
     EmbeddingSpec,
     DenoiserSpec,
     ScheduleSpec,

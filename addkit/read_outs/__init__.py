@@ -10,7 +10,14 @@ from addkit.plugin.spec import Config, Problem, ReadOutSpec, Spec, hookimpl
 if TYPE_CHECKING:
     from addkit.plugin.protocols import ReadOut
 
-__all__ = ["LastConfig", "MeanConfig", "PriorConfig", "VoteConfig"]
+__all__ = [
+    "ConsensusConfig",
+    "LastConfig",
+    "LikelihoodConfig",
+    "MeanConfig",
+    "PriorConfig",
+    "VoteConfig",
+]
 
 
 class LastConfig(Config):
@@ -27,6 +34,14 @@ class MeanConfig(Config):
 
 class VoteConfig(Config):
     """The share of chains that end at each class."""
+
+
+class ConsensusConfig(Config):
+    """Of several chains' whole answers the one that the others agree with most."""
+
+
+class LikelihoodConfig(Config):
+    """Of several chains' whole answers the most probable one, by the exact likelihood."""
 
 
 def _last(config: LastConfig, problem: Problem) -> ReadOut:
@@ -53,6 +68,18 @@ def _vote(config: VoteConfig, problem: Problem) -> ReadOut:
     return Vote()
 
 
+def _consensus(config: ConsensusConfig, problem: Problem) -> ReadOut:
+    from addkit.read_outs.whole import Consensus
+
+    return Consensus()
+
+
+def _likelihood(config: LikelihoodConfig, problem: Problem) -> ReadOut:
+    from addkit.read_outs.whole import Likelihood
+
+    return Likelihood()
+
+
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in read-outs."""
@@ -70,3 +97,15 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="mean", config=MeanConfig, build=_mean, summary="Mean over steps and chains."
     )
     yield ReadOutSpec(name="vote", config=VoteConfig, build=_vote, summary="Votes of the chains.")
+    yield ReadOutSpec(
+        name="consensus",
+        config=ConsensusConfig,
+        build=_consensus,
+        summary="The chain that the others agree with most.",
+    )
+    yield ReadOutSpec(
+        name="likelihood",
+        config=LikelihoodConfig,
+        build=_likelihood,
+        summary="The most probable of the chains' answers.",
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from addkit.diffusion.results import Answer, ChainStep
 
@@ -18,18 +18,69 @@ class Last:
     start: Literal["noise", "zero"] = "noise"
     max_steps: int | None = None
 
-    def read(self, steps: Iterable[ChainStep]) -> Answer:
-        """Consume a chain."""
-        taken, logits = torch.zeros(1, dtype=torch.long), torch.empty(0)
-        for step in steps:
-            taken, logits = taken.to(step.exited.device) + (~step.exited).long(), step.logits
-        return Answer(self.probabilities(logits), votes(logits), taken)
+    def read(
+        self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
+    ) -> Answer:
+        """Consume a chain. Candidates are the chains in their order, with log p by token."""
+        end = ending(steps)
+        probabilities = self.probabilities(end)
+        confidence = end.confidence
+        return Answer(
+            labels=probabilities.argmax(-1),
+            probabilities=probabilities,
+            votes=end.votes,
+            steps=end.taken,
+            candidates=end.labels,
+            confidence=confidence,
+            scores=confidence.clamp_min(1e-30).log().sum(-1),
+        )
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """(B, R, N, K) of the last step -> (B, N, K)."""
-        return logits.softmax(-1).mean(1)
+    def probabilities(self, end: Ending) -> Tensor:
+        """(B, N, K) of the answer."""
+        return end.mean
 
 
-def votes(logits: Tensor) -> Tensor:
-    """Share of chains whose arg max is each class, (B, R, N, K) -> (B, N, K)."""
-    return functional.one_hot(logits.argmax(-1), logits.shape[-1]).float().mean(1)
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How chains ended."""
+
+    step: ChainStep
+    """The last one."""
+    taken: Tensor
+    """(B,) steps."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B, R, N): what each chain would have fed back."""
+        return self.step.clean.ids
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over chains of the last distributions, (B, N, K)."""
+        return self.step.logits.softmax(-1).mean(1)
+
+    @property
+    def confidence(self) -> Tensor:
+        """(B, R, N): each chain's own probability of each of its labels."""
+        logits = self.step.logits
+        picked = logits.gather(-1, self.labels.unsqueeze(-1)).squeeze(-1)
+        return (picked - logits.logsumexp(-1)).exp()
+
+    @property
+    def votes(self) -> Tensor:
+        """(B, N, K): share of chains whose most probable class is k."""
+        best = self.step.logits.argmax(-1).transpose(1, 2)
+        share = torch.full(best.shape, 1 / best.shape[-1], device=best.device)
+        nobody = torch.zeros(*best.shape[:2], self.step.logits.shape[-1], device=best.device)
+        return nobody.scatter_add(-1, best, share)
+
+
+def ending(steps: Iterable[ChainStep]) -> Ending:
+    """The last step of chains, and how many each image took."""
+    taken = torch.zeros(1, dtype=torch.long)
+    last: ChainStep | None = None
+    for last in steps:
+        taken = torch.where(last.exited, taken.to(last.exited.device), last.index + 1)
+    if last is None:
+        raise ValueError("a read-out needs at least one step")
+    return Ending(last, taken)

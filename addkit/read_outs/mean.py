@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
-import torch
+from torch import Tensor
 
 from addkit.diffusion.results import Answer, ChainStep
-from addkit.read_outs.last import votes
+from addkit.read_outs.last import Last
 
 
-class Mean:
+class Mean(Last):
     """p = mean over steps and chains of softmax(logits); steps after an early exit do not count."""
 
-    start: Literal["noise", "zero"] = "noise"
-    max_steps: int | None = None
-
-    def read(self, steps: Iterable[ChainStep]) -> Answer:
+    def read(
+        self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
+    ) -> Answer:
         """Consume a chain."""
-        taken, total, logits = torch.empty(0), torch.empty(0), torch.empty(0)
-        for index, step in enumerate(steps):
-            logits, counts = step.logits, (~step.exited).long()
-            share = counts[:, None, None] * logits.softmax(-1).mean(1)
-            taken, total = (counts, share) if index == 0 else (taken + counts, total + share)
-        return Answer(total / taken[:, None, None], votes(logits), taken)
+        total: list[Tensor] = []
+        answer = super().read(_summed(steps, total), likelihood)
+        probabilities = total[0] / answer.steps[:, None, None]
+        return replace(answer, probabilities=probabilities, labels=probabilities.argmax(-1))
+
+
+def _summed(steps: Iterable[ChainStep], total: list[Tensor]) -> Iterator[ChainStep]:
+    """The same steps; `total` is the sum of their distributions over the images still there."""
+    for step in steps:
+        share = (~step.exited).float()[:, None, None] * step.logits.softmax(-1).mean(1)
+        total[:] = [share if not total else total[0] + share]
+        yield step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from addkit.read_outs.last import Last, votes
+from addkit.read_outs.last import Ending, Last
 
 
 class Vote(Last):
@@ -13,7 +13,7 @@ class Vote(Last):
     The prior vote spread over all classes keeps the log-likelihood of an unvoted class finite.
     """
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """(B, R, N, K) of the last step -> (B, N, K)."""
-        chains, num_classes = logits.shape[1], logits.shape[-1]
-        return (votes(logits) * chains + 1 / num_classes) / (chains + 1)
+    def probabilities(self, end: Ending) -> Tensor:
+        """(B, N, K) of the answer."""
+        chains, num_classes = end.step.logits.shape[1], end.step.logits.shape[-1]
+        return (end.votes * chains + 1 / num_classes) / (chains + 1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from addkit.plugin.spec import Choices, Config
+
+Share = Annotated[float, Field(ge=0)]
 
 
 class Training(Config):
@@ -30,6 +32,14 @@ class Training(Config):
     reuse: int = Field(4, ge=1, description="Timesteps for each image and step (section 3.3's K).")
     stratified: bool = Field(True, description="t_j = (u + j / reuse) mod 1 within an image.")
     pure_noise: float = Field(0.0, ge=0, le=1, description="Share of rows at exactly t = T.")
+    token_times: tuple[Share, Share, Share] = Field(
+        (1.0, 0.0, 0.0),
+        description="Of the other rows, shares whose tokens have one t together, a t each, or are "
+        "each clean or at T.",
+    )
+    rollout: float = Field(
+        0.0, ge=0, le=1, description="Share of rows that hide the network's own earlier answer."
+    )
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Chance of the null condition.")
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of averaged weights; 0 keeps none.")
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -41,6 +51,13 @@ class Training(Config):
         """Exactly one of lr and base_lr."""
         if (self.lr is None) == (self.base_lr is None):
             raise ValueError("give exactly one of lr and base_lr")
+        return self
+
+    @model_validator(mode="after")
+    def some_rows(self) -> Training:
+        """Rows must be of some kind."""
+        if not sum(self.token_times):
+            raise ValueError("token_times are all 0; give at least one kind of rows a share")
         return self
 
     @property
@@ -78,7 +95,11 @@ class Augmentation(Config):
 class Sampling(Config):
     """How an answer is made when the command line does not say."""
 
-    steps: int = Field(20, ge=1, description="Steps of a chain: t = 1, (n-1)/n, ..., 1/n.")
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        20,
+        description="Steps of a chain: t = 1, (n-1)/n, ..., 1/n. auto: what is best on the "
+        "validation split after training.",
+    )
     guidance: float = Field(1.0, ge=0, description="w: uncond + w (cond - uncond); 1 is off.")
     chains: int = Field(1, ge=1, description="Sampling trajectories for each image.")
     early_exit: int = Field(0, ge=0, description="Stop when the answer stood this often; 0: never.")
@@ -95,10 +116,17 @@ class Distributed(Config):
     workers: int = Field(0, ge=0, description="Loader processes for each training process.")
 
 
-class Control(Config):
-    """Classifiers trained beside ADD: same encoder, data order, seed and budget."""
+Head = Literal["linear", "mlp", "autoregressive", "masked", "masked-weighted", "one-shot"]
 
-    heads: tuple[Literal["linear", "mlp"], ...] = ("linear",)
+
+class Control(Config):
+    """Models trained beside ADD: same encoder, data order, seed and budget."""
+
+    heads: tuple[Head, ...] = Field(
+        ("linear",),
+        description="Classifiers for one label: linear, mlp. For captions and attributes: "
+        "autoregressive, masked, masked-weighted (1/t), one-shot.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

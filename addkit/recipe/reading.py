@@ -33,6 +33,8 @@ class Top(Config):
 
 
 _TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)
+_DEFAULTS = {kind.kind: {"name": kind.default} for kind in KINDS if kind.default is not None}
+"""Tables that a recipe may leave out."""
 _TOP_KEYS = (*Top.model_fields, "extends")
 
 C = TypeVar("C", bound=Config)
@@ -157,7 +159,7 @@ class _Check:
 
     def _component_table(self, kind: str) -> dict[str, Any] | None:
         """The table if it is one that names a component."""
-        table = self.layer.tables.get(kind)
+        table = self.layer.tables.get(kind, _DEFAULTS.get(kind))
         known = f"Known: {', '.join(self.registry.names(kind)) or 'none'}."
         if table is None:
             self._say((), (), f"missing table [{kind}]. {known}")

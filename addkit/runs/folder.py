@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from addkit.errors import RunError
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
@@ -64,13 +66,11 @@ class Run:
 
     def facts(self) -> DataFacts:
         """What was known of the data."""
-        stored = self._json("facts.json")
         try:
-            for key in ("class_names", "mean", "std"):
-                stored[key] = tuple(stored[key])
-            return DataFacts(**{**stored, "files": tuple(map(Path, stored["files"]))})
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{self.path / 'facts.json'}: cannot be used: {error}") from error
+            return TypeAdapter(DataFacts).validate_python(self._json("facts.json"))
+        except ValidationError as error:
+            what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise RunError(f"{self.path / 'facts.json'}: cannot be used: {what}") from error
 
     def manifest(self) -> dict[str, Any]:
         """Versions, counts, status; empty before training begins."""

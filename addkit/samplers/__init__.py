@@ -1,14 +1,15 @@
-"""Samplers: how much of the old noise a step carries over.
+"""Samplers: the path of noise levels over steps and tokens, and what a step carries over.
 
-All of them are one step rule (`addkit.diffusion.chain`) with a share r of carried noise:
-r = 0 re-noises (the paper), r = kappa m_t / m_s reaches the true posterior's step at kappa = 1
-(ancestral), and r = 1 is the deterministic DDIM.
+Where tokens share one level, all samplers are one step rule (`addkit.diffusion.chain`) with a share
+r of carried noise: r = 0 re-noises (the paper), r = kappa m_t / m_s reaches the true posterior's
+step at kappa = 1 (ancestral), and r = 1 is the deterministic DDIM. The others settle tokens one
+after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -17,7 +18,19 @@ from addkit.plugin.spec import Config, Problem, SamplerSpec, Spec, hookimpl
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Sampler
 
-__all__ = ["AncestralConfig", "DdimConfig", "GibbsConfig", "RenoiseConfig"]
+__all__ = [
+    "AncestralConfig",
+    "BeamConfig",
+    "CommitConfig",
+    "DdimConfig",
+    "GibbsConfig",
+    "LeftToRightConfig",
+    "RefineConfig",
+    "RenoiseConfig",
+]
+
+SHARED = frozenset({"shared-time"})
+ORDERED = frozenset({"ordered"})
 
 
 class RenoiseConfig(Config):
@@ -40,6 +53,38 @@ class DdimConfig(Config):
 
 class GibbsConfig(Config):
     """Draw the label from the prediction, then noise it afresh; it needs no to-one operator."""
+
+
+class RefineConfig(Config):
+    """Start at y_T = 0 and feed the answer back without noise: always the same answer."""
+
+
+class CommitConfig(Config):
+    """Settle the surest tokens of each step for good; the others wait."""
+
+    order: Literal["confidence", "random"] = Field(
+        "confidence", description="Which tokens settle first."
+    )
+    others: Literal["noise", "annealed"] = Field(
+        "noise", description="Tokens that wait stay at t = T, or follow the time grid."
+    )
+
+
+class LeftToRightConfig(Config):
+    """Settle tokens from left to right."""
+
+    others: Literal["noise", "annealed"] = Field(
+        "noise", description="Tokens that wait stay at t = T, or follow the time grid."
+    )
+
+
+class BeamConfig(Config):
+    """Left to right, keeping several beginnings; for the process `autoregressive`."""
+
+    width: int = Field(5, ge=1, description="Beginnings kept.")
+    length_power: float = Field(
+        0.0, ge=0, description="Rank by log p / length ** length_power; 0 is log p itself."
+    )
 
 
 def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
@@ -66,22 +111,86 @@ def _gibbs(config: GibbsConfig, problem: Problem) -> Sampler:
     return KappaSampler(0.0, draws=True)
 
 
+def _refine(config: RefineConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.shared import Refine
+
+    return Refine()
+
+
+def _commit(config: CommitConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.ordered import ORDERS, Ordered
+
+    return Ordered(ORDERS[config.order], anneals=config.others == "annealed")
+
+
+def _left_to_right(config: LeftToRightConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.ordered import ORDERS, Ordered
+
+    return Ordered(ORDERS["left-to-right"], anneals=config.others == "annealed")
+
+
+def _beam(config: BeamConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.ordered import Beam
+
+    return Beam(config.width, config.length_power)
+
+
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in samplers."""
     yield SamplerSpec(
-        name="renoise", config=RenoiseConfig, build=_renoise, summary="Re-noise (the paper's)."
+        name="renoise",
+        config=RenoiseConfig,
+        build=_renoise,
+        provides=SHARED,
+        summary="Re-noise (the paper's).",
     )
     yield SamplerSpec(
-        name="ddim", config=DdimConfig, build=_ddim, summary="Keep the noise that y_t holds."
+        name="ddim",
+        config=DdimConfig,
+        build=_ddim,
+        provides=SHARED,
+        summary="Keep the noise that y_t holds.",
     )
     yield SamplerSpec(
-        name="ancestral", config=AncestralConfig, build=_ancestral, summary="The true posterior."
+        name="ancestral",
+        config=AncestralConfig,
+        build=_ancestral,
+        provides=SHARED,
+        summary="The true posterior.",
     )
     yield SamplerSpec(
         name="gibbs",
         config=GibbsConfig,
         build=_gibbs,
-        provides=frozenset({"draws"}),
+        provides=SHARED | {"draws"},
         summary="Draw a label, then re-noise: chains sample p(k | image).",
+    )
+    yield SamplerSpec(
+        name="refine",
+        config=RefineConfig,
+        build=_refine,
+        provides=SHARED,
+        summary="From y_T = 0, fed back without noise: the same answer each time.",
+    )
+    yield SamplerSpec(
+        name="commit",
+        config=CommitConfig,
+        build=_commit,
+        provides=ORDERED,
+        summary="Settle the surest tokens first.",
+    )
+    yield SamplerSpec(
+        name="left-to-right",
+        config=LeftToRightConfig,
+        build=_left_to_right,
+        provides=ORDERED | {"left-to-right"},
+        summary="Settle tokens from left to right.",
+    )
+    yield SamplerSpec(
+        name="beam",
+        config=BeamConfig,
+        build=_beam,
+        provides=frozenset({"left-to-right"}),
+        summary="Left to right, keeping several beginnings (autoregressive).",
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from addkit.samplers.shared import SharedTime
 
-class DdimSampler:
+
+class DdimSampler(SharedTime):
     r"""r = sqrt(1 - eta^2 (1 - m_t^2 / m_s^2)).
 
     sigma^2 = eta^2 (1 - abar_s)(1 - m_t^2 / m_s^2) is the usual eta (Song et al. 2021, equation
@@ -13,7 +15,6 @@ class DdimSampler:
     """
 
     carries_state = True
-    draws = False
 
     def __init__(self, eta: float) -> None:
         self.eta = eta

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from addkit.samplers.shared import SharedTime
 
-class KappaSampler:
+
+class KappaSampler(SharedTime):
     r"""r = kappa m_t / m_s.
 
     With kappa = 1 the step's carried part is sqrt(a)(1 - abar_s)/sqrt(1 - abar_t) eps_hat with

@@ -3,24 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from addkit.plugin.spec import Config, Problem, Spec, TaskSpec, hookimpl
+from pydantic import Field
+
+from addkit.plugin.spec import Choices, Config, Problem, Spec, TaskSpec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Task
 
-__all__ = ["ClassificationConfig"]
+__all__ = ["AttributesConfig", "CaptioningConfig", "ClassificationConfig"]
 
 
 class ClassificationConfig(Config):
     """One label for each image (N = 1)."""
 
 
+class CaptioningConfig(Config):
+    """A caption of up to N tokens."""
+
+    pad: Literal["diffuse", "mask"] = Field(
+        "diffuse",
+        description="Pads are diffused like words, and a caption ends at the first; or the network "
+        "does not see them, and a length is given or predicted.",
+    )
+    pad_weight: float = Field(
+        0.2, ge=0, description="Of the loss of pads behind the end, where they are diffused."
+    )
+    length_candidates: int = Field(
+        3, ge=1, description="Most probable lengths that several chains try, where pads are masked."
+    )
+
+
+class AttributesConfig(Config):
+    """Several dependent labels, each with its own classes."""
+
+
 def _classification(config: ClassificationConfig, problem: Problem) -> Task:
     from addkit.tasks.classification import Classification
 
     return Classification(problem)
+
+
+def _captioning(config: CaptioningConfig, problem: Problem) -> Task:
+    from addkit.tasks.captioning import Captioning
+
+    return Captioning(config, problem)
+
+
+def _attributes(config: AttributesConfig, problem: Problem) -> Task:
+    from addkit.tasks.attributes import Attributes
+
+    return Attributes(problem)
+
+
+def _data_for(wanted: str, choices: Choices) -> Iterable[str]:
+    """The data's labels are of the task's kind."""
+    data = choices["data"]
+    kinds = {"captions", "attributes"} & data.spec.provides or {"classes"}
+    if wanted not in kinds:
+        yield f'[data] "{data.name}" has {", ".join(kinds)}, and this task needs {wanted}'
+
+
+def _check_classes(config: ClassificationConfig, choices: Choices) -> Iterable[str]:
+    yield from _data_for("classes", choices)
+
+
+def _check_captions(config: CaptioningConfig, choices: Choices) -> Iterable[str]:
+    yield from _data_for("captions", choices)
+    yield from _needs_joint(choices)
+    if choices["tokenizer"].name == "none":
+        yield '[tokenizer] "none" cuts no captions; use "words"'
+
+
+def _check_attributes(config: AttributesConfig, choices: Choices) -> Iterable[str]:
+    yield from _data_for("attributes", choices)
+    yield from _needs_joint(choices)
+
+
+def _needs_joint(choices: Choices) -> Iterable[str]:
+    denoiser = choices["denoiser"]
+    if "joint" not in denoiser.spec.provides:
+        yield f'[denoiser] "{denoiser.name}" sees one label at a time; use "transformer"'
 
 
 @hookimpl
@@ -30,5 +94,20 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="classification",
         config=ClassificationConfig,
         build=_classification,
+        check=_check_classes,
         summary="One label for each image.",
+    )
+    yield TaskSpec(
+        name="captioning",
+        config=CaptioningConfig,
+        build=_captioning,
+        check=_check_captions,
+        summary="A caption for each image.",
+    )
+    yield TaskSpec(
+        name="attributes",
+        config=AttributesConfig,
+        build=_attributes,
+        check=_check_attributes,
+        summary="Several dependent labels for each image.",
     )

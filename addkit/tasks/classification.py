@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from addkit.diffusion.results import Answer
+from addkit.diffusion.results import Answer, Targets
+from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
+from addkit.plugin.protocols import Batch
 from addkit.plugin.spec import Problem
 from addkit.tasks.predictions import LabelScore, Prediction
 
@@ -16,9 +20,9 @@ class ClassificationMeter:
     def __init__(self, num_classes: int) -> None:
         self.meter = LabelMeter(num_classes)
 
-    def update(self, answer: Answer, labels: Tensor) -> None:
-        """Answer (B, 1, K) against labels (B, 1)."""
-        self.meter.update(answer.probabilities.squeeze(1), labels.squeeze(1))
+    def update(self, answer: Answer, batch: Batch) -> None:
+        """Answer (B, 1, K) against the batch's labels (B, 1)."""
+        self.meter.update(answer.probabilities.squeeze(1), batch.labels.squeeze(1))
 
     def compute(self) -> ClassificationScores:
         """The scores so far."""
@@ -29,6 +33,10 @@ class ClassificationMeter:
         """(images,) bool: which were right."""
         return self.meter.correct
 
+    def examples(self, count: int) -> list[tuple[str, str]]:
+        """None: a class says little beside its accuracy."""
+        return []
+
 
 class Classification:
     """Scores and tells answers with N = 1.
@@ -37,8 +45,16 @@ class Classification:
         problem: K and the class names; a class without one is called by its number.
     """
 
+    headline: str = "top1"
+    columns: tuple[str, ...] = ("class", "probability %", "votes %")
+    predicts_length = False
+
     def __init__(self, problem: Problem) -> None:
         self.names = problem.class_names or tuple(map(str, range(problem.num_classes)))
+
+    def targets(self, labels: Tensor) -> Targets:
+        """Every label counts."""
+        return Targets(labels)
 
     def meter(self) -> ClassificationMeter:
         """A fresh meter."""
@@ -50,10 +66,21 @@ class Classification:
         votes = answer.votes.squeeze(1).gather(1, best.indices)
         rows = zip(best.indices, best.values, votes, answer.steps, strict=True)
         return [
-            Prediction(self._scores(ids, values, vote), int(steps))
+            Prediction(label_scores(self.names, ids, values, vote), int(steps))
             for ids, values, vote, steps in rows
         ]
 
-    def _scores(self, ids: Tensor, values: Tensor, votes: Tensor) -> tuple[LabelScore, ...]:
-        rows = zip(ids.tolist(), values.tolist(), votes.tolist(), strict=True)
-        return tuple(LabelScore(self.names[k], k, p, v) for k, p, v in rows)
+    def given(self, wishes: Mapping[str, str]) -> Tensor:
+        """One label leaves nothing to give."""
+        raise UsageError(
+            f"{', '.join(wishes)}: a classification run has one label, and nothing to give it; "
+            "templates, lengths and given values are for captions and attributes"
+        )
+
+
+def label_scores(
+    names: tuple[str, ...], ids: Tensor, values: Tensor, votes: Tensor
+) -> tuple[LabelScore, ...]:
+    """Class ids, probabilities and votes, (n,) each, as scores."""
+    rows = zip(ids.tolist(), values.tolist(), votes.tolist(), strict=True)
+    return tuple(LabelScore(names[k], k, p, v) for k, p, v in rows)

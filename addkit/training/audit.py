@@ -15,7 +15,7 @@ __all__ = ["Audit", "audit_cases", "conclude"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """Top-1 in percent of the recipe's chain under five conditions, and what follows."""
+    """Images right, in percent, by the recipe's chain under five conditions, and what follows."""
 
     first_step: float
     """At t = T alone: one step from noise."""

@@ -40,6 +40,8 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         "learning_rate_rule": _rule(recipe),
         "memory": memory(recipe, facts, network, plan),
         "classes": facts.num_classes,
+        "tokens": facts.num_tokens,
+        "notes": dict(facts.notes),
         "splits": dict(facts.split_sizes),
         "files": [str(file) for file in (*recipe.files, *facts.files)],
     }
@@ -78,7 +80,7 @@ def _activations(recipe: Recipe, facts: DataFacts, network: Network, batch: int)
             kept[id(tensor)] = tensor
         return tensor
 
-    reuse, tokens, diffusion = recipe.training.reuse, 1, network.diffusion
+    reuse, tokens, diffusion = recipe.training.reuse, facts.num_tokens, network.diffusion
     size = (facts.image_channels, facts.image_size, facts.image_size)
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         condition = network.condition(torch.empty(batch, *size))

@@ -76,16 +76,17 @@ def evaluate_run(
     images = _moved_data(predictor, overrides or []).split(split)
     ways = grid.of(predictor.inference)
     cases = {_case_name(way): Case(way) for way in ways}
-    checks = audit_cases(predictor.inference) if audit else {}
+    checks = audit_cases(predictor.inference) if audit and predictor.loops else {}
     meters = _score(predictor, images, {**cases, **checks}, seed)
     controls = _controls(path, images, weights, seed)
+    control = next((row.right for row in controls), None)
     found = Evaluation(
         run=str(path),
         split=split,
         weights=weights,
         results=[_row(way, meters[_case_name(way)]) for way in ways],
-        controls=controls,
-        audit=_audit(meters, list(checks), controls, predictor.inference.steps) if audit else None,
+        controls=[row.scores for row in controls],
+        audit=_audit(meters, list(checks), control, predictor.inference.steps) if checks else None,
     )
     if (path / "recipe.toml").exists():
         write_json(path / "evaluation.json", asdict(found))
@@ -149,18 +150,24 @@ def _row(way: Inference, meter: Meter) -> dict[str, Any]:
     }
 
 
-def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _ControlRow:
+    scores: dict[str, Any]
+    right: float
+    """Images it got right, in percent."""
+
+
+def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_ControlRow]:
     rows = []
     for head, run in Run(path).controls().items():
         predictor = load(run.path, weights=weights)
-        meters = _score(predictor, images, {"control": Case(predictor.inference)}, seed)
-        row = _row(predictor.inference, meters["control"])
-        rows.append({**row, "read_out": f"control, {head} head", "steps": 1})
+        meter = _score(predictor, images, {"control": Case(predictor.inference)}, seed)["control"]
+        row = {**_row(predictor.inference, meter), "read_out": f"control, {head}"}
+        rows.append(_ControlRow(row, 100 * float(meter.correct.float().mean())))
     return rows
 
 
 def _audit(
-    meters: dict[str, Meter], names: list[str], controls: list[dict[str, Any]], steps: int
+    meters: dict[str, Meter], names: list[str], control: float | None, steps: int
 ) -> dict[str, Any]:
-    control = controls[0]["top1"] if controls else None
     return asdict(conclude({name: meters[name].correct for name in names}, control, steps))

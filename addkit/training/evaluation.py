@@ -47,7 +47,7 @@ def score_cases(
             answer = case.inference.answer(
                 network.diffusion, null if case.no_image else condition, generator
             )
-            meters[name].update(answer, batch.labels)
+            meters[name].update(answer, batch)
     return meters
 
 

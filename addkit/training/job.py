@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from addkit.data.loading import epoch_order, load
 from addkit.diffusion import counted_seed
 from addkit.errors import RunError
-from addkit.model import Network, build_data, build_network
+from addkit.model import Network, build_data, build_network, build_task, problem_of
 from addkit.model.predictor import fill
-from addkit.plugin.protocols import Batch, DataSource, ImageSet
+from addkit.plugin.protocols import Batch, DataSource, ImageSet, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import (
@@ -42,6 +42,7 @@ class Job:
     plan: Plan
     source: DataSource
     images: ImageSet
+    task: Task
     network: Network
     optimizer: torch.optim.AdamW
     average: AveragedModel | None
@@ -66,6 +67,7 @@ class Job:
             plan=Plan.of(recipe, len(images)),
             source=source,
             images=images,
+            task=build_task(recipe, problem_of(recipe, source.facts)),
             network=network,
             optimizer=build_optimizer(network, recipe.training),
             average=averaged(network, ema) if ema else None,

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from addkit.data.mixing import mix
+from addkit.data.mixing import mix, pick_answers
 from addkit.diffusion import ObjectiveSettings, counted_generator, counted_seed, objective
 from addkit.errors import RunError
 from addkit.plugin.protocols import Batch
@@ -23,7 +23,7 @@ from addkit.training.plan import learning_rate
 __all__ = ["StepReport", "Watcher", "fit"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """One optimizer step."""
 
@@ -31,11 +31,14 @@ class StepReport:
     """Steps taken, this one included."""
     loss: float
     accuracy: float
-    """Share of noisy rows predicted right, in percent."""
+    """Share of noisy tokens predicted right, pads aside, in percent."""
     gradient_norm: float
     lr: float
     images: int
     seconds: float
+    real_loss: float | None = None
+    """Of captions: mean over words and ends, and, apart, over the pads behind them."""
+    pad_loss: float | None = None
 
 
 class Watcher(Protocol):
@@ -62,9 +65,9 @@ def fit(job: Job, watcher: Watcher) -> None:
         batches = job.micro_batches(epoch)
         while micro_batches := list(islice(batches, plan.accumulation)):
             start = perf_counter()
-            loss, accuracy, norm = _step(job, micro_batches)
+            values, norm = _step(job, micro_batches)
             job.progress = _advance(job.progress, perf_counter() - start)
-            watcher.step(_report(job, loss, accuracy, norm, perf_counter() - start))
+            watcher.step(_report(job, values, norm, perf_counter() - start))
         watcher.epoch(job, epoch)
         if (epoch + 1) % training.checkpoint_every == 0 or epoch + 1 == training.epochs:
             job.save()
@@ -74,15 +77,16 @@ def _advance(progress: Progress, seconds: float) -> Progress:
     return Progress(progress.step + 1, progress.seconds + seconds)
 
 
-def _step(job: Job, micro_batches: list[Batch]) -> tuple[float, float, float]:
-    """One optimizer step over this process's micro-batches: loss, accuracy, gradient norm."""
+def _step(job: Job, micro_batches: list[Batch]) -> tuple[dict[str, float], float]:
+    """One optimizer step over this process's micro-batches: mean values, gradient norm."""
     step, training = job.progress.step, job.recipe.training
     job.optimizer.zero_grad(set_to_none=True)
     values = [
         _backward(job, batch, number * job.plan.processes + job.world.rank)
         for number, batch in enumerate(micro_batches)
     ]
-    loss, accuracy = (sum(column) / len(values) for column in zip(*values, strict=True))
+    means = {name: sum(value[name] for value in values) / len(values) for name in values[0]}
+    loss = means["loss"]
     norm = nn.utils.clip_grad_norm_(parameters(job.network), training.clip_norm or math.inf).item()
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise RunError(_not_finite(job, loss, norm, micro_batches))
@@ -91,27 +95,27 @@ def _step(job: Job, micro_batches: list[Batch]) -> tuple[float, float, float]:
     job.optimizer.step()
     if job.average is not None:
         job.average.update_parameters(job.network)
-    return loss, accuracy, norm
+    return means, norm
 
 
-def _backward(job: Job, batch: Batch, number: int) -> tuple[float, float]:
-    """Forward and backward of micro-batch `number` of the global batch; loss and accuracy."""
+def _backward(job: Job, batch: Batch, number: int) -> dict[str, float]:
+    """Forward and backward of micro-batch `number` of the global batch; what a report shows."""
     recipe, device, step = job.recipe, job.device, job.progress.step
     generator = counted_generator(recipe.seed, "train", step, number, device=device)
     torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
-    images, labels = mix(
-        batch.images.to(device, non_blocking=True),
-        batch.labels.to(device, non_blocking=True),
-        recipe.training.reuse,
-        recipe.augmentation,
-        generator,
-    )
+    labels = pick_answers(batch, recipe.training.reuse, generator).to(device, non_blocking=True)
+    images = batch.images.to(device, non_blocking=True)
+    images, labels = mix(images, labels, recipe.augmentation, generator)
     low = recipe.training.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=low):
         tokens = job.network.tokens(images)
-        value = objective(job.network.diffusion, tokens, labels, _settings(job), generator)
+        targets = job.task.targets(labels)
+        value = objective(job.network.diffusion, tokens, targets, _settings(job), generator)
     (value.loss / job.plan.accumulation).backward()  # type: ignore[no-untyped-call]
-    return value.loss.item(), 100 * value.accuracy.item()
+    told = {"loss": value.loss.item(), "accuracy": 100 * value.accuracy.item()}
+    if value.real_loss is not None and value.pad_loss is not None:
+        told |= {"real_loss": value.real_loss.item(), "pad_loss": value.pad_loss.item()}
+    return told
 
 
 def _settings(job: Job) -> ObjectiveSettings:
@@ -120,13 +124,21 @@ def _settings(job: Job) -> ObjectiveSettings:
         stratified=training.stratified,
         pure_noise=training.pure_noise,
         condition_drop=training.condition_drop,
+        token_times=training.token_times,
+        rollout=training.rollout,
     )
 
 
-def _report(job: Job, loss: float, accuracy: float, norm: float, seconds: float) -> StepReport:
+def _report(job: Job, values: dict[str, float], norm: float, seconds: float) -> StepReport:
     step = job.progress.step
-    lr = learning_rate(step - 1, job.plan, job.recipe.training.min_lr)
-    return StepReport(step, loss, accuracy, norm, lr, job.plan.global_batch, seconds)
+    return StepReport(
+        step=step,
+        gradient_norm=norm,
+        lr=learning_rate(step - 1, job.plan, job.recipe.training.min_lr),
+        images=job.plan.global_batch,
+        seconds=seconds,
+        **values,
+    )
 
 
 def _not_finite(job: Job, loss: float, norm: float, micro_batches: list[Batch]) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
-from addkit.model import Inference, problem_of
-from addkit.plugin.protocols import Task
+from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.environment import environment, pick_device
-from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
 from addkit.training.loop import StepReport, fit
+from addkit.training.scoring import choose_steps, meters_of, scores_of
 
 __all__ = ["TrainResult", "View", "train"]
+
+EXAMPLES = 4
+"""Answers shown beside the truth while a caption model trains."""
 
 
 class View(Protocol):
@@ -32,8 +34,16 @@ class View(Protocol):
         """After each step."""
         ...
 
-    def scored(self, split: str, top1: float) -> None:
-        """After an accuracy on the way; in percent."""
+    def scored(self, split: str, name: str, value: float) -> None:
+        """After a score on the way: the task's headline."""
+        ...
+
+    def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Truth and answer of some images, after a score on the way; may be empty."""
+        ...
+
+    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
+        """The steps that scored best on the validation split, where the recipe says auto."""
         ...
 
     def end(self) -> None:
@@ -43,21 +53,32 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What a finished run can show. Accuracies in percent on the test split."""
+    """What a finished run can show, of the test split."""
 
     run: str
-    top1: float
+    metric: str
+    """The task's headline: top1 in percent, exact_match as a share."""
+    value: float
     """With the recipe's read-out and the averaged weights."""
-    control_top1: float | None
-    """Of the linear control (or the first one); None where the recipe trains none."""
+    control_value: float | None
+    """Of the first control; None where the recipe trains none."""
     seconds: float
     """Wall time of this command, controls included."""
     steps: int
     parameters: dict[str, int]
     scores: dict[str, dict[str, float]]
-    """Weights (ema, raw) -> top1, top5, nll, brier, ece, count."""
+    """Weights (ema, raw) -> the task's scores."""
     controls: dict[str, dict[str, dict[str, float]]]
     """Control -> weights -> scores."""
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it: `top1` and `control_top1`, or whatever the headline is called."""
+        told = asdict(self)
+        headline = {
+            self.metric: told.pop("value"),
+            f"control_{self.metric}": told.pop("control_value"),
+        }
+        return {"run": told.pop("run"), **headline, **told}
 
 
 class _Recorder:
@@ -76,9 +97,11 @@ class _Recorder:
             return
         split = "validation" if "validation" in job.source.facts.split_sizes else "test"
         name = next(iter(job.weights))
-        scores = score_weights(job, split, only=name)[name]
+        meter = meters_of(job, split, only=name)[name]
+        scores, headline = scores_of(meter), job.task.headline
         job.run.log({"step": job.progress.step, "epoch": epoch + 1, "split": split, **scores})
-        self.view.scored(split, scores["top1"])
+        self.view.scored(split, headline, scores[headline])
+        self.view.examples(meter.examples(EXAMPLES))
 
     reports: Callable[[StepReport], None]
 
@@ -96,24 +119,31 @@ def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> Tr
     device = device or pick_device()
     if "command_started" not in run.manifest():
         run.note(command_started=_now(), status="running", recipe=recipe.name)
-    scores = _train_one(recipe, run, view, device, "ADD")
+    scores = _train_one(recipe, run, view, device, _title(recipe))
     controls = {}
     for head in heads_of(recipe):
         matched = control_recipe(recipe, head)
         inner = Run.create(run.control(head).path, matched, run.facts())
-        controls[head] = _train_one(matched, inner, view, device, f"control, {head} head")
+        controls[head] = _train_one(matched, inner, view, device, f"control, {head}")
         inner.note(status="finished")
     run.note(status="finished", finished=_now())
     return _result(run, scores, controls, perf_counter() - start)
 
 
+def _title(recipe: Recipe) -> str:
+    process = recipe.choices["process"].name
+    return "ADD" if process == "gaussian" else process
+
+
 def _result(run: Run, scores: Any, controls: Any, seconds: float) -> TrainResult:
     manifest = run.manifest()
+    metric = manifest["headline"]
     first = next(iter(controls.values()), None)
     return TrainResult(
         run=str(run.path),
-        top1=_best(scores)["top1"],
-        control_top1=None if first is None else _best(first)["top1"],
+        metric=metric,
+        value=_best(scores)[metric],
+        control_value=None if first is None else _best(first)[metric],
         seconds=seconds,
         steps=manifest["plan"]["steps"],
         parameters=manifest["parameters"],
@@ -135,46 +165,49 @@ def _train_one(
     if done is not None:
         return dict(done)
     job = Job.open(run, recipe, device)
+    _refuse_blind_choice(job)
     run.note(
         recipe=recipe.name,
         seed=recipe.seed,
+        headline=job.task.headline,
         plan=asdict(job.plan),
         parameters=asdict(job.network.parameter_counts()),
+        data=dict(job.source.facts.notes),
         environment=environment(recipe, device),
     )
     view.begin(title, job.plan.steps, job.progress.step)
     recorder = _Recorder(view)
-    recorder.reports = lambda report: run.log(asdict(report))
+    recorder.reports = lambda report: run.log(_logged(report))
     try:
         fit(job, recorder)
-        scores = score_weights(job, "test")
+        scores = _final_scores(job, view)
     finally:
         view.end()
     run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
     return scores
 
 
-def score_weights(job: Job, split: str, only: str | None = None) -> dict[str, dict[str, float]]:
-    """Scores of the averaged and the raw weights with the recipe's read-out."""
-    problem = problem_of(job.recipe, job.source.facts)
-    choice = job.recipe.choices["task"]
-    task: Task = choice.spec.build(choice.config, problem)
-    images = job.source.split(split)
-    case = Case(Inference.of(job.recipe, problem))
-    scores = {}
-    for name, network in job.weights.items():
-        if only in (None, name):
-            meters = score_cases(
-                network,
-                images,
-                {"recipe": case},
-                task,
-                batch_size=job.recipe.sampling.batch_size,
-                seed=job.recipe.seed,
-                workers=job.recipe.distributed.workers,
-            )
-            scores[name] = asdict(meters["recipe"].compute())
-    return scores
+def _logged(report: StepReport) -> dict[str, Any]:
+    return {key: value for key, value in asdict(report).items() if value is not None}
+
+
+def _final_scores(job: Job, view: View) -> dict[str, dict[str, float]]:
+    """On the test split, with steps that were chosen on another one."""
+    steps = None
+    if job.recipe.sampling.steps == "auto":
+        steps, values = choose_steps(job)
+        job.run.note(chosen_steps=steps, chosen_from={str(n): v for n, v in values.items()})
+        view.chosen(steps, job.task.headline, values)
+    meters = meters_of(job, "test", steps=steps)
+    return {name: scores_of(meter) for name, meter in meters.items()}
+
+
+def _refuse_blind_choice(job: Job) -> None:
+    if job.recipe.sampling.steps == "auto" and "validation" not in job.source.facts.split_sizes:
+        raise RecipeError(
+            f'{job.recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
+            "the data has none; set data.validation above 0, or steps to a number"
+        )
 
 
 def _now() -> str:

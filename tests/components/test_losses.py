@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import corrupt, draw_times
+from addkit.diffusion import TimeSettings, corrupt, draw_times
 
 SHAPE = (4, 3, 2)
 CLASSES = 7
@@ -57,7 +57,7 @@ def test_normalised_weights_have_mean_one_over_the_schedules_times(
     schedule = build("schedule", name, {"num_classes": 10}, t_power=power)
     facts = {"mean_alpha_bar": _mean_alpha_bar(schedule)}
     loss = build("loss", "weighted-ce", facts, normalise=True)
-    t = draw_times(50000, 4, 1, _generator(), power=power)
+    t = draw_times((50000, 4, 1), _generator(), TimeSettings(power=power))
     alpha_bar = schedule.alpha_bar(t)
     flat = torch.zeros(*t.shape, 2)
     labels = torch.zeros(t.shape, dtype=torch.long)

@@ -75,7 +75,8 @@ def test_read_outs_keep_tokens_apart(build, name: str) -> None:
     step = ChainStep(0, 1.0, logits, Clean(logits.argmax(-1)), exited)
     answer = build("read_out", name).read([step])
     for token in range(5):
-        part = ChainStep(0, 1.0, logits[:, :, token : token + 1], step.clean, exited)
+        own = slice(token, token + 1)
+        part = ChainStep(0, 1.0, logits[:, :, own], Clean(step.clean.ids[:, :, own]), exited)
         alone = build("read_out", name).read([part])
         torch.testing.assert_close(answer.probabilities[:, token], alone.probabilities[:, 0])
         torch.testing.assert_close(answer.votes[:, token], alone.votes[:, 0])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from addkit.diffusion import LabelDiffusion
+from addkit.diffusion import GaussianProcess, LabelDiffusion
 from addkit.losses.cross_entropy import CrossEntropy
 
 
@@ -39,6 +39,7 @@ class LogPrior(nn.Module):
 
     uses_state = True
     bayes_skip = True
+    self_condition = 0.0
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class LogPrior(nn.Module):
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         return (condition.unsqueeze(1),)
 
-    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout=None) -> Tensor:
         return prepared[0]
 
 
@@ -78,6 +79,7 @@ def exact() -> Exact:
             denoiser=LogPrior(num_classes),
             schedule=schedule,
             loss=CrossEntropy(0.0),
+            process=GaussianProcess(),
             num_classes=num_classes,
             num_tokens=num_tokens,
         )

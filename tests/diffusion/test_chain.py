@@ -15,6 +15,7 @@ from addkit.diffusion import (
     ChainSettings,
     ChainStep,
     Clean,
+    GaussianProcess,
     LabelDiffusion,
     alpha_bar_at,
     chain,
@@ -271,6 +272,7 @@ def network(request) -> LabelDiffusion:
             embedding=embedding,
             denoiser=MlpDenoiser(MlpConfig(width=width), 4),
             schedule=IdentitySchedule(IdentityConfig(scale=2.0), classes),
+            process=GaussianProcess(),
             loss=CrossEntropy(0.0),
             num_classes=classes,
         )

@@ -9,7 +9,14 @@ from torch import Tensor
 from addkit.denoisers import ControlConfig, MlpConfig
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
-from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, objective
+from addkit.diffusion import (
+    Clean,
+    GaussianProcess,
+    LabelDiffusion,
+    ObjectiveSettings,
+    Targets,
+    objective,
+)
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
@@ -41,6 +48,7 @@ def _network(loss, embedding: str = "posterior", *, skip: bool = False, control:
             if control
             else MlpDenoiser(MlpConfig(width=8, bayes_skip=skip), 4),
             schedule=CosineSchedule(CosineConfig()),
+            process=GaussianProcess(),
             loss=loss,
             num_classes=600,
         )
@@ -51,7 +59,7 @@ def _network(loss, embedding: str = "posterior", *, skip: bool = False, control:
 
 def _value(model: LabelDiffusion, labels: Tensor, settings=PLAIN, seed: int = 0):
     tokens = torch.randn(len(labels), 1, model.null.shape[0], generator=_generator(9))
-    return objective(model, tokens, labels, settings, _generator(seed))
+    return objective(model, tokens, Targets(labels), settings, _generator(seed))
 
 
 def test_without_signal_the_loss_is_the_classifiers(exact) -> None:
@@ -59,7 +67,7 @@ def test_without_signal_the_loss_is_the_classifiers(exact) -> None:
     model = exact(5, torch.zeros_like)
     logits = torch.randn(32, 1, 5, generator=_generator(1))
     labels = torch.randint(5, (32, 3, 1), generator=_generator(2))
-    value = objective(model, logits, labels, PLAIN, _generator())
+    value = objective(model, logits, Targets(labels), PLAIN, _generator())
     log_p = logits.log_softmax(-1).expand(-1, 3, -1)
     assert float(value.loss) == pytest.approx(float(-log_p.gather(-1, labels).mean()), rel=1e-5)
     right = logits.argmax(-1) == labels.squeeze(-1)
@@ -72,7 +80,7 @@ def test_the_exact_denoiser_reaches_the_entropy_of_the_label(exact) -> None:
     labels = torch.randint(2, (20000, 1, 1), generator=_generator(3))
     tokens = torch.zeros(20000, 1, 2)
     model = exact(2, lambda t: torch.full_like(t, level))
-    loss = float(objective(model, tokens, labels, PLAIN, _generator()).loss)
+    loss = float(objective(model, tokens, Targets(labels), PLAIN, _generator()).loss)
     z = torch.linspace(-9, 9, 20001, dtype=torch.double)
     m = math.sqrt(level / (1 - level))
     weight = (-0.5 * z.square()).exp() / math.sqrt(2 * math.pi)
@@ -101,7 +109,7 @@ def test_pure_noise_rows_hide_the_label(exact) -> None:
     value = objective(
         model,
         torch.zeros(500, 1, 600),
-        labels,
+        Targets(labels),
         ObjectiveSettings(condition_drop=0, pure_noise=0.25),
         _generator(),
     )
@@ -189,6 +197,7 @@ def test_a_new_network_predicts_the_flat_distribution() -> None:
         embedding=LinearEmbedding(7, 8, 1.0),
         denoiser=MlpDenoiser(MlpConfig(width=8), 4),
         schedule=CosineSchedule(CosineConfig()),
+        process=GaussianProcess(),
         loss=CrossEntropy(0.0),
         num_classes=7,
     )

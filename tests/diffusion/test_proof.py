@@ -25,9 +25,11 @@ from addkit.denoisers import MlpConfig
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.diffusion import (
     ChainSettings,
+    GaussianProcess,
     LabelDiffusion,
     NoisyLabels,
     ObjectiveSettings,
+    Targets,
     chain,
     evidence,
     objective,
@@ -119,6 +121,7 @@ class Bench:
             embedding=embeddings[kind](),
             denoiser=MlpDenoiser(config, conditioner.width),
             schedule=self.schedule,
+            process=GaussianProcess(),
             loss=CrossEntropy(0.0),
             num_classes=CLASSES,
         )
@@ -132,7 +135,7 @@ class Bench:
         for step in range(STEPS):
             points, labels = self.problem.draw(BATCH, generator)
             copies = labels.view(-1, 1, 1).expand(-1, REUSE, 1)
-            value = objective(model, points.unsqueeze(1), copies, SETTINGS, generator)
+            value = objective(model, points.unsqueeze(1), Targets(copies), SETTINGS, generator)
             optimizer.zero_grad()
             value.loss.backward()
             optimizer.step()

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import draw_times, time_grid
+from addkit.diffusion import TimeSettings, draw_times, time_grid
 
 
 def _times(batch: int, reuse: int, seed: int = 0, num_tokens: int = 1, **settings) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return draw_times(batch, reuse, num_tokens, generator, **settings)
+    return draw_times((batch, reuse, num_tokens), generator, TimeSettings(**settings))
 
 
 def _distance_from_uniform(values: Tensor) -> float:

@@ -101,7 +101,7 @@ def test_a_broken_file_is_named(
 
 def test_facts_that_lack_something_are_named(run: Run) -> None:
     (run.path / "facts.json").write_text('{"num_classes": 3}')
-    with pytest.raises(RunError, match=r"facts\.json: cannot be used: 'class_names'"):
+    with pytest.raises(RunError, match=r"facts\.json: cannot be used: class_names: Field required"):
         run.facts()
     (run.path / "facts.json").unlink()
     with pytest.raises(RunError, match=r"facts\.json: cannot be read: "):

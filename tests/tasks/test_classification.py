@@ -6,6 +6,7 @@ import torch
 from addkit import LabelScore, Prediction
 from addkit.diffusion import Answer
 from addkit.plugin import Problem
+from addkit.plugin.protocols import Batch
 from addkit.tasks import ClassificationConfig, addkit_components
 from addkit.tasks.classification import Classification
 
@@ -15,7 +16,20 @@ PETS = Problem(num_classes=4, class_names=("cat", "dog", "emu", "fox"))
 def _answer() -> Answer:
     probabilities = torch.tensor([[[0.1, 0.6, 0.1, 0.2]], [[0.4, 0.1, 0.3, 0.2]]])
     votes = torch.tensor([[[0.0, 0.75, 0.0, 0.25]], [[0.5, 0.0, 0.5, 0.0]]])
-    return Answer(probabilities, votes, torch.tensor([3, 5]))
+    labels = probabilities.argmax(-1)
+    return Answer(
+        labels=labels,
+        probabilities=probabilities,
+        votes=votes,
+        steps=torch.tensor([3, 5]),
+        candidates=labels.unsqueeze(1),
+        confidence=torch.ones(2, 1, 1),
+        scores=torch.zeros(2, 1),
+    )
+
+
+def _batch(*labels: int) -> Batch:
+    return Batch(torch.zeros(len(labels), 1, 4, 4), torch.tensor(labels).view(-1, 1), (0, 1))
 
 
 def test_predictions_have_the_most_probable_first() -> None:
@@ -51,16 +65,16 @@ def test_classes_without_names_are_numbers() -> None:
 
 def test_a_meter_scores_answers() -> None:
     meter = Classification(PETS).meter()
-    meter.update(_answer(), torch.tensor([[1], [3]]))
+    meter.update(_answer(), _batch(1, 3))
     assert meter.correct.tolist() == [True, False]
     scores = meter.compute()
     assert (scores.top1, scores.top5, scores.count) == (50, 100, 2)
     another = Classification(PETS).meter()
-    another.update(_answer(), torch.tensor([[1], [0]]))
+    another.update(_answer(), _batch(1, 0))
     assert another.compute().top1 == 100
 
 
 def test_the_task_is_a_component() -> None:
-    (spec,) = addkit_components()
+    spec = next(iter(addkit_components()))
     assert (spec.kind, spec.name) == ("task", "classification")
     assert isinstance(spec.build(ClassificationConfig(), PETS), Classification)

@@ -148,7 +148,11 @@ class Interrupted:
 
     def step(self, report: Any) -> None: ...
 
-    def scored(self, split: str, top1: float) -> None: ...
+    def scored(self, split: str, name: str, value: float) -> None: ...
+
+    def examples(self, pairs: Any) -> None: ...
+
+    def chosen(self, steps: int, name: str, values: Any) -> None: ...
 
     def end(self) -> None: ...
 
@@ -183,5 +187,5 @@ def test_a_finished_run_trains_nothing_again(digits_run: Path) -> None:
     view = Interrupted("")
     result = train(run.recipe(), run, view, device="cpu")
     assert view.seen == []
-    assert result.top1 == run.manifest()["scores"]["ema"]["top1"]
+    assert result.value == run.manifest()["scores"]["ema"]["top1"]
     assert result.seconds < 1

@@ -34,7 +34,9 @@ class View:
     def step(self, report: Any) -> None:
         self.told.append(report.step)
 
-    def scored(self, split: str, top1: float) -> None:
+    def examples(self, pairs) -> None: ...
+
+    def scored(self, split: str, name: str, value: float) -> None:
         self.told.append(split)
 
     def end(self) -> None:
@@ -56,8 +58,8 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert view.told == [("ADD", steps, 0), *one, ("control, linear head", steps, 0), *one]
     assert result.run == str(run.path)
     assert result.steps == steps
-    assert result.top1 == result.scores["ema"]["top1"]
-    assert result.control_top1 == result.controls["linear"]["ema"]["top1"]
+    assert result.value == result.scores["ema"]["top1"]
+    assert result.control_value == result.controls["linear"]["ema"]["top1"]
     assert result.parameters == run.manifest()["parameters"]
     assert result.seconds > run.manifest()["seconds"] > 0
 
@@ -85,7 +87,7 @@ def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None
     )
     stored = Run(digits_run).manifest()["scores"]["ema"]
     found = meters["recipe"].compute()
-    assert found.top1 == stored["top1"]
+    assert found.value == stored["top1"]
     assert found.nll == pytest.approx(stored["nll"], rel=1e-5)
     assert found.count == stored["count"] == 539
 
@@ -143,8 +145,8 @@ def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPa
     recipe = read_recipe(recipes / "digits.toml")
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
     result = train(recipe, run, View(), device="cpu")
-    assert result.top1 >= 98.0
-    assert result.control_top1 is not None
-    assert result.control_top1 >= 97.0
+    assert result.value >= 98.0
+    assert result.control_value is not None
+    assert result.control_value >= 97.0
     assert result.scores["ema"]["nll"] < 0.15
     assert result.scores["ema"]["count"] == 539

@@ -1,0 +1,47 @@
+"""How scores of any task are shown: columns by name, percent and shares alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["score_cells", "score_columns"]
+
+TITLES = {
+    "top1": "top-1 %",
+    "top5": "top-5 %",
+    "nll": "NLL",
+    "brier": "Brier",
+    "ece": "ECE %",
+    "count": "images",
+    "exact_match": "exact",
+    "token_accuracy": "tokens",
+    "consistency": "consistent",
+    "bleu1": "B-1",
+    "bleu2": "B-2",
+    "bleu3": "B-3",
+    "bleu4": "B-4",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider_d": "CIDEr-D",
+    "distinct1": "dist-1",
+    "distinct2": "dist-2",
+    "length_accuracy": "length",
+}
+DIGITS = {"top1": 2, "top5": 2, "nll": 4, "brier": 4, "ece": 2}
+
+
+def score_columns(scores: Mapping[str, Any]) -> list[str]:
+    """A title for each score."""
+    return [TITLES.get(name, name) for name in scores]
+
+
+def score_cells(scores: Mapping[str, Any]) -> list[str]:
+    """A text for each score; a dash where there is none."""
+    return [_cell(name, value) for name, value in scores.items()]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{DIGITS.get(name, 3)}f}"

@@ -1,0 +1,121 @@
+"""The user's own images with several labels each, from a CSV file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from addkit.data import DataWarning
+from addkit.data.attribute_rows import read_splits
+from addkit.data.attributes import Attributes, Row, joint_facts
+from addkit.data.augment import Augmenter
+from addkit.data.file_images import FileImages
+from addkit.data.folders import Listing
+from addkit.data.joint import AttributeTableConfig
+from addkit.data.source import Source
+from addkit.data.verify import sound_images
+from addkit.errors import DataError
+from addkit.plugin.guess import guess
+
+__all__ = ["AttributeTable"]
+
+_MOST_LISTED = 20
+
+
+class AttributeTable(Source):
+    """Images named in a table that has a column for each attribute.
+
+    The classes of an attribute are the values that its training rows have. Building reads the
+    table; opening a split verifies its images once. `facts.split_sizes` counts rows: a split that
+    skips bad files is shorter.
+    """
+
+    def __init__(self, config: AttributeTableConfig) -> None:
+        """Raises `DataError` for a table that cannot be used."""
+        self._config = config
+        self._table = config.file.expanduser()
+        self._root = config.root.expanduser() if config.root else self._table.parent
+        names, self._splits = read_splits(config)
+        self._attributes = Attributes.learn(names, self._splits["train"])
+        self._judge_values()
+        if config.unknown_values == "stop":
+            self._refuse_unknown()
+        self._verified: dict[str, Sequence[Row]] = {}
+        super().__init__(joint_facts(config, self._attributes, self._splits, (self._table,)))
+
+    def _judge_values(self) -> None:
+        for name, values in zip(self._attributes.names, self._attributes.values, strict=True):
+            if not values:
+                raise DataError(
+                    f'{self._table}: column "{name}" has no value in any training row. '
+                    "Fill some in, or leave it out of data.attributes."
+                )
+            if len(values) == 1:
+                warnings.warn(
+                    f'{self._table}: column "{name}" has one value in training, "{values[0]}": '
+                    "there is nothing to tell apart",
+                    DataWarning,
+                    stacklevel=2,
+                )
+
+    def _refuse_unknown(self) -> None:
+        rows = [row for name in self._splits for row in self._splits[name]]
+        found = [self._said(row, n) for row in rows for n in self._attributes.unknown(row)]
+        if found:
+            raise DataError(
+                f"{self._table}: values that no training row has:\n  {_listed(found)}\n"
+                'Correct them, or set data.unknown_values = "missing" to leave them out of scores.'
+            )
+
+    def _said(self, row: Row, n: int) -> str:
+        value, known = str(row.values[n]), self._attributes.values[n]
+        return (
+            f'{row.place}: "{value}" in column "{self._attributes.names[n]}"{guess(value, known)}'
+        )
+
+    def _open(self, name: str, augmenter: Augmenter) -> FileImages:
+        if name not in self._verified:
+            self._verified[name] = self._checked(name)
+        rows = self._verified[name]
+        paths = [str(self._root / row.name) for row in rows]
+        return FileImages(paths, self._attributes.labels(rows), self.pixels, augmenter)
+
+    def _checked(self, name: str) -> Sequence[Row]:
+        skip = self._config.bad_files == "skip"
+        rows = self._present(self._splits[name], skip)
+        paths = tuple(str(self._root / row.name) for row in rows)
+        listing = Listing(paths, tuple(range(len(rows))))
+        sound = [rows[position] for position in sound_images(listing, self._table, skip).labels]
+        if name == "train":
+            self._refuse_gone(sound)
+        return sound
+
+    def _present(self, rows: Sequence[Row], skip: bool) -> list[Row]:
+        """The rows whose image file exists."""
+        missing = [row for row in rows if not (self._root / row.name).is_file()]
+        said = [f"{row.place}: {self._root / row.name} is no file" for row in missing]
+        if missing and not skip:
+            raise DataError(
+                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
+                f"  {_listed(said)}\n"
+                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
+            )
+        for text in said:
+            warnings.warn(f"left out {text}", DataWarning, stacklevel=2)
+        gone = set(missing)
+        return [row for row in rows if row not in gone]
+
+    def _refuse_gone(self, rows: Sequence[Row]) -> None:
+        seen = [{row.values[n] for row in rows} for n in range(len(self._attributes.names))]
+        columns = zip(self._attributes.names, self._attributes.values, seen, strict=True)
+        gone = [f'{name} "{v}"' for name, values, left in columns for v in values if v not in left]
+        if gone:
+            raise DataError(
+                f"{self._table}: no readable training image with {', '.join(gone)}.\n"
+                "Add images, or remove the rows with these values."
+            )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = len(items) - _MOST_LISTED
+    return "\n  ".join([*items[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,113 @@
+"""Attributes of images as tokens: their values are classes of one shared vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from addkit.data import DataConfig
+from addkit.plugin.protocols import MISSING, DataFacts
+
+__all__ = ["Attributes", "Row", "joint_facts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image and what is known of it."""
+
+    name: str
+    """Its file, as the table or the archive calls it."""
+    place: str
+    """Where this is written, such as `photos.csv:12`."""
+    values: tuple[str | None, ...]
+    """The value of each attribute; None where nobody knows it."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What must stay seen if this image is held out: each value as that of its attribute."""
+        pairs = enumerate(self.values)
+        return frozenset(f"{n} {value}" for n, value in pairs if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The vocabulary: the values of the first attribute, then those of the second, and so on."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    """Of each attribute, sorted."""
+
+    @classmethod
+    def learn(cls, names: Sequence[str], rows: Sequence[Row]) -> Attributes:
+        """Those that these (training) rows have."""
+        columns = zip(*(row.values for row in rows), strict=True)
+        values = (sorted({value for value in column if value is not None}) for column in columns)
+        return cls(tuple(names), tuple(map(tuple, values)))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """All K values, by class id."""
+        return tuple(value for values in self.values for value in values)
+
+    @property
+    def token_classes(self) -> tuple[tuple[int, int], ...]:
+        """The classes [start, stop) of each attribute."""
+        stops = list(accumulate(map(len, self.values), initial=0))
+        return tuple(pairwise(stops))
+
+    def unknown(self, row: Row) -> list[int]:
+        """The attributes whose value in this row is not in the vocabulary."""
+        pairs = enumerate(zip(row.values, self.values, strict=True))
+        return [n for n, (value, known) in pairs if value is not None and value not in known]
+
+    def labels(self, rows: Sequence[Row]) -> Tensor:
+        """Class ids (n, N); `MISSING` for what is not known or not in the vocabulary."""
+        starts = (start for start, _ in self.token_classes)
+        ids: list[dict[str | None, int]] = [
+            {value: start + number for number, value in enumerate(values)}
+            for start, values in zip(starts, self.values, strict=True)
+        ]
+        table = [[ids[n].get(v, MISSING) for n, v in enumerate(row.values)] for row in rows]
+        return torch.tensor(table, dtype=torch.int64).reshape(-1, len(self.names))
+
+    def missing(self, rows: Sequence[Row]) -> list[int]:
+        """How many labels of each attribute are `MISSING`."""
+        counts: list[int] = (self.labels(rows) == MISSING).sum(0).tolist()
+        return counts
+
+
+def joint_facts(
+    config: DataConfig,
+    attributes: Attributes,
+    splits: Mapping[str, Sequence[Row]],
+    files: tuple[Path, ...],
+) -> DataFacts:
+    """Those of a data set whose tokens are attributes.
+
+    `notes` count, by split and attribute, the labels that are `MISSING`, where there are some.
+    """
+    return DataFacts(
+        num_classes=len(attributes.class_names),
+        class_names=attributes.class_names,
+        image_size=config.image_size,
+        image_channels=config.image_channels,
+        mean=config.mean,
+        std=config.std,
+        shorter_side=config.image_size,
+        split_sizes={name: len(rows) for name, rows in splits.items()},
+        files=files,
+        num_tokens=len(attributes.names),
+        token_names=attributes.names,
+        token_classes=attributes.token_classes,
+        notes={
+            f"{split}_missing_{name}": count
+            for split, rows in splits.items()
+            for name, count in zip(attributes.names, attributes.missing(rows), strict=True)
+            if count
+        },
+    )

@@ -1,0 +1,105 @@
+"""A CSV file with named columns, and in which line each row stands."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from addkit.errors import DataError
+from addkit.plugin.guess import guess
+
+__all__ = ["CsvRow", "CsvTable", "read_csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRow:
+    """One row; its cells are stripped of blanks at their ends."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """A file's columns and rows; each row has a cell for each column."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[CsvRow, ...]
+
+    def column(self, name: str, key: str) -> int:
+        """The position of the column that the recipe's `key` names. Raises `DataError` for none."""
+        if name in self.columns:
+            return self.columns.index(name)
+        raise DataError(
+            f'{self.path}:1: no column "{name}"{guess(name, self.columns)}; there are: '
+            f"{', '.join(self.columns)}.\nRename a column or set data.{key}."
+        )
+
+    def place(self, row: CsvRow) -> str:
+        """Such as `photos.csv:12`."""
+        return f"{self.path}:{row.line}"
+
+
+def read_csv(path: Path, separator: str) -> CsvTable:
+    """The whole table (RFC 4180, UTF-8); empty lines are skipped.
+
+    Raises `DataError` for a file that is missing, no text, or not one cell a column.
+    """
+    rows = list(_rows(path, _text(path), separator))
+    if not rows:
+        raise DataError(f"{path}: empty; its first line must name the columns.")
+    header, *body = rows
+    _refuse_twins(path, header)
+    for row in body:
+        _refuse_ragged(path, header, row, separator)
+    return CsvTable(path, header.cells, tuple(body))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}). "
+            "Save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}){_near(path)}.") from error
+
+
+def _near(path: Path) -> str:
+    folder = path.absolute().parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return guess(path.name, names)
+
+
+def _rows(path: Path, text: str, separator: str) -> Iterator[CsvRow]:
+    reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cells):
+                yield CsvRow(line, tuple(cell.strip() for cell in cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{line}: {error}. Mend the quotes of this row.") from error
+
+
+def _refuse_twins(path: Path, header: CsvRow) -> None:
+    twins = [name for name in header.cells if name and header.cells.count(name) > 1]
+    if twins:
+        raise DataError(f'{path}:{header.line}: column "{twins[0]}" occurs twice. Rename one.')
+
+
+def _refuse_ragged(path: Path, header: CsvRow, row: CsvRow, separator: str) -> None:
+    found, wanted = len(row.cells), len(header.cells)
+    if found != wanted:
+        raise DataError(
+            f"{path}:{row.line}: {found} cells, and {wanted} columns: {', '.join(header.cells)}.\n"
+            f'Put a cell that holds "{separator}" in double quotes, and leave empty what is not '
+            "known."
+        )

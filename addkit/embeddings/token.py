@@ -1,0 +1,31 @@
+"""The embedding of tokens that are known or hidden, and nothing in between."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class TokenEmbedding(nn.Module):
+    """h = E[y] for a token without noise (alpha_bar > 0), a learned mask for a hidden one.
+
+    For processes whose levels are 0 and T alone: masked diffusion and autoregression.
+
+    Args:
+        num_classes: K.
+        width: D.
+        spread: standard deviation of the rows of E and of the mask at the start.
+    """
+
+    def __init__(self, num_classes: int, width: int, *, spread: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
+        self.mask = nn.Parameter(torch.randn(width) * spread)
+
+    def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        """A one-hot or soft label (B, R, N, K) -> (B, R, N, D)."""
+        return torch.where(alpha_bar.unsqueeze(-1) > 0, y_t @ self.weight, self.mask)
+
+    def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
+        """Labels (B, R, N) -> (B, R, N, D); draws nothing."""
+        return torch.where(alpha_bar.unsqueeze(-1) > 0, self.weight[labels], self.mask)

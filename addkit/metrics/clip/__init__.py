@@ -1,0 +1,18 @@
+"""CLIP score of captions, by open_clip with any of its models, a weight file or a folder."""
+
+from addkit.metrics.clip.scorer import ClipDescription, ClipScorer
+from addkit.metrics.clip.scores import PREFIX, ClipScores, clip_scores
+from addkit.metrics.clip.source import ClipFile, ClipFolder, ClipSource, ClipTag, parse_clip
+
+__all__ = [
+    "PREFIX",
+    "ClipDescription",
+    "ClipFile",
+    "ClipFolder",
+    "ClipScorer",
+    "ClipScores",
+    "ClipSource",
+    "ClipTag",
+    "clip_scores",
+    "parse_clip",
+]

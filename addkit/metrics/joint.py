@@ -1,0 +1,70 @@
+"""Scores of several labels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion.results import Answer
+from addkit.plugin.protocols import MISSING, Batch
+
+__all__ = ["JointMeter", "JointScores"]
+
+
+@dataclass(frozen=True, slots=True)
+class JointScores:
+    """Scores of joint answers, shares in [0, 1]."""
+
+    exact_match: float
+    """Images whose every known label is right."""
+    consistency: float | None
+    """Answers that are a combination of the training set; None where they are not listed."""
+    token_accuracy: float
+    """Known labels that are right."""
+    count: int
+    """Images."""
+
+
+class JointMeter:
+    """Gathers joint answers.
+
+    Args:
+        combinations: of class ids that occur in training; empty: not known.
+    """
+
+    def __init__(self, combinations: Iterable[tuple[int, ...]]) -> None:
+        self.combinations = frozenset(combinations)
+        self.right: list[Tensor] = []
+        self.known: list[Tensor] = []
+        self.allowed: list[bool] = []
+
+    def update(self, answer: Answer, batch: Batch) -> None:
+        """Labels (B, N) against the batch's."""
+        given, labels = answer.labels.cpu(), batch.labels.cpu()
+        known = labels != MISSING
+        self.right.append((given == labels) & known)
+        self.known.append(known)
+        self.allowed += [tuple(row) in self.combinations for row in given.tolist()]
+
+    def compute(self) -> JointScores:
+        """The scores so far."""
+        right, known = torch.cat(self.right), torch.cat(self.known)
+        consistency = sum(self.allowed) / len(self.allowed) if self.combinations else None
+        return JointScores(
+            exact_match=float(self.correct.float().mean()),
+            consistency=consistency,
+            token_accuracy=float(right.sum() / known.sum().clamp_min(1)),
+            count=len(right),
+        )
+
+    @property
+    def correct(self) -> Tensor:
+        """(images,) bool: every known label is right."""
+        return (torch.cat(self.right) == torch.cat(self.known)).all(-1)
+
+    def examples(self, count: int) -> list[tuple[str, str]]:
+        """None: the task, not the meter, knows names."""
+        return []

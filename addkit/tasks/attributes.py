@@ -1,0 +1,101 @@
+"""Several dependent labels for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion.chain import FREE
+from addkit.diffusion.results import Answer, Targets
+from addkit.errors import UsageError
+from addkit.metrics.joint import JointMeter
+from addkit.plugin.guess import guess
+from addkit.plugin.protocols import MISSING
+from addkit.plugin.spec import Problem
+from addkit.tasks.classification import label_scores
+from addkit.tasks.predictions import JointAnswer, JointPrediction, LabelScore
+
+
+class Attributes:
+    """N labels, each with its own classes.
+
+    Args:
+        problem: names and classes of the attributes.
+    """
+
+    headline: str = "exact_match"
+    columns: tuple[str, ...] = ("attribute", "value", "probability %")
+    predicts_length = False
+
+    def __init__(self, problem: Problem) -> None:
+        if not problem.token_names:
+            raise UsageError("the task attributes needs data with several attributes")
+        self.problem = problem
+        self.names, self.ranges = problem.token_names, problem.token_classes
+
+    def targets(self, labels: Tensor) -> Targets:
+        """A missing value has no loss, and stays pure noise."""
+        known = labels != MISSING
+        return Targets(labels.clamp_min(0), known.float(), known=known)
+
+    def meter(self) -> JointMeter:
+        """A fresh meter."""
+        return JointMeter(self.problem.combinations)
+
+    def tell(self, answer: Answer, top: int) -> list[JointPrediction]:
+        """Joint answers, the best first, and each attribute by itself."""
+        return [
+            JointPrediction(
+                self._answers(answer.candidates[image], answer.scores[image], answer.labels[image])[
+                    :top
+                ],
+                self._marginals(answer.probabilities[image], answer.votes[image], top),
+                int(steps),
+            )
+            for image, steps in enumerate(answer.steps)
+        ]
+
+    def _answers(self, rows: Tensor, scores: Tensor, best: Tensor) -> tuple[JointAnswer, ...]:
+        """Different answers with the share of chains that give them, the read-out's own first."""
+        listed = [tuple(row) for row in rows.tolist()]
+        first = dict.fromkeys([tuple(best.tolist()), *listed])
+        told = dict(zip(reversed(listed), reversed(scores.tolist()), strict=True))
+        return tuple(
+            JointAnswer(self._named(row), listed.count(row) / len(listed), told.get(row, 0.0))
+            for row in first
+        )
+
+    def _named(self, row: tuple[int, ...]) -> dict[str, str]:
+        return {name: self.problem.class_names[k] for name, k in zip(self.names, row, strict=True)}
+
+    def _marginals(
+        self, probabilities: Tensor, votes: Tensor, top: int
+    ) -> dict[str, tuple[LabelScore, ...]]:
+        told = {}
+        for token, (name, (start, stop)) in enumerate(zip(self.names, self.ranges, strict=True)):
+            best = probabilities[token, start:stop].topk(min(top, stop - start))
+            ids = best.indices + start
+            told[name] = label_scores(self.problem.class_names, ids, best.values, votes[token][ids])
+        return told
+
+    def given(self, wishes: Mapping[str, str]) -> Tensor:
+        """Values of some attributes."""
+        wanted = torch.full((len(self.names),), FREE)
+        for name, value in wishes.items():
+            if name not in self.names:
+                known = ", ".join(self.names)
+                raise UsageError(
+                    f'no attribute "{name}"{guess(name, self.names)}; there are: {known}'
+                )
+            token = self.names.index(name)
+            start, stop = self.ranges[token]
+            classes = self.problem.class_names[start:stop]
+            if value not in classes:
+                raise UsageError(
+                    f'{name} = "{value}": no such value{guess(value, classes)}; '
+                    f"there are: {', '.join(classes)}"
+                )
+            wanted[token] = start + classes.index(value)
+        return wanted

@@ -1,0 +1,111 @@
+"""Subwords from a file of the library `tokenizers`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from addkit.errors import RecipeError
+from addkit.plugin.guess import guess
+from addkit.tokenizers import TokenizersFileConfig
+from addkit.tokenizers.subwords import Subwords
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["FileVocabulary", "TokenizersFile"]
+
+
+class FileVocabulary:
+    """The tokens of a tokenizer.json, in the order of their ids."""
+
+    def __init__(self, tokenizer: Tokenizer, tokens: Sequence[str], pad: str) -> None:
+        # What the file says of padding and truncation is for other programs.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.tokens = tuple(tokens)
+        self.pad: int = self.tokens.index(pad)
+        self.unknown: int | None = _unknown(tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of its subwords, without the special tokens that models add; no pad is among them."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [number for number in ids if number != self.pad]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text up to the first pad, by the file's own decoder, without special tokens."""
+        end = ids.index(self.pad) if self.pad in ids else len(ids)
+        text: str = self._tokenizer.decode(list(ids[:end]), skip_special_tokens=True)
+        return text.strip()
+
+    def plain(self, text: str) -> str:
+        """The text as `decode` gives it back, with what is unknown as it was written."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        parts = []
+        for unknown, run in groupby(pairs, key=lambda pair: pair[0] == self.unknown):
+            ids, places = zip(*run, strict=True)
+            parts += [text[slice(*place)] for place in places] if unknown else [self.decode(ids)]
+        return " ".join(parts)
+
+
+class TokenizersFile(Subwords):
+    """The tokenizer of a file."""
+
+    def __init__(self, config: TokenizersFileConfig) -> None:
+        """Raises `RecipeError` for a missing package, an unfit file or an unknown pad."""
+        tokenizer = _read(config)
+        tokens = _tokens(config, tokenizer)
+        _refuse_unknown_pad(config, tokens)
+        super().__init__(FileVocabulary(tokenizer, tokens, config.pad))
+
+
+def _read(config: TokenizersFileConfig) -> Tokenizer:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise RecipeError(
+            'tokenizer.name = "tokenizers-file" needs the package tokenizers, which is not '
+            "installed. Install it with: pip install tokenizers"
+        ) from error
+    path = config.file.expanduser()
+    try:
+        return Tokenizer.from_str(path.read_text("utf-8"))
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    except Exception as error:  # the library raises nothing narrower
+        reason = f"is no tokenizer that the library tokenizers reads ({error})"
+    raise RecipeError(
+        f"tokenizer.file: {path} {reason}. Give a tokenizer.json of the library tokenizers."
+    )
+
+
+def _tokens(config: TokenizersFileConfig, tokenizer: Tokenizer) -> list[str]:
+    names = {number: token for token, number in tokenizer.get_vocab().items()}
+    if sorted(names) != list(range(len(names))):
+        raise RecipeError(
+            f"tokenizer.file: {config.file} has {len(names)} tokens with ids up to {max(names)}; "
+            "every id from 0 on needs a token of its own. Use another tokenizer."
+        )
+    return [names[number] for number in range(len(names))]
+
+
+def _refuse_unknown_pad(config: TokenizersFileConfig, tokens: Sequence[str]) -> None:
+    if config.pad in tokens:
+        return
+    special = [token for token in tokens if token[:1] in "<[" and token[-1:] in ">]"][:5]
+    choices = f" Such are: {', '.join(special)}." if special else ""
+    raise RecipeError(
+        f'tokenizer.pad = "{config.pad}" is no token of {config.file}'
+        f"{guess(config.pad, tokens)}. Name the token that ends a text.{choices}"
+    )
+
+
+def _unknown(tokenizer: Tokenizer) -> int | None:
+    # Unigram models know the id, the others the token; byte-level ones have neither.
+    model = json.loads(tokenizer.to_str())["model"]
+    number: int | None = model.get("unk_id")
+    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else number

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from addkit.plugin import Problem
+from addkit.tokenizers import WordsConfig, addkit_components
+
+
+def test_four_tokenizers_are_offered() -> None:
+    specs = list(addkit_components())
+    assert [spec.name for spec in specs] == ["none", "words", "open-clip", "tokenizers-file"]
+    assert {spec.kind for spec in specs} == {"tokenizer"}
+
+
+def test_every_key_is_described() -> None:
+    for spec in addkit_components():
+        for key, field in spec.config.model_fields.items():
+            assert field.description, (spec.name, key)
+
+
+def test_the_page_imports_no_library() -> None:
+    code = (
+        "import sys; from addkit.tokenizers import addkit_components; list(addkit_components()); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'nltk', 'open_clip')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_none_is_none() -> None:
+    none = next(iter(addkit_components()))
+    assert none.build(none.config(), Problem()) is None
+
+
+@pytest.mark.parametrize("settings", [{"min_count": 0}, {"max_size": 2}, {"words": 1}])
+def test_settings_that_cannot_be_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        WordsConfig.model_validate(settings)
