@@ -14,9 +14,10 @@ from time import process_time
 
 import torch
 from measure import RECIPES, Options, Row, Target, note, ratios
+from PIL import Image
 from torch import Tensor
 
-from addkit.model import build_data, build_network
+from addkit.model import build_data, build_network, build_task, problem_of
 from addkit.plugin.protocols import Batch
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
@@ -42,6 +43,10 @@ class MemoryBatch:
     def source(self, index: int) -> str:
         """No file."""
         return f"image {index}"
+
+    def picture(self, index: int) -> Image.Image:
+        """Nothing to see."""
+        return Image.new("RGB", self.images.shape[-2:])
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images, never augmented."""
@@ -121,6 +126,7 @@ def _job(recipe: Recipe) -> Job:
         plan=Plan.of(recipe, len(images)),
         source=source,
         images=images,
+        task=build_task(recipe, problem_of(recipe, facts)),
         network=network,
         optimizer=build_optimizer(network, training),
         average=averaged(network, training.ema),

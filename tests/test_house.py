@@ -21,7 +21,7 @@ FLOORS = (
     ("diffusion",),
     (
         *("schedules", "embeddings", "losses", "to_one", "samplers", "read_outs"),
-        *("encoders", "conditioners", "denoisers"),
+        *("encoders", "conditioners", "denoisers", "processes", "tokenizers"),
     ),
     ("data", "tasks", "metrics", "runs"),
     ("model",),

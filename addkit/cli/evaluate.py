@@ -52,6 +52,19 @@ def evaluate(
     audit: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Score the loop under five conditions.")
     ] = True,
+    table3: Annotated[
+        bool,
+        typer.Option(
+            "--table3/--no-table3", help="Captions: compare with copies and other processes."
+        ),
+    ] = True,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL:WEIGHTS",
+            help="Captions: CLIP score by an open_clip tag, a weight file, or a folder.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -76,7 +89,15 @@ def evaluate(
     )
     path = find_run(run)
     found = evaluate_run(
-        path, grid, split=split, weights=weights, overrides=set_ or [], audit=audit, seed=seed
+        path,
+        grid,
+        split=split,
+        weights=weights,
+        overrides=set_ or [],
+        audit=audit,
+        table3=table3,
+        clip=clip,
+        seed=seed,
     )
     if json:
         Output(json=True).data(asdict(found))
@@ -133,6 +154,8 @@ def _show(found: Evaluation) -> None:
         output.line("* this read-out answers in one pass, whatever the steps")
     if found.audit is not None:
         _show_audit(output, found.audit)
+    if found.table3 is not None:
+        _show_table3(output, found.table3, found.clip)
 
 
 def _show_audit(output: Any, audit: dict[str, Any]) -> None:
@@ -149,3 +172,43 @@ def _show_audit(output: Any, audit: dict[str, Any]) -> None:
         ],
     )
     output.line(audit["answer"])
+
+
+TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accuracy")
+
+
+def _show_table3(output: Any, rows: list[dict[str, Any]], clip: str | None) -> None:
+    from addkit.cli.scores import score_cells, score_columns
+
+    shown = [{name: row.get(name) for name in TABLE3} for row in rows]
+    output.line()
+    output.table(
+        [
+            "table 3",
+            "CLIP cosine",
+            "95 %",
+            "CLIP-S",
+            "RefCLIP-S",
+            "share %",
+            *score_columns(shown[0]),
+        ],
+        [
+            [row["row"], *_clip_cells(row), *score_cells(told)]
+            for row, told in zip(rows, shown, strict=True)
+        ],
+    )
+    note = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
+    output.line(f"{note}. share: of the way from shuffled to true captions, by cosine")
+
+
+def _clip_cells(row: dict[str, Any]) -> list[str]:
+    if row["clip_cosine"] is None:
+        return ["-"] * 5
+    reference, share = row["ref_clip_score"], row["share"]
+    return [
+        f"{row['clip_cosine']:.4f}",
+        f"{row['low']:.4f} to {row['high']:.4f}",
+        f"{row['clip_score']:.4f}",
+        "-" if reference is None else f"{reference:.4f}",
+        "-" if share is None else f"{100 * share:.1f}",
+    ]

@@ -97,7 +97,5 @@ class LiveView:
         note(f"{self.title}: step {step}/{self.total}  {self._numbers()}  {left:.0f} s left")
 
     def _numbers(self) -> str:
-        return (
-            f"loss {self.loss:.3f}  rows right {self.accuracy:.1f} %  "
-            f"{self.test}  {self.rate:.0f} images/s"
-        )
+        told = (f"loss {self.loss:.3f}", f"rows right {self.accuracy:.1f} %", self.test)
+        return "  ".join([*filter(None, told), f"{self.rate:.0f} images/s"])

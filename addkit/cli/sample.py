@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from addkit.diffusion import ChainStep
     from addkit.model import Predictor
     from addkit.plugin.protocols import Prediction
 
@@ -77,10 +80,10 @@ def sample(
     from addkit.cli.output import Output
     from addkit.model import load
 
-    if trace is not None:
-        _check_trace(trace)
     files = find_images(images)
     predictor = load(find_run(run), weights=weights)
+    if trace is not None:
+        _check_trace(predictor, trace)
     ask = {
         "steps": steps,
         "guidance": guidance,
@@ -161,10 +164,22 @@ def _legend(inference: Any, steps: int, votes: bool) -> str:
     return f"{first}; votes: {loop}" if votes else first
 
 
-def _check_trace(path: Path) -> None:
-    from addkit.report.trace import check_target
+def _check_trace(predictor: Predictor, path: Path) -> None:
+    """One label is traced in a picture, several labels in a page."""
+    from addkit.errors import UsageError
+    from addkit.report import caption_trace, trace
 
-    check_target(path)
+    labels = predictor.facts.num_tokens
+    fit, other = trace.ENDINGS, caption_trace.ENDINGS
+    if labels > 1:
+        fit, other = other, fit
+    if path.suffix.lower() in other:
+        count = f"{labels} labels" if labels > 1 else "1 label"
+        raise UsageError(
+            f"--trace {path}: this run gives each image {count}, "
+            f"which it can trace in: {', '.join(fit)}"
+        )
+    trace.check_target(path, fit)
 
 
 def _trace(
@@ -179,13 +194,35 @@ def _trace(
     from addkit.cli.output import note
     from addkit.report.trace import MOST_IMAGES, draw_trace
 
-    shown = files[:MOST_IMAGES]
-    sources = [rewind(file) for _, file in shown]
-    inference = predictor.inference.but(**ask)
-    pictures = predictor.pictures(sources)
-    steps = predictor.trace([rewind(file) for _, file in shown], inference, seed)
+    # A trace is of one batch.
+    shown = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
     names = [name for name, _ in shown]
-    schedule = predictor.network.diffusion.schedule
-    draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
-    left = f" (the first {MOST_IMAGES} images)" if len(files) > MOST_IMAGES else ""
+    pictures = predictor.pictures([rewind(file) for _, file in shown])
+    held = predictor.task.given(wishes) if wishes else None
+    inference = predictor.inference.but(**ask, given=held)
+    sources = [rewind(file) for _, file in shown]
+    if predictor.facts.num_tokens > 1:
+        # Of many chains only the first is drawn, and their logits would fill the memory.
+        steps = predictor.trace(sources, inference.but(chains=1), seed)
+        _draw_labels(path, predictor, steps, pictures, names)
+    else:
+        steps = predictor.trace(sources, inference, seed)
+        schedule = predictor.network.diffusion.schedule
+        draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
+    left = f" (the first {len(shown)} images)" if len(files) > len(shown) else ""
     note(f"trace: {path}{left}")
+
+
+def _draw_labels(
+    path: Path,
+    predictor: Predictor,
+    steps: list[ChainStep],
+    pictures: Tensor,
+    names: list[str],
+) -> None:
+    from addkit.report.caption_trace import draw_caption_trace
+
+    facts, tokenizer = predictor.facts, predictor.inference.problem.tokenizer
+    words = predictor.class_names
+    decode = tokenizer.restore(words).decode if tokenizer is not None else None
+    draw_caption_trace(path, steps, pictures, names, words, facts.pad, facts.token_names, decode)

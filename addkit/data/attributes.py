@@ -104,6 +104,7 @@ def joint_facts(
         num_tokens=len(attributes.names),
         token_names=attributes.names,
         token_classes=attributes.token_classes,
+        combinations=_combinations(attributes.labels(splits["train"])),
         notes={
             f"{split}_missing_{name}": count
             for split, rows in splits.items()
@@ -111,3 +112,9 @@ def joint_facts(
             if count
         },
     )
+
+
+def _combinations(labels: Tensor) -> tuple[tuple[int, ...], ...]:
+    """The different rows (n, N) without a missing value."""
+    whole = labels[(labels != MISSING).all(1)]
+    return tuple(map(tuple, torch.unique(whole, dim=0).tolist()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +105,9 @@ def _counts(
     images: Sequence[Sequence[Sequence[int]]], num_tokens: int, unknown: int | None
 ) -> Mapping[str, int]:
     answers = [answer for image in images for answer in image]
-    counts = Counter(number == unknown for answer in answers for number in answer)
     return {
         "captions": len(answers),
         "captions_cut": sum(len(answer) > num_tokens for answer in answers),
-        "words": counts.total(),
-        "unknown_words": counts[True],
+        "words": sum(map(len, answers)),
+        "unknown_words": sum(answer.count(unknown) for answer in answers if unknown is not None),
     }

@@ -73,7 +73,7 @@ class Outfits(Source):
             config.combinations, classes, config.combination_seed
         )
         """The allowed combinations, (combinations, 4)."""
-        super().__init__(_facts(config, self._clothes.facts))
+        super().__init__(_facts(config, self._clothes.facts, self.combinations))
 
     def augmented(self, augmentation: Augmentation) -> Self:
         """The same data set. Raises `RecipeError` for a change, which would move the pieces."""
@@ -190,7 +190,7 @@ def _clothes(config: OutfitsConfig) -> FashionMNISTConfig:
     return FashionMNISTConfig.model_validate(shared)
 
 
-def _facts(config: OutfitsConfig, clothes: DataFacts) -> DataFacts:
+def _facts(config: OutfitsConfig, clothes: DataFacts, combinations: Tensor) -> DataFacts:
     sizes = {"train": config.train_size, "test": config.test_size}
     if config.validation:
         sizes["validation"] = config.validation_size
@@ -204,4 +204,5 @@ def _facts(config: OutfitsConfig, clothes: DataFacts) -> DataFacts:
         num_tokens=len(_PLACES),
         token_names=_PLACES,
         token_classes=((0, clothes.num_classes),) * len(_PLACES),
+        combinations=tuple(map(tuple, combinations.tolist())),
     )

@@ -94,6 +94,10 @@ class ReferencedImages:
         """As the images show it."""
         return self._images.picture(index)
 
+    def texts(self, index: int) -> tuple[str, ...]:
+        """An image's answers as they would be decoded if nothing were cut or unknown."""
+        return tuple(map(self._plain, self._texts[index]))
+
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images with all their answers; see `ImageSet.batch`."""
         batch = self._images.batch(indices, seed)
@@ -103,5 +107,5 @@ class ReferencedImages:
             labels=self.labels[torch.tensor(indices)],
             references=references,
             reference_counts=counts,
-            texts=tuple(tuple(map(self._plain, self._texts[index])) for index in indices),
+            texts=tuple(map(self.texts, indices)),
         )

@@ -279,10 +279,12 @@ class _Walk:
         settled = _settled(rank, settled, self._given(), (index + 1) / self.steps)
         waiting = s if self.sampler.anneals else torch.ones_like(s)
         t = torch.where(settled, 0.0, waiting)
-        state = self.model.corrupt(Clean(clean.ids), self._levels(t), self.generator)
+        state = self.model.corrupt(
+            Clean(clean.ids), self._levels(t), self.generator, hold=self.holds
+        )
         if self.settings.shuffled:
             order = torch.randperm(self.shape[0], generator=self.generator, device=s.device)
-            state = state.select(order)
+            state, t = state.select(order), t[order]
         return _Place(state, t, settled, clean.ids)
 
     def _given(self) -> Tensor | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,13 +40,19 @@ class GaussianProcess:
             t = torch.where(targets.known, t, 1.0)
         labels = targets.labels
         if settings.rollout:
-            labels = _rolled_out(model, prepared, targets, t, settings, generator)
+            labels = self._rolled_out(model, prepared, targets, t, settings, generator)
         alpha_bar = model.schedule.alpha_bar(t)
         state = model.corrupt(Clean(labels), alpha_bar, generator)
         weights = targets.weights
         if settings.token_times[2]:
             weights = (t > 0).float() if weights is None else weights * (t > 0)
-        return Hidden(state, t, alpha_bar, weights, layout=layout_of(targets))
+        return self.laid_out(Hidden(state, t, alpha_bar, weights), model, targets, generator)
+
+    def laid_out(
+        self, hidden: Hidden, model: LabelDiffusion, targets: Targets, generator: torch.Generator
+    ) -> Hidden:
+        """Noisy tokens as the network reads them: each sees every present one."""
+        return replace(hidden, layout=layout_of(targets))
 
     def chain(
         self,
@@ -60,10 +67,40 @@ class GaussianProcess:
         return chain(model, condition, sampler, to_one, settings, generator)
 
     def likelihood(
-        self, model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        labels: Tensor,
+        present: Tensor | None = None,
     ) -> Tensor:
         """Exact log p from left to right, (B, S, N) -> (B, S): clean words, then noise."""
-        return any_order_likelihood(model, prepared, labels)
+        return any_order_likelihood(model, prepared, labels, present)
+
+    @torch.no_grad()
+    def _rolled_out(
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        targets: Targets,
+        t: Tensor,
+        settings: ObjectiveSettings,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Labels, of a share of rows the network's own prediction at an earlier, noisier time.
+
+        In sampling the network reads its own errors, in training it never would.
+        """
+        batch, reuse, _ = targets.labels.shape
+        further = torch.rand((batch, reuse, 1), generator=generator, device=generator.device)
+        earlier = t + (1 - t) * further
+        alpha_bar = model.schedule.alpha_bar(earlier)
+        state = model.corrupt(Clean(targets.labels), alpha_bar, generator)
+        look = self.laid_out(Hidden(state, earlier, alpha_bar), model, targets, generator)
+        features = model.features(look.state, look.t, prepared, look.layout)
+        guess = most_likely(model, features, look.state, alpha_bar)
+        rows = even_rows(batch, reuse, settings.rollout, generator).unsqueeze(-1)
+        # A token at t = 0 is given, and its noise would hide no wrong guess.
+        return torch.where(rows & (t > 0), guess, targets.labels)
 
 
 def layout_of(targets: Targets) -> Layout | None:
@@ -80,28 +117,3 @@ def _times(model: LabelDiffusion, settings: ObjectiveSettings) -> TimeSettings:
         power=model.schedule.t_power,
         token_times=settings.token_times,
     )
-
-
-@torch.no_grad()
-def _rolled_out(
-    model: LabelDiffusion,
-    prepared: tuple[Tensor, ...],
-    targets: Targets,
-    t: Tensor,
-    settings: ObjectiveSettings,
-    generator: torch.Generator,
-) -> Tensor:
-    """Labels, of a share of rows the network's own prediction at an earlier, noisier time.
-
-    In sampling the network reads its own errors, in training it never would.
-    """
-    batch, reuse, _ = targets.labels.shape
-    further = torch.rand((batch, reuse, 1), generator=generator, device=generator.device)
-    earlier = t + (1 - t) * further
-    alpha_bar = model.schedule.alpha_bar(earlier)
-    state = model.corrupt(Clean(targets.labels), alpha_bar, generator)
-    features = model.features(state, earlier, prepared, layout_of(targets))
-    guess = most_likely(model, features, state, alpha_bar)
-    rows = even_rows(batch, reuse, settings.rollout, generator).unsqueeze(-1)
-    # A token at t = 0 is given, and its noise would hide no wrong guess.
-    return torch.where(rows & (t > 0), guess, targets.labels)

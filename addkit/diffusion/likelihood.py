@@ -6,19 +6,23 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.model import LabelDiffusion
-from addkit.diffusion.results import Clean
+from addkit.diffusion.results import Clean, Layout
 
-__all__ = ["any_order_likelihood", "token_log_probabilities"]
+__all__ = ["any_order_likelihood", "counted", "token_log_probabilities"]
 
 
 def any_order_likelihood(
-    model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+    model: LabelDiffusion,
+    prepared: tuple[Tensor, ...],
+    labels: Tensor,
+    present: Tensor | None = None,
 ) -> Tensor:
     r"""log p(y | c) = \sum_n log p(y_n | y_1, ..., y_{n-1}, c), (B, S, N) -> (B, S).
 
     Each factor is the network's answer with the tokens before n clean (t = 0) and the others pure
     noise (t = T): N passes, in one batch. It means something for a network that was trained on
-    such rows (`training.token_times`, or the masked process).
+    such rows (`training.token_times`, or the masked process). Tokens that are not `present`,
+    (B, S, N) bool, are neither seen nor counted.
     """
     batch, count, num_tokens = labels.shape
     # (S N) copies: copy n of a candidate knows its tokens before n.
@@ -29,10 +33,18 @@ def any_order_likelihood(
     alpha_bar = 1 - t
     generator = torch.Generator(device=labels.device).manual_seed(0)
     state = model.corrupt(Clean(ids), alpha_bar, generator)
-    features = model.features(state, t, prepared)
+    layout = None
+    if present is not None:
+        layout = Layout(present.repeat_interleave(num_tokens, dim=1).unsqueeze(2))
+    features = model.features(state, t, prepared, layout)
     picked = features.view(batch, count, num_tokens, num_tokens, -1)
     own = picked.diagonal(dim1=2, dim2=3).movedim(-1, 2)
-    return token_log_probabilities(model, own, labels).sum(-1)
+    return counted(token_log_probabilities(model, own, labels), present)
+
+
+def counted(log_p: Tensor, present: Tensor | None) -> Tensor:
+    """Sum over the tokens that are there, (B, S, N) -> (B, S)."""
+    return log_p.sum(-1) if present is None else log_p.masked_fill(~present, 0.0).sum(-1)
 
 
 def token_log_probabilities(model: LabelDiffusion, features: Tensor, labels: Tensor) -> Tensor:

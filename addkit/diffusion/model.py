@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.process import evidence, noised
@@ -191,7 +192,10 @@ class LabelDiffusion(nn.Module):
         """
         h = state.h
         if self.memory is not None and before is not None:
-            h = h + self.memory(before.to(h.dtype))
+            remembered = self.memory(before.to(h.dtype))
+            # Tokens that stand before the answers have no step before.
+            missing = h.shape[2] - remembered.shape[2]
+            h = h + functional.pad(remembered, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
         return features if layout is None else features[:, :, layout.first_answer :]
 

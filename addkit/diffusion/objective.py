@@ -102,6 +102,12 @@ def _shown(rows: RowLosses, targets: Targets) -> tuple[Tensor, Tensor | None, Te
     """Accuracy on real tokens, the loss of pads and that of real tokens."""
     right, losses = rows.right.float(), rows.losses.detach()
     if targets.real is None:
-        counted = targets.known
-        return (right if counted is None else right[counted]).mean(), None, None
-    return right[targets.real].mean(), losses[~targets.real].mean(), losses[targets.real].mean()
+        known = targets.known
+        return right.mean() if known is None else _over(right, known.float()), None, None
+    real = targets.real.float()
+    return _over(right, real), _over(losses, 1 - real), _over(losses, real)
+
+
+def _over(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of what counts; 0 where nothing does, such as the pads of a batch without pads."""
+    return (values * counted).sum() / counted.sum().clamp_min(1)

@@ -93,6 +93,8 @@ class ChainStep:
     """The state that the step read, (B, R, N, K), where the chain holds it."""
     prior: Tensor | None = None
     """(B, R) log probability of what the chain was given, such as its length."""
+    scores: Tensor | None = None
+    """(B, R), falling, where the chains are the best answers of a search instead of equals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

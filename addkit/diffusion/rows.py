@@ -54,6 +54,7 @@ def row_losses(
         return RowLosses(losses, right)
     flat = features.expand(*labels.shape, -1).flatten(0, 2)
     levels = alpha_bar.expand(labels.shape).flatten()
+    places = _places(labels.shape, labels.device)
     parts = [
         checkpoint(
             _chunk,
@@ -61,6 +62,7 @@ def row_losses(
             flat[rows],
             labels.flatten()[rows],
             levels[rows],
+            places[rows],
             use_reentrant=False,
             preserve_rng_state=False,
         )
@@ -71,26 +73,36 @@ def row_losses(
 
 
 def _chunk(
-    model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor
+    model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor, places: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Rows (n, D), (n,), (n,) -> losses and hits (n,)."""
-    outputs = model.outputs(features[None, None])
-    losses = model.loss(outputs, labels[None, None], alpha_bar[None, None], None)
-    return losses[0, 0], outputs[0, 0].argmax(-1) == labels
+    """Rows (n, D), (n,), (n,), (n,) -> losses and hits (n,)."""
+    outputs, levels = model.outputs(features[None, None]), alpha_bar[None, None]
+    losses = model.loss(outputs, labels[None, None], levels, None)
+    with torch.no_grad():
+        best = model.logits(outputs, None, levels, places).argmax(-1)
+    return losses[0, 0], best[0, 0] == labels
 
 
 @torch.no_grad()
 def most_likely(model: LabelDiffusion, features: Tensor, state: State, alpha_bar: Tensor) -> Tensor:
     """The most probable class of every token, (B, R, N)."""
-    if state.y_t is not None or model.forbidden is not None:
+    if state.y_t is not None:
         outputs = model.outputs(features, state, alpha_bar)
         return model.logits(outputs, state.y_t, alpha_bar).argmax(-1)
-    flat = features.flatten(0, 2)
+    shape, flat = features.shape[:3], features.flatten(0, 2)
+    # Without y_t the most probable class does not depend on the level.
+    level = torch.zeros(1, 1, 1, device=flat.device)
+    places = _places(shape, flat.device)
     parts = [
-        model.outputs(flat[rows][None, None])[0, 0].argmax(-1)
+        model.logits(model.outputs(flat[rows][None, None]), None, level, places[rows]).argmax(-1)
         for rows in _chunks(len(flat), model.num_classes)
     ]
-    return torch.cat(parts).view(features.shape[:3])
+    return torch.cat(parts, -1).view(shape)
+
+
+def _places(shape: torch.Size, device: torch.device) -> Tensor:
+    """Which of the N tokens each row of a flattened (B, R, N) is."""
+    return torch.arange(shape[2], device=device).expand(shape).flatten()
 
 
 def _chunks(rows: int, num_classes: int) -> Iterator[slice]:

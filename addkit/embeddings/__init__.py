@@ -72,7 +72,9 @@ def _posterior(config: PosteriorConfig, problem: Problem) -> Embedding:
 def _token(config: TokenConfig, problem: Problem) -> Embedding:
     from addkit.embeddings.token import TokenEmbedding
 
-    return TokenEmbedding(problem.num_classes, problem.state_width, spread=config.spread)
+    return TokenEmbedding(
+        problem.num_classes, problem.state_width, problem.scale, spread=config.spread
+    )
 
 
 def _no_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:

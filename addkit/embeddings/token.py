@@ -14,17 +14,20 @@ class TokenEmbedding(nn.Module):
     Args:
         num_classes: K.
         width: D.
+        scale: b of the schedule.
         spread: standard deviation of the rows of E and of the mask at the start.
     """
 
-    def __init__(self, num_classes: int, width: int, *, spread: float) -> None:
+    def __init__(self, num_classes: int, width: int, scale: float, *, spread: float) -> None:
         super().__init__()
+        self.scale = scale
         self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
         self.mask = nn.Parameter(torch.randn(width) * spread)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        """A one-hot or soft label (B, R, N, K) -> (B, R, N, D)."""
-        return torch.where(alpha_bar.unsqueeze(-1) > 0, y_t @ self.weight, self.mask)
+        """A held label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""
+        known = y_t @ self.weight / self.scale
+        return torch.where(alpha_bar.unsqueeze(-1) > 0, known, self.mask)
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
         """Labels (B, R, N) -> (B, R, N, D); draws nothing."""

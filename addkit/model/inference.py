@@ -106,17 +106,28 @@ class Inference:
         """Condition (B, C, V) -> answer (B, N, K)."""
         read_out: ReadOut = self._build(self.read_out)
         steps = min(self.steps, read_out.max_steps or self.steps)
-        settings = self._settings(steps, read_out.start)
+        settings = self._settings(steps, read_out.start, condition.device)
         return read_out.read(
             self._chain(model, condition, settings, generator),
-            lambda labels: model.process.likelihood(model, model.prepare(condition), labels),
+            lambda labels: self._likelihood(model, condition, labels),
         )
+
+    @property
+    def _pad(self) -> int:
+        """Of a network that is told lengths, and so of captions."""
+        assert self.problem.pad is not None
+        return self.problem.pad
+
+    def _likelihood(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
+        """log p of whole answers; where a length is told, of the tokens up to it."""
+        present = None if model.lengths is None else torch.ne(labels, self._pad)
+        return model.process.likelihood(model, model.prepare(condition), labels, present)
 
     def trace(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> list[ChainStep]:
         """Every step of the chains from pure noise with their states, whatever the read-out."""
-        settings = replace(self._settings(self.steps, "noise"), hold=True)
+        settings = replace(self._settings(self.steps, "noise", condition.device), hold=True)
         return list(self._chain(model, condition, settings, generator))
 
     def _chain(
@@ -132,7 +143,7 @@ class Inference:
         to_one: ToOne = self._build(self.to_one)
         return model.process.chain(model, condition, sampler, to_one, settings, generator)
 
-    def _settings(self, steps: int, start: Any) -> ChainSettings:
+    def _settings(self, steps: int, start: Any, device: torch.device) -> ChainSettings:
         return ChainSettings(
             steps=steps,
             guidance=self.guidance,
@@ -140,18 +151,18 @@ class Inference:
             early_exit=self.early_exit,
             start=start,
             shuffled=self.shuffled,
-            held=None if self.given is None else self.given[None, None],
-            bias=self._no_pads(),
+            held=None if self.given is None else self.given[None, None].to(device),
+            bias=self._no_pads(device),
         )
 
-    def _no_pads(self) -> Tensor | None:
+    def _no_pads(self, device: torch.device) -> Tensor | None:
         """Free tokens before a given end are words, (N, K)."""
         pad = self.problem.pad
         if self.given is None or pad is None:
             return None
         bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
         bias[self.given == FREE, pad] = FORBIDDEN
-        return bias
+        return bias.to(device)
 
     def _with_lengths(
         self, model: LabelDiffusion, condition: Tensor, settings: ChainSettings
@@ -159,7 +170,7 @@ class Inference:
         """Pads are not seen: each chain is told its length, the user's or one of the likeliest."""
         problem, chains = self.problem, settings.chains
         if self.given is not None:
-            own = torch.ne(self.given, problem.pad or 0).sum()
+            own = torch.ne(self.given, self._pad).sum().to(condition.device)
             lengths = own.expand(len(condition), chains)
             return replace(settings, lengths=lengths)
         log_p = model.length_logits(condition)[:, 1:].log_softmax(-1)
@@ -167,10 +178,9 @@ class Inference:
         rank = torch.arange(chains, device=condition.device) % best.indices.shape[1]
         lengths = best.indices[:, rank] + 1
         order = torch.arange(problem.num_tokens, device=condition.device)
-        pad = torch.tensor(problem.pad, device=condition.device)
-        held = torch.where(order < lengths.unsqueeze(-1), FREE, pad)
+        held = torch.where(order < lengths.unsqueeze(-1), FREE, self._pad)
         bias = torch.zeros(problem.num_classes, device=condition.device)
-        bias[pad] = FORBIDDEN
+        bias[self._pad] = FORBIDDEN
         return replace(
             settings, lengths=lengths, held=held, prior=best.values[:, rank], bias=bias[None]
         )

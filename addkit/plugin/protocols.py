@@ -264,9 +264,17 @@ class Process(Protocol):
         ...
 
     def likelihood(
-        self, model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        labels: Tensor,
+        present: Tensor | None = None,
     ) -> Tensor:
-        """log p(labels | condition), (B, S, N) -> (B, S)."""
+        """log p(labels | condition), (B, S, N) -> (B, S).
+
+        `present` (B, S, N) is False for tokens that do not exist, such as pads that the network
+        must not see; None: all exist.
+        """
         ...
 
 

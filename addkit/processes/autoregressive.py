@@ -11,7 +11,7 @@ from torch import Tensor
 
 from addkit.diffusion.branches import Branches
 from addkit.diffusion.chain import FREE, ChainSettings, forced
-from addkit.diffusion.likelihood import token_log_probabilities
+from addkit.diffusion.likelihood import counted, token_log_probabilities
 from addkit.diffusion.model import Hidden, LabelDiffusion
 from addkit.diffusion.results import ChainStep, Clean, Layout, Targets
 from addkit.processes.beam import beam_search
@@ -57,7 +57,11 @@ class AutoregressiveProcess:
         return Hidden(state, zero, zero, targets.weights, layout=layout)
 
     def likelihood(
-        self, model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        labels: Tensor,
+        present: Tensor | None = None,
     ) -> Tensor:
         """log p, in one pass; what follows the first pad is certain. (B, S, N) -> (B, S)."""
         from addkit.diffusion.objective import ObjectiveSettings
@@ -67,9 +71,9 @@ class AutoregressiveProcess:
         features = model.features(hidden.state, hidden.t, prepared, hidden.layout)
         each = token_log_probabilities(model, features, labels)
         if self.pad is None:
-            return each.sum(-1)
+            return counted(each, present)
         ended = (labels == self.pad).long().cumsum(-1) > (labels == self.pad).long()
-        return each.masked_fill(ended, 0.0).sum(-1)
+        return counted(each.masked_fill(ended, 0.0), present)
 
     def chain(
         self,
@@ -147,7 +151,8 @@ class _Writer:
         """As others see it."""
         t = 1 - index / self.labels.shape[-1]
         exited = torch.zeros(len(self.labels), dtype=torch.bool, device=self.labels.device)
-        return ChainStep(index, t, self.logits.clone(), Clean(self.labels.clone()), exited)
+        clean, prior = Clean(self.labels.clone()), self.settings.prior
+        return ChainStep(index, t, self.logits.clone(), clean, exited, prior=prior)
 
 
 def next_features(

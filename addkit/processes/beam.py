@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from addkit.diffusion.branches import Branches
 from addkit.diffusion.chain import ChainSettings
+from addkit.diffusion.model import FORBIDDEN
 from addkit.diffusion.results import ChainStep, Clean
 from addkit.samplers.ordered import Beam
 
@@ -22,6 +25,7 @@ def beam_search(
     """
     from addkit.processes.autoregressive import constrained, next_features
 
+    settings = _of_one_chain(settings)
     model, width = branches.model, beam.width
     device, num_tokens = branches.flat[0].device, model.num_tokens
     labels = torch.full((batch, width, num_tokens), pad or 0, device=device)
@@ -42,12 +46,27 @@ def beam_search(
         labels[:, :, index] = label
         kept[:, :, index] = log_p.flatten(0, 1)[rows].view(batch, width, -1)
         known = _reordered(known, rows, branches.guidance != 1)
-    best = _ranked(scores, labels, pad, beam.length_power)
-    order = best.argsort(-1, descending=True)
+    # Fewer answers may be possible than the beam is wide: the best one fills it up.
+    scores = scores.masked_fill(scores < FORBIDDEN / 2, -torch.inf)
+    best, order = _ranked(scores, labels, pad, beam.length_power).sort(-1, descending=True)
+    best, order = (torch.where(best.isneginf(), x[:, :1], x) for x in (best, order))
     labels = labels.gather(1, order.unsqueeze(-1).expand_as(labels))
     kept = kept.gather(1, order[..., None, None].expand_as(kept))
     exited = torch.zeros(batch, dtype=torch.bool, device=device)
-    return ChainStep(num_tokens - 1, 1 / num_tokens, kept, Clean(labels), exited)
+    prior = None if settings.prior is None else settings.prior.expand(batch, width)
+    last, t = num_tokens - 1, 1 / num_tokens
+    return ChainStep(last, t, kept, Clean(labels), exited, prior=prior, scores=best)
+
+
+def _of_one_chain(settings: ChainSettings) -> ChainSettings:
+    """What the first chain would be given, its length too: a beam keeps to one."""
+    held, prior, bias = settings.held, settings.prior, settings.bias
+    return replace(
+        settings,
+        held=None if held is None else held[:, :1],
+        prior=None if prior is None else prior[:, :1],
+        bias=bias[:, :1] if bias is not None and bias.ndim == 4 else bias,
+    )
 
 
 def _after_the_end(log_p: Tensor, labels: Tensor, index: int, pad: int | None) -> Tensor:

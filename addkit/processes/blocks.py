@@ -13,13 +13,12 @@ from torch.nn import functional
 from addkit.diffusion.branches import Branches
 from addkit.diffusion.chain import ChainSettings, walk
 from addkit.diffusion.gaussian import GaussianProcess
-from addkit.diffusion.likelihood import token_log_probabilities
+from addkit.diffusion.likelihood import counted, token_log_probabilities
 from addkit.diffusion.model import Hidden, LabelDiffusion, State
 from addkit.diffusion.results import ChainStep, Clean, Layout, Targets
 from addkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from addkit.diffusion.objective import ObjectiveSettings
     from addkit.plugin.protocols import JointDenoiser, Sampler, ToOne
 
 __all__ = ["BlocksProcess"]
@@ -39,24 +38,25 @@ class BlocksProcess(GaussianProcess):
     def __init__(self, block: int) -> None:
         self.block = block
 
-    def hide(
-        self,
-        model: LabelDiffusion,
-        prepared: tuple[Tensor, ...],
-        targets: Targets,
-        settings: ObjectiveSettings,
-        generator: torch.Generator,
+    def laid_out(
+        self, hidden: Hidden, model: LabelDiffusion, targets: Targets, generator: torch.Generator
     ) -> Hidden:
         """The clean stream before the noisy one."""
-        noisy = super().hide(model, prepared, targets, settings, generator)
-        one = torch.ones(1, 1, 1, device=generator.device)
-        clean = model.corrupt(Clean(targets.labels), one, generator)
-        t = torch.cat([torch.zeros_like(noisy.t), noisy.t], -1)
-        state = State(torch.cat([clean.h, noisy.state.h], 2))
-        layout = self._streams(targets.labels.shape[-1], generator.device)
-        return Hidden(state, t, noisy.alpha_bar, noisy.weights, noisy.norm, layout)
+        state, t = self._streams(hidden.state, hidden.t, model, targets.labels)
+        layout = self._layout(targets.labels.shape[-1], targets.present, generator.device)
+        return replace(hidden, state=state, t=t, layout=layout)
 
-    def _streams(self, num_tokens: int, device: torch.device) -> Layout:
+    def _streams(
+        self, noisy: State, t: Tensor, model: LabelDiffusion, labels: Tensor
+    ) -> tuple[State, Tensor]:
+        """2 N tokens and their times; what is clean needs no draw."""
+        one = torch.ones(1, 1, 1, device=labels.device)
+        clean = model.corrupt(Clean(labels), one, torch.Generator(device=labels.device))
+        h = torch.cat([clean.h, noisy.h.expand_as(clean.h)], 2)
+        t = t.expand(*t.shape[:2], labels.shape[-1])
+        return State(h), torch.cat([torch.zeros_like(t), t], -1)
+
+    def _layout(self, num_tokens: int, present: Tensor | None, device: torch.device) -> Layout:
         place = torch.arange(num_tokens, device=device)
         block = place // self.block
         before = block.unsqueeze(1) > block
@@ -64,10 +64,18 @@ class BlocksProcess(GaussianProcess):
         causal = place.unsqueeze(1) >= place
         nothing = torch.zeros_like(own)
         visible = torch.cat([torch.cat([causal, nothing], 1), torch.cat([before, own], 1)])
-        return Layout(visible[None, None], place.repeat(2), num_tokens)
+        if present is not None:
+            visible = visible & present.repeat(1, 1, 2).unsqueeze(2)
+        else:
+            visible = visible[None, None]
+        return Layout(visible, place.repeat(2), num_tokens)
 
     def likelihood(
-        self, model: LabelDiffusion, prepared: tuple[Tensor, ...], labels: Tensor
+        self,
+        model: LabelDiffusion,
+        prepared: tuple[Tensor, ...],
+        labels: Tensor,
+        present: Tensor | None = None,
     ) -> Tensor:
         """Exact for blocks of 1. Raises `UsageError` for longer ones."""
         if self.block > 1:
@@ -76,15 +84,11 @@ class BlocksProcess(GaussianProcess):
                 "use the read-out consensus, or process.block = 1"
             )
         one = torch.ones(1, 1, 1, device=labels.device)
-        generator = torch.Generator(device=labels.device)
-        clean = model.corrupt(Clean(labels), one, generator)
-        noise = model.corrupt(Clean(labels), one - 1, generator)
-        state = State(torch.cat([clean.h, noise.h.expand_as(clean.h)], 2))
-        num_tokens = labels.shape[-1]
-        t = torch.cat([torch.zeros(num_tokens), torch.ones(num_tokens)]).to(labels.device)
-        layout = self._streams(num_tokens, labels.device)
-        features = model.features(state, t.view(1, 1, -1), prepared, layout)
-        return token_log_probabilities(model, features, labels).sum(-1)
+        noise = model.corrupt(Clean(labels), one - 1, torch.Generator(device=labels.device))
+        state, t = self._streams(noise, one, model, labels)
+        layout = self._layout(labels.shape[-1], present, labels.device)
+        features = model.features(state, t, prepared, layout)
+        return counted(token_log_probabilities(model, features, labels), present)
 
     def chain(
         self,
@@ -106,9 +110,8 @@ class BlocksProcess(GaussianProcess):
             )
             shape = (batch * chains, 1, len(places))
             part = _part(settings, places, batch)
-            *_, last = walk(
-                branches, sampler, to_one, part, generator, shape, Layout(places=places)
-            )
+            layout = Layout(_seen(settings.lengths, places, batch, chains), places)
+            *_, last = walk(branches, sampler, to_one, part, generator, shape, layout)
             done.append(last)
             branches = _extended(branches, last.clean.ids, places)
             if settings.hold or start + self.block >= model.num_tokens:
@@ -130,7 +133,16 @@ def _part(settings: ChainSettings, places: Tensor, batch: int) -> ChainSettings:
         held = rows.reshape(-1, 1, len(places))
     if bias is not None and bias.shape[-2] > 1:
         bias = bias[..., places, :]
+    if bias is not None and bias.ndim == 4:
+        bias = bias.expand(batch, settings.chains, -1, -1).flatten(0, 1).unsqueeze(1)
     return replace(settings, chains=1, held=held, bias=bias, early_exit=0)
+
+
+def _seen(lengths: Tensor | None, places: Tensor, batch: int, chains: int) -> Tensor | None:
+    """Tokens beyond a chain's length are not seen, (B R, 1, 1, n)."""
+    if lengths is None:
+        return None
+    return places < lengths.expand(batch, chains).reshape(-1, 1, 1, 1)
 
 
 def _extended(branches: Branches, ids: Tensor, places: Tensor) -> Branches:
@@ -159,7 +171,8 @@ def _joined(
     logits = functional.pad(logits, (0, 0, 0, missing))
     ids = functional.pad(ids, (0, missing))
     exited = torch.zeros(batch, dtype=torch.bool, device=ids.device)
-    index = len(done) * settings.steps - 1
+    index = sum(step.index + 1 for step in done) - 1
     t = missing / model.num_tokens
     logits = logits.reshape(batch, chains, *logits.shape[2:])
-    return ChainStep(index, t, logits, Clean(ids.reshape(batch, chains, -1)), exited)
+    clean = Clean(ids.reshape(batch, chains, -1))
+    return ChainStep(index, t, logits, clean, exited, prior=settings.prior)

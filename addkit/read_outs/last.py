@@ -21,18 +21,22 @@ class Last:
     def read(
         self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
     ) -> Answer:
-        """Consume a chain. Candidates are the chains in their order, with log p by token."""
+        """Consume a chain. Candidates are the chains in their order, scored by their own log p.
+
+        The answer is each token's most probable class, or the first answer of a search.
+        """
         end = ending(steps)
         probabilities = self.probabilities(end)
-        confidence = end.confidence
+        confidence, ranked = end.confidence, end.step.scores
+        own = confidence.clamp_min(1e-30).log().sum(-1)
         return Answer(
-            labels=probabilities.argmax(-1),
+            labels=probabilities.argmax(-1) if ranked is None else end.labels[:, 0],
             probabilities=probabilities,
             votes=end.votes,
             steps=end.taken,
             candidates=end.labels,
             confidence=confidence,
-            scores=confidence.clamp_min(1e-30).log().sum(-1),
+            scores=own if ranked is None else ranked,
         )
 
     def probabilities(self, end: Ending) -> Tensor:

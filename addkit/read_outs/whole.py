@@ -58,8 +58,8 @@ class Consensus(WholeAnswers):
         if end.labels.shape[1] == 1:
             return sure.exp()
         others = agreement(end.labels).sum(-1) - 1
-        # Confidence is below 1, and this share of it below any two agreements' difference.
-        return others / (end.labels.shape[1] - 1) + 1e-4 * sure.exp().clamp(max=1)
+        # Confidence is below 1, and this share of it below two agreements' difference.
+        return others / (end.labels.shape[1] - 1) + 1e-6 * sure.exp().clamp(max=1)
 
 
 class Likelihood(WholeAnswers):
@@ -83,7 +83,7 @@ def agreement(labels: Tensor) -> Tensor:
     Half for being equal, a quarter each for the share of common tokens and of common pairs of
     neighbours (as multisets), so that it holds for shifted sentences too.
     """
-    equal = (labels.unsqueeze(1) == labels.unsqueeze(2)).all(-1).float()
+    equal = (labels.unsqueeze(1) == labels.unsqueeze(2)).all(-1).double()
     pairs = labels[..., :-1] * (int(labels.max()) + 1) + labels[..., 1:]
     common = _common(labels) if labels.shape[-1] < 2 else (_common(labels) + _common(pairs)) / 2
     return (equal + common) / 2
@@ -96,7 +96,7 @@ def _common(items: Tensor) -> Tensor:
     rank = same.tril(-1).sum(-1)
     member = items * items.shape[-1] + rank
     first, second = member.unsqueeze(2).unsqueeze(-1), member.unsqueeze(1).unsqueeze(-2)
-    return (first == second).any(-1).float().mean(-1)
+    return (first == second).any(-1).double().mean(-1)
 
 
 def _in_order(values: Tensor, order: Tensor) -> Tensor:

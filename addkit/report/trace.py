@@ -17,19 +17,19 @@ from addkit.diffusion import ChainStep, evidence
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Schedule
 
-__all__ = ["MOST_IMAGES", "check_target", "draw_trace"]
+__all__ = ["ENDINGS", "MOST_IMAGES", "check_target", "draw_trace"]
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
 MOST_CLASSES = 12
 TITLE = "Filled: the network's p(label | y_t, image).  Outlined: what y_t says alone."
-ENDINGS = (".png", ".svg", ".pdf")
+ENDINGS: tuple[str, ...] = (".png", ".svg", ".pdf")
 
 
-def check_target(path: Path) -> None:
-    """Raise `UsageError` if no picture can be written there."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f'--trace {path}: ending "{path.suffix}"; known: {", ".join(ENDINGS)}')
+def check_target(path: Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Raise `UsageError` if no file of these endings can be written there."""
+    if path.suffix.lower() not in endings:
+        raise UsageError(f'--trace {path}: ending "{path.suffix}"; known: {", ".join(endings)}')
     if not path.parent.is_dir():
         raise UsageError(f"--trace {path}: there is no folder {path.parent}")
 

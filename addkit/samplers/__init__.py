@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from addkit.plugin.spec import Config, Problem, SamplerSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, Config, Problem, SamplerSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Sampler
@@ -85,6 +85,12 @@ class BeamConfig(Config):
     length_power: float = Field(
         0.0, ge=0, description="Rank by log p / length ** length_power; 0 is log p itself."
     )
+
+
+def _no_levels_between(config: CommitConfig | LeftToRightConfig, choices: Choices) -> Iterable[str]:
+    process = choices["process"].name
+    if config.others == "annealed" and process == "masked":
+        yield 'others = "annealed" needs noise levels, and masks have none; use others = "noise"'
 
 
 def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
@@ -177,6 +183,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="commit",
         config=CommitConfig,
         build=_commit,
+        check=_no_levels_between,
         provides=ORDERED,
         summary="Settle the surest tokens first.",
     )
@@ -184,6 +191,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="left-to-right",
         config=LeftToRightConfig,
         build=_left_to_right,
+        check=_no_levels_between,
         provides=ORDERED | {"left-to-right"},
         summary="Settle tokens from left to right.",
     )

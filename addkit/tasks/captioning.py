@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from addkit.data.references import ReferencedImages
 from addkit.diffusion.chain import FREE
 from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError
-from addkit.plugin.protocols import Batch, Vocabulary
+from addkit.plugin.protocols import Batch, ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.tasks import CaptioningConfig
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token
@@ -29,18 +32,27 @@ class CaptionMeter:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.captions: list[str] = []
+        self.chains: list[list[str]] = []
         self.references: list[list[str]] = []
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """The answer's labels (B, N) against every reference of the batch."""
-        self.captions += [self.vocabulary.decode(ids) for ids in answer.labels.tolist()]
+        decode = self.vocabulary.decode
+        self.captions += [decode(ids) for ids in answer.labels.tolist()]
+        self.chains += [[decode(ids) for ids in image] for image in answer.candidates.tolist()]
         self.references += references_of(batch, self.vocabulary)
 
     def compute(self) -> CaptionScores:
-        """All scores that need the text alone."""
-        from addkit.metrics.captions import score_captions
+        """All scores that need the text alone; of several chains also how they spread."""
+        from addkit.metrics.captions import chain_validity, score_captions
 
-        return score_captions(self.captions, self.references)
+        scores = score_captions(self.captions, self.references)
+        if len(self.chains[0]) == 1:
+            return scores
+        spread = chain_validity(self.chains, self.references)
+        return replace(
+            scores, valid=spread.valid, any_valid=spread.any_valid, coverage=spread.coverage
+        )
 
     @property
     def correct(self) -> Tensor:
@@ -65,6 +77,13 @@ def references_of(batch: Batch, vocabulary: Vocabulary) -> list[list[str]]:
     return [[vocabulary.decode(ids) for ids in row[:count]] for row, count in rows]
 
 
+def captions_of(images: ImageSet, vocabulary: Vocabulary) -> list[list[str]]:
+    """Every right caption of each image of a split, without reading an image."""
+    if isinstance(images, ReferencedImages):
+        return [list(images.texts(index)) for index in range(len(images))]
+    return [[vocabulary.decode(ids)] for ids in images.labels.tolist()]
+
+
 class Captioning:
     """N tokens, filled up with pads.
 
@@ -79,10 +98,15 @@ class Captioning:
     def __init__(self, config: CaptioningConfig, problem: Problem) -> None:
         if problem.tokenizer is None or problem.pad is None:
             raise UsageError("the task captioning needs a tokenizer and data with captions")
-        self.vocabulary = problem.tokenizer.restore(problem.class_names)
+        self.tokenizer, self.tokens = problem.tokenizer, problem.class_names
         self.pad, self.num_tokens = problem.pad, problem.num_tokens
         self.config = config
         self.predicts_length = config.pad == "mask"
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The run's own; a plan without data knows its size alone, so it is made when needed."""
+        return self.tokenizer.restore(self.tokens)
 
     def targets(self, labels: Tensor) -> Targets:
         """Words and the end count 1, pads behind the end `pad_weight`; or pads do not exist."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from addkit.model import Network, build_data, build_network
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
-from addkit.training.plan import Plan
+from addkit.training.control import heads_of
+from addkit.training.plan import Plan, check_steps
 
 __all__ = ["dry_run"]
 
@@ -26,7 +27,9 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         accumulation, processes, steps_per_epoch, steps, warmup_steps; learning_rate (the peak, as
         scaled) and how it came about; memory, bytes for each process by part; files to be read.
     """
+    heads_of(recipe)
     facts = build_data(recipe).facts
+    check_steps(recipe, facts.split_sizes)
     plan = Plan.of(recipe, facts.split_sizes["train"])
     network = build_network(recipe, facts, device="meta")
     numbers = asdict(plan)

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.model import Inference, Predictor, build_data, load
@@ -14,8 +14,13 @@ from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
+from addkit.tasks.captioning import CaptionMeter, captions_of
 from addkit.training.audit import audit_cases, conclude
+from addkit.training.caption_table import CaptionTable, Row, nearest_captions, table_rows
 from addkit.training.evaluation import Case, score_cases
+
+if TYPE_CHECKING:
+    from addkit.metrics.clip import ClipScorer
 
 __all__ = ["Evaluation", "Grid", "evaluate_run"]
 
@@ -37,10 +42,21 @@ class Grid:
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
         inference = inference.but(chains=self.chains, early_exit=self.early_exit)
-        return [
+        ways = [
             inference.but(**dict(zip(keys, values, strict=True)))
             for values in product(*(axis or [None] for axis in axes))
         ]
+        return _beside_one_step(ways) if inference.problem.num_tokens > 1 else ways
+
+
+def _beside_one_step(ways: list[Inference]) -> list[Inference]:
+    """With several tokens each loop stands beside its own first step, or its gain means nothing."""
+    shown: list[Inference] = []
+    for way in ways:
+        first = way.but(steps=1)
+        known = {_case_name(one) for one in shown}
+        shown += [one for one in (first, way) if _case_name(one) not in known or one is way]
+    return list({_case_name(way): way for way in shown}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,10 @@ class Evaluation:
     controls: list[dict[str, Any]]
     """The same for each matched control."""
     audit: dict[str, Any] | None
+    table3: list[dict[str, Any]] | None = None
+    """Of captions: the paper's table 3, see `addkit.training.caption_table`."""
+    clip: str | None = None
+    """What CLIP scores depend on."""
 
 
 def evaluate_run(
@@ -65,28 +85,56 @@ def evaluate_run(
     weights: str = "ema",
     overrides: list[str] | None = None,
     audit: bool = True,
+    table3: bool = True,
+    clip: str | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Score a run, store the result in it as `evaluation.json` and return it.
+
+    Args:
+        path: the run, or one of its checkpoints.
+        grid: settings to score.
+        split: which images.
+        weights: `ema` or `raw`.
+        overrides: `data.key=value` where the data lies elsewhere now.
+        audit: score the loop under five conditions.
+        table3: of captions, compare with copies and with other processes.
+        clip: of captions, the model of the CLIP scores (see `addkit.metrics.clip.parse_clip`).
+        seed: of all noise.
 
     Raises:
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     predictor = load(path, weights=weights)
-    images = _moved_data(predictor, overrides or []).split(split)
+    scorer = _clip_scorer(predictor, clip)
+    source = _moved_data(predictor, overrides or [])
+    images = source.split(split)
     ways = grid.of(predictor.inference)
     cases = {_case_name(way): Case(way) for way in ways}
     checks = audit_cases(predictor.inference) if audit and predictor.loops else {}
     meters = _score(predictor, images, {**cases, **checks}, seed)
     controls = _controls(path, images, weights, seed)
     control = next((row.right for row in controls), None)
+    meter = meters[_case_name(ways[-1])]
+    table = None
+    if table3 and isinstance(meter, CaptionMeter):
+        told = [Row("ADD" if predictor.loops else predictor.recipe.name, meter.captions)]
+        told += [
+            Row(row.name, row.meter.captions)
+            for row in controls
+            if isinstance(row.meter, CaptionMeter)
+        ]
+        table = _table3(predictor, source, images, meter, told, scorer, seed)
+    results = [_row(way, meters[_case_name(way)]) for way in ways]
     found = Evaluation(
         run=str(path),
         split=split,
         weights=weights,
-        results=[_row(way, meters[_case_name(way)]) for way in ways],
+        results=results,
         controls=[row.scores for row in controls],
         audit=_audit(meters, list(checks), control, predictor.inference.steps) if checks else None,
+        table3=None if table is None else table.rows,
+        clip=None if table is None else table.clip,
     )
     if (path / "recipe.toml").exists():
         write_json(path / "evaluation.json", asdict(found))
@@ -105,6 +153,11 @@ def _moved_data(predictor: Predictor, overrides: list[str]) -> DataSource:
         raise DataError(
             f"the data has {found.num_classes} classes, and the run was trained on "
             f"{trained.num_classes}"
+        )
+    if found.class_names != trained.class_names and trained.pad is not None:
+        raise DataError(
+            "the data's training captions give another vocabulary than the run's; evaluate on the "
+            "data that the run was trained on"
         )
     if found.class_names != trained.class_names:
         warnings.warn(
@@ -152,9 +205,41 @@ def _row(way: Inference, meter: Meter) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _ControlRow:
+    name: str
     scores: dict[str, Any]
-    right: float
-    """Images it got right, in percent."""
+    meter: Meter
+
+    @property
+    def right(self) -> float:
+        """Images it got right, in percent."""
+        return 100 * float(self.meter.correct.float().mean())
+
+
+def _clip_scorer(predictor: Predictor, clip: str | None) -> ClipScorer | None:
+    if clip is None:
+        return None
+    if predictor.facts.pad is None:
+        raise UsageError("--clip scores captions, and this run has none")
+    from addkit.metrics.clip import ClipScorer, parse_clip
+
+    return ClipScorer(parse_clip(clip), predictor.device)
+
+
+def _table3(
+    predictor: Predictor,
+    source: DataSource,
+    images: ImageSet,
+    meter: CaptionMeter,
+    told: list[Row],
+    clip: ClipScorer | None,
+    seed: int,
+) -> CaptionTable:
+    train = source.split("train")
+    training = captions_of(train, meter.vocabulary)
+    copies = nearest_captions(
+        predictor.network, train, training, images, predictor.recipe.sampling.batch_size
+    )
+    return table_rows(images, meter.references, training, copies, told, clip, seed)
 
 
 def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_ControlRow]:
@@ -163,7 +248,7 @@ def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_Co
         predictor = load(run.path, weights=weights)
         meter = _score(predictor, images, {"control": Case(predictor.inference)}, seed)["control"]
         row = {**_row(predictor.inference, meter), "read_out": f"control, {head}"}
-        rows.append(_ControlRow(row, 100 * float(meter.correct.float().mean())))
+        rows.append(_ControlRow(head, row, meter))
     return rows
 
 

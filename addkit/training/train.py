@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Protocol
 
-from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.environment import environment, pick_device
 from addkit.training.job import Job
 from addkit.training.loop import StepReport, fit
+from addkit.training.plan import check_steps
 from addkit.training.scoring import choose_steps, meters_of, scores_of
 
 __all__ = ["TrainResult", "View", "train"]
@@ -116,12 +116,14 @@ def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> Tr
         device: None picks a GPU if there is one.
     """
     start = perf_counter()
+    heads = heads_of(recipe)
+    check_steps(recipe, run.facts().split_sizes)
     device = device or pick_device()
     if "command_started" not in run.manifest():
         run.note(command_started=_now(), status="running", recipe=recipe.name)
     scores = _train_one(recipe, run, view, device, _title(recipe))
     controls = {}
-    for head in heads_of(recipe):
+    for head in heads:
         matched = control_recipe(recipe, head)
         inner = Run.create(run.control(head).path, matched, run.facts())
         controls[head] = _train_one(matched, inner, view, device, f"control, {head}")
@@ -165,7 +167,6 @@ def _train_one(
     if done is not None:
         return dict(done)
     job = Job.open(run, recipe, device)
-    _refuse_blind_choice(job)
     run.note(
         recipe=recipe.name,
         seed=recipe.seed,
@@ -200,14 +201,6 @@ def _final_scores(job: Job, view: View) -> dict[str, dict[str, float]]:
         view.chosen(steps, job.task.headline, values)
     meters = meters_of(job, "test", steps=steps)
     return {name: scores_of(meter) for name, meter in meters.items()}
-
-
-def _refuse_blind_choice(job: Job) -> None:
-    if job.recipe.sampling.steps == "auto" and "validation" not in job.source.facts.split_sizes:
-        raise RecipeError(
-            f'{job.recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
-            "the data has none; set data.validation above 0, or steps to a number"
-        )
 
 
 def _now() -> str:

@@ -43,8 +43,8 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     assert audit["no_image"] < 16 < audit["last_step"]
     assert audit["answer"].startswith("The network ")
     assert [row["read_out"] for row in told["controls"]] == [
-        "control, linear head",
-        "control, mlp head",
+        "control, linear",
+        "control, mlp",
     ]
     assert audit["control"] == told["controls"][0]["top1"]
     assert json.loads((run / "evaluation.json").read_text("utf-8")) == told
@@ -95,7 +95,7 @@ def test_a_table_for_people(addkit: Cli, run: Path) -> None:
     lines = said.out.splitlines()
     assert lines[0].split()[:5] == ["read-out", "sampler", "to-one", "steps", "w"]
     assert [line.split("  ")[0] for line in lines[1:5]] == [
-        *("prior", "last", "control, linear head", "control, mlp head"),
+        *("prior", "last", "control, linear", "control, mlp"),
     ]
     assert "2*" in lines[1]
     assert "* this read-out answers in one pass, whatever the steps" in lines
@@ -124,7 +124,7 @@ def test_a_table_for_people(addkit: Cli, run: Path) -> None:
             ["--read-out", "last,priro"],
             2,
             'error: no read_out is called "priro" (did you mean "prior"?). '
-            "Known: last, mean, prior, vote.\n",
+            "Known: consensus, last, likelihood, mean, prior, vote.\n",
         ),
         (
             ["--set", "training.epochs=3"],

@@ -146,12 +146,12 @@ def test_a_checkpoint_is_as_good_as_a_run(
         (
             ["--sampler", "renose"],
             'error: no sampler is called "renose" (did you mean "renoise"?). '
-            "Known: ancestral, ddim, gibbs, renoise.\n",
+            "Known: ancestral, beam, commit, ddim, gibbs, left-to-right, refine, renoise.\n",
         ),
         (
             ["--read-out", "lst"],
             'error: no read_out is called "lst" (did you mean "last"?). '
-            "Known: last, mean, prior, vote.\n",
+            "Known: consensus, last, likelihood, mean, prior, vote.\n",
         ),
         (
             ["--to-one", "max"],

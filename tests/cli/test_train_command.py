@@ -34,7 +34,7 @@ def test_json_is_all_that_stdout_gets(addkit: Cli, recipes: Path) -> None:
     assert told["top1"] == told["scores"]["ema"]["top1"]
     assert told["control_top1"] == told["controls"]["linear"]["ema"]["top1"]
     assert told["steps"] == 4
-    assert said.err.splitlines() == ["run: r", "ADD: 4 steps", "control, linear head: 4 steps"]
+    assert said.err.splitlines() == ["run: r", "ADD: 4 steps", "control, linear: 4 steps"]
     assert Run(Path("r")).finished
 
 
@@ -111,7 +111,9 @@ def test_resume_begins_where_a_run_was_killed_as_it_began(addkit: Cli, recipes: 
 
 
 def _report(step: int, loss: float) -> StepReport:
-    return StepReport(step, loss, 50.0, 1.0, 1e-3, 64, 0.1)
+    return StepReport(
+        step=step, loss=loss, accuracy=50.0, gradient_norm=1.0, lr=1e-3, images=64, seconds=0.1
+    )
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(
@@ -124,17 +126,18 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     for step in range(11, 51):
         clock[0] += 1
         view.step(_report(step, 2.0))
-        if step == 15:
-            view.scored("test", 91.25)
+        if step == 25:
+            view.scored("test", "top1", 91.25)
     view.end()
     first, *lines = capsys.readouterr().err.splitlines()
     assert first == "ADD: 50 steps, going on after step 10"
     assert [line.split("  ")[0] for line in lines] == [
         f"ADD: step {step}/50" for step in (21, 32, 43)
     ]
-    assert lines[0] == (
-        "ADD: step 21/50  loss 2.000  rows right 50.0 %  top-1 91.25 %  640 images/s  29 s left"
-    )
+    assert lines[:2] == [
+        "ADD: step 21/50  loss 2.000  rows right 50.0 %  640 images/s  29 s left",
+        "ADD: step 32/50  loss 2.000  rows right 50.0 %  top1 91.25  640 images/s  18 s left",
+    ]
 
 
 def test_on_a_terminal_there_is_a_bar(
@@ -147,10 +150,10 @@ def test_on_a_terminal_there_is_a_bar(
     assert view.bar is not None
     view.step(_report(1, 4.0))
     view.step(_report(2, 2.0))
-    view.scored("test", 12.5)
+    view.scored("test", "top1", 12.5)
     assert view.bar.tasks[0].completed == 2
     assert "loss 3.900" in view._numbers()
-    assert "top-1 12.50 %" in view._numbers()
+    assert "top1 12.50" in view._numbers()
     view.end()
     assert view.bar is None
     view.end()

@@ -192,7 +192,7 @@ def test_missing_images_are_named_at_once(root: Path) -> None:
         f"{root}: 2 of 10 images are missing:",
         f"  {root / 'x1.png'}",
         f"  {root / 'y3.png'}",
-        "Add them, set data.images to their folder, or set data.bad_files = \"skip\" to leave "
+        'Add them, set data.images to their folder, or set data.bad_files = "skip" to leave '
         "them out.",
     ]
 
@@ -218,7 +218,9 @@ def test_bad_files_can_be_skipped(root: Path) -> None:
 def test_broken_images_stop(root: Path) -> None:
     (root / "x0.png").write_bytes(b"no image")
     source = _source(root)
-    with pytest.raises(DataError, match=r"files cannot be used:\n  .*x0\.png: no image in a format"):
+    with pytest.raises(
+        DataError, match=r"files cannot be used:\n  .*x0\.png: no image in a format"
+    ):
         for name in ("train", "test"):
             source.split(name)
 

@@ -7,17 +7,31 @@ import pytest
 from pydantic import ValidationError
 
 from addkit.data import (
+    CaptionFolderConfig,
+    CocoCaptionsConfig,
     DigitsConfig,
+    EmojiConfig,
     FashionMNISTConfig,
     ImageFolderConfig,
     ImageNetConfig,
     addkit_components,
 )
+from addkit.errors import RecipeError
+from addkit.plugin import Choice, DataSpec, Problem, Spec
+from addkit.tokenizers import NoneConfig, WordsConfig
+from addkit.tokenizers import addkit_components as tokenizers
+
+CAPTIONS = ["emoji", "coco-captions", "caption-folder"]
 
 
-def test_four_data_sets_are_offered() -> None:
+def _captioned() -> list[Spec]:
+    return [spec for spec in addkit_components() if spec.name in CAPTIONS]
+
+
+def test_the_data_sets_that_are_offered() -> None:
     specs = list(addkit_components())
-    assert [spec.name for spec in specs] == ["digits", "fashion-mnist", "image-folder", "imagenet"]
+    classified = ["digits", "fashion-mnist", "image-folder", "imagenet"]
+    assert [spec.name for spec in specs] == classified + CAPTIONS
     assert {spec.kind for spec in specs} == {"data"}
 
 
@@ -41,6 +55,40 @@ def test_defaults() -> None:
     assert ImageNetConfig().mean == (0.485, 0.456, 0.406)
     assert ImageNetConfig().shorter_side == 256
     assert ImageNetConfig(image_size=384).shorter_side == 439
+
+
+def test_defaults_of_captions() -> None:
+    assert (EmojiConfig().image_size, EmojiConfig().subset, EmojiConfig().forms) == (
+        64,
+        "variants",
+        1,
+    )
+    assert (CocoCaptionsConfig().image_size, CocoCaptionsConfig().max_tokens) == (256, 20)
+    assert str(CaptionFolderConfig.model_validate({"root": "a"}).captions) == "captions.csv"
+    with pytest.raises(ValidationError, match="give 3, one a channel"):
+        EmojiConfig(mean=(0.5,), std=(0.5,))
+
+
+def test_captions_need_a_tokenizer() -> None:
+    none, words, *_ = tokenizers()
+    for spec in _captioned():
+        config = spec.config.model_validate(
+            {"root": "a"} if spec.config is CaptionFolderConfig else {}
+        )
+        (reason,) = spec.check(config, {"tokenizer": Choice(none, NoneConfig())})
+        assert reason.endswith('[tokenizer] is "none"; write [tokenizer] name = "words"')
+        assert list(spec.check(config, {"tokenizer": Choice(words, WordsConfig())})) == []
+        with pytest.raises(RecipeError, match="captions must be cut into tokens"):
+            spec.build(config, Problem())
+
+
+def test_captions_are_built_with_the_tokenizer() -> None:
+    from addkit.tokenizers.words import Words
+
+    problem = Problem(tokenizer=Words(WordsConfig()))
+    emoji, coco, _ = _captioned()
+    assert emoji.build(EmojiConfig(), problem).facts.num_classes == 204
+    assert isinstance(coco, DataSpec)
 
 
 def test_grey_folders_have_one_mean() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.mixing import mix
+from addkit.data.mixing import mix, pick_answers
+from addkit.plugin.protocols import Batch
 from addkit.recipe.model import Augmentation
 
 
@@ -16,17 +17,18 @@ def _mixed(
     images = ids.float()[:, None, None, None].expand(count, 1, 8, 8)
     augmentation = Augmentation.model_validate(settings)
     generator = torch.Generator().manual_seed(seed)
-    mixed, labels = mix(images, ids[:, None], reuse, augmentation, generator)
+    copies = ids[:, None, None].expand(-1, reuse, -1)
+    mixed, labels = mix(images, copies, augmentation, generator)
     return mixed, labels, ids
 
 
 def test_off_changes_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
-    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
-    mixed, copies = mix(images, labels, 3, Augmentation.model_validate({}), generator)
+    images, labels = torch.rand(4, 3, 8, 8), torch.arange(24).view(4, 3, 2)
+    mixed, copies = mix(images, labels, Augmentation.model_validate({}), generator)
     assert mixed is images
-    assert torch.equal(copies, labels[:, None].expand(4, 3, 2))
+    assert copies is labels
     assert torch.equal(generator.get_state(), before)
 
 
@@ -45,7 +47,8 @@ def test_labels_stay_ids_and_tokens_stay_together() -> None:
     labels = torch.stack([torch.arange(32), torch.arange(32) + 100], 1)
     generator = torch.Generator().manual_seed(0)
     augmentation = Augmentation.model_validate({"mixup": 1.0})
-    _, copies = mix(torch.rand(32, 1, 4, 4), labels, 8, augmentation, generator)
+    copies = labels[:, None].expand(-1, 8, -1)
+    _, copies = mix(torch.rand(32, 1, 4, 4), copies, augmentation, generator)
     assert copies.shape == (32, 8, 2)
     assert copies.dtype == torch.int64
     assert torch.equal(copies[..., 0] + 100, copies[..., 1])
@@ -91,3 +94,36 @@ def test_the_generator_decides_everything() -> None:
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
     assert torch.initial_seed() == 0
+
+
+def _answered(counts: list[int], most: int) -> Batch:
+    """Image i has the answers [10 i + c, 10 i + c], and its first one again up to `most`."""
+    rows = [[10 * i + (c if c < n else 0) for c in range(most)] for i, n in enumerate(counts)]
+    references = torch.tensor(rows)[..., None].expand(-1, -1, 2)
+    images = torch.zeros(len(counts), 1, 4, 4)
+    indices = tuple(range(len(counts)))
+    return Batch(images, references[:, 0], indices, references, torch.tensor(counts))
+
+
+def test_copies_take_answers_evenly() -> None:
+    generator = torch.Generator().manual_seed(0)
+    counts = [1, 3, 2] * 400
+    copies = pick_answers(_answered(counts, 3), 3, generator)
+    assert copies.shape == (1200, 3, 2)
+    assert torch.equal(copies[..., 0], copies[..., 1])
+    answers = copies[..., 0] - 10 * torch.arange(1200)[:, None]
+    assert answers[0::3].eq(0).all()
+    assert torch.equal(answers[1::3].sort().values, torch.arange(3).expand(400, 3))
+    first = answers[2::3, 0].float()
+    assert float(first.mean()) == pytest.approx(0.5, abs=0.1)
+    assert set(answers[2::3].flatten().tolist()) == {0, 1}
+
+
+def test_one_answer_is_every_copys() -> None:
+    labels = torch.tensor([[1, 2], [3, 4]])
+    batch = Batch(torch.zeros(2, 1, 4, 4), labels, (0, 1))
+    state = torch.Generator().manual_seed(0)
+    before = state.get_state()
+    copies = pick_answers(batch, 3, state)
+    assert torch.equal(copies, labels[:, None].expand(2, 3, 2))
+    assert torch.equal(state.get_state(), before)

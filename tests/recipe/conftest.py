@@ -124,6 +124,10 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield spec("conditioner", "class-token", check=wants_class_token)
     yield spec("encoder", "cnn")
     yield spec("encoder", "vit", provides=frozenset({"class-token"}))
+    yield spec("tokenizer", "none")
+    yield spec("tokenizer", "words")
+    yield spec("process", "gaussian")
+    yield spec("process", "masked")
     for kind in ("task", "embedding", "denoiser", "to_one", "sampler", "read_out"):
         yield spec(kind, "only")
 

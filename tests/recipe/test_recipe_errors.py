@@ -31,8 +31,8 @@ IN_X = [
     ("\n[los]\nname = 'mse'", '3: unknown table "los" (did you mean "loss"?)'),
     (
         "[zebra]",
-        '2: unknown table "zebra". Tables: task, data, encoder, conditioner, embedding, denoiser, '
-        "schedule, loss, to_one, sampler, read_out, training, augmentation, sampling, "
+        '2: unknown table "zebra". Tables: task, tokenizer, data, encoder, conditioner, process, '
+        "embedding, denoiser, schedule, loss, to_one, sampler, read_out, training, augmentation, sampling, "
         "distributed, control.",
     ),
     (

@@ -22,7 +22,7 @@ def _words(**settings: object) -> Tokenizer:
         ("Côte d’Ivoire, it's", ["côte", "d’ivoire", "it's"]),
         ("keycap: #", ["keycap", "#"]),
         ("St. Kitts & Nevis (island)", ["st", "kitts", "&", "nevis", "island"]),
-        ('a "red" <pad> \'box\' - \t and—so – on', ["a", "red", "pad", "box", "and", "so", "on"]),
+        ("a \"red\" <pad> 'box' - \t and—so – on", ["a", "red", "pad", "box", "and", "so", "on"]),
         ("rock-'n'-roll --- ''", ["rock-'n'-roll"]),
         ("हिन्दी में, 日本 3.5", ["हिन्दी", "में", "日本", "3", "5"]),
         ("cafe\u0301", ["café"]),

@@ -163,20 +163,20 @@ def test_a_run_is_finished_once_its_controls_are(lab: Any) -> None:
     view = Interrupted("control, linear")
     with pytest.raises(KeyboardInterrupt):
         train(run.recipe(), run, view, device="cpu")
-    assert view.seen == [("ADD", 0), ("control, linear head", 0)]
+    assert view.seen == [("ADD", 0), ("control, linear", 0)]
     assert not run.finished
     scores = run.manifest()["scores"]
 
     view = Interrupted("control, mlp")
     with pytest.raises(KeyboardInterrupt):
         train(run.recipe(), run, view, device="cpu")
-    assert view.seen == [("control, linear head", 0), ("control, mlp head", 0)]
+    assert view.seen == [("control, linear", 0), ("control, mlp", 0)]
     assert not run.finished
     assert list(run.controls()) == ["linear"]
 
     view = Interrupted("nothing")
     result = train(run.recipe(), run, view, device="cpu")
-    assert view.seen == [("control, mlp head", 0)]
+    assert view.seen == [("control, mlp", 0)]
     assert run.finished
     assert result.scores == scores
     assert list(result.controls) == ["linear", "mlp"]

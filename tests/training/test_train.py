@@ -34,10 +34,13 @@ class View:
     def step(self, report: Any) -> None:
         self.told.append(report.step)
 
-    def examples(self, pairs) -> None: ...
-
     def scored(self, split: str, name: str, value: float) -> None:
         self.told.append(split)
+
+    def examples(self, pairs: Any) -> None: ...
+
+    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
+        self.told.append((steps, name, values))
 
     def end(self) -> None:
         self.told.append("end")
@@ -55,7 +58,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
         *(*range(1, each + 1), "validation", *range(each + 1, 2 * each + 1), "validation"),
         *(*range(2 * each + 1, steps + 1), "end"),
     ]
-    assert view.told == [("ADD", steps, 0), *one, ("control, linear head", steps, 0), *one]
+    assert view.told == [("ADD", steps, 0), *one, ("control, linear", steps, 0), *one]
     assert result.run == str(run.path)
     assert result.steps == steps
     assert result.value == result.scores["ema"]["top1"]
@@ -87,7 +90,7 @@ def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None
     )
     stored = Run(digits_run).manifest()["scores"]["ema"]
     found = meters["recipe"].compute()
-    assert found.value == stored["top1"]
+    assert found.top1 == stored["top1"]
     assert found.nll == pytest.approx(stored["nll"], rel=1e-5)
     assert found.count == stored["count"] == 539
 

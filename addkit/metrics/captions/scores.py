@@ -45,6 +45,12 @@ class CaptionScores:
     """Share of captions with as many words as one of their references."""
     count: int
     """Images."""
+    valid: float | None = None
+    """Of several chains: share that are one of the references."""
+    any_valid: float | None = None
+    """Share of images with at least one such chain."""
+    coverage: float | None = None
+    """Share of an image's different references that some chain found."""
 
 
 def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:

@@ -2,9 +2,17 @@
 
 from addkit.metrics.clip.scorer import ClipDescription, ClipScorer
 from addkit.metrics.clip.scores import PREFIX, ClipScores, clip_scores
-from addkit.metrics.clip.source import ClipFile, ClipFolder, ClipSource, ClipTag, parse_clip
+from addkit.metrics.clip.source import (
+    CONFIG_FILE,
+    ClipFile,
+    ClipFolder,
+    ClipSource,
+    ClipTag,
+    parse_clip,
+)
 
 __all__ = [
+    "CONFIG_FILE",
     "PREFIX",
     "ClipDescription",
     "ClipFile",
