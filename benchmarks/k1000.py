@@ -252,6 +252,7 @@ def _accuracy(
     guidance: float = 1.0,
 ) -> float:
     inference = Inference(
+        process=_choice("process", "gaussian"),
         sampler=_choice("sampler", "renoise"),
         to_one=_choice("to_one", "argmax"),
         read_out=_choice("read_out", read_out),

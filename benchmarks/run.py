@@ -25,6 +25,8 @@ BENCHMARKS = {
     "training-step": "training_step",
     "help": "help_time",
     "kill": "kill",
+    "caption-sampling": "caption_sampling",
+    "caption-memory": "caption_memory",
     "k1000": "k1000",
 }
 """Name -> module, which has `rows(options)`."""

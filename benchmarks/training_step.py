@@ -46,7 +46,7 @@ class MemoryBatch:
 
     def picture(self, index: int) -> Image.Image:
         """Nothing to see."""
-        return Image.new("RGB", self.images.shape[-2:])
+        return Image.new("RGB", (self.images.shape[-1], self.images.shape[-2]))
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images, never augmented."""

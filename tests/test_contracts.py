@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 import tomllib
@@ -13,11 +14,15 @@ from typing import Any
 import pytest
 import torch
 import typer
+from PIL import Image
 
 import addkit
 from addkit.cli.main import app
 from addkit.plugin import Problem, load_registry
 from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
+from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.words import Words
+from addkit.training.control import control_recipe, heads_of
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(ROOT.glob("recipes/*.toml"), key=lambda path: path.stem)
@@ -80,7 +85,7 @@ COMMANDS = {
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
     "--length --given --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
-    "--early-exit --weights --set --audit/--no-audit --seed --json",
+    "--early-exit --weights --set --audit/--no-audit --table3/--no-table3 --clip --seed --json",
 }
 
 
@@ -96,8 +101,30 @@ def test_every_recipe_loads_and_survives_its_dump(path: Path) -> None:
 
 
 def test_the_recipes_are_all_there() -> None:
-    names = {"digits", "fashion-mnist", "fashion-mnist-paper", "image-folder", "imagenet"}
+    names = {
+        *("attributes", "caption-folder", "coco", "coco-karpathy", "digits", "emoji"),
+        *("fashion-mnist", "fashion-mnist-paper", "image-folder", "imagenet", "outfits"),
+    }
     assert names <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_has_controls_of_its_task(path: Path) -> None:
+    recipe = read_recipe(path)
+    for head in heads_of(recipe):
+        control = control_recipe(recipe, head)
+        assert heads_of(control) == ()
+        assert control.choices["data"] == recipe.choices["data"]
+
+
+@pytest.mark.parametrize("name", ["attributes", "digits", "emoji"])
+def test_recipes_of_embedded_data_can_begin(name: str) -> None:
+    from addkit.training.dry_run import dry_run
+
+    told = dry_run(read_recipe(ROOT / "recipes" / f"{name}.toml"))
+    assert told["parameters"]["total"] > 0
+    assert {"train", "test"} <= set(told["splits"])
+    assert (told["tokens"] > 1) == (name != "digits")
 
 
 @pytest.fixture(scope="module")
@@ -208,14 +235,59 @@ def _every_spec() -> list[Any]:
     ]
 
 
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Settings of the components that have no default file or folder, by name."""
+    photos = tmp_path / "photos"
+    names = [f"{animal}/{letter}.png" for animal in ("cats", "dogs") for letter in "ab"]
+    for name in names:
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(photos / name)
+    lines = [f"{name},{name[:4]},{name[5]}" for name in names]
+    table = photos / "captions.csv"
+    table.write_text("\n".join(["image,caption,letter", *lines]), "utf-8")
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    captions = [{"image_id": number, "caption": name} for number, name in enumerate(names)]
+    coco = tmp_path / "coco.json"
+    coco.write_text(json.dumps({"images": images, "annotations": captions}), "utf-8")
+    return {
+        "timm": {"model": "resnet18"},
+        "image-folder": {"root": photos},
+        "attribute-table": {"file": table},
+        "caption-folder": {"root": photos},
+        "coco-captions": {
+            "root": photos,
+            "train_captions": coco,
+            "val_captions": coco,
+            "train_images": photos,
+            "val_images": photos,
+        },
+        "tokenizers-file": {"file": tmp_path / "tokenizer.json", "pad": "<pad>"},
+    }
+
+
+def _word_level(path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    vocabulary = {"<pad>": 0, "<unk>": 1, "cat": 2}
+    tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>")).save(str(path))
+
+
 @pytest.mark.parametrize("spec", _every_spec())
-def test_every_component_builds_with_its_defaults(spec: Any) -> None:
+def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> None:
+    """With its defaults, and a file or folder where it has none."""
     assert spec.summary.endswith(".")
-    if spec.name == "image-folder":
-        pytest.skip("has no default folder")
-    settings = {"model": "resnet18"} if spec.name == "timm" else {}
+    settings = files.get(spec.name, {})
+    if spec.name == "tokenizers-file":
+        _word_level(settings["file"])
     problem = Problem(
         num_classes=10,
+        num_tokens=2,
+        token_names=("animal", "size"),
+        token_classes=((0, 4), (4, 10)),
+        pad=0,
+        unknown=1,
+        class_names=("<pad>", "<unk>", *"abcdefgh"),
+        tokenizer=Words(WordsConfig.model_validate({})),
         image_size=224,
         encoder_width=32,
         num_encoder_tokens=5,
@@ -227,7 +299,8 @@ def test_every_component_builds_with_its_defaults(spec: Any) -> None:
     )
     # The default ViT has 86 M weights.
     with torch.device("meta" if spec.kind == "encoder" else "cpu"):
-        assert spec.build(spec.config(**settings), problem) is not None
+        built = spec.build(spec.config(**settings), problem)
+    assert (built is None) == (spec.kind == "tokenizer" and spec.name == "none")
 
 
 def _loaded_after(code: str) -> set[str]:

@@ -223,6 +223,7 @@ def _draw_labels(
     from addkit.report.caption_trace import draw_caption_trace
 
     facts, tokenizer = predictor.facts, predictor.inference.problem.tokenizer
-    words = predictor.class_names
-    decode = tokenizer.restore(words).decode if tokenizer is not None else None
+    words, decode = predictor.class_names, None
+    if facts.pad is not None and tokenizer is not None:
+        decode = tokenizer.restore(words).decode
     draw_caption_trace(path, steps, pictures, names, words, facts.pad, facts.token_names, decode)

@@ -260,10 +260,10 @@ class _Walk:
         if place.settled is None:
             return place
         one = torch.ones(1, 1, 1, device=self.generator.device)
-        sure = self.model.corrupt(Clean(clean.ids), one, self.generator, hold=self.holds)
+        y_t = place.state.y_t
+        sure = self.model.corrupt(Clean(clean.ids), one, self.generator, hold=y_t is not None)
         where = place.settled.unsqueeze(-1)
         h = torch.where(where, sure.h, place.state.h)
-        y_t = place.state.y_t
         if y_t is not None and sure.y_t is not None:
             y_t = torch.where(where, sure.y_t, y_t)
         t = torch.where(place.settled, 0.0, place.t)

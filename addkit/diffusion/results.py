@@ -94,6 +94,8 @@ class ChainStep:
     prior: Tensor | None = None
     """(B, R) log probability of what the chain was given, such as its length."""
     scores: Tensor | None = None
+    """(B, R) by which the sampler itself ranks its chains, where it does (beam search)."""
+    scores: Tensor | None = None
     """(B, R), falling, where the chains are the best answers of a search instead of equals."""
 
 
@@ -115,3 +117,5 @@ class Answer:
     """(B, S, N): the probability that a candidate's own chain gave each of its tokens."""
     scores: Tensor
     """(B, S): what candidates are ranked by; what it is, the read-out says."""
+    log_p: Tensor | None = None
+    """(B, S): exact log p(candidate | image), where somebody asked for it."""

@@ -109,7 +109,7 @@ class Inference:
         settings = self._settings(steps, read_out.start, condition.device)
         return read_out.read(
             self._chain(model, condition, settings, generator),
-            lambda labels: self._likelihood(model, condition, labels),
+            lambda labels: self.log_p(model, condition, labels),
         )
 
     @property
@@ -118,8 +118,8 @@ class Inference:
         assert self.problem.pad is not None
         return self.problem.pad
 
-    def _likelihood(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
-        """log p of whole answers; where a length is told, of the tokens up to it."""
+    def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
+        """log p of whole answers, (B, S, N) -> (B, S); of the tokens up to a length that is told."""
         present = None if model.lengths is None else torch.ne(labels, self._pad)
         return model.process.likelihood(model, model.prepare(condition), labels, present)
 

@@ -127,6 +127,9 @@ class Predictor:
         """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
         condition = self.network.condition(images.to(self.device))
         answer = inference.answer(self.network.diffusion, condition, generator)
+        if self.facts.token_names:
+            log_p = inference.log_p(self.network.diffusion, condition, answer.candidates)
+            answer = replace(answer, log_p=log_p)
         if not (votes and inference.one_pass):
             return answer
         chains = inference.but(read_out="last").answer(self.network.diffusion, condition, generator)

@@ -26,7 +26,7 @@ class Attributes:
     """
 
     headline: str = "exact_match"
-    columns: tuple[str, ...] = ("attribute", "value", "probability %")
+    columns: tuple[str, ...] = ("attribute", "value", "probability %", "votes %")
     predicts_length = False
 
     def __init__(self, problem: Problem) -> None:
@@ -48,23 +48,21 @@ class Attributes:
         """Joint answers, the best first, and each attribute by itself."""
         return [
             JointPrediction(
-                self._answers(answer.candidates[image], answer.scores[image], answer.labels[image])[
-                    :top
-                ],
+                self._answers(answer, image)[:top],
                 self._marginals(answer.probabilities[image], answer.votes[image], top),
                 int(steps),
             )
             for image, steps in enumerate(answer.steps)
         ]
 
-    def _answers(self, rows: Tensor, scores: Tensor, best: Tensor) -> tuple[JointAnswer, ...]:
-        """Different answers with the share of chains that give them, the read-out's own first."""
-        listed = [tuple(row) for row in rows.tolist()]
-        first = dict.fromkeys([tuple(best.tolist()), *listed])
-        told = dict(zip(reversed(listed), reversed(scores.tolist()), strict=True))
+    def _answers(self, answer: Answer, image: int) -> tuple[JointAnswer, ...]:
+        """The answer, then other candidates in the read-out's order."""
+        listed = [tuple(row) for row in answer.candidates[image].tolist()]
+        known = [] if answer.log_p is None else answer.log_p[image].exp().tolist()
+        probability = dict(zip(listed, known, strict=False))
         return tuple(
-            JointAnswer(self._named(row), listed.count(row) / len(listed), told.get(row, 0.0))
-            for row in first
+            JointAnswer(self._named(row), probability.get(row), listed.count(row) / len(listed))
+            for row in dict.fromkeys([tuple(answer.labels[image].tolist()), *listed])
         )
 
     def _named(self, row: tuple[int, ...]) -> dict[str, str]:

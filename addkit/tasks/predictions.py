@@ -103,10 +103,10 @@ class JointAnswer:
     """One value for each attribute."""
 
     values: dict[str, str]
-    share: float
-    """Of the chains that end at this answer, in [0, 1]."""
-    score: float
-    """What the read-out ranks by."""
+    probability: float | None
+    """p(values | image), from left to right; None where it was not asked for."""
+    votes: float
+    """Share of the chains that end at this answer, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,18 @@ class JointPrediction:
         return {"answers": answers, "marginals": marginals, "steps": self.steps}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A row for each attribute, then one for each joint answer."""
-        told = []
-        for name, scores in self.marginals.items():
-            others = ", ".join(f"{s.name} {100 * s.probability:.1f}" for s in scores[:3])
-            told.append((name, self.values[name], others))
-        joint = [(", ".join(a.values.values()), f"{100 * a.share:.0f}") for a in self.answers]
-        return [*told, *(("joint", text, share) for text, share in joint)]
+        """A row for each joint answer, then one for each attribute's values by themselves."""
+        joint: list[tuple[str, ...]] = [
+            ("joint", ", ".join(a.values.values()), _percent(a.probability), f"{100 * a.votes:.0f}")
+            for a in self.answers
+        ]
+        alone: list[tuple[str, ...]] = [
+            (name if rank == 0 else "", s.name, _percent(s.probability), f"{100 * s.votes:.0f}")
+            for name, scores in self.marginals.items()
+            for rank, s in enumerate(scores)
+        ]
+        return joint + alone
+
+
+def _percent(probability: float | None) -> str:
+    return "-" if probability is None else f"{100 * probability:.2f}"

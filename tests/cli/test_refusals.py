@@ -28,6 +28,21 @@ MANY = (
     'use the denoiser "transformer" or the conditioner "mean-token".'
 )
 
+ONE_LABEL = (
+    '[process] [denoiser] "mlp" sees no token but its own; use "transformer".',
+    "[process] [denoiser] bayes_skip needs Gaussian noise on every token; set it to false.",
+)
+RENOISE = '[process] [sampler] "renoise" cannot walk it; it takes samplers that are left-to-right.'
+NO_BEAM = (
+    '[process] [sampler] "beam" cannot walk it; it takes samplers that are ordered or shared-time.'
+)
+CAPTIONS = (
+    '[task] [data] "digits" has classes, and this task needs captions.',
+    '[task] [denoiser] "mlp" sees one label at a time; use "transformer".',
+    '[task] [tokenizer] "none" cuts no captions; use "words".',
+)
+MASKS = '[embedding] it cannot read the noise of [process] "gaussian"; use "posterior" or "linear".'
+
 TOGETHER = [
     ('[conditioner]\nname = "class-token"', [(3, CLASS_TOKEN)]),
     ('[loss]\nname = "mse"', [(3, SKIP)]),
@@ -40,6 +55,13 @@ TOGETHER = [
     ('[loss]\nname = "mse-noise"\n[denoiser]\nname = "control"', [(3, NO_STATE), (3, PRIOR)]),
     ('[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "mlp"', [(5, MANY)]),
     ('[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "control"', [(5, MANY)]),
+    (
+        '[process]\nname = "autoregressive"\n[embedding]\nname = "token"',
+        [(3, RENOISE), *((3, reason) for reason in ONE_LABEL)],
+    ),
+    ('[process]\nname = "gaussian"\n[sampler]\nname = "beam"', [(3, NO_BEAM)]),
+    ('[task]\nname = "captioning"', [(3, reason) for reason in CAPTIONS]),
+    ('[embedding]\nname = "token"', [(3, MASKS)]),
 ]
 
 
@@ -172,6 +194,34 @@ def test_batches_that_do_not_fit(
     assert said.code == 2
     assert said.err.splitlines()[-1] == f"error: {path}: [training] {error}"
     assert not list(Path().glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            'control.heads=["linear", "masked"]',
+            '[control] heads: "masked" is no control of the task "classification"; '
+            "there are: linear, mlp",
+        ),
+        (
+            "sampling.steps=auto",
+            '[sampling] steps = "auto" chooses on a validation split, and the data has none; '
+            "set data.validation above 0, or steps to a number",
+        ),
+    ],
+)
+@pytest.mark.parametrize("words", [["--dry-run"], [], ["--run-dir", "r", "--fresh"]])
+def test_what_a_training_could_not_end_with(
+    addkit: Cli, recipes: Path, digits_run: Path, change: str, error: str, words: list[str]
+) -> None:
+    if "--fresh" in words:
+        shutil.copytree(digits_run, "r")
+    before = sorted(Path().rglob("*"))
+    path = recipes / "digits.toml"
+    said = addkit("train", path, "--set", change, *words)
+    assert (said.code, said.err) == (2, f"error: {path}: {error}\n")
+    assert sorted(Path().rglob("*")) == before
 
 
 def test_several_processes_need_what_is_not_there_yet(addkit: Cli, recipes: Path) -> None:

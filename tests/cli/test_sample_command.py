@@ -162,6 +162,17 @@ def test_a_checkpoint_is_as_good_as_a_run(
             ["--trace", "a.xyz"],
             'error: --trace a.xyz: ending ".xyz"; known: .png, .svg, .pdf\n',
         ),
+        (["--given", "dark"], "error: --given dark: write NAME=VALUE, such as tone=dark\n"),
+        (
+            ["--template", "a _"],
+            "error: template: a classification run has one label, and nothing to give it; "
+            "templates, lengths and given values are for captions and attributes\n",
+        ),
+        (
+            ["--sampler", "beam"],
+            'error: the sampler "beam" cannot walk the process "gaussian"; these can: '
+            "ancestral, commit, ddim, gibbs, left-to-right, refine, renoise\n",
+        ),
         (["--trace", "no/a.png"], "error: --trace no/a.png: there is no folder no\n"),
     ],
 )

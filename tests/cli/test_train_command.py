@@ -140,6 +140,22 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     ]
 
 
+def test_examples_and_choices_are_lines(capsys: pytest.CaptureFixture) -> None:
+    view = LiveView()
+    view.begin("ADD", 50, 0)
+    view.examples([("a red cat", "a red cat"), ("two [b]dogs", "a dog")])
+    view.chosen(5, "exact_match", {1: 0.25, 5: 0.5})
+    view.end()
+    assert capsys.readouterr().err.splitlines() == [
+        "ADD: 50 steps",
+        "  a red cat",
+        "    = a red cat",
+        "  two [b]dogs",
+        "    > a dog",
+        "ADD: steps auto is 5, by exact_match on the validation split (1: 0.250, 5: 0.500)",
+    ]
+
+
 def test_on_a_terminal_there_is_a_bar(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +28,12 @@ WIDTH = 16
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+@cache
+def identity(num_classes: int, scale: float) -> IdentitySchedule:
+    """Its table takes a while to make."""
+    return IdentitySchedule(IdentityConfig(scale=scale), num_classes)
 
 
 class Handed(nn.Module):
@@ -72,7 +79,7 @@ def network(
             conditioner=Handed(CONDITION),
             embedding=kinds[embedding](),
             denoiser=TransformerDenoiser(config, CONDITION, num_tokens),
-            schedule=IdentitySchedule(IdentityConfig(scale=scale), num_classes),
+            schedule=identity(num_classes, scale),
             loss=loss or CrossEntropy(0.0),
             process=process or GaussianProcess(),
             num_classes=num_classes,
@@ -82,6 +89,12 @@ def network(
         )
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=spread)
+        for module in model.modules():
+            if isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+                nn.init.ones_(module.weight)
+        for block in model.denoiser.blocks:
+            nn.init.constant_(block.condition_norm.weight, 3.0)
+        nn.init.zeros_(model.output.bias)
     return model.eval()
 
 
@@ -150,7 +163,7 @@ class JointProblem:
             conditioner=Handed(count),
             embedding=Together(self.num_classes, self.scale),
             denoiser=JointOracle(self.combinations, self.num_classes, self.scale),
-            schedule=IdentitySchedule(IdentityConfig(scale=self.scale), self.num_classes),
+            schedule=identity(self.num_classes, self.scale),
             loss=CrossEntropy(0.0),
             process=process or GaussianProcess(),
             num_classes=self.num_classes,

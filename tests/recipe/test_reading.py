@@ -30,6 +30,20 @@ def test_a_whole_recipe(folder: Path, registry: Registry) -> None:
     assert recipe.files == (Path("base.toml"),)
 
 
+def test_tables_that_may_be_left_out(read: Read) -> None:
+    defaults = {kind.kind: kind.default for kind in KINDS if kind.default is not None}
+    assert defaults == {"tokenizer": "none", "process": "gaussian"}
+    assert {kind: read().choices[kind].name for kind in defaults} == defaults
+    assert read('[process]\nname = "masked"').choices["process"].name == "masked"
+    assert read("", "tokenizer.name=words").choices["tokenizer"].name == "words"
+
+
+def test_a_default_is_written_down(read: Read) -> None:
+    tables = read().tables()
+    assert tables["tokenizer"] == {"name": "none"}
+    assert '\n[process]\nname = "gaussian"\n' in dump_recipe(read())
+
+
 def test_extends_merges_but_leaves_name_and_summary_behind(read: Read) -> None:
     recipe = read("[training]\nepochs = 3")
     assert (recipe.training.epochs, recipe.training.lr) == (3, 1e-3)

@@ -32,8 +32,8 @@ IN_X = [
     (
         "[zebra]",
         '2: unknown table "zebra". Tables: task, tokenizer, data, encoder, conditioner, process, '
-        "embedding, denoiser, schedule, loss, to_one, sampler, read_out, training, augmentation, sampling, "
-        "distributed, control.",
+        "embedding, denoiser, schedule, loss, to_one, sampler, read_out, training, augmentation, "
+        "sampling, distributed, control.",
     ),
     (
         '[loss]\nname = "wieghted-ce"',
@@ -128,6 +128,25 @@ def test_missing_tables_and_names(folder: Path, registry: Registry) -> None:
     assert str(caught.value) == (
         "base.toml: missing table [loss]. Known: ce, focal, mse, weighted-ce.\n"
         'base.toml:17: [schedule] missing key "name". Known: cosine, linear.'
+    )
+
+
+def test_a_table_that_may_be_left_out_needs_its_name(fails: Fails) -> None:
+    assert fails("[process]\nweight = 1") == (
+        'x.toml:2: [process] missing key "name". Known: gaussian, masked.'
+    )
+
+
+def test_a_default_that_nobody_provides_hides_no_other_error(
+    folder: Path, registry: Registry
+) -> None:
+    kept = {key: found for key, found in registry.components.items() if key[0] != "process"}
+    Path("x.toml").write_text(EXTENDS + "seed = -1")
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(Path("x.toml"), registry=Registry(kept))
+    assert str(caught.value) == (
+        'x.toml: [process] no process is called "gaussian". Known: none.\n'
+        "x.toml:2: seed must be at least 0, found -1."
     )
 
 

@@ -5,6 +5,7 @@ import torch
 
 from addkit import LabelScore, Prediction
 from addkit.diffusion import Answer
+from addkit.errors import UsageError
 from addkit.plugin import Problem
 from addkit.plugin.protocols import Batch
 from addkit.tasks import ClassificationConfig, addkit_components
@@ -53,6 +54,36 @@ def test_predictions_have_the_most_probable_first() -> None:
     assert [prediction.label.name for prediction in told] == ["dog", "cat"]
 
 
+def test_predictions_as_json_and_as_rows() -> None:
+    first = Classification(PETS).tell(_answer(), 2)[0]
+    assert first.data() == {
+        "labels": [
+            {"name": "dog", "probability": pytest.approx(0.6), "votes": 0.75},
+            {"name": "fox", "probability": pytest.approx(0.2), "votes": 0.25},
+        ],
+        "steps": 3,
+    }
+    assert first.rows() == [("dog", "60.00", "75"), ("fox", "20.00", "25")]
+    assert len(first.rows()[0]) == len(Classification.columns)
+
+
+def test_every_label_counts_and_is_seen() -> None:
+    labels = torch.tensor([[[1], [2]]])
+    targets = Classification(PETS).targets(labels)
+    assert targets.labels is labels
+    assert (targets.weights, targets.known, targets.real, targets.present) == (None,) * 4
+    assert Classification.predicts_length is False
+
+
+def test_there_is_nothing_to_give() -> None:
+    with pytest.raises(UsageError) as caught:
+        Classification(PETS).given({"template": "a _", "tone": "dark"})
+    assert str(caught.value) == (
+        "template, tone: a classification run has one label, and nothing to give it; "
+        "templates, lengths and given values are for captions and attributes"
+    )
+
+
 def test_more_than_all_classes_are_all() -> None:
     told = Classification(PETS).tell(_answer(), 99)
     assert [[s.name for s in p.labels] for p in told][1] == ["cat", "emu", "fox", "dog"]
@@ -67,8 +98,10 @@ def test_a_meter_scores_answers() -> None:
     meter = Classification(PETS).meter()
     meter.update(_answer(), _batch(1, 3))
     assert meter.correct.tolist() == [True, False]
+    assert meter.examples(4) == []
     scores = meter.compute()
     assert (scores.top1, scores.top5, scores.count) == (50, 100, 2)
+    assert hasattr(scores, Classification.headline)
     another = Classification(PETS).meter()
     another.update(_answer(), _batch(1, 0))
     assert another.compute().top1 == 100

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from addkit.errors import RecipeError
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.training.control import control_recipe, heads_of
@@ -62,6 +63,47 @@ def test_who_has_controls(read: Read) -> None:
     assert heads_of(read("control.heads=[]")) == ()
     assert heads_of(read("denoiser.name=control")) == ()
     assert heads_of(control_recipe(read(), "mlp")) == ()
+
+
+@pytest.mark.parametrize(("recipe", "head"), [("digits", "masked"), ("emoji", "linear")])
+def test_controls_are_of_the_task(recipes: Path, recipe: str, head: str) -> None:
+    path = recipes / f"{recipe}.toml"
+    with pytest.raises(RecipeError) as caught:
+        heads_of(read_recipe(path, [f'control.heads=["{head}"]']))
+    task, known = {
+        "digits": ("classification", "linear, mlp"),
+        "emoji": ("captioning", "autoregressive, masked, masked-weighted, one-shot"),
+    }[recipe]
+    assert str(caught.value) == (
+        f'{path}: [control] heads: "{head}" is no control of the task "{task}"; there are: {known}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "process", "sampler", "embedding", "read_out"),
+    [
+        ("autoregressive", {"name": "autoregressive"}, "left-to-right", "token", "consensus"),
+        ("masked", {"name": "masked", "weight": "none"}, "commit", "token", "consensus"),
+        ("masked-weighted", {"name": "masked", "weight": "1/t"}, "commit", "token", "consensus"),
+        ("one-shot", {"name": "gaussian"}, "renoise", "posterior", "prior"),
+    ],
+)
+def test_controls_of_sequences(
+    recipes: Path, head: str, process: Any, sampler: str, embedding: str, read_out: str
+) -> None:
+    recipe = read_recipe(recipes / "emoji.toml", [f'control.heads=["{head}"]'])
+    assert heads_of(recipe) == (head,)
+    control = control_recipe(recipe, head)
+    for kind in ("task", "tokenizer", "data", "encoder", "conditioner", "schedule", "loss"):
+        assert control.choices[kind] == recipe.choices[kind]
+    assert control.tables()["process"] == process
+    named = {"sampler": sampler, "embedding": embedding, "read_out": read_out}
+    assert {kind: control.choices[kind].name for kind in named} == named
+    assert control.training.pure_noise == (1 if head == "one-shot" else recipe.training.pure_noise)
+    assert (control.training.token_times, control.training.rollout) == ((1, 0, 0), 0)
+    assert (control.training.epochs, control.training.lr) == (60, recipe.training.lr)
+    assert control.sampling.chains == 1
+    assert heads_of(control) == ()
 
 
 def test_a_control_sees_the_same_images_in_the_same_order(lab: Any) -> None:

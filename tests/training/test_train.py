@@ -17,6 +17,7 @@ from addkit.training.dry_run import dry_run
 from addkit.training.evaluate import Grid, evaluate_run
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
+from addkit.training.scoring import choose_steps
 from addkit.training.train import train
 
 Trained = Callable[..., Path]
@@ -65,6 +66,49 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert result.control_value == result.controls["linear"]["ema"]["top1"]
     assert result.parameters == run.manifest()["parameters"]
     assert result.seconds > run.manifest()["seconds"] > 0
+
+
+def test_steps_are_chosen_on_the_validation_split(
+    recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addkit.training.scoring.CHOICES", (1, 2, 3))
+    changes = ["sampling.steps=auto", "data.validation=0.2", "read_out.name=last"]
+    small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]", "training.lr=1e-2"]
+    recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
+    run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
+    view = View()
+    result = train(recipe, run, view, device="cpu")
+    steps, name, values = view.told[-2]
+    assert (name, list(values)) == ("top1", [1, 2, 3])
+    assert values[steps] == max(values.values())
+    manifest = run.manifest()
+    assert manifest["chosen_steps"] == steps
+    assert manifest["chosen_from"] == {str(n): value for n, value in values.items()}
+    assert load(run.path).inference.steps == steps
+    row = evaluate_run(run.path, Grid(), audit=False).results[0]
+    assert (row["steps"], row["top1"]) == (steps, pytest.approx(result.value))
+
+
+def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> None:
+    # One pass answers alike whatever the steps.
+    changes = ["read_out.name=prior", "data.validation=0.2", "encoder.widths=[4]"]
+    recipe = read_recipe(recipes / "digits.toml", changes)
+    run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
+    steps, values = choose_steps(Job.open(run, recipe, "cpu"))
+    assert steps == 1
+    assert len(values) > 1
+    assert len(set(values.values())) == 1
+
+
+def test_a_result_names_its_headline(digits_run: Path) -> None:
+    run = Run(digits_run)
+    result = train(run.recipe(), run, View(), device="cpu")
+    told = result.data()
+    assert result.metric == told["metric"] == "top1"
+    assert told["top1"] == result.value
+    assert told["control_top1"] == result.control_value
+    assert not {"value", "control_value"} & set(told)
+    assert list(told)[:3] == ["run", "top1", "control_top1"]
 
 
 def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:

@@ -1,0 +1,296 @@
+"""`caption-sampling`: 20 steps of captions, batch 32, N = 20, K = 10,112, 256 condition tokens.
+
+Random weights, renoise and arg max, once at the paper's size and once with the trunk of addkit's
+caption recipes. The fast path (embedding draw, condition prepared once, first step without noise)
+is timed against the same chain around the same denoiser with dense noise and the condition prepared
+anew at every step, which must say the same in distribution; against one whose condition tokens go
+through every block beside the label tokens; and against autoregression, greedy and with a cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from measure import Options, Row, Target, alternate, note, ratios
+from torch import Tensor, nn
+
+from addkit.conditioners.tokens import AllTokens
+from addkit.denoisers import TransformerConfig
+from addkit.denoisers.transformer import TransformerDenoiser
+from addkit.diffusion import (
+    ChainSettings,
+    ChainStep,
+    GaussianProcess,
+    LabelDiffusion,
+    Layout,
+    corrupt,
+)
+from addkit.embeddings.posterior import PosteriorEmbedding
+from addkit.embeddings.token import TokenEmbedding
+from addkit.losses.cross_entropy import CrossEntropy
+from addkit.plugin.spec import Problem
+from addkit.processes.autoregressive import AutoregressiveProcess
+from addkit.samplers.kappa import KappaSampler
+from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.schedules import IdentityConfig
+from addkit.schedules.identity import IdentitySchedule
+from addkit.to_one.argmax import ArgMax
+
+__all__ = ["SIZES", "TINY", "Dense", "Size", "network"]
+
+STEPS = 20
+AGAINST_CACHE = (1, 5, 20)
+LOOKS = 4
+"""Steps of the chains whose logits are compared: levels from pure noise to t = 1/4."""
+PROJECTIONS = 8
+CHANCE = 0.01
+"""Of finding any difference where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large everything is."""
+
+    name: str
+    width: int
+    depth: int
+    heads: int
+    classes: int = 10_112
+    tokens: int = 20
+    conditions: int = 256
+    batch: int = 32
+
+
+SIZES = (
+    Size(name="paper", width=512, depth=5, heads=8),
+    Size(name="addkit", width=128, depth=2, heads=4),
+)
+"""The paper's trunk (section 4), and that of recipes/base/captions.toml."""
+TINY = replace(
+    SIZES[1], width=32, depth=2, heads=2, classes=600, tokens=8, conditions=16, batch=8
+)
+
+
+class Dense(nn.Module):
+    """An embedding whose `draw` makes the K normals of every token and reads them."""
+
+    def __init__(self, embedding: PosteriorEmbedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        """As the embedding."""
+        return self.embedding.read(y_t, alpha_bar)
+
+    def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
+        """read(corrupt(labels)), the definition of every draw."""
+        num_classes = len(self.embedding.weight)
+        noisy = corrupt(labels, alpha_bar, num_classes, generator, self.embedding.scale)
+        return self.read(noisy.y_t, alpha_bar)
+
+
+class Unshared(nn.Module):
+    """A denoiser that prepares the condition again whenever it is called."""
+
+    uses_state, bayes_skip, self_condition = True, False, 0.0
+
+    def __init__(self, denoiser: TransformerDenoiser) -> None:
+        super().__init__()
+        self.denoiser, self.width = denoiser, denoiser.width
+
+    def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """Nothing yet."""
+        return (condition,)
+
+    def forward(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
+        """As the denoiser."""
+        out: Tensor = self.denoiser(h, t, self.denoiser.prepare(prepared[0]), layout)
+        return out
+
+
+class Beside(Unshared):
+    """The same weights, the condition tokens going through every block beside the label tokens.
+
+    Another function, since a condition token then reads labels and time: compared in cost alone.
+    """
+
+    def forward(
+        self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
+    ) -> Tensor:
+        """One chain for each image: R = 1."""
+        denoiser, (condition,) = self.denoiser, prepared
+        assert denoiser.time is not None and denoiser.position is not None
+        time = nn.functional.silu(denoiser.time(t))
+        none = condition.new_zeros(len(condition), denoiser.blocks[0].heads, 0, 0)  # type: ignore[arg-type]
+        x = torch.cat([h + denoiser.position, denoiser.condition(condition).unsqueeze(1)], 2)
+        none = none.new_zeros(*none.shape[:3], self.width // none.shape[1])
+        for block in denoiser.blocks:
+            x, _, _ = block(x, time, none, none, None)
+        out: Tensor = denoiser.norm(x[:, :, : h.shape[2]])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Captioner:
+    """A network with the condition of a batch."""
+
+    model: LabelDiffusion
+    condition: Tensor
+    generator: torch.Generator
+
+    def first(self, images: int) -> Captioner:
+        """The same for the first images alone."""
+        return replace(self, condition=self.condition[:images])
+
+    def steps(self, count: int) -> Iterator[ChainStep]:
+        """A chain, or N passes of the autoregressive network."""
+        process = self.model.process
+        sampler: Any = KappaSampler(0.0)
+        if isinstance(process, AutoregressiveProcess):
+            sampler = Ordered(ORDERS["left-to-right"])
+        settings = ChainSettings(steps=count)
+        return process.chain(
+            self.model, self.condition, sampler, ArgMax(), settings, self.generator
+        )
+
+    @torch.inference_mode()
+    def captions(self, count: int = STEPS) -> Tensor:
+        """(B, N)."""
+        *_, last = self.steps(count)
+        return last.clean.ids[:, 0]
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Dense over fast, whether they agree, and autoregression over fast."""
+    for size in (TINY,) if options.quick else SIZES:
+        note(f"  {size.name}")
+        yield from _rows(size, 0.1 if options.quick else 30.0)
+
+
+def network(size: Size, process: str = "gaussian") -> LabelDiffusion:
+    """Every layer is drawn, also those that start at zero, so that each answer is its own."""
+    problem = Problem(encoder_width=size.width, num_encoder_tokens=size.conditions)
+    config = TransformerConfig(width=size.width, depth=size.depth, heads=size.heads)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LabelDiffusion(
+            conditioner=AllTokens(None, problem),
+            embedding=PosteriorEmbedding(size.classes, size.width, 1.0, spread=0.5, largest=16)
+            if process == "gaussian"
+            else TokenEmbedding(size.classes, size.width, 1.0, spread=0.5),
+            denoiser=TransformerDenoiser(config, size.width, size.tokens),
+            schedule=IdentitySchedule(IdentityConfig(), size.classes),
+            loss=CrossEntropy(0.0),
+            process=GaussianProcess() if process == "gaussian" else AutoregressiveProcess(None),
+            num_classes=size.classes,
+            num_tokens=size.tokens,
+        )
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+    return model.eval()
+
+
+def _captioner(size: Size, model: LabelDiffusion) -> Captioner:
+    generator = torch.Generator().manual_seed(0)
+    condition = torch.randn(size.batch, size.conditions, size.width, generator=generator)
+    return Captioner(model, condition, generator)
+
+
+def _dense(fast: Captioner, denoiser: type[Unshared]) -> Captioner:
+    """The same weights without the fast path."""
+    model = deepcopy(fast.model)
+    model.embedding = Dense(cast("PosteriorEmbedding", model.embedding))
+    model.denoiser = denoiser(cast("TransformerDenoiser", model.denoiser))
+    return replace(fast, model=model)
+
+
+def _rows(size: Size, seconds: float) -> Iterator[Row]:
+    fast = _captioner(size, network(size))
+    dense = _dense(fast, Unshared)
+    name = f"{size.name}, {STEPS} steps"
+    yield Row(
+        name="caption-sampling",
+        compares=f"{name}: dense noise, condition prepared at every step / fast",
+        values=ratios(alternate(dense.captions, fast.captions, seconds=seconds, fewest=3)),
+        target=Target(8, at_least=True),
+    )
+    yield _agreement(size, dense, fast)
+    beside = _dense(fast, Beside)
+    yield Row(
+        name="caption-sampling",
+        compares=f"{name}: dense noise, condition tokens in every block / fast",
+        values=ratios(alternate(beside.captions, fast.captions, seconds=seconds, fewest=3)),
+    )
+    yield from _against_cache(size, fast, seconds / 3)
+
+
+def _against_cache(size: Size, fast: Captioner, seconds: float) -> Iterator[Row]:
+    """Autoregression over label diffusion: above 1, diffusion is the faster."""
+    written = _captioner(size, network(size, "autoregressive"))
+    for batch in (1, size.batch):
+        one, other = written.first(batch), fast.first(batch)
+        for steps in AGAINST_CACHE:
+            pairs = alternate(one.captions, lambda: other.captions(steps), seconds=seconds)
+            yield Row(
+                name="caption-sampling",
+                compares=f"{size.name}, batch {batch}: autoregressive with cache / {steps} steps",
+                values=ratios(pairs),
+            )
+
+
+def _agreement(size: Size, dense: Captioner, fast: Captioner) -> Row:
+    """The largest Kolmogorov-Smirnov distance of the logits over its bound.
+
+    Many chains of one image. The first step holds no noise, so its logits are equal; at each later
+    one every projection looks at one token.
+    """
+    both = [_projected(size, captioner) for captioner in (dense, fast)]
+    first, later = zip(*((x[:, 0], x[:, 1:]) for x in both), strict=True)
+    distances = _distances(*(x.flatten(1) for x in later))
+    chains, tests = later[0].shape[0], distances.numel()
+    bound = math.sqrt(math.log(2 * tests / CHANCE) / chains)
+    return Row(
+        name="caption-sampling",
+        compares=f"{size.name}: dense and fast, largest distance of logits / {CHANCE:.0%} bound",
+        values=[float(distances.max()) / bound],
+        target=Target(1.0),
+        note=f"Kolmogorov-Smirnov, {chains} chains, {tests} tests, bound {bound:.3f}; "
+        f"first logits differ by {float((first[0] - first[1]).abs().max()):.1e}",
+    )
+
+
+@torch.inference_mode()
+def _projected(size: Size, captioner: Captioner) -> Tensor:
+    """Chains of one image -> (chains, LOOKS, PROJECTIONS)."""
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.randn(PROJECTIONS, size.classes, generator=generator)
+    directions *= size.classes**-0.5
+    same = replace(captioner, condition=captioner.condition[:1].expand(size.batch, -1, -1))
+    return torch.cat(
+        [
+            torch.stack(
+                [
+                    (step.logits[:, 0, :PROJECTIONS] * directions).sum(-1)
+                    for step in same.steps(LOOKS)
+                ],
+                1,
+            )
+            for _ in range(512 // size.batch)
+        ]
+    )
+
+
+def _distances(one: Tensor, other: Tensor) -> Tensor:
+    """Two samples (n, columns) -> the largest gap of their distributions, (columns,)."""
+    both = torch.cat([one, other])
+    signs = torch.cat([torch.ones_like(one), -torch.ones_like(other)]) / len(one)
+    order = both.argsort(0)
+    return signs.gather(0, order).cumsum(0).abs().amax(0)
