@@ -94,8 +94,6 @@ class ChainStep:
     prior: Tensor | None = None
     """(B, R) log probability of what the chain was given, such as its length."""
     scores: Tensor | None = None
-    """(B, R) by which the sampler itself ranks its chains, where it does (beam search)."""
-    scores: Tensor | None = None
     """(B, R), falling, where the chains are the best answers of a search instead of equals."""
 
 

@@ -119,7 +119,7 @@ class Inference:
         return self.problem.pad
 
     def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
-        """log p of whole answers, (B, S, N) -> (B, S); of the tokens up to a length that is told."""
+        """log p of whole answers, (B, S, N) -> (B, S); of the tokens up to a told length."""
         present = None if model.lengths is None else torch.ne(labels, self._pad)
         return model.process.likelihood(model, model.prepare(condition), labels, present)
 

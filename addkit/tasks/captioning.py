@@ -145,8 +145,13 @@ class Captioning:
     def given(self, wishes: Mapping[str, str]) -> Tensor:
         """A template's words, `_` being free, or a length: what follows is pads."""
         unknown = [name for name in wishes if name not in ("template", "length")]
-        if unknown or len(wishes) != 1:
-            raise UsageError("captions take either a template or a length, and nothing else")
+        if unknown:
+            raise UsageError(
+                f"a caption has no attribute {unknown[0]}; what can be given is a template or a "
+                "length"
+            )
+        if len(wishes) != 1:
+            raise UsageError("a template has its own length; give one of template and length")
         if "length" in wishes:
             wanted = [FREE] * self._length(wishes["length"])
         else:

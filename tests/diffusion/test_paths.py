@@ -242,7 +242,7 @@ def test_an_image_that_leaves_keeps_its_answer_under_every_wish() -> None:
     lengths = torch.tensor([[3, 7, 4], [2, 3, 5]])
     held = torch.where(torch.arange(TOKENS) >= lengths.unsqueeze(-1), 0, FREE)
     wishes = {"held": held, "lengths": lengths, "guidance": 1.5, "early_exit": 2}
-    told = _chain(Refine(), 8, _model(self_condition=0.5, spread=0.25), **wishes)
+    told = _chain(Refine(), 8, _model(self_condition=0.5, spread=0.5), **wishes)
     left = next(i for i, step in enumerate(told) if bool(step.exited.any()))
     image = int(told[left].exited.long().argmax())
     for step in told[left:]:
