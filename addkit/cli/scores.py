@@ -27,6 +27,8 @@ TITLES = {
     "distinct1": "dist-1",
     "distinct2": "dist-2",
     "length_accuracy": "length",
+    "clip_cosine": "CLIP",
+    "any_valid": "any",
 }
 DIGITS = {"top1": 2, "top5": 2, "nll": 4, "brier": 4, "ece": 2}
 

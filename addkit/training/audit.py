@@ -12,6 +12,9 @@ from addkit.training.evaluation import Case
 
 __all__ = ["Audit", "audit_cases", "conclude"]
 
+LOOP = 20
+"""Steps of the audited loop where the recipe answers in one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
@@ -43,7 +46,8 @@ class Audit:
 
 def audit_cases(inference: Inference) -> dict[str, Case]:
     """What the audit scores; the chain is read at its last step whatever the recipe's read-out."""
-    loop = inference.but(read_out="last", early_exit=0)
+    steps = inference.steps if inference.steps > 1 else LOOP
+    loop = inference.but(read_out="last", early_exit=0, steps=steps)
     return {
         "first_step": Case(loop.but(steps=1)),
         "last_step": Case(loop),

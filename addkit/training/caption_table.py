@@ -21,7 +21,7 @@ from addkit.plugin.protocols import ImageSet
 if TYPE_CHECKING:
     from addkit.metrics.clip import ClipScorer
 
-__all__ = ["CaptionTable", "Row", "nearest_captions", "table_rows"]
+__all__ = ["ClipColumns", "Row", "nearest_captions", "table_rows"]
 
 References = Sequence[Sequence[str]]
 
@@ -35,36 +35,27 @@ class Row:
     """One for each image."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionTable:
-    """The rows, and what the CLIP columns depend on."""
-
-    rows: list[dict[str, Any]]
-    """row, clip_cosine with its 95 % interval low and high, clip_score, ref_clip_score, share of
-    the way from shuffled to true captions, exact_match, bleu4, cider_d, rouge_l, count."""
-    clip: str | None
-    """Model, weights, prefix and number format."""
-
-
 def table_rows(
-    images: ImageSet,
     references: References,
     training: References,
     copies: list[str],
     answers: Sequence[Row],
-    clip: ClipScorer | None,
+    clip: ClipColumns | None,
     seed: int = 0,
-) -> CaptionTable:
+) -> list[dict[str, Any]]:
     """Truth, shuffled, most frequent, copy, then the models' answers, all over the same images.
 
     Args:
-        images: of the split that is scored.
-        references: every right caption of each.
+        references: every right caption of each image of the split.
         training: every caption of each training image.
         copies: for each image the caption of the nearest training image.
         answers: of ADD and its controls.
-        clip: scores images against captions; None leaves those columns empty.
+        clip: scores captions against the images; None leaves those columns empty.
         seed: of the shuffling.
+
+    Returns:
+        rows of row, clip_cosine with its 95 % interval low and high, clip_score, ref_clip_score,
+        share of the way from shuffled to true captions, and the scores of the text.
     """
     most, _ = Counter(text for texts in training for text in texts).most_common(1)[0]
     first = [texts[0] for texts in references]
@@ -74,10 +65,8 @@ def table_rows(
         Row("nearest copy", copies),
         *answers,
     ]
-    cosines = _Cosines.of(images, references, clip)
-    truth = _truth_row(references, cosines)
-    rows = [truth, *(_row(row, references, cosines) for row in shown)]
-    return CaptionTable(_with_shares(rows), None if clip is None else str(clip.describe()))
+    truth = _truth_row(references, clip)
+    return _with_shares([truth, *(_row(row, references, clip) for row in shown)])
 
 
 def _shuffled(captions: list[str], seed: int) -> list[str]:
@@ -88,7 +77,7 @@ def _shuffled(captions: list[str], seed: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cosines:
+class ClipColumns:
     """Images and references as CLIP sees them, once for all rows."""
 
     clip: ClipScorer
@@ -96,15 +85,13 @@ class _Cosines:
     references: list[Tensor]
 
     @classmethod
-    def of(
-        cls, images: ImageSet, references: References, clip: ClipScorer | None
-    ) -> _Cosines | None:
-        if clip is None:
-            return None
+    def of(cls, images: ImageSet, references: References, clip: ClipScorer) -> ClipColumns:
+        """Encode the pictures of a split and their right captions."""
         pictures = (images.picture(place) for place in range(len(images)))
         return cls(clip, clip.image_features(pictures), clip.reference_features(references))
 
     def scores(self, captions: list[str]) -> dict[str, Any]:
+        """Of one caption for each image: means, and the cosine's 95 % interval."""
         from addkit.metrics.clip import clip_scores
 
         found = clip_scores(self.images, self.clip.text_features(captions), self.references)
@@ -133,21 +120,21 @@ def _cosine(values: list[float]) -> dict[str, float]:
     return {"clip_cosine": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _row(row: Row, references: References, cosines: _Cosines | None) -> dict[str, Any]:
+def _row(row: Row, references: References, clip: ClipColumns | None) -> dict[str, Any]:
     scores = asdict(score_captions(row.captions, references))
-    clip = NO_CLIP if cosines is None else cosines.scores(row.captions)
-    return {"row": row.name, **clip, "share": None, **scores}
+    columns = NO_CLIP if clip is None else clip.scores(row.captions)
+    return {"row": row.name, **columns, "share": None, **scores}
 
 
-def _truth_row(references: References, cosines: _Cosines | None) -> dict[str, Any]:
+def _truth_row(references: References, clip: ClipColumns | None) -> dict[str, Any]:
     """People against each other where an image has several captions; else no text scores."""
     pairs = leave_one_out(references)
-    clip = NO_CLIP if cosines is None else cosines.truth()
+    columns = NO_CLIP if clip is None else clip.truth()
     if not pairs:
-        return {"row": "ground truth", **clip, "share": None, "count": len(references)}
+        return {"row": "ground truth", **columns, "share": None, "count": len(references)}
     captions, others = zip(*pairs, strict=True)
     scores = asdict(score_captions(captions, others))
-    return {"row": "ground truth", **clip, "share": None, **scores, "count": len(references)}
+    return {"row": "ground truth", **columns, "share": None, **scores, "count": len(references)}
 
 
 def _with_shares(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.tasks.captioning import CaptionMeter, captions_of
 from addkit.training.audit import audit_cases, conclude
-from addkit.training.caption_table import CaptionTable, Row, nearest_captions, table_rows
+from addkit.training.caption_table import ClipColumns, Row, nearest_captions, table_rows
 from addkit.training.evaluation import Case, score_cases
 
 if TYPE_CHECKING:
@@ -110,35 +110,69 @@ def evaluate_run(
     source = _moved_data(predictor, overrides or [])
     images = source.split(split)
     ways = grid.of(predictor.inference)
-    cases = {_case_name(way): Case(way) for way in ways}
     checks = audit_cases(predictor.inference) if audit and predictor.loops else {}
-    meters = _score(predictor, images, {**cases, **checks}, seed)
+    cases = {**{_case_name(way): Case(way) for way in ways}, **checks}
+    meters = _score(predictor, images, cases, seed)
     controls = _controls(path, images, weights, seed)
-    control = next((row.right for row in controls), None)
-    meter = meters[_case_name(ways[-1])]
-    table = None
-    if table3 and isinstance(meter, CaptionMeter):
-        told = [Row("ADD" if predictor.loops else predictor.recipe.name, meter.captions)]
-        told += [
-            Row(row.name, row.meter.captions)
-            for row in controls
-            if isinstance(row.meter, CaptionMeter)
-        ]
-        table = _table3(predictor, source, images, meter, told, scorer, seed)
-    results = [_row(way, meters[_case_name(way)]) for way in ways]
+    shown = [meters[_case_name(way)] for way in ways]
+    captions = _captions_of(predictor, source, images, shown, controls, scorer, table3, seed)
     found = Evaluation(
         run=str(path),
         split=split,
         weights=weights,
-        results=results,
+        results=[
+            {**_row(way, meter), **more}
+            for way, meter, more in zip(ways, shown, captions.columns, strict=True)
+        ],
         controls=[row.scores for row in controls],
-        audit=_audit(meters, list(checks), control, predictor.inference.steps) if checks else None,
-        table3=None if table is None else table.rows,
-        clip=None if table is None else table.clip,
+        audit=_audit(meters, checks, controls) if checks else None,
+        table3=captions.table3,
+        clip=None if scorer is None else str(scorer.describe()),
     )
     if (path / "recipe.toml").exists():
         write_json(path / "evaluation.json", asdict(found))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Captions:
+    """What an evaluation of captions has besides."""
+
+    columns: list[dict[str, Any]]
+    """For each result."""
+    table3: list[dict[str, Any]] | None = None
+
+
+def _captions_of(
+    predictor: Predictor,
+    source: DataSource,
+    images: ImageSet,
+    meters: list[Meter],
+    controls: list[_ControlRow],
+    scorer: ClipScorer | None,
+    table3: bool,
+    seed: int,
+) -> _Captions:
+    told = [meter for meter in meters if isinstance(meter, CaptionMeter)]
+    if not told:
+        return _Captions([{} for _ in meters])
+    references = told[0].references
+    clip = None if scorer is None else ClipColumns.of(images, references, scorer)
+    columns = [
+        {"clip_cosine": None if clip is None else clip.scores(meter.captions)["clip_cosine"]}
+        for meter in told
+    ]
+    if not table3:
+        return _Captions(columns)
+    rows = [Row("ADD" if predictor.loops else predictor.recipe.name, told[-1].captions)]
+    rows += [
+        Row(row.name, row.meter.captions) for row in controls if isinstance(row.meter, CaptionMeter)
+    ]
+    train = source.split("train")
+    training = captions_of(train, told[0].vocabulary)
+    batch_size = predictor.recipe.sampling.batch_size
+    copies = nearest_captions(predictor.network, train, training, images, batch_size)
+    return _Captions(columns, table_rows(references, training, copies, rows, clip, seed))
 
 
 def _moved_data(predictor: Predictor, overrides: list[str]) -> DataSource:
@@ -225,23 +259,6 @@ def _clip_scorer(predictor: Predictor, clip: str | None) -> ClipScorer | None:
     return ClipScorer(parse_clip(clip), predictor.device)
 
 
-def _table3(
-    predictor: Predictor,
-    source: DataSource,
-    images: ImageSet,
-    meter: CaptionMeter,
-    told: list[Row],
-    clip: ClipScorer | None,
-    seed: int,
-) -> CaptionTable:
-    train = source.split("train")
-    training = captions_of(train, meter.vocabulary)
-    copies = nearest_captions(
-        predictor.network, train, training, images, predictor.recipe.sampling.batch_size
-    )
-    return table_rows(images, meter.references, training, copies, told, clip, seed)
-
-
 def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_ControlRow]:
     rows = []
     for head, run in Run(path).controls().items():
@@ -253,6 +270,8 @@ def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_Co
 
 
 def _audit(
-    meters: dict[str, Meter], names: list[str], control: float | None, steps: int
+    meters: dict[str, Meter], checks: dict[str, Case], controls: list[_ControlRow]
 ) -> dict[str, Any]:
-    return asdict(conclude({name: meters[name].correct for name in names}, control, steps))
+    control = controls[0].right if controls else None
+    steps = checks["last_step"].inference.steps
+    return asdict(conclude({name: meters[name].correct for name in checks}, control, steps))

@@ -92,6 +92,7 @@ def network(
         for module in model.modules():
             if isinstance(module, nn.LayerNorm) and module.elementwise_affine:
                 nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
         for block in model.denoiser.blocks:
             nn.init.constant_(block.condition_norm.weight, 3.0)
         nn.init.zeros_(model.output.bias)

@@ -237,16 +237,19 @@ def test_a_chain_sees_nothing_beyond_its_length() -> None:
         assert (unlimited.logits[~beyond] - two).abs().max() > 1e-3
 
 
-def test_an_image_that_leaves_keeps_its_answer_under_every_wish() -> None:
-    """Early exit with lengths, guidance and given tokens: as if it had run alone."""
+def test_an_image_that_leaves_keeps_its_answer_and_disturbs_no_other() -> None:
+    """Early exit with lengths, guidance, given tokens and memory, against a chain without it."""
     lengths = torch.tensor([[3, 7, 4], [2, 3, 5]])
     held = torch.where(torch.arange(TOKENS) >= lengths.unsqueeze(-1), 0, FREE)
-    wishes = {"held": held, "lengths": lengths, "guidance": 1.5, "early_exit": 2}
-    told = _chain(Refine(), 8, _model(self_condition=0.5, spread=0.5), **wishes)
-    left = next(i for i, step in enumerate(told) if bool(step.exited.any()))
-    image = int(told[left].exited.long().argmax())
-    for step in told[left:]:
-        torch.testing.assert_close(step.logits[image], told[left - 1].logits[image])
+    wishes = {"held": held, "lengths": lengths, "guidance": 1.5}
+    model = _model(self_condition=0.5, spread=0.3)
+    whole = _chain(Refine(), 12, model, **wishes)
+    early = _chain(Refine(), 12, model, early_exit=2, **wishes)
+    assert any(0 < int(step.exited.sum()) < IMAGES for step in early)
+    kept = whole[0].logits
+    for full, step in zip(whole, early, strict=False):
+        kept = torch.where(step.exited[:, None, None, None], kept, full.logits)
+        torch.testing.assert_close(step.logits, kept)
 
 
 def test_forcing_is_certain_where_given_and_nothing_elsewhere() -> None:

@@ -104,7 +104,7 @@ def test_greedy_writing_is_the_best_class_of_whole_passes(embedding: str, guidan
         logits = guide(logits, _pass(model, labels, null), guidance)
     torch.testing.assert_close(last.logits, logits, atol=1e-4, rtol=1e-4)
     assert torch.equal(labels, logits.argmax(-1))
-    assert len(labels[:, 0].unique(dim=0)) > 1
+    assert len(labels.unique()) > 1
     assert last.logits.shape == (IMAGES, 2, N, K)
 
 
