@@ -68,8 +68,8 @@ def _fits(config: Any, choices: Choices) -> Iterable[str]:
     sampler = choices["sampler"]
     if not spec.accepts & sampler.spec.provides:
         yield (
-            f'[sampler] "{sampler.name}" cannot walk it; it takes samplers that are '
-            f"{' or '.join(sorted(spec.accepts))}"
+            f'[sampler] "{sampler.name}" cannot walk the process "{spec.name}", which takes '
+            f"samplers that are {' or '.join(sorted(spec.accepts))}"
         )
 
 

@@ -156,15 +156,18 @@ class Captioning:
             wanted = [FREE] * self._length(wishes["length"])
         else:
             wanted = self._template(wishes["template"])
-        if not 0 < len(wanted) <= self.num_tokens:
-            raise UsageError(
-                f"{len(wanted)} tokens wanted; this run writes from 1 to {self.num_tokens}"
-            )
+            self._check(len(wanted))
         return torch.tensor(wanted + [self.pad] * (self.num_tokens - len(wanted)))
+
+    def _check(self, wanted: int) -> None:
+        if not 0 < wanted <= self.num_tokens:
+            raise UsageError(f"{wanted} tokens wanted; this run writes from 1 to {self.num_tokens}")
 
     def _length(self, text: str) -> int:
         if not text.isdecimal():
             raise UsageError(f'length "{text}": give a number of tokens')
+        # Before a list of that length is made.
+        self._check(int(text))
         return int(text)
 
     def _template(self, template: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from addkit.plugin.spec import Config, Problem, Spec, TokenizerSpec, hookimpl
+from addkit.plugin.spec import Choices, Config, Problem, Spec, TokenizerSpec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Tokenizer
@@ -69,6 +69,12 @@ def _tokenizers_file(config: TokenizersFileConfig, problem: Problem) -> Tokenize
     return TokenizersFile(config)
 
 
+def _has_captions(config: Config, choices: Choices) -> Iterable[str]:
+    data = choices["data"]
+    if "captions" not in data.spec.provides:
+        yield f'[data] "{data.name}" has no captions to cut; leave [tokenizer] out'
+
+
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in tokenizers."""
@@ -77,17 +83,20 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="words",
         config=WordsConfig,
         build=_words,
+        check=_has_captions,
         summary="Words of the training captions.",
     )
     yield TokenizerSpec(
         name="open-clip",
         config=OpenClipConfig,
         build=_open_clip,
+        check=_has_captions,
         summary="CLIP's 49,408 subwords.",
     )
     yield TokenizerSpec(
         name="tokenizers-file",
         config=TokenizersFileConfig,
         build=_tokenizers_file,
+        check=_has_captions,
         summary="Subwords from a tokenizer.json.",
     )

@@ -139,7 +139,7 @@ def _title(recipe: Recipe) -> str:
 
 def _result(run: Run, scores: Any, controls: Any, seconds: float) -> TrainResult:
     manifest = run.manifest()
-    metric = manifest["headline"]
+    metric = manifest.get("headline", "top1")
     first = next(iter(controls.values()), None)
     return TrainResult(
         run=str(run.path),

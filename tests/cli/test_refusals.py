@@ -32,9 +32,13 @@ ONE_LABEL = (
     '[process] [denoiser] "mlp" sees no token but its own; use "transformer".',
     "[process] [denoiser] bayes_skip needs Gaussian noise on every token; set it to false.",
 )
-RENOISE = '[process] [sampler] "renoise" cannot walk it; it takes samplers that are left-to-right.'
+RENOISE = (
+    '[process] [sampler] "renoise" cannot walk the process "autoregressive", which takes '
+    "samplers that are left-to-right."
+)
 NO_BEAM = (
-    '[process] [sampler] "beam" cannot walk it; it takes samplers that are ordered or shared-time.'
+    '[process] [sampler] "beam" cannot walk the process "gaussian", which takes '
+    "samplers that are ordered or shared-time."
 )
 CAPTIONS = (
     '[task] [data] "digits" has classes, and this task needs captions.',

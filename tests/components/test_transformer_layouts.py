@@ -174,7 +174,9 @@ def test_two_streams_show_each_noisy_token_what_sampling_will(
     blocks = torch.arange(N) // block
     for token in range(2 * N):
         only = torch.arange(2 * N) == token
-        changed = _changed(before, denoiser(_moved(h, only.expand(B, R, 2 * N)), t, prepared, layout))
+        changed = _changed(
+            before, denoiser(_moved(h, only.expand(B, R, 2 * N)), t, prepared, layout)
+        )
         if token < N:
             assert torch.equal(changed[..., :N], (torch.arange(N) >= token).expand(B, R, N))
             assert torch.equal(changed[..., N:], (blocks > blocks[token]).expand(B, R, N))

@@ -226,9 +226,7 @@ def test_what_is_given_conditions_the_others(name: str) -> None:
     held, model = _hint(problem), problem.model()
     settings = ChainSettings(steps=steps, chains=2, held=held)
     told = list(
-        model.process.chain(
-            model, problem.condition, sampler, ArgMax(), settings, generator(3)
-        )
+        model.process.chain(model, problem.condition, sampler, ArgMax(), settings, generator(3))
     )
     known = given(problem.log_joint, problem.combinations, held[:, 0])
     wanted = marginals(known, problem.combinations, 10).exp().float()

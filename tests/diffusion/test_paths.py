@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -81,11 +82,7 @@ def test_each_step_settles_its_share_and_settles_for_good(
     for index, t in enumerate(seen.times):
         assert ((t == 0) | (t == 1)).all()
         assert (t == 0).sum(-1).eq(math.ceil(TOKENS * index / steps - 1e-6)).all()
-    for (before, after), (one, two) in zip(
-        zip(seen.times, seen.times[1:], strict=False),
-        zip(told, told[1:], strict=False),
-        strict=True,
-    ):
+    for (before, after), (one, two) in zip(pairwise(seen.times), pairwise(told), strict=True):
         assert (after <= before).all()
         settled = after.expand(IMAGES, CHAINS, TOKENS) == 0
         assert torch.equal(two.clean.ids[settled], one.clean.ids[settled])
@@ -180,7 +177,7 @@ def test_refining_draws_nothing_and_its_chains_are_all_the_same() -> None:
     for step in told:
         assert torch.equal(step.clean.ids, step.clean.ids[:, :1].expand_as(step.clean.ids))
     assert (told[0].y_t == 0).all()
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         level = _model().schedule.alpha_bar(torch.tensor(after.t))
         hot = torch.nn.functional.one_hot(before.clean.ids, 5)
         torch.testing.assert_close(after.y_t, level.sqrt() * hot)

@@ -179,7 +179,9 @@ def test_given_tokens_stand_and_condition_those_behind_them(guidance: float) -> 
     if guidance == 1:
         free = [0, 2, 4]
         whole = _pass(model, labels, condition_of(IMAGES))
-        torch.testing.assert_close(last.logits[..., free, :], whole[..., free, :], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            last.logits[..., free, :], whole[..., free, :], atol=1e-4, rtol=1e-4
+        )
 
 
 def test_each_chain_may_be_given_its_own() -> None:

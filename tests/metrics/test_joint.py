@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from addkit.diffusion import Answer
+from addkit.metrics.joint import JointMeter
+from addkit.plugin.protocols import MISSING, Batch
+
+ALLOWED = ((0, 2), (1, 3), (1, 2))
+
+
+def _answer(labels: list[list[int]]) -> Answer:
+    ids: Tensor = torch.tensor(labels)
+    nothing = torch.zeros(*ids.shape, 4)
+    return Answer(
+        labels=ids,
+        probabilities=nothing,
+        votes=nothing,
+        steps=torch.ones(len(ids)),
+        candidates=ids.unsqueeze(1),
+        confidence=torch.ones(ids.shape).unsqueeze(1),
+        scores=torch.zeros(len(ids), 1),
+    )
+
+
+def _batch(labels: list[list[int]]) -> Batch:
+    return Batch(torch.zeros(len(labels), 1, 2, 2), torch.tensor(labels), tuple(range(len(labels))))
+
+
+def test_scores_by_hand() -> None:
+    """Right, right but for what nobody knows, half right, wrong; two of four are allowed."""
+    meter = JointMeter(ALLOWED)
+    meter.update(_answer([[0, 2], [1, 3]]), _batch([[0, 2], [1, MISSING]]))
+    meter.update(_answer([[0, 3], [2, 2]]), _batch([[0, 2], [0, 3]]))
+    scores = meter.compute()
+    assert scores.exact_match == pytest.approx(2 / 4)
+    assert scores.token_accuracy == pytest.approx(4 / 7)
+    assert scores.consistency == pytest.approx(2 / 4)
+    assert scores.count == 4
+    assert meter.correct.tolist() == [True, True, False, False]
+
+
+def test_batches_change_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randint(3, (30, 2), generator=generator).tolist()
+    labels = torch.randint(-1, 3, (30, 2), generator=generator).tolist()
+    whole, parts = JointMeter(ALLOWED), JointMeter(ALLOWED)
+    whole.update(_answer(given), _batch(labels))
+    for start in range(0, 30, 7):
+        rows = slice(start, start + 7)
+        parts.update(_answer(given[rows]), _batch(labels[rows]))
+    assert parts.compute() == whole.compute()
+
+
+def test_consistency_is_of_answers_right_or_wrong() -> None:
+    meter = JointMeter(ALLOWED)
+    meter.update(_answer([[1, 3], [1, 2]]), _batch([[0, 2], [0, 2]]))
+    scores = meter.compute()
+    assert (scores.consistency, scores.exact_match) == (1, 0)
+
+
+def test_without_a_list_nothing_is_said_of_consistency() -> None:
+    meter = JointMeter(())
+    meter.update(_answer([[1, 3]]), _batch([[1, 3]]))
+    assert meter.compute().consistency is None
+    assert meter.examples(3) == []

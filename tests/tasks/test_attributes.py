@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from addkit.diffusion import FREE, Answer
+from addkit.errors import UsageError
+from addkit.plugin import Problem
+from addkit.plugin.protocols import MISSING, Batch
+from addkit.tasks.attributes import Attributes
+from addkit.tasks.predictions import JointPrediction
+
+BIG, SMALL, DARK, LIGHT, MEDIUM = range(5)
+PETS = Problem(
+    num_classes=5,
+    num_tokens=2,
+    class_names=("big", "small", "dark", "light", "medium"),
+    token_names=("size", "tone"),
+    token_classes=((0, 2), (2, 5)),
+    combinations=((BIG, DARK), (SMALL, LIGHT), (SMALL, MEDIUM)),
+)
+
+
+def _answer(candidates: list[list[int]], labels: list[int] | None = None) -> Answer:
+    rows = torch.tensor([candidates])
+    probabilities = torch.tensor([[[0.7, 0.3, 0, 0, 0], [0, 0, 0.1, 0.6, 0.3]]])
+    votes = torch.tensor([[[0.75, 0.25, 0, 0, 0], [0, 0, 0.5, 0.5, 0]]])
+    return Answer(
+        labels=torch.tensor([labels or candidates[0]]),
+        probabilities=probabilities,
+        votes=votes,
+        steps=torch.tensor([4]),
+        candidates=rows,
+        confidence=torch.ones(rows.shape),
+        scores=-torch.arange(float(rows.shape[1]))[None],
+    )
+
+
+def test_a_missing_value_has_no_weight_and_is_not_known() -> None:
+    labels = torch.tensor([[[BIG, MISSING]], [[MISSING, MEDIUM]], [[SMALL, DARK]]])
+    targets = Attributes(PETS).targets(labels)
+    known = torch.tensor([[[True, False]], [[False, True]], [[True, True]]])
+    assert torch.equal(targets.known, known)
+    assert torch.equal(targets.weights, known.float())
+    assert torch.equal(targets.labels, torch.where(known, labels, 0))
+    assert targets.real is None
+    assert targets.present is None
+
+
+def test_some_values_are_given() -> None:
+    given = Attributes(PETS).given
+    assert given({"tone": "light"}).tolist() == [FREE, LIGHT]
+    assert given({"size": "small", "tone": "dark"}).tolist() == [SMALL, DARK]
+    assert given({}).tolist() == [FREE, FREE]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "told"),
+    [
+        ({"tonne": "dark"}, 'no attribute "tonne" (did you mean "tone"?); there are: size, tone'),
+        ({"weight": "3"}, 'no attribute "weight"; there are: size, tone'),
+        ({"tone": "big"}, 'tone = "big": no such value; there are: dark, light, medium'),
+        ({"tone": "drak"}, 'tone = "drak": no such value (did you mean "dark"?); there are: dark'),
+        ({"length": "2"}, 'no attribute "length"; there are: size, tone'),
+    ],
+)
+def test_what_cannot_be_given(wishes: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Attributes(PETS).given(wishes)
+    assert told in str(error.value)
+
+
+def test_attributes_need_names() -> None:
+    with pytest.raises(UsageError, match="needs data with several attributes"):
+        Attributes(Problem())
+
+
+def test_joint_answers_are_told_once_with_their_share() -> None:
+    rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK], [BIG, LIGHT]]
+    (told,) = Attributes(PETS).tell(_answer(rows), 5)
+    assert isinstance(told, JointPrediction)
+    assert [answer.values for answer in told.answers] == [
+        {"size": "big", "tone": "dark"},
+        {"size": "small", "tone": "light"},
+        {"size": "big", "tone": "light"},
+    ]
+    assert [answer.votes for answer in told.answers] == [0.5, 0.25, 0.25]
+    assert [answer.probability for answer in told.answers] == [None, None, None]
+    assert told.values == {"size": "big", "tone": "dark"}
+    assert told.steps == 4
+
+
+def test_the_read_outs_own_answer_comes_first_even_if_no_chain_gave_it() -> None:
+    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK], [SMALL, LIGHT]], [BIG, LIGHT]), 2)
+    assert told.values == {"size": "big", "tone": "light"}
+    assert [answer.votes for answer in told.answers] == [0, 0.5]
+
+
+def test_an_answer_whose_likelihood_is_known_has_its_probability() -> None:
+    rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK]]
+    log_p = torch.tensor([[0.5, 0.125, 0.5]]).log()
+    (told,) = Attributes(PETS).tell(replace(_answer(rows), log_p=log_p), 5)
+    assert [answer.probability for answer in told.answers] == pytest.approx([0.5, 0.125])
+    (told,) = Attributes(PETS).tell(replace(_answer(rows, [BIG, LIGHT]), log_p=log_p), 5)
+    assert told.answers[0].probability is None
+
+
+def test_each_attribute_is_told_by_itself_with_its_own_values() -> None:
+    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 2)
+    tone = told.marginals["tone"]
+    assert [(score.name, score.index) for score in tone] == [("light", 3), ("medium", 4)]
+    assert [score.probability for score in tone] == pytest.approx([0.6, 0.3])
+    assert [score.votes for score in tone] == [0.5, 0]
+    assert [score.name for score in told.marginals["size"]] == ["big", "small"]
+    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 9)
+    assert [len(scores) for scores in told.marginals.values()] == [2, 3]
+
+
+def test_rows_and_data_say_the_same() -> None:
+    answer = replace(
+        _answer([[BIG, DARK], [SMALL, LIGHT]]), log_p=torch.tensor([[0.25, 0.5]]).log()
+    )
+    (told,) = Attributes(PETS).tell(answer, 1)
+    assert told.rows() == [
+        ("joint", "big, dark", "25.00", "50"),
+        ("size", "big", "70.00", "75"),
+        ("tone", "light", "60.00", "50"),
+    ]
+    (joint,) = told.data()["answers"]
+    assert joint["values"] == {"size": "big", "tone": "dark"}
+    assert (joint["probability"], joint["votes"]) == (pytest.approx(0.25), 0.5)
+    assert told.data()["marginals"]["size"][0]["name"] == "big"
+    assert all(len(row) == len(Attributes.columns) for row in told.rows())
+    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 1)
+    assert told.rows()[0] == ("joint", "big, dark", "-", "100")
+
+
+def test_its_meter_knows_the_combinations() -> None:
+    meter = Attributes(PETS).meter()
+    labels: Tensor = torch.tensor([[BIG, DARK]])
+    meter.update(_answer([[BIG, LIGHT]]), Batch(torch.zeros(1, 1, 2, 2), labels, (0,)))
+    scores = meter.compute()
+    assert (scores.exact_match, scores.consistency, scores.token_accuracy) == (0, 0, 0.5)
