@@ -2,60 +2,69 @@
 
 Forward and backward of the objective in a process of its own, encoder tokens handed over, so that
 label diffusion alone counts: once as addkit trains (embedding draw, output layer and loss in
-chunks) and once with K normals for every token and all logits at once. What counts is how far the
-highest resident size rises above what it was once the network stood.
+chunks) and once with K normals for every token and all logits at once. What counts is how many
+bytes of tensors were alive at most beyond weights and data, as torch's profiler sees them come and
+go: the same in every run. The resident size says less, since malloc keeps what was freed, and a
+process begins with the highest size of the one that started it.
 """
 
 from __future__ import annotations
 
-import resource
+import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
 from typing import cast
 
 import torch
 from caption_sampling import SIZES, TINY, Dense, Size, network
 from measure import Options, Row, Target, note
+from torch.profiler import ProfilerActivity, profile
 
-from addkit.diffusion import ObjectiveSettings, Targets, objective, rows as chunks
+from addkit.diffusion import ObjectiveSettings, Targets, objective
+from addkit.diffusion import rows as chunks
 from addkit.embeddings.posterior import PosteriorEmbedding
 
 BATCH, REUSE = 64, 4
-UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes in one unit of `ru_maxrss`."""
 MIB = 2**20
+QUIET = {"KINETO_LOG_LEVEL": "5"}
+"""The profiler has nothing to say of a missing GPU."""
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Both peaks, and fast / dense."""
     for size in (TINY,) if options.quick else SIZES:
         note(f"  {size.name}")
-        pairs = [(_peak("dense", size, options), _peak("fast", size, options)) for _ in range(2)]
-        for path, peaks in zip(("dense", "fast"), zip(*pairs, strict=True), strict=True):
-            yield Row(name="caption-memory", compares=f"{size.name}: {path}, MiB", values=peaks)
+        dense, fast = _peak("dense", size), _peak("fast", size)
         yield Row(
             name="caption-memory",
-            compares=f"{size.name}: fast / dense",
-            values=[fast / dense for dense, fast in pairs],
+            compares=f"{size.name}, reuse {REUSE}: fast / dense",
+            values=[fast / dense],
             target=Target(1 / 3),
+            note=f"dense {dense:,.0f} MiB, fast {fast:,.0f} MiB",
         )
 
 
-def _peak(path: str, size: Size, options: Options) -> float:
-    """MiB that a step takes in a child process."""
-    command = [sys.executable, __file__, path, "tiny" if options.quick else size.name]
-    threads = str(torch.get_num_threads())
-    done = subprocess.run([*command, threads], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+def _peak(path: str, size: Size) -> float:
+    """MiB that a step takes, in a child process."""
+    command = [sys.executable, __file__, path, size.name, str(torch.get_num_threads())]
+    environment = os.environ | QUIET
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=environment
+    )
     return float(done.stdout)
 
 
 def _child(path: str, name: str, threads: str) -> None:
     """Measure in this process and print."""
     torch.set_num_threads(int(threads))
-    size = TINY if name == "tiny" else next(size for size in SIZES if size.name == name)
-    size = replace(size, batch=4 if name == "tiny" else BATCH)
+    size = next(size for size in (*SIZES, TINY) if size.name == name)
+    size = size if size is TINY else replace(size, batch=BATCH)
     model = network(size).train()
     if path == "dense":
         model.embedding = Dense(cast("PosteriorEmbedding", model.embedding))
@@ -63,15 +72,21 @@ def _child(path: str, name: str, threads: str) -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(size.batch, size.conditions, size.width, generator=generator)
     labels = torch.randint(size.classes, (size.batch, REUSE, size.tokens), generator=generator)
-    before = _highest()
-    value = objective(model, tokens, Targets(labels), ObjectiveSettings(), generator)
-    value.loss.backward()  # type: ignore[no-untyped-call]
-    print((_highest() - before) / MIB)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        value = objective(model, tokens, Targets(labels), ObjectiveSettings(), generator)
+        value.loss.backward()  # type: ignore[no-untyped-call]
+    print(_highest(profiler) / MIB)
 
 
-def _highest() -> int:
-    """Bytes that were resident at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+def _highest(profiler: profile) -> int:
+    """Bytes alive at most, from what came and went in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(file))
+        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    memory = [event for event in events if event["name"] == "[memory]"]
+    memory.sort(key=lambda event: event["ts"])
+    return max(accumulate(event["args"]["Bytes"] for event in memory))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ SIZES = (
 )
 """The paper's trunk (section 4), and that of recipes/base/captions.toml."""
 TINY = replace(
-    SIZES[1], width=32, depth=2, heads=2, classes=600, tokens=8, conditions=16, batch=8
+    SIZES[1], name="tiny", width=32, depth=2, heads=2, classes=600, tokens=8, conditions=16, batch=8
 )
 
 

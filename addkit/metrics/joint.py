@@ -19,7 +19,7 @@ class JointScores:
     """Scores of joint answers, shares in [0, 1]."""
 
     exact_match: float
-    """Images whose every known label is right."""
+    """Images whose every known label is right, of those with one."""
     consistency: float | None
     """Answers that are a combination of the training set; None where they are not listed."""
     token_accuracy: float
@@ -54,7 +54,7 @@ class JointMeter:
         right, known = torch.cat(self.right), torch.cat(self.known)
         consistency = sum(self.allowed) / len(self.allowed) if self.combinations else None
         return JointScores(
-            exact_match=float(self.correct.float().mean()),
+            exact_match=float(self.correct[known.any(-1)].float().mean()),
             consistency=consistency,
             token_accuracy=float(right.sum() / known.sum().clamp_min(1)),
             count=len(right),
