@@ -137,6 +137,8 @@ def test_bad_files_can_be_skipped(addkit: Cli, words: list[Any], photos: Path) -
     warned = [line for line in said.err.splitlines() if line.startswith("warning: left out ")]
     assert any(line.startswith("warning: left out photos/red/notes.txt: ") for line in warned)
     assert any(line.startswith("warning: left out photos/blue/03.png: ") for line in warned)
+    # Once, although the control reads them again.
+    assert len(warned) == len({line.split(": ")[1] for line in warned}) == 2
     assert Run(Path("run")).finished
 
 
@@ -153,7 +155,8 @@ def test_a_mistyped_root_is_guessed(addkit: Cli, words: list[Any], photos: Path)
     said = addkit(*words, "--set", "data.root=fotos")
     assert (said.code, said.err) == (
         1,
-        "error: data.root: fotos does not exist. Did you mean photos?\n",
+        "error: data.root: fotos does not exist. Did you mean photos?\n"
+        "error: Name the folder of your images: --set data.root=FOLDER.\n",
     )
 
 
