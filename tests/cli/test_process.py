@@ -10,7 +10,14 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-MAIN = [sys.executable, "-c", "from addkit.cli.main import main; main()"]
+# A shell tells what it starts in the background to ignore interrupts, and so the tests' children.
+SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from addkit.cli.main import main
+main()
+"""
+MAIN = [sys.executable, "-c", SCRIPT]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 LONG = 600
