@@ -1,6 +1,6 @@
 """`k1000`: what works at K = 1,000 where the exact posterior is known; a Markdown table.
 
-    python benchmarks/k1000.py --seeds 1
+    python benchmarks/k1000.py --seeds 0 1 2 --only control "linear schedule, posterior"
 
 Class means in 64 dimensions, one Gaussian around each, its width set so that the exact classifier
 is right 79.35 % of the time. Heads only, fresh data at every step. The problem and its evaluation
@@ -36,6 +36,7 @@ from addkit.model import Inference
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.spec import Problem
 from addkit.recipe import Training
+from addkit.training.control import fitting_width
 from addkit.training.optimizer import averaged, build_optimizer
 
 CLASSES, DIMENSIONS, WIDTH = 1000, 64, 192
@@ -135,7 +136,21 @@ def _head(
 
 
 def _control(kind: str) -> Head:
-    denoiser = {"name": "control", "head": kind, "width": WIDTH, "depth": 2}
+    """The mlp head has as many parameters in all as the heads of the grid."""
+    if kind == "linear":
+        return _classifier(kind)
+    hidden = fitting_width(
+        _size(_head("linear", "posterior")), lambda width: _size(_classifier(kind, hidden=width))
+    )
+    return _classifier(kind, hidden=hidden)
+
+
+def _size(head: Head) -> int:
+    return sum(parameter.numel() for parameter in build(head, 0).parameters())
+
+
+def _classifier(kind: str, **size: int) -> Head:
+    denoiser = {"name": "control", "head": kind, "width": WIDTH, "depth": 2, **size}
     tables: Tables = {"schedule": {"name": "cosine"}, "denoiser": denoiser, "loss": {"name": "ce"}}
     return Head(name=f"control, {kind} head", tables=tables)
 
@@ -307,10 +322,10 @@ def bayes_rows(task: Task) -> dict[str, Scores]:
     return found
 
 
-def run_head(head: Head, task: Task, seeds: int, steps: int) -> list[Scores]:
+def run_head(head: Head, task: Task, seeds: Sequence[int], steps: int) -> list[Scores]:
     """The scores of each seed."""
     found = []
-    for seed in range(seeds):
+    for seed in seeds:
         start = perf_counter()
         model = train(build(head, seed), head, task, steps, seed)
         middle = perf_counter()
@@ -342,7 +357,11 @@ def _cell(scores: Scores, column: str) -> str:
 
 
 def tabulate(
-    task: Task, wanted: Sequence[Head], seeds: int, steps: int, say: Callable[[str], object]
+    task: Task,
+    wanted: Sequence[Head],
+    seeds: Sequence[int],
+    steps: int,
+    say: Callable[[str], object],
 ) -> dict[str, list[Scores]]:
     """Train all rows, saying each as soon as it is there."""
     say(table_head())
@@ -356,9 +375,9 @@ def tabulate(
     return found
 
 
-def caption(task: Task, seeds: int, steps: int) -> str:
+def caption(task: Task, seeds: Sequence[int], steps: int) -> str:
     """What the numbers are."""
-    each = f" Seeds 0 to {seeds - 1}, with slashes between." if seeds > 1 else " Seed 0."
+    each = f" Seeds {', '.join(map(str, seeds))}, with slashes between."
     return (
         f"K = {CLASSES:,}. Top-1 in % on {len(task.x):,} points, the same for all rows; "
         "KL(exact || model) in nats. Columns 2 to 5 start from noise and re-noise, arg max fed "
@@ -370,7 +389,7 @@ def caption(task: Task, seeds: int, steps: int) -> str:
 def rows(options: Options) -> Iterator[Row]:
     """For `run.py`: the table to stdout, and what it has to show."""
     steps, points = (5, 50) if options.quick else (700, 2000)
-    found = tabulate(make_task(points), heads(), 1, steps, lambda line: print(line, flush=True))
+    found = tabulate(make_task(points), heads(), [0], steps, lambda line: print(line, flush=True))
     collapse = found["linear schedule, linear embedding, mse-noise"][0]
     yield Row(
         name="k1000",
@@ -391,14 +410,16 @@ def rows(options: Options) -> Iterator[Row]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Label diffusion at K = 1,000, as Markdown.")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="SEED")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--points", type=int, default=2000, help="to evaluate on")
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has this text")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="rows that have one"
+    )
     arguments = parser.parse_args()
     task = make_task(arguments.points)
     note(f"noise {task.sigma:.4f} around means of norm about {DIMENSIONS**0.5:g}")
-    wanted = [head for head in heads() if arguments.only in head.name]
+    wanted = [head for head in heads() if any(text in head.name for text in arguments.only)]
     tabulate(task, wanted, arguments.seeds, arguments.steps, lambda line: print(line, flush=True))
     return 0
 

@@ -89,7 +89,8 @@ def rows(options: Options) -> Iterator[Row]:
     for name in RECIPES:
         note(f"  {name}")
         recipe = read_recipe(RECIPES[name], _overrides(options.quick))
-        add, control = _job(recipe), _job(control_recipe(recipe, "linear"))
+        facts = build_data(recipe).facts
+        add, control = _job(recipe), _job(control_recipe(recipe, "linear", facts))
         pairs = _pairs(add, control, 2 if options.quick else 5)
         what = f"{name}, reuse {recipe.training.reuse}: ADD / linear control"
         walls = [(first.wall, second.wall) for first, second in pairs]

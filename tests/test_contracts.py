@@ -19,6 +19,7 @@ from PIL import Image
 import addkit
 from addkit.cli.main import app
 from addkit.plugin import Problem, load_registry
+from addkit.plugin.protocols import DataFacts
 from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
 from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.words import Words
@@ -26,6 +27,18 @@ from addkit.training.control import control_recipe, heads_of
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(ROOT.glob("recipes/*.toml"), key=lambda path: path.stem)
+
+FACTS = DataFacts(
+    num_classes=10,
+    class_names=tuple("0123456789"),
+    image_size=28,
+    image_channels=1,
+    mean=(0.5,),
+    std=(0.5,),
+    shorter_side=28,
+    split_sizes={"train": 100, "test": 10},
+)
+"""Of recipes whose data is not at hand: the size of an MLP control follows from them."""
 
 CATALOGUE = (
     "addkit.tasks",
@@ -112,7 +125,7 @@ def test_the_recipes_are_all_there() -> None:
 def test_every_recipe_has_controls_of_its_task(path: Path) -> None:
     recipe = read_recipe(path)
     for head in heads_of(recipe):
-        control = control_recipe(recipe, head)
+        control = control_recipe(recipe, head, FACTS)
         assert heads_of(control) == ()
         assert control.choices["data"] == recipe.choices["data"]
 

@@ -55,7 +55,7 @@ def root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted."""
-    warnings.showwarning = _tell
+    warnings.showwarning = _Teller()
     if os.environ.get("ADDKIT_DEBUG") == "1":
         app()
         return
@@ -67,17 +67,27 @@ def main() -> None:
         sys.exit(_explain(error))
 
 
-def _tell(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A warning as one line; where in the code it arose is of no use to a user."""
-    if issubclass(category, UserWarning):
-        warn(str(message))
+class _Teller:
+    """Shows a warning as one line, once: a control reads the data that ADD has read.
+
+    Where in the code it arose is of no use to a user.
+    """
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def __call__(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, UserWarning) and str(message) not in self.told:
+            self.told.add(str(message))
+            warn(str(message))
 
 
 def _explain(error: Exception) -> int:

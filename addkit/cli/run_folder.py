@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from reprlib import repr as short
 
 from addkit.cli.output import note
 from addkit.errors import AddkitError, RunError, UsageError
@@ -100,17 +101,46 @@ def _move_aside(path: Path) -> None:
 
 
 def _same(run: Run, recipe: Recipe) -> Run:
-    """The run, if the recipe is still the one it began with."""
-    before, now = _flat(run.recipe().tables()), _flat(recipe.tables())
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if changed:
-        key = changed[0]
-        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+    """The run, if the recipe is still the one it began with; what may change is taken over."""
+    changes = _changes(run.recipe(), recipe)
+    free = _free(recipe) & changes.keys()
+    bound = [key for key in changes if key not in free]
+    if bound:
+        more = f" (and {len(bound) - 1} more)" if bound[1:] else ""
         raise RunError(
-            f"{run.path}: the recipe has changed since this run began: {key} was "
-            f"{before.get(key)!r} and is {now.get(key)!r}{more}; undo it, or use --fresh"
+            f"{run.path}: the recipe has changed since this run began: {bound[0]} was "
+            f"{changes[bound[0]]}{more}; undo it, or use --fresh"
         )
-    return run
+    return _moved(run, recipe, [f"{key} was {changes[key]}" for key in free]) if free else run
+
+
+def _changes(before: Recipe, now: Recipe) -> dict[str, str]:
+    """Dotted key -> "OLD and is NEW"."""
+    old, new = _flat(before.tables()), _flat(now.tables())
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return {key: f"{old.get(key)!r} and is {new.get(key)!r}" for key in keys}
+
+
+def _free(recipe: Recipe) -> set[str]:
+    """Keys that may change on the way: no bit of the result depends on them."""
+    fields = type(recipe.choices["data"].config).model_fields
+    places = {name for name, field in fields.items() if field.annotation in (Path, Path | None)}
+    return {"distributed.workers", *(f"data.{name}" for name in places)}
+
+
+def _moved(run: Run, recipe: Recipe, changes: list[str]) -> Run:
+    """The run with its new recipe, if its data are what they were."""
+    facts, before = _facts(recipe), run.facts()
+    for what in ("num_classes", "class_names", "split_sizes"):
+        old, new = getattr(before, what), getattr(facts, what)
+        # Names may be known only where the files are.
+        if old and new and old != new:
+            raise RunError(
+                f"{run.path}: the data have changed since this run began: {what} was "
+                f"{short(old)} and is {short(new)}; name the place of the same data, or use --fresh"
+            )
+    note(f"{run.path}: goes on although {', '.join(sorted(changes))}")
+    return Run.create(run.path, recipe, facts)
 
 
 def _flat(tables: dict[str, object]) -> dict[str, object]:

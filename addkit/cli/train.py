@@ -73,7 +73,7 @@ def _dry_run(recipe: Recipe, json: bool) -> None:
 
 
 def _size_rows(sizes: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(f"parameters, {k}", f"{v / 1e6:.2f} M") for k, v in sizes["parameters"].items()]
+    rows = [(f"parameters, {k}", f"{v:,}") for k, v in sizes["parameters"].items()]
     rows += [
         ("global batch", f"{sizes['global_batch']:,}"),
         (

@@ -30,7 +30,10 @@ class ImageFolder(Source):
         self._config = config
         self._root = config.root.expanduser()
         if not self._root.is_dir():
-            raise DataError(f"data.root: {missing_folder(self._root)}")
+            raise DataError(
+                f"data.root: {missing_folder(self._root)}\n"
+                "Name the folder of your images: --set data.root=FOLDER."
+            )
         folders = _split_folders(self._root)
         classes = class_names(folders.get("train", self._root))
         self._splits = self._listed(folders, classes)

@@ -62,6 +62,9 @@ class ControlConfig(Config):
     head: Literal["linear", "mlp"] = "linear"
     width: int = Field(256, ge=8, description="Of the mlp head.")
     depth: int = Field(2, ge=1, description="Blocks of the mlp head.")
+    hidden: int | None = Field(
+        None, ge=1, description="Within a block of the mlp head; 4 x width if not given."
+    )
     dropout: float = Field(0.0, ge=0, lt=1)
 
 

@@ -7,9 +7,6 @@ from torch import Tensor, nn
 from addkit.denoisers import ControlConfig
 from addkit.diffusion.results import Layout
 
-EXPANSION = 2.5
-"""Hidden over outer width: with it a block has the adaLN MLP block's 5 D^2 weights."""
-
 
 class Control(nn.Module):
     """f(c): nothing at all before the output layer (linear), or residual MLP blocks (mlp).
@@ -28,7 +25,7 @@ class Control(nn.Module):
         self.width = condition_width if config.head == "linear" else config.width
         self.head: nn.Module = nn.Identity()
         if config.head == "mlp":
-            blocks = [ResidualBlock(config.width, config.dropout) for _ in range(config.depth)]
+            blocks = [ResidualBlock(config) for _ in range(config.depth)]
             self.head = nn.Sequential(
                 nn.Linear(condition_width, config.width), *blocks, nn.LayerNorm(config.width)
             )
@@ -47,14 +44,14 @@ class Control(nn.Module):
 class ResidualBlock(nn.Module):
     """x + MLP(norm(x))."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, config: ControlConfig) -> None:
         super().__init__()
-        hidden = round(EXPANSION * width)
+        width, hidden = config.width, config.hidden or 4 * config.width
         self.mlp = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, hidden),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(config.dropout),
             nn.Linear(hidden, width),
         )
 

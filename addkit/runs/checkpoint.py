@@ -74,8 +74,17 @@ def checkpoint_of(folder: Path) -> Path | None:
         return None
     path = folder / pointer.read_text("utf-8", errors="replace").strip()
     if not (path / "progress.json").is_file():
-        raise RunError(f"{pointer}: names {path.name}, which is missing or incomplete")
+        raise RunError(
+            f"{pointer}: names {path.name!r}, which is missing or incomplete; {_remedy(folder)}"
+        )
     return path
+
+
+def _remedy(folder: Path) -> str:
+    whole = sorted(file.parent.name for file in folder.glob("step-*/progress.json"))
+    if whole:
+        return f"write {whole[-1]} into it, a checkpoint that is whole"
+    return f"no other is there: train anew with --run-dir {folder.parent} --fresh"
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:

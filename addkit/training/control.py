@@ -1,14 +1,17 @@
-"""Matched models: the same recipe with another head or process. No torch."""
+"""Matched models: the same recipe with another head, or with another process."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from addkit.errors import RecipeError
+from addkit.model import build_network
+from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, recipe_from_tables
 
-__all__ = ["control_recipe", "heads_of"]
+__all__ = ["control_recipe", "fitting_width", "heads_of"]
 
 CLASSIFIERS = ("linear", "mlp")
 SEQUENCES = ("autoregressive", "masked", "masked-weighted", "one-shot")
@@ -33,54 +36,113 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
     return recipe.control.heads
 
 
-def control_recipe(recipe: Recipe, head: str) -> Recipe:
-    """Same data, order, augmentation, encoder, conditioner, trunk, seed and budget."""
-    tables = recipe.tables()
-    if head in CLASSIFIERS:
-        _classifier(recipe, tables, head)
-    else:
-        _sequence(tables, head)
-    tables["control"] = {"heads": []}
-    return replace(recipe_from_tables(tables, recipe.source), files=recipe.files)
+def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:
+    """Same data, order, augmentation, encoder, conditioner, seed and budget.
 
+    Of one label a classifier's head: plain cross-entropy with the recipe's label smoothing, no
+    condition dropped, so nothing guided. The mlp head takes the denoiser's width and depth, and
+    within its blocks the width that gives it as many parameters as ADD has behind the condition.
+    Of several labels another process over the same trunk.
 
-def _classifier(recipe: Recipe, tables: dict[str, Any], head: str) -> None:
-    """A classifier's head: plain cross-entropy with the recipe's label smoothing.
-
-    No condition is dropped, so nothing is guided, and the mlp head takes the denoiser's width and
-    depth.
+    Args:
+        recipe: ADD's.
+        head: one of `heads_of`.
+        facts: of the recipe's data; sizes follow from K.
     """
-    size = {k: v for k, v in tables["denoiser"].items() if k in ("width", "depth", "dropout")}
-    tables["denoiser"] = {"name": "control", "head": head, **size}
+    if head in SEQUENCES:
+        return _sequence(recipe, head)
+    if head != "mlp":
+        return _classifier(recipe, head)
+    hidden = fitting_width(
+        _head_size(recipe, facts),
+        lambda width: _head_size(_classifier(recipe, head, hidden=width), facts),
+    )
+    return _classifier(recipe, head, hidden=hidden)
+
+
+def fitting_width(wanted: int, size: Callable[[int], int]) -> int:
+    """The width, at least 1, whose size comes closest to the wanted one.
+
+    Args:
+        wanted: a number of parameters.
+        size: width -> number of parameters, affine.
+    """
+    first, second = size(1), size(2)
+    return max(1, 1 + round((wanted - first) / (second - first)))
+
+
+def _head_size(recipe: Recipe, facts: DataFacts) -> int:
+    """Parameters of everything behind the condition: embedding, denoiser and output layer."""
+    counts = build_network(recipe, facts, device="meta").parameter_counts()
+    return counts.denoiser + counts.projections
+
+
+def _classifier(recipe: Recipe, head: str, **size: int) -> Recipe:
+    tables = recipe.tables()
+    kept = {k: v for k, v in tables["denoiser"].items() if k in ("width", "depth", "dropout")}
+    tables["denoiser"] = {"name": "control", "head": head, **kept, **size}
     tables["loss"] = _plain_loss(tables["loss"])
     tables["read_out"] = {"name": "prior"}
     tables["conditioner"] = _one_token(recipe, tables["conditioner"])
     tables["training"] |= {"condition_drop": 0.0, "pure_noise": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
+    return _without_controls(recipe, tables)
 
 
-def _sequence(tables: dict[str, Any], head: str) -> None:
-    """Another process over the same tokens. Masked diffusion keeps the share of rows at t = T."""
+def _sequence(recipe: Recipe, head: str) -> Recipe:
+    """Masked diffusion keeps ADD's share of rows at t = T, or the two would not compare."""
+    tables = recipe.tables()
     tables["denoiser"] |= {"bayes_skip": False, "self_condition": 0.0}
     tables["loss"] = _plain_loss(tables["loss"])
     tables["training"] |= {"token_times": [1.0, 0.0, 0.0], "rollout": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
-    tables["read_out"] = {"name": "consensus"}
     tables["to_one"] = {"name": "argmax"}
-    if head == "one-shot":
-        tables["training"] |= {"pure_noise": 1.0}
-        tables["sampling"] |= {"steps": 1}
-        tables["read_out"] = {"name": "prior"}
-        return
-    tables["embedding"] = {"name": "token"}
-    if head == "autoregressive":
-        tables["process"] = {"name": "autoregressive"}
-        tables["sampler"] = {"name": "left-to-right"}
-        tables["sampling"] |= {"steps": 1}
-        return
-    weight = "1/t" if head == "masked-weighted" else "none"
+    _OF_PROCESS[head](tables)
+    return _without_controls(recipe, tables)
+
+
+def _one_shot(tables: dict[str, Any]) -> None:
+    """Every row at t = T: no diffusion."""
+    tables["training"] |= {"pure_noise": 1.0}
+    tables["sampling"] |= {"steps": 1}
+    tables["read_out"] = {"name": "prior"}
+    tables["process"] = {"name": "gaussian"}
+    tables["sampler"] = {"name": "renoise"}
+
+
+def _autoregressive(tables: dict[str, Any]) -> None:
+    _tokens(tables)
+    tables["process"] = {"name": "autoregressive"}
+    tables["sampler"] = {"name": "left-to-right"}
+    tables["sampling"] |= {"steps": 1}
+
+
+def _masked(tables: dict[str, Any], weight: str = "none") -> None:
+    _tokens(tables)
     tables["process"] = {"name": "masked", "weight": weight}
     tables["sampler"] = {"name": "commit"}
+
+
+def _masked_weighted(tables: dict[str, Any]) -> None:
+    _masked(tables, "1/t")
+
+
+def _tokens(tables: dict[str, Any]) -> None:
+    tables["embedding"] = {"name": "token"}
+    tables["read_out"] = {"name": "consensus"}
+
+
+_OF_PROCESS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "autoregressive": _autoregressive,
+    "masked": _masked,
+    "masked-weighted": _masked_weighted,
+    "one-shot": _one_shot,
+}
+
+
+def _without_controls(recipe: Recipe, tables: dict[str, Any]) -> Recipe:
+    tables["control"] = {"heads": []}
+    return replace(recipe_from_tables(tables, recipe.source), files=recipe.files)
 
 
 def _plain_loss(loss: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> Tr
     scores = _train_one(recipe, run, view, device, _title(recipe))
     controls = {}
     for head in heads:
-        matched = control_recipe(recipe, head)
+        matched = control_recipe(recipe, head, run.facts())
         inner = Run.create(run.control(head).path, matched, run.facts())
         controls[head] = _train_one(matched, inner, view, device, f"control, {head}")
         inner.note(status="finished")

@@ -1,4 +1,4 @@
-"""train, sample and evaluate on captions and on attributes, with small runs that are trained once."""
+"""The commands on captions and on attributes, with small runs that are trained once."""
 
 from __future__ import annotations
 
@@ -137,8 +137,10 @@ def test_controls_can_be_sampled_too(addkit, captions: Path, picture: Path) -> N
     scores = [caption["score"] for caption in told["captions"]]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
-    (told,) = addkit("sample", "--run", control, "--template", "woman _ tone", "--json", picture).json
-    assert [token["text"] for token in told["captions"][0]["tokens"]][0] == "woman"
+    (told,) = addkit(
+        "sample", "--run", control, "--template", "woman _ tone", "--json", picture
+    ).json
+    assert told["captions"][0]["tokens"][0]["text"] == "woman"
 
 
 def test_evaluate_tells_text_scores_and_table_three(addkit, captions: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 import addkit as package
+from addkit.cli.live import LiveView
 from addkit.runs import Run
+from addkit.training.loop import StepReport
 
 Cli = Callable[..., Any]
 
@@ -135,6 +137,8 @@ def test_bad_files_can_be_skipped(addkit: Cli, words: list[Any], photos: Path) -
     warned = [line for line in said.err.splitlines() if line.startswith("warning: left out ")]
     assert any(line.startswith("warning: left out photos/red/notes.txt: ") for line in warned)
     assert any(line.startswith("warning: left out photos/blue/03.png: ") for line in warned)
+    # Once, although the control reads them again.
+    assert len(warned) == len({line.split(": ")[1] for line in warned}) == 2
     assert Run(Path("run")).finished
 
 
@@ -151,5 +155,70 @@ def test_a_mistyped_root_is_guessed(addkit: Cli, words: list[Any], photos: Path)
     said = addkit(*words, "--set", "data.root=fotos")
     assert (said.code, said.err) == (
         1,
-        "error: data.root: fotos does not exist. Did you mean photos?\n",
+        "error: data.root: fotos does not exist. Did you mean photos?\n"
+        "error: Name the folder of your images: --set data.root=FOLDER.\n",
     )
+
+
+@pytest.fixture
+def stopped(addkit: Cli, words: list[Any], photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The photos of a run that was interrupted after its first step."""
+
+    def stop(self: LiveView, report: StepReport) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveView, "step", stop)
+        assert addkit(*words).code == 130
+    return photos
+
+
+def test_a_run_goes_on_where_its_data_lie_now(addkit: Cli, words: list[Any], stopped: Path) -> None:
+    stopped.rename("moved")
+    changes = ["--set", "data.root=moved", "--set", "distributed.workers=1"]
+    said = addkit(*words, "--resume", *changes)
+    assert said.code == 0, said.err
+    assert said.err.splitlines()[0] == (
+        "run: goes on although data.root was 'photos' and is 'moved', "
+        "distributed.workers was 0 and is 1"
+    )
+    for run in (Run(Path("run")), Run(Path("run/controls/linear"))):
+        assert str(run.recipe().choices["data"].config.root) == "moved"
+        assert run.recipe().distributed.workers == 1
+        assert all(file.parts[0] == "moved" for file in run.facts().files)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("rename", r"class_names was ('blue', 'green', 'red') and is ('blue', 'green', 'rot')"),
+        ("remove", r"split_sizes was {'test': 6, 'train': 30} and is {'test': 6, 'train': 29}"),
+        ("add", "num_classes was 3 and is 4"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(
+    addkit: Cli, words: list[Any], stopped: Path, change: str, named: str
+) -> None:
+    moved = stopped.rename("moved")
+    if change == "rename":
+        (moved / "red").rename(moved / "rot")
+    elif change == "remove":
+        (moved / "red" / "05.png").unlink()
+    else:
+        shutil.copytree(moved / "red", moved / "rot")
+    said = addkit(*words, "--resume", "--set", "data.root=moved")
+    assert said.code == 1
+    assert said.err == (
+        f"error: run: the data have changed since this run began: {named}; "
+        "name the place of the same data, or use --fresh\n"
+    )
+    assert str(Run(Path("run")).recipe().choices["data"].config.root) == "photos"
+
+
+def test_what_decides_the_result_may_not_change_with_the_place(
+    addkit: Cli, words: list[Any], stopped: Path
+) -> None:
+    changes = ["--set", "data.root=moved", "--set", "distributed.per_process_batch=4"]
+    said = addkit(*words, "--resume", *changes)
+    assert said.code == 1
+    assert "distributed.per_process_batch was None and is 4; undo it" in said.err

@@ -10,8 +10,18 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-MAIN = [sys.executable, "-c", "from addkit.cli.main import main; main()"]
+# A shell tells what it starts in the background to ignore interrupts, and so the tests' children.
+SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from addkit.cli.main import main
+main()
+"""
+MAIN = [sys.executable, "-c", SCRIPT]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+LONG = 600
+"""Seconds. Importing torch alone can take minutes on a machine that is busy."""
 
 
 def test_an_interrupted_training_ends_with_130_and_can_be_resumed(
@@ -26,12 +36,15 @@ def test_an_interrupted_training_ends_with_130_and_can_be_resumed(
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = monotonic() + 100
     metrics = tmp_path / "run" / "metrics.jsonl"
-    while not metrics.exists() and process.poll() is None and monotonic() < end:
-        sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        end = monotonic() + LONG
+        while not metrics.exists() and process.poll() is None and monotonic() < end:
+            sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=LONG)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[:2] == ["run: run", "ADD: 570 steps"]

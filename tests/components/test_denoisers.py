@@ -145,15 +145,13 @@ def test_the_linear_control_is_the_condition_itself(build) -> None:
     assert torch.equal(control.prepare(condition)[0], condition.unsqueeze(1))
 
 
-@pytest.mark.parametrize("width", [64, 256, 512])
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_the_mlp_control_is_as_large_as_what_it_stands_for(build, width: int, depth: int) -> None:
-    """The MLP denoiser without what reads y_t and t: its state layer and its time embedding."""
-    facts, sizes = FACTS | {"condition_width": width}, {"width": width, "depth": depth}
-    control = build("denoiser", "control", facts, head="mlp", **sizes)
-    denoiser = build("denoiser", "mlp", facts, **sizes)
-    readers = _count(denoiser.state) + _count(denoiser.time)
-    assert _count(control) == pytest.approx(_count(denoiser) - readers, rel=0.02)
+def test_the_width_within_the_mlp_controls_blocks_can_be_chosen(build) -> None:
+    four, same, more = (
+        _count(build("denoiser", "control", FACTS, head="mlp", width=16, depth=3, **hidden))
+        for hidden in ({}, {"hidden": 64}, {"hidden": 65})
+    )
+    assert four == same
+    assert more - same == 3 * (2 * 16 + 1)
 
 
 def test_the_mlp_control_gets_a_gradient(build) -> None:

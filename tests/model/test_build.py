@@ -22,6 +22,10 @@ def _network(recipe: Recipe, device: str = "cpu") -> Network:
     return build_network(recipe, build_data(recipe).facts, device)
 
 
+def _control(recipe: Recipe, head: str) -> Recipe:
+    return control_recipe(recipe, head, build_data(recipe).facts)
+
+
 def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return network.state_dict()
 
@@ -44,7 +48,7 @@ def test_the_seed_alone_decides_the_initial_weights(read: Read) -> None:
 @pytest.mark.parametrize("head", ["linear", "mlp"])
 def test_a_controls_encoder_starts_as_adds_does(read: Read, head: str) -> None:
     recipe = read()
-    add, control = _network(recipe), _network(control_recipe(recipe, head))
+    add, control = _network(recipe), _network(_control(recipe, head))
     assert _same(_weights(add.encoder), _weights(control.encoder))
     assert control.diffusion.embedding is None
 
@@ -63,12 +67,12 @@ def test_the_meta_device_needs_no_memory(read: Read) -> None:
 
 
 def test_the_parts_sum_to_all_parameters(read: Read) -> None:
-    for recipe in (read(), control_recipe(read(), "mlp")):
+    for recipe in (read(), _control(read(), "mlp")):
         network = _network(recipe)
         counts = network.parameter_counts()
         assert counts.total == sum(p.numel() for p in network.parameters())
         assert counts.total == counts.encoder + counts.denoiser + counts.projections
-    assert _network(control_recipe(read(), "linear")).parameter_counts().denoiser == 0
+    assert _network(_control(read(), "linear")).parameter_counts().denoiser == 0
 
 
 def test_a_frozen_encoder_gets_no_gradient_and_keeps_its_statistics(read: Read) -> None:

@@ -76,8 +76,25 @@ def test_temporaries_of_a_killed_writer_go(tmp_path: Path) -> None:
 def test_a_pointer_to_nowhere(tmp_path: Path, text: bytes) -> None:
     _save(tmp_path, 1)
     (tmp_path / "latest").write_bytes(text)
-    with pytest.raises(RunError, match=r"latest: names .*, which is missing or incomplete"):
+    with pytest.raises(RunError, match=r"latest: names '.*', which is missing or incomplete"):
         checkpoint_of(tmp_path)
+
+
+def test_a_pointer_to_nowhere_says_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    for step in (9, 10):
+        _save(folder, step)
+    (folder / "step-00000010" / "progress.json").unlink()
+    whole = "names 'step-00000010', .*; write step-00000009 into it, a checkpoint that is whole"
+    with pytest.raises(RunError, match=whole):
+        checkpoint_of(folder)
+    (folder / "latest").write_text("step-00000009\n")
+    assert checkpoint_of(folder) == folder / "step-00000009"
+    (folder / "step-00000009" / "progress.json").unlink()
+    with pytest.raises(
+        RunError, match=r"no other is there: train anew with --run-dir .*run --fresh"
+    ):
+        checkpoint_of(folder)
 
 
 @pytest.mark.parametrize("length", [0, 4, 20, 80])

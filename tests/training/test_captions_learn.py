@@ -33,9 +33,9 @@ def test_a_short_run_names_held_out_combinations(recipes: Path, tmp_path: Path) 
     predictor = load(run.path)
     images = build_data(recipe).split("test")
     cases = {"one step": Case(predictor.inference)}
-    meter = score_cases(
-        predictor.network, images, cases, predictor.task, batch_size=64, seed=0
-    )["one step"]
+    meter = score_cases(predictor.network, images, cases, predictor.task, batch_size=64, seed=0)[
+        "one step"
+    ]
     captions, references = meter.captions, meter.references
     # No test caption occurs in train, so neither a copy nor luck can score.
     train_images = build_data(recipe).split("train")
@@ -44,4 +44,3 @@ def test_a_short_run_names_held_out_combinations(recipes: Path, tmp_path: Path) 
     another = [*captions[1:], captions[0]]
     pairs = zip(another, references, strict=True)
     assert sum(caption in texts for caption, texts in pairs) / len(captions) <= 0.03
-

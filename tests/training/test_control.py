@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from addkit.errors import RecipeError
+from addkit.model import build_data, build_network
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
-from addkit.training.control import control_recipe, heads_of
+from addkit.training.control import control_recipe, fitting_width, heads_of
 from addkit.training.job import Job
 
 Read = Callable[..., Recipe]
@@ -21,9 +22,13 @@ def read(recipes: Path) -> Read:
     return lambda *overrides: read_recipe(recipes / "digits.toml", overrides)
 
 
+def _control(recipe: Recipe, head: str) -> Recipe:
+    return control_recipe(recipe, head, build_data(recipe).facts)
+
+
 def test_a_control_differs_in_its_head_alone(read: Read) -> None:
     recipe = read("loss={name='weighted-ce', label_smoothing=0.1}", "denoiser.depth=3")
-    control = control_recipe(recipe, "mlp")
+    control = _control(recipe, "mlp")
     for kind in ("task", "data", "encoder", "conditioner"):
         assert control.choices[kind] == recipe.choices[kind]
     assert control.augmentation == recipe.augmentation
@@ -41,19 +46,52 @@ def test_a_control_differs_in_its_head_alone(read: Read) -> None:
 
 def test_a_control_of_another_loss_is_a_classifier(read: Read) -> None:
     recipe = read("loss.name=mse", "denoiser.bayes_skip=false")
-    assert control_recipe(recipe, "linear").choices["loss"].name == "ce"
+    assert _control(recipe, "linear").choices["loss"].name == "ce"
+
+
+def _head_and_encoder(recipe: Recipe) -> tuple[int, int]:
+    counts = build_network(recipe, build_data(recipe).facts, "meta").parameter_counts()
+    return counts.denoiser + counts.projections, counts.encoder
+
+
+SIZES = [
+    ("digits", ()),
+    ("digits", ("denoiser.depth=4", "denoiser.time=false", "embedding.name=linear")),
+    ("digits", ("denoiser={name='transformer', width=64, depth=2, heads=4}",)),
+    ("fashion-mnist", ()),
+    ("fashion-mnist-paper", ()),
+    ("imagenet", ()),
+    ("imagenet-addkit", ()),
+    ("imagenet-addkit", ("denoiser={name='transformer'}",)),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), SIZES)
+def test_the_mlp_control_has_as_many_parameters(
+    recipes: Path, name: str, changes: tuple[str, ...]
+) -> None:
+    """Behind the condition; the encoders are equal anyway."""
+    add = read_recipe(recipes / f"{name}.toml", changes)
+    (size, encoder), control = _head_and_encoder(add), _control(add, "mlp")
+    assert _head_and_encoder(control) == (pytest.approx(size, rel=0.02), encoder)
+
+
+def test_a_head_that_cannot_be_so_small_is_as_small_as_it_can_be() -> None:
+    assert fitting_width(100, lambda width: 20 + 10 * width) == 8
+    assert fitting_width(104, lambda width: 20 + 10 * width) == 8
+    assert fitting_width(10, lambda width: 20 + 10 * width) == 1
 
 
 def test_a_head_reads_one_token(read: Read) -> None:
     recipe = read("conditioner.name=all-tokens", "denoiser={name='transformer', width=16, heads=2}")
-    control = control_recipe(recipe, "mlp")
+    control = _control(recipe, "mlp")
     assert control.choices["conditioner"].name == "mean-token"
     assert control.choices["denoiser"].config.width == 16
 
 
 def test_guidance_is_off_where_nothing_was_dropped(read: Read) -> None:
     recipe = read("sampling.guidance=2.0", "sampling.chains=4", "sampling.early_exit=3")
-    sampling = control_recipe(recipe, "linear").sampling
+    sampling = _control(recipe, "linear").sampling
     assert (sampling.guidance, sampling.chains, sampling.early_exit) == (1.0, 1, 0)
 
 
@@ -62,7 +100,7 @@ def test_who_has_controls(read: Read) -> None:
     assert heads_of(read('control.heads=["linear", "mlp"]')) == ("linear", "mlp")
     assert heads_of(read("control.heads=[]")) == ()
     assert heads_of(read("denoiser.name=control")) == ()
-    assert heads_of(control_recipe(read(), "mlp")) == ()
+    assert heads_of(_control(read(), "mlp")) == ()
 
 
 @pytest.mark.parametrize(("recipe", "head"), [("digits", "masked"), ("emoji", "linear")])
@@ -93,7 +131,7 @@ def test_controls_of_sequences(
 ) -> None:
     recipe = read_recipe(recipes / "emoji.toml", [f'control.heads=["{head}"]'])
     assert heads_of(recipe) == (head,)
-    control = control_recipe(recipe, head)
+    control = _control(recipe, head)
     for kind in ("task", "tokenizer", "data", "encoder", "conditioner", "schedule", "loss"):
         assert control.choices[kind] == recipe.choices[kind]
     assert control.tables()["process"] == process
@@ -101,14 +139,15 @@ def test_controls_of_sequences(
     assert {kind: control.choices[kind].name for kind in named} == named
     assert control.training.pure_noise == (1 if head == "one-shot" else recipe.training.pure_noise)
     assert (control.training.token_times, control.training.rollout) == ((1, 0, 0), 0)
-    assert (control.training.epochs, control.training.lr) == (60, recipe.training.lr)
+    assert control.training.epochs == recipe.training.epochs
+    assert control.training.lr == recipe.training.lr
     assert control.sampling.chains == 1
     assert heads_of(control) == ()
 
 
 def test_a_control_sees_the_same_images_in_the_same_order(lab: Any) -> None:
     add = lab.open("add", "augmentation.flip=0.5")
-    matched = control_recipe(add.recipe, "mlp")
+    matched = _control(add.recipe, "mlp")
     run = Run.create(lab.folder / "control", matched, add.run.facts())
     control = Job.open(run, matched, "cpu")
     pairs = list(zip(add.micro_batches(0), control.micro_batches(0), strict=True))

@@ -77,7 +77,7 @@ def test_a_run_survives_kill_9(
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # torch is imported again for each kill
         check=True,
     )
     first, second, *killed, last = json.loads(done.stdout.splitlines()[-1])
