@@ -72,7 +72,7 @@ SIZES = (
     Size(name="paper", width=512, depth=5, heads=8),
     Size(name="addkit", width=128, depth=2, heads=4),
 )
-"""The paper's trunk (section 4), and that of recipes/base/captions.toml."""
+"""Trunks of recipes/base/paper.toml and of recipes/base/captions.toml."""
 TINY = replace(
     SIZES[1], name="tiny", width=32, depth=2, heads=2, classes=600, tokens=8, conditions=16, batch=8
 )

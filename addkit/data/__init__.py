@@ -25,6 +25,7 @@ __all__ = [
     "FashionMNISTConfig",
     "ImageFolderConfig",
     "ImageNetConfig",
+    "OwnImagesConfig",
 ]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -85,21 +86,17 @@ class FashionMNISTConfig(DataConfig):
     std: tuple[Deviation, ...] = Field((0.353,), description="Divides each pixel.")
 
 
-class ImageFolderConfig(DataConfig):
-    """Your own images: one sub-folder for each class, or such folders under train/ and test/."""
+class OwnImagesConfig(DataConfig):
+    """What data sets of a user's own images have: any size, grey or colour, files that may fail."""
 
-    root: Path = Field(description="Folder of class folders, or of train/ and test/ (or val/).")
     image_size: int = Field(
         64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
     )
     channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
     mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
-    )
     bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are no readable images."
+        "stop", description="What to do about files that are missing or no readable images."
     )
 
     @property
@@ -114,6 +111,15 @@ class ImageFolderConfig(DataConfig):
         if isinstance(values, dict) and values.get("channels") == 1:
             return {"mean": (0.449,), "std": (0.226,), **values}
         return values
+
+
+class ImageFolderConfig(OwnImagesConfig):
+    """Your own images: one sub-folder for each class, or such folders under train/ and test/."""
+
+    root: Path = Field(description="Folder of class folders, or of train/ and test/ (or val/).")
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
+    )
 
 
 class ImageNetConfig(DataConfig):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.data import IMAGENET_MEAN, IMAGENET_STD, DataConfig, Deviation
+from addkit.data import DataConfig, Deviation, OwnImagesConfig
 from addkit.plugin.spec import DataSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AttributeTableConfig", "EmojiAttributesConfig", "OutfitsConfig"]
 
 
-class AttributeTableConfig(DataConfig):
+class AttributeTableConfig(OwnImagesConfig):
     """Your own images: a CSV file with a column of image files and one for each attribute."""
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
@@ -50,31 +50,9 @@ class AttributeTableConfig(DataConfig):
     max_classes: int = Field(
         1000, ge=2, description="An attribute with more values than this is an error."
     )
-    image_size: int = Field(
-        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
-    )
-    channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     validation: float = Field(
         0.0, ge=0, lt=1, description="Share of the training rows held out as `validation`."
     )
-    bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are missing or no readable images."
-    )
-
-    @property
-    def image_channels(self) -> int:
-        """As the recipe says."""
-        return self.channels
-
-    @model_validator(mode="before")
-    @classmethod
-    def grey_defaults(cls, values: Any) -> Any:
-        """Grey images have one mean and one std: the average of ImageNet's."""
-        if isinstance(values, dict) and values.get("channels") == 1:
-            return {"mean": (0.449,), "std": (0.226,), **values}
-        return values
 
     @model_validator(mode="after")
     def attributes_are_columns_of_their_own(self) -> AttributeTableConfig:
