@@ -132,12 +132,11 @@ def _show(found: Evaluation) -> None:
     from addkit.cli.scores import score_cells, score_columns
 
     output = Output()
-    scores = [
-        {key: value for key, value in row.items() if key not in WAY}
-        for row in [*found.results, *found.controls]
-    ]
+    rows = [*found.results, *found.controls]
+    # A score that no row has, such as METEOR without WordNet, takes no column.
+    names = {key: None for row in rows for key in row if key not in WAY and row[key] is not None}
     output.table(
-        ["read-out", "sampler", "to-one", "steps", "w", *score_columns(scores[0])],
+        ["read-out", "sampler", "to-one", "steps", "w", *score_columns(names)],
         [
             [
                 row["read_out"],
@@ -145,11 +144,15 @@ def _show(found: Evaluation) -> None:
                 row["to_one"],
                 f"{row['steps']}{'*' if row['one_pass'] else ''}",
                 f"{row['guidance']:g}",
-                *score_cells(told),
+                *score_cells({name: row.get(name) for name in names}),
             ]
-            for row, told in zip([*found.results, *found.controls], scores, strict=True)
+            for row in rows
         ],
     )
+    if "meteor" in rows[0] and "meteor" not in names:
+        from addkit.metrics.captions import meteor_available
+
+        output.line(f"no METEOR: {meteor_available()}")
     if any(row["one_pass"] for row in found.results):
         output.line("* this read-out answers in one pass, whatever the steps")
     if found.audit is not None:

@@ -116,15 +116,17 @@ def _summary(run: Run, result: TrainResult) -> None:
     from addkit.cli.scores import score_cells, score_columns
 
     output = Output()
-    rows = [("ADD", result.scores), *((f"control, {h}", s) for h, s in result.controls.items())]
+    shown = [("ADD", result.scores), *((f"control, {h}", s) for h, s in result.controls.items())]
+    rows = [(name, *pair) for name, both in shown for pair in both.items()]
+    names = {key: None for *_, scores in rows for key in scores if scores[key] is not None}
     output.table(
-        ["test", "weights", *score_columns(next(iter(result.scores.values())))],
+        ["test", "weights", *score_columns(names)],
         [
-            (name, weights, *score_cells(scores))
-            for name, both in rows
-            for weights, scores in both.items()
+            (name, weights, *score_cells({key: scores.get(key) for key in names}))
+            for name, weights, scores in rows
         ],
     )
     output.line(f"\n{result.seconds:.0f} s, run {run.path}")
     output.line(f"next: addkit evaluate --run {run.path}")
-    output.line(f"      addkit sample --run {run.path} --steps 20 IMAGE")
+    steps = " --steps 20" if result.metric == "top1" else ""
+    output.line(f"      addkit sample --run {run.path}{steps} IMAGE")

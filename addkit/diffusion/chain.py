@@ -130,8 +130,9 @@ def walk(
         logits = on.shown(look.logits, place, before)
         clean = on.clean(logits, place)
         yield on.step(index, logits, clean, exited, place)
-        standing = _standing(logits, before, standing)
         if settings.early_exit:
+            # Two passes over K-wide tensors, so only where somebody asks.
+            standing = _standing(logits, before, standing)
             exited = standing >= settings.early_exit
         if index + 1 == on.steps or bool(exited.all()):
             return

@@ -166,6 +166,19 @@ def test_evaluate_tells_text_scores_and_table_three(addkit, captions: Path) -> N
     assert "no CLIP score; give a model with --clip MODEL:WEIGHTS" in shown.out
 
 
+def test_without_wordnet_a_line_says_so(
+    addkit, captions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from addkit.metrics import captions as metrics
+    from addkit.metrics.captions import scores
+
+    for module in (metrics, scores):
+        monkeypatch.setattr(module, "meteor_available", lambda: "WordNet is not here")
+    said = addkit("evaluate", "--run", captions, "--no-audit", "--no-table3")
+    assert "no METEOR: WordNet is not here" in said.out
+    assert "METEOR" not in said.out.splitlines()[0]
+
+
 def test_attributes_are_told_jointly(addkit, attributes: Path, picture: Path) -> None:
     (told,) = addkit("sample", "--run", attributes, "--json", picture).json
     (answer,) = told["answers"]
