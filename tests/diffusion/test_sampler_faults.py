@@ -110,9 +110,9 @@ def _stepped_by(change: Callable[[Clean, Any], tuple[Clean, Any]]) -> Patch:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         step = CHAIN._next_state
 
-        def changed(model: Any, clean: Clean, state: Any, times: Any, *rest: Any) -> Any:
-            clean, times = change(clean, times)
-            return step(model, clean, state, times, *rest)
+        def changed(walk: Any, clean: Clean, place: Any, s: Tensor) -> Any:
+            clean, (_, s) = change(clean, (place.t, s))
+            return step(walk, clean, place, s)
 
         monkeypatch.setattr(CHAIN, "_next_state", changed)
 
