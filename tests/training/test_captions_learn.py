@@ -15,9 +15,9 @@ from addkit.training.train import train
 from ..conftest import Silent
 
 SHORT = (
-    "training.epochs=10",
-    "training.evaluate_every=10",
-    "training.checkpoint_every=10",
+    "training.epochs=18",
+    "training.evaluate_every=18",
+    "training.checkpoint_every=18",
     "control.heads=[]",
     "sampling.steps=1",
 )
