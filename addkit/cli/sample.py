@@ -174,11 +174,8 @@ def _check_trace(predictor: Predictor, path: Path) -> None:
     if labels > 1:
         fit, other = other, fit
     if path.suffix.lower() in other:
-        count = f"{labels} labels" if labels > 1 else "1 label"
-        raise UsageError(
-            f"--trace {path}: this run gives each image {count}, "
-            f"which it can trace in: {', '.join(fit)}"
-        )
+        what = "words and attributes" if labels > 1 else "single labels"
+        raise UsageError(f"--trace {path}: {what} are traced in: {', '.join(fit)}")
     trace.check_target(path, fit)
 
 

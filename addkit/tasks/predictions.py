@@ -93,7 +93,11 @@ class CaptionPrediction:
     def rows(self) -> list[tuple[str, ...]]:
         """Caption, the percent that each token is sure of, and score."""
         return [
-            (c.text, " ".join(f"{100 * t.probability:.0f}" for t in c.tokens), f"{c.score:.3f}")
+            (
+                c.text or "(no words)",
+                " ".join(f"{100 * t.probability:.0f}" for t in c.tokens),
+                f"{c.score:.3f}",
+            )
             for c in self.captions
         ]
 
