@@ -15,8 +15,8 @@ from addkit.model import build_data, build_network
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run, newest_run
-from addkit.training.control import heads_of
-from addkit.training.plan import Plan, World, check_steps, check_world
+from addkit.training.checks import check_training
+from addkit.training.plan import Plan, World, check_world
 
 __all__ = ["choose_run", "clean_start"]
 
@@ -62,9 +62,8 @@ def _create(path: Path, recipe: Recipe) -> Run:
 
 def _facts(recipe: Recipe) -> DataFacts:
     """Of the recipe's data. What cannot be trained is refused before a folder is made or moved."""
-    heads_of(recipe)
     facts = build_data(recipe).facts
-    check_steps(recipe, facts.split_sizes)
+    check_training(recipe, facts)
     Plan.of(recipe, facts.split_sizes["train"])
     check_world(recipe, World())
     build_network(recipe, facts, device="meta")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from addkit.data import DataWarning
 from addkit.data.attribute_rows import read_splits
@@ -26,8 +27,8 @@ class AttributeTable(Source):
     """Images named in a table that has a column for each attribute.
 
     The classes of an attribute are the values that its training rows have. Building reads the
-    table; opening a split verifies its images once. `facts.split_sizes` counts rows: a split that
-    skips bad files is shorter.
+    table and looks for the images; opening a split verifies its images once. `facts.split_sizes`
+    counts rows: a split that skips bad files is shorter.
     """
 
     def __init__(self, config: AttributeTableConfig) -> None:
@@ -40,8 +41,30 @@ class AttributeTable(Source):
         self._judge_values()
         if config.unknown_values == "stop":
             self._refuse_unknown()
+        self._refuse_missing()
         self._verified: dict[str, Sequence[Row]] = {}
         super().__init__(joint_facts(config, self._attributes, self._splits, (self._table,)))
+
+    def _refuse_missing(self) -> None:
+        rows = [row for part in self._splits.values() for row in part]
+        missing = [row for row in rows if not self._file(row).is_file()]
+        if len(missing) == len(rows):
+            raise DataError(
+                f"{self._table}: none of the {len(rows)} image files exists, among them "
+                f"{self._file(rows[0])}. Set data.root to the folder that their names begin from."
+            )
+        if missing and self._config.bad_files == "stop":
+            raise DataError(
+                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
+                f"  {_listed([self._no_file(row) for row in missing])}\n"
+                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
+            )
+
+    def _file(self, row: Row) -> Path:
+        return self._root / row.name
+
+    def _no_file(self, row: Row) -> str:
+        return f"{row.place}: {self._file(row)} is no file"
 
     def _judge_values(self) -> None:
         for name, values in zip(self._attributes.names, self._attributes.values, strict=True):
@@ -77,31 +100,29 @@ class AttributeTable(Source):
         if name not in self._verified:
             self._verified[name] = self._checked(name)
         rows = self._verified[name]
-        paths = [str(self._root / row.name) for row in rows]
+        paths = [str(self._file(row)) for row in rows]
         return FileImages(paths, self._attributes.labels(rows), self.pixels, augmenter)
 
     def _checked(self, name: str) -> Sequence[Row]:
         skip = self._config.bad_files == "skip"
-        rows = self._present(self._splits[name], skip)
-        paths = tuple(str(self._root / row.name) for row in rows)
-        listing = Listing(paths, tuple(range(len(rows))))
-        sound = [rows[position] for position in sound_images(listing, self._table, skip).labels]
+        rows = self._present(self._splits[name])
+        others = [self._listing(part) for split, part in self._splits.items() if split != name]
+        listing = self._listing(rows)
+        kept = sound_images(listing, self._table, skip, others).labels
+        sound = [rows[position] for position in kept]
         if name == "train":
             self._refuse_gone(sound)
         return sound
 
-    def _present(self, rows: Sequence[Row], skip: bool) -> list[Row]:
-        """The rows whose image file exists."""
-        missing = [row for row in rows if not (self._root / row.name).is_file()]
-        said = [f"{row.place}: {self._root / row.name} is no file" for row in missing]
-        if missing and not skip:
-            raise DataError(
-                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
-                f"  {_listed(said)}\n"
-                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
-            )
-        for text in said:
-            warnings.warn(f"left out {text}", DataWarning, stacklevel=2)
+    def _listing(self, rows: Sequence[Row]) -> Listing:
+        paths = tuple(str(self._file(row)) for row in rows)
+        return Listing(paths, tuple(range(len(rows))))
+
+    def _present(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows whose image file exists, with a warning for each other one."""
+        missing = [row for row in rows if not self._file(row).is_file()]
+        for row in missing:
+            warnings.warn(f"left out {self._no_file(row)}", DataWarning, stacklevel=2)
         gone = set(missing)
         return [row for row in rows if row not in gone]
 

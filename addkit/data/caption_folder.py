@@ -38,8 +38,7 @@ class CaptionFolder(Source):
         file = self._root / config.captions
         splits = self._split(read_captions(file, config))
         self._captions = {name: part.below(folder) for name, part in splits.items()}
-        if config.bad_files == "stop":
-            self._refuse_missing()
+        self._refuse_missing()
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         self._sound: dict[str, Sequence[int]] = {}
         super().__init__(caption_facts(config, self._tokens, (file, folder)))
@@ -59,7 +58,12 @@ class CaptionFolder(Source):
     def _refuse_missing(self) -> None:
         paths = [path for part in self._captions.values() for path in part.names]
         missing = missing_files(sorted(paths))
-        if missing:
+        if len(missing) == len(paths):
+            raise DataError(
+                f"{self._root}: none of the {len(paths)} images exists, among them {missing[0]}. "
+                "Set data.images to their folder."
+            )
+        if missing and self._config.bad_files == "stop":
             raise DataError(
                 f"{self._root}: {len(missing)} of {len(paths)} images are missing:\n  "
                 f"{shortened(missing)}\nAdd them, set data.images to their folder, or set "
@@ -78,9 +82,14 @@ class CaptionFolder(Source):
 
     def _checked(self, name: str) -> Sequence[int]:
         """Positions of the images that can be read."""
-        paths = self._captions[name].names
-        listing = Listing(paths, tuple(range(len(paths))))
-        sound = sound_images(listing, self._root, self._config.bad_files == "skip").labels
+        own = _listing(self._captions[name])
+        others = [_listing(part) for split, part in self._captions.items() if split != name]
+        skip = self._config.bad_files == "skip"
+        sound = sound_images(own, self._root, skip, others).labels
         if not sound:
             raise DataError(f"{self._root}: no image of {name} can be read. Add images.")
         return sound
+
+
+def _listing(captions: Captions) -> Listing:
+    return Listing(captions.names, tuple(range(len(captions.names))))

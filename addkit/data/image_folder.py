@@ -79,7 +79,9 @@ class ImageFolder(Source):
         return FileImages.listed(self._verified[name], self.pixels, augmenter)
 
     def _checked(self, name: str) -> Listing:
-        sound = sound_images(self._splits[name], self._root, self._config.bad_files == "skip")
+        others = [listing for split, listing in self._splits.items() if split != name]
+        skip = self._config.bad_files == "skip"
+        sound = sound_images(self._splits[name], self._root, skip, others)
         counts = sound.counts(self.facts.num_classes)
         gone = [c for c, n in zip(self.facts.class_names, counts, strict=True) if not n]
         if name == "train" and gone:

@@ -39,17 +39,21 @@ def shortened(lines: Sequence[str]) -> str:
     return "\n  ".join([*lines[:_SHOWN], *more])
 
 
-def sound_images(listing: Listing, root: Path, skip: bool) -> Listing:
+def sound_images(
+    listing: Listing, root: Path, skip: bool, others: Sequence[Listing] = ()
+) -> Listing:
     """The files of the listing that are readable images; each is decoded once.
 
     With `skip` the others are left out, with one `DataWarning` for each; without it they raise
-    one `DataError` that names them all.
+    one `DataError` that names them all, and those of the `others`, the data's other splits.
     """
     problems = _problems(listing.paths)
     bad = [problem for problem in problems if problem is not None]
     if bad and not skip:
+        paths = [path for other in others for path in other.paths]
+        bad += [problem for problem in _problems(paths) if problem is not None]
         raise DataError(
-            f"{root}: {len(bad)} of {len(listing)} files cannot be used:\n  "
+            f"{root}: {len(bad)} of {len(listing) + len(paths)} files cannot be used:\n  "
             + "\n  ".join(bad)
             + '\nRepair or remove them, or set data.bad_files = "skip" to leave them out.'
         )

@@ -17,6 +17,7 @@ from addkit.errors import RunError, UsageError
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
+from addkit.plugin.guess import guess
 from addkit.plugin.protocols import DataFacts, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -222,7 +223,8 @@ def _find(path: Path) -> tuple[Run, Path]:
     if (path / "progress.json").is_file():
         return Run.open(path.parent.parent), path
     if not path.is_dir():
-        raise RunError(f"{path}: no such run folder")
+        folders = [one.name for one in path.absolute().parent.glob("*/") if one.is_dir()]
+        raise RunError(f"{path}: no such run folder{guess(path.name, folders)}")
     run = Run.open(path)
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:

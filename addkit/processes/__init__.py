@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoregressiveConfig", "BlocksConfig", "GaussianConfig", "MaskedConfig"]
 
+OWN_TIMES = frozenset({"token-times"})
+"""Of a process that reads `training.token_times` and `training.rollout`."""
+
 
 class GaussianConfig(Config):
     """Gaussian noise on the one-hot label, the paper's."""
@@ -92,6 +95,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=GaussianConfig,
         build=_gaussian,
         check=_fits,
+        provides=OWN_TIMES,
         summary="Gaussian noise on one-hot labels (the paper's).",
     )
     yield ProcessSpec(
@@ -115,5 +119,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=BlocksConfig,
         build=_blocks,
         check=_joint,
+        provides=OWN_TIMES,
         summary="Blocks from left to right, diffusion within each.",
     )

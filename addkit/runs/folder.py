@@ -154,7 +154,7 @@ def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None =
         state = "finished" if finished else "unfinished"
         of = f" of recipe {recipe}" if recipe else ""
         raise RunError(
-            f"no {state} run{of} in {root}/; train one with `addkit train recipes/digits.toml`, "
+            f"no {state} run{of} in {root}/; train one with `addkit train RECIPE`, "
             f"or name one with {'--run' if finished else '--run-dir'}"
         )
     return max(fit, key=_touched)

@@ -11,8 +11,8 @@ from torch import Tensor
 from addkit.model import Network, build_data, build_network
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
-from addkit.training.control import heads_of
-from addkit.training.plan import Plan, check_steps
+from addkit.training.checks import check_training
+from addkit.training.plan import Plan
 
 __all__ = ["dry_run"]
 
@@ -27,9 +27,8 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         accumulation, processes, steps_per_epoch, steps, warmup_steps; learning_rate (the peak, as
         scaled) and how it came about; memory, bytes for each process by part; files to be read.
     """
-    heads_of(recipe)
     facts = build_data(recipe).facts
-    check_steps(recipe, facts.split_sizes)
+    check_training(recipe, facts)
     plan = Plan.of(recipe, facts.split_sizes["train"])
     network = build_network(recipe, facts, device="meta")
     numbers = asdict(plan)

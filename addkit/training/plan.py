@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 
-__all__ = ["Plan", "World", "check_steps", "check_world", "learning_rate"]
+__all__ = ["Plan", "World", "check_world", "learning_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +78,6 @@ def check_world(recipe: Recipe, world: World) -> None:
             f"{recipe.source}: [distributed] processes is {wanted}, and this training has "
             f"{world.size}; with --set distributed.processes={world.size} the global batch stays "
             f"{recipe.training.batch_size} and more of it is accumulated"
-        )
-
-
-def check_steps(recipe: Recipe, splits: Collection[str]) -> None:
-    """Raise `RecipeError` if steps are to be chosen and there is no split to choose them on."""
-    if recipe.sampling.steps == "auto" and "validation" not in splits:
-        raise RecipeError(
-            f'{recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
-            "the data has none; set data.validation above 0, or steps to a number"
         )
 
 

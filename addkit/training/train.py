@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.environment import environment, pick_device
 from addkit.training.job import Job
 from addkit.training.loop import StepReport, fit
-from addkit.training.plan import check_steps
 from addkit.training.scoring import choose_steps, meters_of, scores_of
 
 __all__ = ["TrainResult", "View", "train"]
@@ -116,14 +116,13 @@ def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> Tr
         device: None picks a GPU if there is one.
     """
     start = perf_counter()
-    heads = heads_of(recipe)
-    check_steps(recipe, run.facts().split_sizes)
+    check_training(recipe, run.facts())
     device = device or pick_device()
     if "command_started" not in run.manifest():
         run.note(command_started=_now(), status="running", recipe=recipe.name)
     scores = _train_one(recipe, run, view, device, _title(recipe))
     controls = {}
-    for head in heads:
+    for head in heads_of(recipe):
         matched = control_recipe(recipe, head, run.facts())
         inner = Run.create(run.control(head).path, matched, run.facts())
         controls[head] = _train_one(matched, inner, view, device, f"control, {head}")

@@ -197,6 +197,14 @@ def test_missing_images_are_named_at_once(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("bad_files", ["stop", "skip"])
+def test_images_that_lie_elsewhere(root: Path, bad_files: str) -> None:
+    for image in root.glob("*.png"):
+        image.unlink()
+    with pytest.raises(DataError, match=r"none of the 10 images exists, among them .*data\.images"):
+        _source(root, bad_files=bad_files)
+
+
 def test_bad_files_can_be_skipped(root: Path) -> None:
     train = _sources(_source(root), "train")
     Path(train[0]).unlink()

@@ -123,10 +123,18 @@ def test_all_bad_files_are_named_at_once(spoilt: Path) -> None:
     with pytest.raises(DataError) as caught:
         source.split("train")
     first, *files, last = str(caught.value).splitlines()
-    assert first == f"{spoilt}: 6 of 22 files cannot be used:"
+    assert first == f"{spoilt}: 6 of 24 files cannot be used:"
     for line, name in zip(files, BAD, strict=True):
         assert line.startswith(f"  {spoilt / 'train' / name}: "), line
     assert last == 'Repair or remove them, or set data.bad_files = "skip" to leave them out.'
+
+
+def test_bad_files_of_all_splits_are_named_together(spoilt: Path) -> None:
+    (spoilt / "test" / "cat" / "good.png").write_bytes(b"")
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match="7 of 24 files cannot be used") as caught:
+            _source(spoilt).split(split)
+        assert "good.png: empty file" in str(caught.value)
 
 
 def test_bad_files_can_be_skipped_with_a_warning_each(spoilt: Path) -> None:

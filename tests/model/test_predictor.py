@@ -190,8 +190,11 @@ def test_controls_answer_too(digits_run: Path, digits: torch.Tensor) -> None:
 
 
 def test_nothing_to_load(tmp_path: Path, digits_run: Path) -> None:
-    with pytest.raises(RunError, match="nowhere: no such run folder"):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RunError, match=r"nowhere: no such run folder$"):
         addkit.load(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r'rnu: no such run folder \(did you mean "run"\?\)'):
+        addkit.load(tmp_path / "rnu")
     with pytest.raises(RunError, match="not a run"):
         addkit.load(tmp_path)
     run = Path(shutil.copytree(digits_run, tmp_path / "begun"))

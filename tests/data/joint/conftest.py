@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,15 +16,19 @@ Table = Callable[..., Path]
 
 SIZES = ("big", "small")
 TONES = ("dark", "light", "medium")
+IMAGE = re.compile(r"[\w/-]+\.png")
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    """Writes lines to pets.csv and paints nothing."""
+    """Writes lines to pets.csv, and an empty file for each image."""
 
     def write(*lines: str, name: str = "pets.csv") -> Path:
         path = tmp_path / name
         path.write_text("\n".join(lines) + "\n", "utf-8")
+        for image in IMAGE.findall("\n".join(lines)):
+            (tmp_path / image).parent.mkdir(exist_ok=True)
+            (tmp_path / image).touch()
         return path
 
     return write

@@ -131,8 +131,6 @@ def test_augmentation_is_counted(pets: Path) -> None:
 def test_building_opens_no_image(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("opened"))
     assert _source(pets).facts.split_sizes["train"] == 24
-    shutil.rmtree(pets.parent / "images")
-    assert _source(pets).facts.split_sizes["train"] == 24
 
 
 def test_files_are_verified_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,13 +154,13 @@ def test_missing_and_broken_images_are_named(pets: Path, spoilt: list[Path], pai
     with pytest.raises(DataError) as caught:
         _source(pets).split("train")
     first, *files, last = str(caught.value).splitlines()
-    assert first == f"{pets}: 2 of 24 image files are missing:"
+    assert first == f"{pets}: 2 of 30 image files are missing:"
     for text, path in zip(files, spoilt[:2], strict=True):
         assert text == f"  {pets}:{_line(pets, path)}: {path} is no file"
     assert last == 'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
     for path in spoilt[:2]:
         paint(path)
-    text = rf"1 of 24 files cannot be used:\n  {spoilt[2]}: empty file"
+    text = rf"1 of 30 files cannot be used:\n  {spoilt[2]}: empty file"
     with pytest.raises(DataError, match=text):
         _source(pets).split("train")
 
@@ -186,11 +184,21 @@ def test_missing_and_broken_images_can_be_skipped(pets: Path, spoilt: list[Path]
 
 
 def test_a_long_list_is_cut(pets: Path) -> None:
+    for image in sorted((pets.parent / "images").iterdir())[1:]:
+        image.unlink()
+    with pytest.raises(
+        DataError, match=r"29 of 30 image files are missing:(\n  .*){20}\n  and 9 m"
+    ):
+        _source(pets)
+
+
+@pytest.mark.parametrize("bad_files", ["stop", "skip"])
+def test_a_table_whose_images_lie_elsewhere(pets: Path, bad_files: str) -> None:
     shutil.rmtree(pets.parent / "images")
     with pytest.raises(
-        DataError, match=r"24 of 24 image files are missing:(\n  .*){20}\n  and 4 m"
+        DataError, match=r"none of the 30 image files exists, among them .*Set data"
     ):
-        _source(pets).split("train")
+        _source(pets, bad_files=bad_files)
 
 
 def test_a_value_whose_images_are_all_bad(table: Table, paint: Paint, tmp_path: Path) -> None:
@@ -200,6 +208,7 @@ def test_a_value_whose_images_are_all_bad(table: Table, paint: Paint, tmp_path: 
     )
     for name in "bcd":
         paint(tmp_path / f"{name}.png")
+    (tmp_path / "a.png").unlink()
     source = _source(path, split_column="part", bad_files="skip")
     with (
         pytest.warns(DataWarning, match=r"left out .*pets\.csv:2: .*a\.png is no file"),

@@ -1,0 +1,59 @@
+"""What is refused, or told, before a training begins. No torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+
+from addkit.errors import AddkitWarning, RecipeError
+from addkit.plugin.protocols import DataFacts
+from addkit.recipe import Recipe
+from addkit.training.control import heads_of
+
+__all__ = ["check_training"]
+
+
+def check_training(recipe: Recipe, facts: DataFacts) -> None:
+    """All that a recipe and the facts of its data tell beforehand.
+
+    Raises:
+        RecipeError: a control of another task, a rollout that the process would not read, or
+            steps to choose without a split to choose them on.
+    """
+    heads_of(recipe)
+    _check_rows(recipe)
+    _check_steps(recipe, facts.split_sizes)
+
+
+def _check_rows(recipe: Recipe) -> None:
+    """Refuse a rollout, and warn of noise levels by token, that the process would not read.
+
+    Noise levels come with base recipes, so a recipe that changes its process need not undo them.
+
+    Raises:
+        RecipeError: `training.rollout` with a process that hides no earlier answer.
+    """
+    process, training = recipe.choices["process"], recipe.training
+    if "token-times" in process.spec.provides:
+        return
+    if training.rollout:
+        raise RecipeError(
+            f"{recipe.source}: [training] rollout is {training.rollout:g}, and the process "
+            f'"{process.name}" hides no earlier answer; set it to 0'
+        )
+    if training.token_times[1:] != (0.0, 0.0):
+        warnings.warn(
+            f'[training] token_times means nothing to the process "{process.name}", which draws '
+            "its own; left out",
+            AddkitWarning,
+            stacklevel=2,
+        )
+
+
+def _check_steps(recipe: Recipe, splits: Collection[str]) -> None:
+    """Raise `RecipeError` if steps are to be chosen and there is no split to choose them on."""
+    if recipe.sampling.steps == "auto" and "validation" not in splits:
+        raise RecipeError(
+            f'{recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
+            "the data has none; set data.validation above 0, or steps to a number"
+        )
