@@ -26,6 +26,7 @@ FLOORS = (
     ("data", "tasks", "metrics", "runs"),
     ("model",),
     ("training",),
+    ("theory", "ablation"),
     ("report",),
     ("cli",),
 )

@@ -41,8 +41,11 @@ def evaluate(
     ] = None,
     chains: Annotated[int | None, typer.Option(min=1, help="Chains for each image.")] = None,
     early_exit: Annotated[
-        int | None,
-        typer.Option(min=0, help="Leave an image once its answer stood N times; 0 never."),
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Leave an image once its answer stood N times; 0 never. Prints what is saved.",
+        ),
     ] = None,
     weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
     set_: Annotated[
@@ -65,6 +68,13 @@ def evaluate(
             help="Captions: CLIP score by an open_clip tag, a weight file, or a folder.",
         ),
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="One label: compare votes of --chains (10) with the other confidences.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -85,7 +95,7 @@ def evaluate(
         sampler=_words(sampler),
         to_one=_words(to_one),
         chains=chains,
-        early_exit=early_exit,
+        early_exit=_numbers("early-exit", early_exit, int),
     )
     path = find_run(run)
     found = evaluate_run(
@@ -97,6 +107,7 @@ def evaluate(
         audit=audit,
         table3=table3,
         clip=clip,
+        uncertainty=uncertainty,
         seed=seed,
     )
     if json:
@@ -128,6 +139,7 @@ WAY = ("steps", "guidance", "to_one", "sampler", "read_out", "chains", "one_pass
 
 
 def _show(found: Evaluation) -> None:
+    from addkit.cli.confidence import show_early_exit, show_uncertainty
     from addkit.cli.output import Output
     from addkit.cli.scores import score_cells, score_columns
 
@@ -159,6 +171,10 @@ def _show(found: Evaluation) -> None:
         _show_audit(output, found.audit)
     if found.table3 is not None:
         _show_table3(output, found.table3, found.clip)
+    if found.uncertainty is not None:
+        show_uncertainty(output, found.uncertainty)
+    if found.early_exit is not None:
+        show_early_exit(output, found.early_exit)
 
 
 def _show_audit(output: Any, audit: dict[str, Any]) -> None:

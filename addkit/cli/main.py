@@ -10,9 +10,15 @@ from typing import Annotated, TextIO
 import typer
 
 from addkit import __version__
+from addkit.cli.ablate import ablate
 from addkit.cli.evaluate import evaluate
 from addkit.cli.output import fail, warn
+from addkit.cli.plot import plot
+from addkit.cli.report import report
 from addkit.cli.sample import sample
+from addkit.cli.schedule import schedule
+from addkit.cli.several import SeveralCommand
+from addkit.cli.theory import theory
 from addkit.cli.train import train
 
 __all__ = ["app", "main"]
@@ -23,6 +29,10 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit train recipes/digits.toml       train on data that comes with addkit
   addkit sample --steps 20 image.jpg     classify images with the newest run
   addkit evaluate --steps 1,5,20         score it, and audit what its loop does
+  addkit ablate --loss mse               change one choice and tell its effect from noise
+  addkit report                          one page of tables and figures of the newest run
+  addkit schedule show cosine --classes 1000 10000
+  addkit theory                          what holds of any label diffusion, checked
 """
 
 app = typer.Typer(
@@ -35,6 +45,11 @@ app = typer.Typer(
 app.command()(train)
 app.command()(sample)
 app.command()(evaluate)
+app.command(cls=SeveralCommand)(ablate)
+app.command()(report)
+app.command()(plot)
+app.add_typer(schedule, name="schedule")
+app.command()(theory)
 
 
 def _version(wanted: bool) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossEntropyConfig", "MseConfig", "MseNoiseConfig", "WeightedCrossEntropyConfig"]
 
+NO_SKIP = {"denoiser.bayes_skip": False}
+
 
 class CrossEntropyConfig(Config):
     """-log p(y_0 | y_t, c), the same weight at every t."""
@@ -28,7 +30,8 @@ class WeightedCrossEntropyConfig(CrossEntropyConfig):
 
     normalise: bool = Field(
         False,
-        description="Divide by the mean weight, so that losses compare at one gradient scale.",
+        description="Divide by the mean weight over the schedule's own times (t_power included, "
+        "rows at t = T not), so that losses compare at one gradient scale.",
     )
 
 
@@ -104,6 +107,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=MseConfig,
         build=_mse,
         check=_not_with_skip,
+        needs=NO_SKIP,
         summary="Squared error of the clean label.",
     )
     yield LossSpec(
@@ -111,5 +115,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         config=MseNoiseConfig,
         build=_mse_noise,
         check=_needs_state,
+        needs={**NO_SKIP, "read_out.name": "last"},
         summary="Squared error of the noise (the paper's failing row).",
     )

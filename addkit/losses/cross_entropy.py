@@ -41,7 +41,10 @@ class WeightedCrossEntropy(CrossEntropy):
 
     Args:
         label_smoothing: see `CrossEntropy`.
-        mean_weight: divides the weight; E_t[alpha_bar] makes its mean 1.
+        mean_weight: divides the weight; E_t[alpha_bar] over the schedule's own times makes its
+            mean 1. Rows that a recipe puts at t = T besides weigh about 0: a share p of them
+            (`training.pure_noise`) leaves a mean of 1 - p over all rows. Tokens with times of
+            their own (`training.token_times`) are not considered either.
     """
 
     def __init__(self, label_smoothing: float, mean_weight: float) -> None:

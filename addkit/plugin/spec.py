@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pluggy
@@ -137,6 +137,9 @@ class Spec(Generic[C, T]):
     """Abilities that other components may ask for, such as `class-token`."""
     check: Callable[[C, Choices], Iterable[str]] = no_objection
     """Reasons why this component cannot go with the recipe's other choices; none means it can."""
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    """Settings without which `check` objects, such as {"denoiser.bayes_skip": False}: an ablation
+    that changes this component alone sets them too."""
 
 
 class TokenizerSpec(Spec[C, "Tokenizer | None"]):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from addkit.recipe.model import Augmentation, Control, Distributed, Recipe, Sampling, Training
+from addkit.recipe.model import (
+    Ablation,
+    Arm,
+    Augmentation,
+    Control,
+    Distributed,
+    Recipe,
+    Sampling,
+    Training,
+)
 from addkit.recipe.reading import read_recipe, recipe_from_tables
 from addkit.recipe.writing import dump_recipe
 
 __all__ = [
+    "Ablation",
+    "Arm",
     "Augmentation",
     "Control",
     "Distributed",

@@ -129,6 +129,32 @@ class Control(Config):
     )
 
 
+class Arm(Config):
+    """A changed experiment that `addkit ablate` sets beside the recipe itself."""
+
+    name: str = Field(min_length=1)
+    changes: tuple[str, ...] = Field(
+        (), description='As after --set: ["loss.name=mse", "sampling.steps=5"].'
+    )
+
+
+class Ablation(Config):
+    """What `addkit ablate` compares; a plain training does not read it."""
+
+    seeds: int = Field(3, ge=1, description="Trainings of each arm: seed, seed + 1, ...")
+    controls: tuple[Head, ...] = Field((), description="Matched models to set beside, as arms.")
+    arms: tuple[Arm, ...] = ()
+
+    @model_validator(mode="after")
+    def names_differ(self) -> Ablation:
+        """A table tells arms apart by their names."""
+        names = [arm.name for arm in self.arms]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f'two arms are named "{twice[0]}"')
+        return self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A checked experiment."""
@@ -144,6 +170,7 @@ class Recipe:
     sampling: Sampling
     distributed: Distributed
     control: Control
+    ablation: Ablation
     files: tuple[Path, ...] = ()
     """The recipe and what it extends."""
 
@@ -173,5 +200,6 @@ SHARED_TABLES: dict[str, type[Config]] = {
     "sampling": Sampling,
     "distributed": Distributed,
     "control": Control,
+    "ablation": Ablation,
 }
 """Tables that belong to no component."""

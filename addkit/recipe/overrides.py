@@ -9,11 +9,11 @@ from typing import Any
 
 from addkit.recipe.layers import Layer, Origin, merge
 from addkit.recipe.lines import KeyPath
-from addkit.recipe.problems import Fault
+from addkit.recipe.problems import Fault, raise_if_any
 from addkit.recipe.strict import parsed
 from addkit.recipe.writing import quoted
 
-__all__ = ["read_overrides"]
+__all__ = ["changes_of", "read_overrides"]
 
 _KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _BARE_WORD = re.compile(r"[A-Za-z./~][\w./~:@+ -]*")
@@ -33,6 +33,21 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
         except ValueError as error:
             faults.append(Fault(_origin(override), str(error)))
     return functools.reduce(merge, layers), faults
+
+
+def changes_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """`table.key` -> value of overrides.
+
+    Raises:
+        RecipeError: one is not written table.key=value.
+    """
+    layer, faults = read_overrides(overrides)
+    raise_if_any(faults)
+    return {".".join(map(str, path)): _at(layer.tables, path) for path in layer.origins}
+
+
+def _at(tables: Any, path: KeyPath) -> Any:
+    return functools.reduce(lambda table, key: table[key], path, tables)
 
 
 def _origin(override: str) -> Origin:

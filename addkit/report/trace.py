@@ -16,8 +16,9 @@ from torch import Tensor
 from addkit.diffusion import ChainStep, evidence
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Schedule
+from addkit.report.figures.style import spread
 
-__all__ = ["ENDINGS", "MOST_IMAGES", "check_target", "draw_trace"]
+__all__ = ["ENDINGS", "MOST_IMAGES", "check_target", "draw_trace", "leading"]
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
@@ -58,7 +59,7 @@ def draw_trace(
         UsageError: another file ending.
     """
     check_target(path)
-    shown = [steps[i] for i in _spread(len(steps), MOST_PANELS)]
+    shown = [steps[i] for i in spread(len(steps), MOST_PANELS)]
     with mpl.rc_context(
         {
             "font.size": 8,
@@ -78,11 +79,6 @@ def draw_trace(
         figure.savefig(path, dpi=150)
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Indices from the first to the last, evenly."""
-    return sorted({round(x) for x in np.linspace(0, count - 1, min(most, count))})
-
-
 def _picture(axis: Axes, picture: Tensor, name: str) -> None:
     pixels = picture.clamp(0, 1).permute(1, 2, 0).numpy()
     axis.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray")
@@ -98,7 +94,7 @@ def _bars(
     class_names: Sequence[str],
     schedule: Schedule,
 ) -> None:
-    classes = _leading(steps, image)
+    classes = leading(steps, image)
     rest = ["rest"] if len(classes) < len(class_names) else []
     labels = [*(class_names[k][:14] for k in classes), *rest]
     for axis, step in zip(axes, shown, strict=True):
@@ -130,8 +126,8 @@ def _distribution(step: ChainStep, image: int) -> Tensor:
     return step.logits[image, 0, 0].softmax(-1)
 
 
-def _leading(steps: Sequence[ChainStep], image: int) -> list[int]:
-    """The classes to show: all of a few, else those whose probability was ever largest."""
+def leading(steps: Sequence[ChainStep], image: int) -> list[int]:
+    """The classes of an image to show: all of a few, else those that were ever most probable."""
     stacked = np.stack([_distribution(step, image).numpy() for step in steps]).max(0)
     if len(stacked) <= MOST_CLASSES:
         return list(range(len(stacked)))

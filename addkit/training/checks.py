@@ -1,11 +1,13 @@
-"""What is refused, or told, before a training begins. No torch."""
+"""What is refused, or told, before a training begins."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
 
+from addkit.diffusion.information import scarce_information
 from addkit.errors import AddkitWarning, RecipeError
+from addkit.model import problem_of
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.control import heads_of
@@ -23,6 +25,7 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
     heads_of(recipe)
     _check_rows(recipe)
     _check_steps(recipe, facts.split_sizes)
+    _check_information(recipe, facts)
 
 
 def _check_rows(recipe: Recipe) -> None:
@@ -57,3 +60,13 @@ def _check_steps(recipe: Recipe, splits: Collection[str]) -> None:
             f'{recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
             "the data has none; set data.validation above 0, or steps to a number"
         )
+
+
+def _check_information(recipe: Recipe, facts: DataFacts) -> None:
+    """Warn where most timesteps tell nothing of the label, or all of it."""
+    if "shared-time" not in recipe.choices["process"].spec.accepts:
+        return
+    choice, problem = recipe.choices["schedule"], problem_of(recipe, facts)
+    told = scarce_information(choice.spec.build(choice.config, problem), problem)
+    if told:
+        warnings.warn(f"[schedule] {told}", AddkitWarning, stacklevel=2)

@@ -17,7 +17,9 @@ from addkit.runs.atomic import write_json
 from addkit.tasks.captioning import CaptionMeter, captions_of
 from addkit.training.audit import audit_cases, conclude
 from addkit.training.caption_table import ClipColumns, Row, nearest_captions, table_rows
+from addkit.training.early_exit import exit_curve, needs_loop
 from addkit.training.evaluation import Case, score_cases
+from addkit.training.uncertainty import measure_uncertainty, needs_one_label
 
 if TYPE_CHECKING:
     from addkit.metrics.clip import ClipScorer
@@ -35,13 +37,15 @@ class Grid:
     sampler: list[str] | None = None
     to_one: list[str] | None = None
     chains: int | None = None
-    early_exit: int | None = None
+    early_exit: list[int] | None = None
+    """One value is part of every combination; several are compared with each other instead."""
 
     def of(self, inference: Inference) -> list[Inference]:
         """Every combination, in the order of the lists."""
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
-        inference = inference.but(chains=self.chains, early_exit=self.early_exit)
+        alone = self.early_exit[0] if self.early_exit and len(self.early_exit) == 1 else None
+        inference = inference.but(chains=self.chains, early_exit=alone)
         ways = [
             inference.but(**dict(zip(keys, values, strict=True)))
             for values in product(*(axis or [None] for axis in axes))
@@ -75,6 +79,10 @@ class Evaluation:
     """Of captions: the paper's table 3, see `addkit.training.caption_table`."""
     clip: str | None = None
     """What CLIP scores depend on."""
+    uncertainty: dict[str, Any] | None = None
+    """Confidences compared, where asked for: see `addkit.training.uncertainty.Uncertainty`."""
+    early_exit: list[dict[str, Any]] | None = None
+    """A row for each value, where any was given: see `addkit.training.early_exit.exit_curve`."""
 
 
 def evaluate_run(
@@ -87,6 +95,7 @@ def evaluate_run(
     audit: bool = True,
     table3: bool = True,
     clip: str | None = None,
+    uncertainty: bool = False,
     seed: int = 0,
 ) -> Evaluation:
     """Score a run, store the result in it as `evaluation.json` and return it.
@@ -100,12 +109,15 @@ def evaluate_run(
         audit: score the loop under five conditions.
         table3: of captions, compare with copies and with other processes.
         clip: of captions, the model of the CLIP scores (see `addkit.metrics.clip.parse_clip`).
+        uncertainty: of one label, compare the votes of chains with other confidences; the chains
+            are those of the last combination of the grid.
         seed: of all noise.
 
     Raises:
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     predictor = load(path, weights=weights)
+    _check_more(predictor, grid, uncertainty)
     scorer = _clip_scorer(predictor, clip)
     source = _moved_data(predictor, overrides or [])
     images = source.split(split)
@@ -116,6 +128,19 @@ def evaluate_run(
     controls = _controls(path, images, weights, seed)
     shown = [meters[_case_name(way)] for way in ways]
     captions = _captions_of(predictor, source, images, shown, controls, scorer, table3, seed)
+    told = (
+        measure_uncertainty(
+            predictor,
+            _control_predictors(path, weights),
+            source,
+            split,
+            way=ways[-1],
+            chains=grid.chains,
+            seed=seed,
+        )
+        if uncertainty
+        else None
+    )
     found = Evaluation(
         run=str(path),
         split=split,
@@ -128,10 +153,30 @@ def evaluate_run(
         audit=_audit(meters, checks, controls) if checks else None,
         table3=captions.table3,
         clip=None if scorer is None else str(scorer.describe()),
+        uncertainty=asdict(told) if told else None,
+        early_exit=_exits(predictor, images, ways[-1], grid, seed),
     )
     if (path / "recipe.toml").exists():
         write_json(path / "evaluation.json", asdict(found))
     return found
+
+
+def _check_more(predictor: Predictor, grid: Grid, uncertainty: bool) -> None:
+    """Refuse before the first score what the run cannot give."""
+    if uncertainty:
+        needs_one_label(predictor)
+    for value in grid.early_exit or []:
+        predictor.inference.but(early_exit=value)
+    if len(grid.early_exit or []) > 1:
+        needs_loop(predictor)
+
+
+def _exits(
+    predictor: Predictor, images: ImageSet, way: Inference, grid: Grid, seed: int
+) -> list[dict[str, Any]] | None:
+    if not (grid.early_exit and predictor.loops):
+        return None
+    return exit_curve(predictor, images, way, grid.early_exit, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +306,15 @@ def _clip_scorer(predictor: Predictor, clip: str | None) -> ClipScorer | None:
 
 def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_ControlRow]:
     rows = []
-    for head, run in Run(path).controls().items():
-        predictor = load(run.path, weights=weights)
+    for head, predictor in _control_predictors(path, weights).items():
         meter = _score(predictor, images, {"control": Case(predictor.inference)}, seed)["control"]
         row = {**_row(predictor.inference, meter), "read_out": f"control, {head}"}
         rows.append(_ControlRow(head, row, meter))
     return rows
+
+
+def _control_predictors(path: Path, weights: str) -> dict[str, Predictor]:
+    return {head: load(run.path, weights=weights) for head, run in Run(path).controls().items()}
 
 
 def _audit(

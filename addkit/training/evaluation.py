@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from addkit.data.loading import load
-from addkit.diffusion import counted_generator
+from addkit.diffusion import Answer, counted_generator
 from addkit.model import Inference, Network
 from addkit.plugin.protocols import Batch, ImageSet, Meter, Task
 
-__all__ = ["Case", "score_cases"]
+__all__ = ["Case", "answers", "score_cases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,6 @@ class Case:
     """Audit: give every image the null condition."""
 
 
-@torch.inference_mode()
 def score_cases(
     network: Network,
     images: ImageSet,
@@ -35,8 +34,25 @@ def score_cases(
     seed: int,
     workers: int = 0,
 ) -> dict[str, Meter]:
-    """A meter for each case. The noise is counted by (seed, batch) and the same for all cases."""
+    """A meter for each case; see `answers` for the noise."""
     meters = {name: task.meter() for name in cases}
+    told = answers(network, images, cases, batch_size=batch_size, seed=seed, workers=workers)
+    for name, answer, batch in told:
+        meters[name].update(answer, batch)
+    return meters
+
+
+@torch.inference_mode()
+def answers(
+    network: Network,
+    images: ImageSet,
+    cases: Mapping[str, Case],
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+) -> Iterator[tuple[str, Answer, Batch]]:
+    """Each batch answered in every case. The noise is counted by (seed, batch), alike for all."""
     device = network.diffusion.null.device
     network.eval()
     for number, batch in enumerate(_batches(images, batch_size, workers)):
@@ -47,8 +63,7 @@ def score_cases(
             answer = case.inference.answer(
                 network.diffusion, null if case.no_image else condition, generator
             )
-            meters[name].update(answer, batch)
-    return meters
+            yield name, answer, batch
 
 
 def _batches(images: ImageSet, size: int, workers: int) -> Iterator[Batch]:

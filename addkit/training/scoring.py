@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from addkit.plugin.protocols import Meter
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
 
-__all__ = ["choose_steps", "meters_of", "scores_of"]
+__all__ = ["CHOICES", "best_steps", "choose_steps", "meters_of", "scores_of"]
 
 CHOICES = (1, 2, 5, 10, 20)
 """Lengths of chains to choose from."""
@@ -37,7 +38,12 @@ def choose_steps(job: Job) -> tuple[int, dict[int, float]]:
     cases = {str(n): Case(_inference(job, n)) for n in CHOICES}
     meters = _score(job, next(iter(job.weights)), "validation", cases)
     values = {n: scores_of(meters[str(n)])[job.task.headline] for n in CHOICES}
-    return max(CHOICES, key=lambda n: (values[n], -n)), values
+    return best_steps(values), values
+
+
+def best_steps(values: Mapping[int, float]) -> int:
+    """The number of steps with the highest score; the smallest of equals."""
+    return max(values, key=lambda n: (values[n], -n))
 
 
 def scores_of(meter: Meter) -> dict[str, Any]:

@@ -103,6 +103,74 @@ def test_a_table_for_people(addkit: Cli, run: Path) -> None:
     assert lines[-1].startswith("The network ")
 
 
+def test_without_being_asked_nothing_is_compared(addkit: Cli, run: Path) -> None:
+    told = addkit("evaluate", "--run", run, "--json", "--no-audit").json
+    assert (told["uncertainty"], told["early_exit"]) == (None, None)
+
+
+def test_uncertainty_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
+    words = ["--uncertainty", "--chains", "3", "--steps", "2", "--no-audit"]
+    said = addkit("evaluate", "--run", run, "--json", *words)
+    told = said.json["uncertainty"]
+    assert json.loads((run / "evaluation.json").read_text("utf-8"))["uncertainty"] == told
+    assert set(told) == {"chains", "steps", "temperature_from", "rows", "comparisons"}
+    assert (told["chains"], told["steps"]) == (3, 2)
+    scores = {"confidence", "scaled", "top1", "ece", "ece_low", "ece_high", "nll", "brier", "aurc"}
+    scores |= {"aurc_low", "aurc_high", "risk80", "set_size", "set_coverage", "count"}
+    scores |= {"temperatures", "reliability", "risk_coverage"}
+    for row in told["rows"]:
+        assert set(row) == scores
+        assert set(row["reliability"][0]) == {"count", "confidence", "accuracy"}
+        assert [set(point) for point in row["risk_coverage"]] == [{"coverage", "risk"}] * 20
+    plain = {row["confidence"]: row for row in told["rows"] if not row["scaled"]}
+    assert plain["prior"]["ece"] == pytest.approx(said.json["results"][0]["ece"], rel=1e-4)
+    mlp = said.json["controls"][1]
+    assert plain["control, mlp"]["nll"] == pytest.approx(mlp["nll"], rel=1e-4)
+    difference = {"against", "scaled", "score", "difference", "low", "high", "n", "verdict"}
+    assert [set(row) for row in told["comparisons"]] == [difference] * 12
+
+
+def test_confidences_as_a_table(addkit: Cli, run: Path) -> None:
+    words = ["--uncertainty", "--chains", "3", "--steps", "2", "--no-audit"]
+    lines = addkit("evaluate", "--run", run, *words).out.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("confidence"))
+    assert [line.split("  ")[0] for line in lines[start + 1 : start + 12]] == [
+        *("prior", "prior, scaled", "mean over chains", "mean over chains, scaled", "vote share"),
+        *("votes, smoothed", "votes, smoothed, scaled", "control, linear"),
+        *("control, linear, scaled", "control, mlp", "control, mlp, scaled"),
+    ]
+    assert lines[start + 12] == (
+        "Votes and mean: 3 chains of 2 steps. Scaled: temperature fitted on the other half of the "
+        "test split. Intervals: bootstrap over images."
+    )
+    assert lines[start + 15].startswith("vote share minus")
+    assert len(lines) == start + 22
+
+
+def test_one_early_exit_is_part_of_each_result(addkit: Cli, run: Path) -> None:
+    words = ["--read-out", "last", "--steps", "9", "--no-audit", "--json"]
+    told = addkit("evaluate", "--run", run, *words, "--early-exit", "1").json
+    assert [row["early_exit"] for row in told["early_exit"]] == [0, 1]
+    assert told["results"][0]["top1"] == told["early_exit"][1]["top1"]
+    assert told["early_exit"][1]["mean_steps"] == 1
+
+
+def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
+    words = ["--read-out", "last", "--steps", "9", "--no-audit", "--early-exit", "0,1,2,3"]
+    told = addkit("evaluate", "--run", run, *words, "--json").json
+    rows = told["early_exit"]
+    agreed = {"early_exit", "top1", "mean_steps", "saved", "difference", "low", "high"}
+    assert [set(row) for row in rows] == [agreed] * 4
+    assert [row["early_exit"] for row in rows] == [0, 1, 2, 3]
+    assert sorted(row["mean_steps"] for row in rows[1:]) == [r["mean_steps"] for r in rows[1:]]
+    assert told["results"][0]["top1"] == rows[0]["top1"]
+    lines = addkit("evaluate", "--run", run, *words).out.splitlines()[-5:]
+    assert lines[0].split()[:3] == ["stood", "steps", "taken"]
+    assert [line.split()[0] for line in lines[1:]] == ["never", "1", "2", "3"]
+    assert lines[1].count("#") == 30
+    assert lines[2].count("#") == 3
+
+
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
@@ -118,6 +186,12 @@ def test_a_table_for_people(addkit: Cli, run: Path) -> None:
             'error: --steps "1,two": give numbers with commas between, 1,5,20\n',
         ),
         (["--steps", "0"], 2, "error: steps is 0; it must be at least 1\n"),
+        (["--early-exit=0,-1"], 2, "error: early_exit is -1; it must be at least 0\n"),
+        (
+            ["--early-exit", "often"],
+            2,
+            'error: --early-exit "often": give numbers with commas between, 1,5,20\n',
+        ),
         (["--guidance=-1"], 2, "error: guidance is -1.0; it must be at least 0\n"),
         (["--weights", "best"], 2, 'error: weights "best"; known: ema, raw\n'),
         (

@@ -66,6 +66,21 @@ def test_normalised_weights_have_mean_one_over_the_schedules_times(
     assert float(weights.mean()) == pytest.approx(1.0, abs=4 * error)
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_rows_of_pure_noise_are_not_in_the_mean_weight(build, share: float) -> None:
+    from addkit.model.build import _mean_alpha_bar
+
+    schedule = build("schedule", "cosine", {"num_classes": 10}, t_power=0.4)
+    facts = {"mean_alpha_bar": _mean_alpha_bar(schedule)}
+    loss = build("loss", "weighted-ce", facts, normalise=True)
+    t = draw_times((20000, 4, 1), _generator(), TimeSettings(power=0.4, pure_noise=share))
+    labels = torch.zeros(t.shape, dtype=torch.long)
+    weights = loss(torch.zeros(*t.shape, 2), labels, schedule.alpha_bar(t), None) / math.log(2)
+    assert float(weights.mean()) == pytest.approx(1 - share, abs=0.02)
+    assert float(weights[t < 1].mean()) == pytest.approx(1, abs=0.02)
+    assert not weights[t == 1].round(decimals=4).any()
+
+
 def test_plain_weights_are_not_normalised(build) -> None:
     facts = {"mean_alpha_bar": 0.25}
     assert build("loss", "weighted-ce", facts).mean_weight == 1.0

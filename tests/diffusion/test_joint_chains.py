@@ -21,11 +21,12 @@ from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
 from addkit.samplers.ordered import ORDERS, Ordered
 from addkit.samplers.shared import Refine
+from addkit.theory.joint import given, is_allowed, marginals, most_probable
+from addkit.theory.joint_problem import JointProblem
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
-from .joint_oracle import given, is_allowed, marginals, most_probable
-from .networks import JointProblem, generator
+from .networks import generator
 
 CONFIDENCE, LEFT, RANDOM = (
     Ordered(ORDERS[name]) for name in ("confidence", "left-to-right", "random")

@@ -12,8 +12,9 @@ from addkit.diffusion import Clean, LabelDiffusion, Layout, any_order_likelihood
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.processes.blocks import BlocksProcess
 from addkit.processes.masked import MaskedProcess
+from addkit.theory.joint_problem import JointProblem
 
-from .networks import JointProblem, condition_of, generator, network
+from .networks import condition_of, generator, network
 
 K, N = 3, 4
 EVERYTHING = torch.tensor(list(itertools.product(range(K), repeat=N)))

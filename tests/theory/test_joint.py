@@ -9,8 +9,7 @@ from torch import Tensor
 
 from addkit.diffusion.process import noised
 from addkit.diffusion.theory import bayes_denoiser
-
-from .joint_oracle import denoised, draw, fused, given, is_allowed, marginals, most_probable
+from addkit.theory.joint import denoised, draw, fused, given, is_allowed, marginals, most_probable
 
 TWINS = torch.tensor([[0, 0], [1, 1]])
 FORK = torch.tensor([[0, 0], [1, 1], [1, 2]])

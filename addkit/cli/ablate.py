@@ -1,0 +1,201 @@
+"""`addkit ablate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from addkit.ablation import AblationPlan, AblationResult
+    from addkit.ablation.compare import BaseRow
+    from addkit.recipe import Recipe
+
+__all__ = ["ablate"]
+
+Several = list[str] | None
+
+
+def _axis(metavar: str, text: str) -> Any:
+    return typer.Option(metavar=metavar, help=text)
+
+
+def ablate(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="The base; the digits recipe if absent.")
+    ] = None,
+    loss: Annotated[Several, _axis("NAME...", "Losses: ce, weighted-ce, mse, mse-noise.")] = None,
+    schedule: Annotated[Several, _axis("NAME...", "Noise schedules.")] = None,
+    embedding: Annotated[Several, _axis("NAME...", "Label embeddings.")] = None,
+    denoiser: Annotated[Several, _axis("NAME...", "Denoisers.")] = None,
+    conditioner: Annotated[Several, _axis("NAME...", "Conditioners.")] = None,
+    process: Annotated[Several, _axis("NAME...", "Processes.")] = None,
+    to_one: Annotated[Several, _axis("NAME...", "To-one operators: argmax, softmax.")] = None,
+    sampler: Annotated[Several, _axis("NAME...", "Samplers.")] = None,
+    read_out: Annotated[Several, _axis("NAME...", "Read-outs.")] = None,
+    guidance: Annotated[
+        Several, _axis("W...", "w in uncond + w (cond - uncond); 1 is off.")
+    ] = None,
+    steps: Annotated[Several, _axis("N...", "Steps of a chain.")] = None,
+    axis: Annotated[
+        Several, _axis("TABLE.KEY=V,V...", "Any key of the recipe: schedule.scale=1,2,4.")
+    ] = None,
+    controls: Annotated[
+        Several, _axis("HEAD...", "Matched models beside: linear, mlp, ...; see [control].")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each arm; 3 if nothing says else.")
+    ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option("--grid/--one-at-a-time", help="Every combination, or one change at a time."),
+    ] = False,
+    set_: Annotated[
+        Several, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change the base.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Where trainings are kept and found again; runs/ablations if absent."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List arms and trainings; train nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Change one choice at a time, over the same seeds, and tell its effect from noise.
+
+    \b
+    addkit ablate --loss mse
+    addkit ablate recipes/fashion-mnist.toml --loss ce weighted-ce --guidance 1 2 --grid
+    addkit ablate recipes/ablation.toml
+
+    What was trained and scored before is used again; stopped at any time, the same command goes on.
+    """
+    from addkit.ablation import ABLATIONS, Store, plan
+    from addkit.ablation import ablate as run
+    from addkit.cli.ablation_view import AblationView
+    from addkit.cli.output import Output
+    from addkit.recipe import read_recipe
+    from addkit.recipe.shipped import shipped
+
+    components = {
+        "loss": loss,
+        "schedule": schedule,
+        "embedding": embedding,
+        "denoiser": denoiser,
+        "conditioner": conditioner,
+        "process": process,
+        "to_one": to_one,
+        "sampler": sampler,
+        "read_out": read_out,
+    }
+    keys = {f"{kind}.name": values for kind, values in components.items()}
+    keys |= {"sampling.guidance": guidance, "sampling.steps": steps}
+    base = read_recipe(recipe or shipped("digits"), set_ or [])
+    what = plan(
+        base,
+        _wanted(base, keys, axis or [], grid=grid),
+        controls=controls or base.ablation.controls,
+        seeds=seeds or base.ablation.seeds,
+    )
+    if dry_run:
+        _show_plan(what, json)
+        return
+    result = run(what, Store(store or ABLATIONS), AblationView(len(what.trainings)), jobs=jobs)
+    if json:
+        Output(json=True).data(result.data())
+    else:
+        _show(result)
+    if all(row.mean is None for row in result.arms):
+        raise typer.Exit(1)
+
+
+def _wanted(
+    recipe: Recipe, keys: dict[str, Several], written: Sequence[str], *, grid: bool
+) -> list[tuple[str, tuple[str, ...]]]:
+    """The arms of the command line, or else those of the recipe."""
+    from addkit.ablation import Axis, combinations
+
+    axes = [Axis(key, tuple(values)) for key, values in keys.items() if values]
+    axes += [_parsed(text) for text in written]
+    if axes:
+        return [("", overrides) for overrides in combinations(axes, grid=grid)]
+    return [(arm.name, arm.changes) for arm in recipe.ablation.arms]
+
+
+def _parsed(text: str) -> Any:
+    from addkit.ablation import Axis
+    from addkit.cli.several import pieces
+    from addkit.errors import UsageError
+
+    key, equals, values = text.partition("=")
+    if not (equals and "." in key and values):
+        raise UsageError(
+            f'--axis "{text}": write TABLE.KEY=VALUE,VALUE, such as schedule.scale=1,2'
+        )
+    return Axis(key.strip(), tuple(pieces(values)))
+
+
+def _show_plan(what: AblationPlan, json: bool) -> None:
+    from addkit.cli.output import Output
+
+    output = Output(json=json)
+    if json:
+        arms = [{"name": a.name, "changes": dict(a.changes), "error": a.error} for a in what.arms]
+        output.data({"arms": arms, "shared": what.shared, "train_runs": len(what.trainings)})
+        return
+    output.table(["arm", ""], [[arm.name, arm.error or ""] for arm in what.arms], words=2)
+    output.line(f"\n{len(what.trainings)} trainings")
+    _tell_shared(output, what.shared)
+
+
+def _show(result: AblationResult) -> None:
+    from addkit.cli.output import Output
+    from addkit.cli.scores import score_columns
+
+    output = Output()
+    title = score_columns([result.metric])[0]
+    output.table(
+        ["arm", "seeds", title, "sd", "minus base", "95 % interval", "verdict", "trainings"],
+        [
+            _cells(result, result.base, ["", "", ""]),
+            *(_cells(result, arm, _beside(result, arm)) for arm in result.arms),
+        ],
+    )
+    for row in (result.base, *result.arms):
+        if row.error:
+            output.line(f"{row.name}: {row.error}")
+    _tell_shared(output, result.shared)
+    trained = f"{result.trained_now} of {result.train_runs} trainings run now"
+    output.line(f"\n{trained}, {result.seconds:.0f} s; {result.folder}/result.json")
+    output.line(f"next: addkit report {result.folder}")
+
+
+def _tell_shared(output: Any, shared: Sequence[str]) -> None:
+    if shared:
+        output.line(f"in every arm, the base too, since one needs it: {', '.join(shared)}")
+
+
+def _cells(result: AblationResult, row: BaseRow, beside: list[str]) -> list[str]:
+    known = sum(value is not None for value in row.values)
+    numbers = [_number(result.metric, value) for value in (row.mean, row.sd)]
+    return [row.name, str(known), *numbers, *beside, str(row.train_runs)]
+
+
+def _beside(result: AblationResult, arm: Any) -> list[str]:
+    if arm.difference is None:
+        return ["-", "-", arm.verdict]
+    interval = "-"
+    if arm.low is not None:
+        low, high = (_number(result.metric, value, "+") for value in (arm.low, arm.high))
+        interval = f"{low} to {high}"
+    return [_number(result.metric, arm.difference, "+"), interval, arm.verdict]
+
+
+def _number(metric: str, value: float | None, sign: str = "") -> str:
+    from addkit.cli.scores import DIGITS
+
+    return "-" if value is None else f"{value:{sign}.{DIGITS.get(metric, 3)}f}"

@@ -1,0 +1,55 @@
+"""`addkit plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["plot"]
+
+
+def plot(
+    figure: Annotated[
+        str,
+        typer.Argument(
+            help="accuracy, losses, steps, differences, chain, reliability, classes, confusion, "
+            "samples.",
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN_OR_ABLATION",
+            help="Whose figure; the newest finished run if absent.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FILE.png or FILE.svg; required.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Where the data lies now."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write one figure of a report as PNG or SVG.
+
+    addkit plot steps runs/digits-20261124-120000 -o steps.svg
+    """
+    from addkit.cli.output import Output
+    from addkit.report.figures import write_figure
+    from addkit.report.figures.style import check_figure
+    from addkit.report.parts import figure_of, open_source
+    from addkit.report.registry import PARTS
+    from addkit.runs import newest_run
+
+    file = check_figure(output)
+    shown = figure_of(PARTS, figure, open_source(folder or newest_run().path, set_ or []))
+    write_figure(shown.draw(), file)
+    if json:
+        Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})
+        return
+    Output().line(str(file))

@@ -1,0 +1,120 @@
+"""`addkit schedule`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from addkit.cli.several import SeveralCommand
+
+if TYPE_CHECKING:
+    from addkit.cli.output import Output
+    from addkit.diffusion.information import Suggestion
+    from addkit.theory.schedules import View
+
+__all__ = ["schedule"]
+
+schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
+
+
+@schedule.callback()
+def root() -> None:
+    """Look at noise schedules."""
+
+
+@schedule.command(cls=SeveralCommand)
+def show(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Schedules, plugins' too; all if none is named.")
+    ] = None,
+    classes: Annotated[
+        int, typer.Option(min=2, help="K, classes of one label or words of a vocabulary.")
+    ] = 10,
+    scale: Annotated[
+        list[float] | None,
+        typer.Option(metavar="B ...", help="Height of the hot entry; several: --scale 1 2."),
+    ] = None,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Rank schedules and scales for this K.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="Draw it: PNG or SVG.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Show what a noisy label still tells over time, for schedules side by side.
+
+    addkit schedule show cosine identity --classes 1000 --scale 1 2
+    """
+    from addkit.cli.output import Output, note
+    from addkit.diffusion.information import suggest as ranked
+    from addkit.theory.schedules import check_picture, draw_views, views
+
+    if out is not None:
+        check_picture(out)
+    shown = views(names or [], scale or [], classes)
+    best = ranked(classes) if suggest else []
+    if json:
+        Output(json=True).data(_data(classes, shown, best))
+    else:
+        _show(Output(), shown, best)
+    if out is not None:
+        draw_views(out, shown, classes)
+        note(f"drawn: {out}")
+
+
+def _data(classes: int, shown: list[View], best: list[Suggestion]) -> dict[str, object]:
+    return {
+        "classes": classes,
+        "schedules": [view.data() for view in shown],
+        "suggested": [
+            {"schedule": one.schedule, "scale": one.scale, "informative_share": one.share}
+            for one in best
+        ],
+    }
+
+
+def _show(output: Output, shown: list[View], best: list[Suggestion]) -> None:
+    for view in shown:
+        output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(view))
+        output.line(view.title)
+        output.line()
+    if best:
+        output.table(
+            ["suggested", "b", "informative %"],
+            [[one.schedule, f"{one.scale:g}", f"{100 * one.share:.1f}"] for one in best],
+        )
+        output.line()
+    output.line("informative: y_t holds 5 to 95 % of the label's log2 K bits (docs/theory.md)")
+
+
+EVERY = 10
+"""Of the points computed, one in so many is a row."""
+WIDTH = 20
+"""Of a bar in characters."""
+
+
+def _rows(view: View) -> list[list[str]]:
+    told = view.profile
+    columns = (told.t, told.alpha_bar, told.log_snr, told.probability, told.bits)
+    full = max(float(told.bits.max()), 1e-9)
+    return [
+        [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", _bar(bits / full)]
+        for t, alpha, snr, p, bits in zip(*(c[::EVERY].tolist() for c in columns), strict=True)
+    ]
+
+
+def _bar(share: float) -> str:
+    """A bar, in plain characters where the terminal knows no others."""
+    filled = round(WIDTH * share)
+    full, empty = "█░" if _knows("█░") else "#-"
+    return full * filled + empty * (WIDTH - filled)
+
+
+def _knows(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

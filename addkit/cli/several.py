@@ -1,0 +1,98 @@
+"""Options that take several values: `--loss ce mse`, `--loss ce,mse` and `--loss ce --loss mse`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["SeveralCommand", "pieces", "spread"]
+
+PAIR = re.compile(r"[\w.-]+=")
+"""How KEY=VALUE begins. Such a value is one, whatever commas it holds."""
+
+NUMBER = re.compile(r"-(\d|\.\d)")
+
+OPENING, CLOSING = "([{", ")]}"
+
+
+class SeveralCommand(TyperCommand):
+    """A command whose repeatable options also take several values in a row, or with commas.
+
+    Use it as `app.command(cls=SeveralCommand)`. Every option declared as a list takes part.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Spread the values, then parse as ever."""
+        several = {
+            name
+            for option in self.get_params(ctx)
+            if getattr(option, "multiple", False)
+            for name in option.opts
+        }
+        return super().parse_args(ctx, spread(args, several))
+
+
+def spread(args: Sequence[str], several: Collection[str]) -> list[str]:
+    """`--opt a b,c` as `--opt a --opt b --opt c`, for the options named in `several`.
+
+    Values stop at the next option. After the first one, a word that ends in .toml is the command's
+    own argument, so that `--loss ce mse recipe.toml` names a recipe; so is all that follows `--`.
+    """
+    told: list[str] = []
+    option: str | None = None
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            return [*told, word, *words]
+        name, equals, value = word.partition("=")
+        if name in several:
+            option = name
+            first = value if equals else next(words, None)
+            told += [name] if first is None else _repeated(name, first)
+        elif _is_option(word):
+            option = None
+            told.append(word)
+        elif option is None or (word.endswith(".toml") and not PAIR.match(word)):
+            told.append(word)
+        else:
+            told += _repeated(option, word)
+    return told
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not NUMBER.match(word)
+
+
+def _repeated(option: str, word: str) -> list[str]:
+    return [told for piece in pieces(word) for told in (option, piece)]
+
+
+def pieces(word: str) -> list[str]:
+    """What stands between a word's commas, those within brackets or quotes left alone.
+
+    KEY=VALUE is one piece, so that `--axis schedule.scale=1,2,4` stays whole.
+    """
+    if PAIR.match(word):
+        return [word]
+    edges = [-1, *_commas(word), len(word)]
+    found = [word[left + 1 : right].strip() for left, right in pairwise(edges)]
+    return [piece for piece in found if piece] or [word]
+
+
+def _commas(word: str) -> Iterator[int]:
+    depth, quote = 0, ""
+    for place, letter in enumerate(word):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in OPENING:
+            depth += 1
+        elif letter in CLOSING:
+            depth -= 1
+        elif letter == "," and depth <= 0:
+            yield place

@@ -1,0 +1,118 @@
+"""`addkit theory`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from addkit.cli.output import Output
+    from addkit.theory.findings import Claim, Finding
+    from addkit.theory.trained import RunReport
+
+__all__ = ["theory"]
+
+
+def theory(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Results to check; all if none is named.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say what there is to check.")] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="A run: entropy along its chains, and its head beside the exact one."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Test images that --run looks at.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise of --run.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check by number what theory says of label diffusion. Exit code 1 if a result does not hold.
+
+    addkit theory flip-law drift
+    """
+    from addkit.cli.output import Output
+    from addkit.theory.claims import named
+
+    output = Output(json=json)
+    claims = named(names or [])
+    if list_:
+        _list(output, claims)
+        return
+    findings = [claim.find() for claim in claims] if names or run is None else []
+    report = _look(run, images, seed)
+    if json:
+        told = None if report is None else report.data()
+        output.data({"results": [one.data() for one in findings], "run": told})
+    else:
+        _show(output, findings)
+        _show_run(output, report)
+    if not all(finding.holds for finding in findings):
+        raise typer.Exit(1)
+
+
+def _look(run: Path | None, images: int, seed: int) -> RunReport | None:
+    if run is None:
+        return None
+    from addkit.theory.trained import look_at_run
+
+    return look_at_run(run, images, seed)
+
+
+def _list(output: Output, claims: Sequence[Claim]) -> None:
+    if not output.for_people:
+        output.data(
+            [{"name": c.name, "statement": c.statement, "equation": c.equation} for c in claims]
+        )
+        return
+    for claim in claims:
+        output.line(claim.name)
+        output.line(f"  {claim.statement}")
+        output.line(f"  {claim.equation}")
+
+
+def _show(output: Output, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        verdict = "holds" if finding.holds else "does not hold"
+        output.line(f"{finding.claim.name}: {verdict}. {finding.claim.statement}")
+        output.table(
+            ["", "", "predicted", "measured", "tolerance", "verdict"],
+            [
+                [
+                    f"  {one.what}",
+                    one.relation,
+                    f"{one.predicted:.4f}",
+                    f"{one.measured:.4f}",
+                    f"{one.tolerance:.1g}",
+                    "holds" if one.holds else "does not hold",
+                ]
+                for one in finding.measurements
+            ],
+            words=2,
+        )
+        output.line()
+    if findings:
+        good = sum(finding.holds for finding in findings)
+        output.line(f"{good} of {len(findings)} results hold (docs/theory.md)")
+
+
+def _show_run(output: Output, report: RunReport | None) -> None:
+    if report is None:
+        return
+    output.table(
+        ["step", "t", "entropy, bits"],
+        [[str(one.step), f"{one.t:.2f}", f"{one.bits:.3f}"] for one in report.entropies],
+        title=f"along the chains of {report.images} test images",
+    )
+    output.line()
+    if report.unknown:
+        output.line(f"no distance to the exact posterior: {report.unknown}")
+        return
+    output.table(
+        ["m", "KL, nats"],
+        [[f"{one.m:g}", f"{one.kl:.2g}"] for one in report.distances],
+        title="KL(softmax(log p + c_t y_t) || head), p its own answer at y_T = 0",
+    )
+    output.line("0 is exact")

@@ -1,0 +1,160 @@
+"""Intervals of means and differences, and what may be concluded from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Interval",
+    "Verdict",
+    "basic_interval",
+    "bootstrap_interval",
+    "paired_interval",
+    "resamples",
+    "t_quantile",
+    "verdict",
+]
+
+Verdict = Literal["better", "worse", "not distinguishable", "needs 3 seeds"]
+
+FEWEST_SEEDS = 3
+"""Below this no claim is made, whatever the interval."""
+LEVEL = 0.95
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95 % interval, in the value's own unit."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Observations behind it: seeds or images."""
+
+
+def paired_interval(differences: Sequence[float] | Tensor) -> Interval:
+    r"""Student's t interval of a mean: d +- t_{0.975, n-1} s / sqrt(n).
+
+    Differences within pairs: of two arms with the same seed, or of two answers to one image. Where
+    all agree it has no width, whatever the truth.
+
+    Args:
+        differences: (n,), n >= 2.
+
+    Raises:
+        ValueError: fewer than two differences.
+    """
+    values = torch.as_tensor(differences, dtype=torch.float64)
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"{n} differences have no spread; an interval needs at least 2")
+    mean = float(values.mean())
+    half = t_quantile((1 + LEVEL) / 2, n - 1) * float(values.std()) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """The quantile of Student's t: the inverse of its distribution function, by bisection.
+
+    Args:
+        probability: in (0, 1).
+        degrees: of freedom, a whole number >= 1.
+    """
+    if probability < 0.5:
+        return -t_quantile(1 - probability, degrees)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _t_within(middle, degrees) < 2 * probability - 1:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _t_within(angle: float, degrees: int) -> float:
+    """P(|T| < sqrt(degrees) tan(angle)): Abramowitz and Stegun 26.7.3 and 26.7.4, exact."""
+    cosine, odd = math.cos(angle), degrees % 2
+    # Each term is the one before times cos^2 times 2/3, 4/5, ... (odd) or 1/2, 3/4, ... (even).
+    k = torch.arange(odd + 1, max(odd + 1, degrees - 2), 2, dtype=torch.float64)
+    factors = cosine**2 * k / (k + 1)
+    terms = 1 + float(factors.cumprod(0).sum())
+    if not odd:
+        return math.sin(angle) * terms
+    if degrees == 1:
+        return 2 * angle / math.pi
+    return 2 / math.pi * (angle + math.sin(angle) * cosine * terms)
+
+
+def bootstrap_interval(
+    values: Tensor, statistic: Callable[[Tensor], float], seed: int, draws: int = 2000
+) -> Interval:
+    """The basic bootstrap of a statistic (Davison and Hinkley 1997, 5.6): 2 s - its quantiles.
+
+    For values that are paired, such as two scores of one image, a row holds both, and the
+    statistic takes their difference. It speaks of other images, not of other training seeds. Of
+    a mean it is the percentile interval mirrored; of a statistic that noise pushes up, such as a
+    calibration error, it takes back what resampling adds.
+
+    Args:
+        values: (n, ...), drawn with replacement along the first axis; a resample keeps their
+            order, so a statistic of sorted values need not sort again.
+        statistic: of such values.
+        seed: of the resampling: the same one gives the same interval.
+        draws: resamples.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not len(values):
+        raise ValueError("no values to resample")
+    rows = torch.arange(len(values))
+    drawn = [
+        float(statistic(values[rows.repeat_interleave(count)]))
+        for counts in resamples(len(values), seed, draws)
+        for count in counts
+    ]
+    return basic_interval(float(statistic(values)), torch.tensor(drawn), len(values))
+
+
+def resamples(n: int, seed: int, draws: int, at_once: int = 64) -> Iterator[Tensor]:
+    """How often each of n observations is drawn, (<= at_once, n) int64 at a time; rows sum to n."""
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, draws, at_once):
+        rows = range(start, min(start + at_once, draws))
+        yield torch.stack(
+            [torch.randint(n, (n,), generator=generator).bincount(minlength=n) for _ in rows]
+        )
+
+
+def basic_interval(value: float, drawn: Tensor, n: int) -> Interval:
+    """The basic bootstrap interval of a statistic's value from its resampled values (draws,)."""
+    tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = drawn.double().quantile(tails).tolist()
+    return Interval(value, 2 * value - high, 2 * value - low, n)
+
+
+def verdict(interval: Interval, higher_is_better: bool, seeds: int | None = None) -> Verdict:
+    """What an interval of a difference, new minus old, allows to say.
+
+    An interval that comes within rounding (1e-9) of 0 holds it.
+
+    Args:
+        interval: of the difference.
+        higher_is_better: of the score that differs.
+        seeds: behind the interval; below 3 nothing is claimed. None: the interval is over images
+            of one training, and the claim is about that training alone.
+    """
+    if seeds is not None and seeds < FEWEST_SEEDS:
+        return "needs 3 seeds"
+    if interval.low <= ROUNDING and interval.high >= -ROUNDING:
+        return "not distinguishable"
+    return "better" if (interval.low > 0) == higher_is_better else "worse"

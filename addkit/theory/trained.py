@@ -1,0 +1,172 @@
+"""A trained run beside theory: entropy along its chains, and how exactly its head reads y_t."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion import (
+    LabelDiffusion,
+    alpha_bar_at,
+    bayes_denoiser,
+    counted_generator,
+    noised,
+)
+from addkit.diffusion.draws import draw_labels
+from addkit.errors import UsageError
+from addkit.model import Predictor, build_data, load
+from addkit.plugin.protocols import Schedule
+
+__all__ = ["Distance", "Entropy", "RunReport", "look_at_run"]
+
+LEVELS = (0.0, 1.0, 2.0, 3.0)
+COPIES = 16
+"""Noisy labels of each image at each level."""
+LOOP = 20
+"""Steps of the chains where the recipe answers in one."""
+
+SEVERAL = "the run has several labels an image: what one of them is depends on the others, so the "
+SEVERAL += "exact posterior is not known"
+NO_STATE = "the run's head reads no noisy label"
+
+
+@dataclass(frozen=True, slots=True)
+class Entropy:
+    """Of the network's distribution at one step of its chains, a mean over images and tokens."""
+
+    step: int
+    t: float
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """KL(exact posterior || head) in nats at one level, a mean over images and noise."""
+
+    m: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What `addkit theory --run` shows."""
+
+    run: str
+    images: int
+    entropies: tuple[Entropy, ...]
+    distances: tuple[Distance, ...]
+    """Empty where the exact posterior is not known; then `unknown` says why."""
+    unknown: str | None
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+@torch.inference_mode()
+def look_at_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
+    r"""Chains and head of a run on the first images of its test split.
+
+    For one label the run's own p(k | x), read at y_T = 0, is taken for the prior. An exact head
+    says :math:`\mathrm{softmax}(\log p(k \mid x) + c_t y_t)` at every level; labels are drawn from
+    that prior, 16 for each image.
+
+    Raises:
+        RunError, DataError: no run, or its data cannot be read.
+        UsageError: its process has no chain of noisy labels.
+    """
+    predictor = load(path)
+    if not predictor.loops:
+        process = predictor.recipe.choices["process"].name
+        raise UsageError(f'{path}: its process "{process}" has no chain of noisy labels')
+    batch = _images(predictor, images)
+    condition = predictor.network.condition(batch)
+    source = counted_generator(seed, "theory")
+    unknown = _unknown(predictor)
+    return RunReport(
+        run=str(path),
+        images=len(batch),
+        entropies=_entropies(predictor, condition, source),
+        distances=() if unknown else _distances(predictor.network.diffusion, condition, source),
+        unknown=unknown,
+    )
+
+
+def _images(predictor: Predictor, count: int) -> Tensor:
+    split = build_data(predictor.recipe).split("test")
+    return split.batch(list(range(min(count, len(split)))), None).images
+
+
+def _unknown(predictor: Predictor) -> str | None:
+    model = predictor.network.diffusion
+    if model.num_tokens > 1:
+        return SEVERAL
+    return NO_STATE if model.embedding is None else None
+
+
+def _entropies(
+    predictor: Predictor, condition: Tensor, source: torch.Generator
+) -> tuple[Entropy, ...]:
+    inference = predictor.inference
+    if inference.steps == 1:
+        inference = inference.but(steps=LOOP)
+    steps = inference.but(early_exit=0).trace(predictor.network.diffusion, condition, source)
+    return tuple(Entropy(step.index + 1, step.t, _bits(step.logits)) for step in steps)
+
+
+def _bits(logits: Tensor) -> float:
+    log_p = logits.double().log_softmax(-1)
+    return -float((log_p.exp() * log_p).sum(-1).mean()) / math.log(2)
+
+
+def _distances(
+    model: LabelDiffusion, condition: Tensor, source: torch.Generator
+) -> tuple[Distance, ...]:
+    prepared = model.prepare(condition)
+    blank = torch.zeros(len(condition), 1, 1, model.num_classes)
+    prior = _head(model, blank, 1.0, torch.zeros(1), prepared)
+    labels = draw_labels(prior.expand(-1, COPIES, -1, -1), source).ids
+    clean = torch.nn.functional.one_hot(labels, model.num_classes).float()
+    return tuple(Distance(m, _distance(model, prior, clean, m, prepared, source)) for m in LEVELS)
+
+
+def _distance(
+    model: LabelDiffusion,
+    prior: Tensor,
+    clean: Tensor,
+    m: float,
+    prepared: tuple[Tensor, ...],
+    source: torch.Generator,
+) -> float:
+    scale = model.schedule.scale
+    level = alpha_bar_at(torch.tensor([m]), scale)
+    noise = torch.randn(clean.shape, generator=source)
+    y_t = noised(clean, noise, level, scale).y_t
+    exact = bayes_denoiser(prior, y_t, level, scale)
+    head = _head(model, y_t, _time_of(model.schedule, float(level)), level, prepared)
+    return float((exact.exp() * (exact - head)).sum(-1).mean())
+
+
+def _head(
+    model: LabelDiffusion, y_t: Tensor, t: float, level: Tensor, prepared: tuple[Tensor, ...]
+) -> Tensor:
+    """The network's log p(k | y_t, x), (B, R, 1, K)."""
+    state = model.read(y_t, level.view(1, 1, 1))
+    features = model.features(state, torch.full((1, 1, 1), t), prepared)
+    outputs = model.outputs(features, state, level.view(1, 1, 1))
+    return model.logits(outputs, state.y_t, level.view(1, 1, 1)).log_softmax(-1)
+
+
+def _time_of(schedule: Schedule, level: float) -> float:
+    """The t at which a falling alpha_bar has come down to a level, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = float(schedule.alpha_bar(torch.tensor(middle, dtype=torch.float64))) > level
+        low, high = (middle, high) if above else (low, middle)
+    return high

@@ -1,0 +1,66 @@
+"""Ablations whose trainings run in this process."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from addkit.ablation.worker import Task, work
+from addkit.errors import AddkitError
+from addkit.recipe import Recipe, read_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+class Hushed:
+    """A view that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    def begin(self, name: str) -> None:
+        self.begun.append(name)
+
+    def at(self, name: str, step: int, steps: int) -> None: ...
+
+    def end(self, name: str, error: str | None) -> None:
+        if error is not None:
+            self.failed[name] = error
+
+
+def in_process(tasks: Mapping[str, Task], jobs: int, view: Hushed) -> dict[str, str]:
+    """As `addkit.ablation.execute.execute`, without workers."""
+    errors = {}
+    for name, task in tasks.items():
+        view.begin(name)
+        try:
+            work(task)
+        except AddkitError as error:
+            errors[name] = str(error)
+        view.end(name, errors.get(name))
+    return errors
+
+
+@pytest.fixture
+def view() -> Hushed:
+    return Hushed()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains in this process."""
+    # By import, since the package exports the function under the module's name.
+    monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", in_process)
+
+
+@pytest.fixture(scope="session")
+def small() -> Recipe:
+    """The digits recipe, an epoch in a tenth of a second."""
+    return read_recipe(
+        ROOT / "recipes" / "digits.toml",
+        ["encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "training.epochs=1"],
+    )

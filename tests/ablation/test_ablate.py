@@ -1,0 +1,120 @@
+"""Ablations from their arms to their table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.ablation import AblationResult, Store, ablate, plan
+from addkit.ablation.execute import execute
+from addkit.ablation.worker import Task
+from addkit.recipe import Recipe
+
+WANTED = [
+    ("", ("loss.name=weighted-ce",)),
+    ("", ("sampling.steps=3", "read_out.name=last")),
+    ("", ("sampling.steps=3", "read_out.name=vote")),
+]
+
+
+@pytest.fixture
+def result(small: Recipe, tmp_path: Path, here: None, view: Any) -> AblationResult:
+    found = ablate(plan(small, WANTED, seeds=2), Store(tmp_path), view)
+    view.begun.clear()
+    return found
+
+
+def test_arms_that_answer_apart_share_their_training(result: AblationResult) -> None:
+    assert result.train_runs == result.trained_now == 4
+    assert [arm.train_runs for arm in (result.base, *result.arms)] == [2, 2, 0, 0]
+    assert result.arms[1].runs == result.base.runs
+    assert result.arms[1].values != result.base.values
+
+
+def test_the_table_is_stored_as_it_is_told(result: AblationResult) -> None:
+    stored = json.loads((Path(result.folder) / "result.json").read_text("utf-8"))
+    assert stored == result.data()
+    assert {"base", "arms", "train_runs", "seconds"} <= set(stored)
+    agreed = {
+        *("changes", "seeds", "metric", "mean", "difference", "low", "high", "verdict"),
+        "train_runs",
+    }
+    assert all(agreed <= set(arm) for arm in stored["arms"])
+    assert stored["arms"][0]["changes"] == {"loss.name": "weighted-ce"}
+
+
+def test_nothing_is_done_twice(
+    result: AblationResult, small: Recipe, tmp_path: Path, view: Any
+) -> None:
+    again = ablate(plan(small, WANTED, seeds=2), Store(tmp_path), view)
+    assert (again.trained_now, again.train_runs, view.begun) == (0, 4, [])
+    assert again.base == result.base
+    assert again.arms == result.arms
+    more = [*WANTED, ("", ("read_out.name=mean", "sampling.steps=3"))]
+    wider = ablate(plan(small, more, seeds=2), Store(tmp_path), view)
+    assert (wider.trained_now, len(view.begun)) == (0, 2)
+    assert wider.arms[:3] == result.arms
+
+
+def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
+    manifest = json.loads((Path(result.base.runs[0]) / "manifest.json").read_text("utf-8"))
+    assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
+
+
+def test_a_failed_arm_is_told_and_the_others_go_on(
+    small: Recipe, tmp_path: Path, here: None, view: Any
+) -> None:
+    wanted = [("", ("training.batch_size=5000",)), ("", ("training.rollout=2",)), WANTED[1]]
+    result = ablate(plan(small, wanted, seeds=1), Store(tmp_path), view)
+    large, rollout, steps = result.arms
+    assert "batch_size 5000 is larger than the 1258 training images" in (large.error or "")
+    assert "at most 1" in (rollout.error or "")
+    assert (large.verdict, rollout.verdict) == ("failed", "failed")
+    assert list(view.failed) == ["training.batch_size 5000, seed 0"]
+    assert steps.mean is not None
+    assert result.base.mean is not None
+
+
+def test_a_worker_that_fails_tells_its_last_line(tmp_path: Path, view: Any) -> None:
+    errors = execute({"lost": Task(str(tmp_path / "nowhere"), {})}, 1, view)
+    assert list(errors) == view.begun == ["lost"]
+    assert "not a run" in errors["lost"]
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    words = ["--set", "encoder.widths=[8, 16]", "--set", "encoder.blocks=1"]
+    words += ["--set", "denoiser.width=16", "--set", "training.epochs=8"]
+    words += ["--set", "training.checkpoint_every=1", "--seeds", "1", "--loss", "weighted-ce"]
+    script = "from addkit.cli.main import main; main()"
+    command = [sys.executable, "-c", script, "ablate", *words, "--json"]
+    command += ["--store", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _wait_for(tmp_path, "trained/*/checkpoints/step-0000001*")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    told = json.loads(done.stdout)
+    assert (told["train_runs"], told["trained_now"]) == (2, 2)
+    assert told["arms"][0]["difference"] is not None
+    lines = [
+        json.loads(line)
+        for line in (Path(told["base"]["runs"][0]) / "metrics.jsonl").read_text().splitlines()
+    ]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == sorted(set(steps))
+
+
+def _wait_for(folder: Path, pattern: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < end, f"no {pattern}"
+        time.sleep(0.1)

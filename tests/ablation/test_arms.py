@@ -1,0 +1,152 @@
+"""Which arms an ablation has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from addkit.ablation import Axis, arms_of, combinations, plan
+from addkit.ablation.arms import matched_base, name_of
+from addkit.ablation.keys import answer_key, fingerprint, training_key
+from addkit.errors import RecipeError, UsageError
+from addkit.plugin import load_registry
+from addkit.plugin.spec import KINDS
+from addkit.recipe import Recipe, read_recipe, recipe_from_tables
+
+LOSS = Axis("loss.name", ("ce", "mse"))
+GUIDANCE = Axis("sampling.guidance", ("1", "1.5", "2"))
+
+
+def _changed(recipe: Recipe, *overrides: str) -> Recipe:
+    return recipe_from_tables(recipe.tables(), recipe.source, overrides=overrides)
+
+
+def test_one_at_a_time_and_grid() -> None:
+    assert combinations([LOSS, GUIDANCE], grid=False) == [
+        ("loss.name=ce",),
+        ("loss.name=mse",),
+        ("sampling.guidance=1",),
+        ("sampling.guidance=1.5",),
+        ("sampling.guidance=2",),
+    ]
+    grid = combinations([LOSS, GUIDANCE], grid=True)
+    assert len(set(grid)) == 6
+    assert ("loss.name=mse", "sampling.guidance=2") in grid
+
+
+def test_an_axis_twice() -> None:
+    with pytest.raises(UsageError, match=r"loss\.name is an axis twice; give all its values"):
+        combinations([LOSS, LOSS], grid=False)
+
+
+def test_names_of_arms() -> None:
+    assert name_of(["loss.name=mse"]) == "loss mse"
+    assert name_of(["loss.name=mse", "sampling.guidance=1.5"]) == "loss mse, guidance 1.5"
+    assert name_of(["schedule.scale=2"]) == "schedule.scale 2"
+    assert name_of(["denoiser.bayes_skip=false"]) == "denoiser.bayes_skip false"
+
+
+def test_each_arm_has_the_same_seeds_and_its_own_change(small: Recipe) -> None:
+    base, mse = arms_of(small, [("", ("loss.name=weighted-ce",))], [], 3)
+    assert [one.seed for one in base.recipes] == [one.seed for one in mse.recipes] == [0, 1, 2]
+    assert mse.changes == {"loss.name": "weighted-ce"}
+    for ours, theirs in zip(base.recipes, mse.recipes, strict=True):
+        apart = {k for k, v in ours.tables().items() if theirs.tables()[k] != v}
+        assert apart == {"loss"}
+        assert ours.control.heads == ()
+
+
+def test_arms_that_are_the_base_or_each_other_are_shown_once(small: Recipe) -> None:
+    wanted = [("", ("loss.name=ce",)), ("a", ("sampling.steps=5",)), ("b", ("sampling.steps=5",))]
+    assert [arm.name for arm in arms_of(small, wanted, [], 1)] == ["base", "a"]
+    with pytest.raises(UsageError, match="nothing to compare: every arm is the recipe itself"):
+        plan(small, [("", ("loss.name=ce",))])
+
+
+def test_what_an_arm_needs_to_be_trained_every_arm_gets(small: Recipe) -> None:
+    base, told = matched_base(small, [("loss.name=mse",), ("loss.name=weighted-ce",)])
+    assert told == ["denoiser.bayes_skip=false"]
+    assert base.tables()["denoiser"]["bayes_skip"] is False
+    assert small.tables()["denoiser"]["bayes_skip"] is True
+    untouched, told = matched_base(small, [("loss.name=mse", "denoiser.bayes_skip=false")])
+    assert (untouched.tables()["denoiser"]["bayes_skip"], told) == (True, [])
+
+
+def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
+    what = plan(small, [("", ("loss.name=mse-noise",))], seeds=1)
+    base, noise = what.arms
+    assert what.shared == ["denoiser.bayes_skip=false"]
+    assert base.recipes[0].choices["read_out"].name == "prior"
+    assert noise.recipes[0].choices["read_out"].name == "last"
+    assert noise.changes == {"loss.name": "mse-noise", "read_out.name": "last"}
+    assert noise.name == "loss mse-noise"
+
+
+def test_an_arm_that_makes_no_recipe_says_why(small: Recipe) -> None:
+    what = plan(small, [("", ("loss.name=mes",)), ("", ("loss.nmae=ce",))], seeds=1)
+    errors = [arm.error or "" for arm in what.arms[1:]]
+    assert 'did you mean "mse"?' in errors[0]
+    assert "nmae" in errors[1]
+    assert len(what.trainings) == 1
+    with pytest.raises(RecipeError, match=r"an override is written table\.key=value"):
+        plan(small, [("", ("seed",))], seeds=1)
+
+
+def test_controls_are_arms(small: Recipe) -> None:
+    *_, control = arms_of(small, [], ["linear"], 2)
+    assert (control.name, dict(control.changes)) == (
+        "control, linear",
+        {"control.heads": "linear"},
+    )
+    assert [one.choices["denoiser"].name for one in control.recipes] == ["control"] * 2
+
+
+def test_the_needs_of_every_component_are_settings_that_satisfy_it(small: Recipe) -> None:
+    registry = load_registry()
+    for kind in (one.kind for one in KINDS):
+        for name in registry.names(kind):
+            spec = registry.get(kind, name).spec
+            if spec.needs:
+                changes = [f"{key}={str(v).lower()}" for key, v in spec.needs.items()]
+                with pytest.raises(RecipeError):
+                    _changed(small, f"{kind}.name={name}")
+                assert _changed(small, f"{kind}.name={name}", *changes)
+
+
+def test_how_a_network_is_asked_says_nothing_of_its_training(small: Recipe) -> None:
+    for change in ("sampling.steps=5", "to_one.name=softmax", "read_out.name=last", "name=x"):
+        other = _changed(small, change)
+        assert training_key(other) == training_key(small)
+        assert (answer_key(other) == answer_key(small)) == (change == "name=x")
+    for change in ("seed=1", "loss.name=weighted-ce", "training.epochs=2", "encoder.widths=[8]"):
+        other = _changed(small, change)
+        assert training_key(other) != training_key(small)
+        assert answer_key(other) == answer_key(small)
+
+
+def test_fingerprints_ignore_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_arms_of_a_recipe(small: Recipe) -> None:
+    text = 'two arms are named "a"'
+    tables = small.tables()
+    tables["ablation"] = {"seeds": 2, "arms": [{"name": "a"}, {"name": "a"}]}
+    with pytest.raises(RecipeError, match=text):
+        recipe_from_tables(tables, small.source)
+    tables["ablation"]["arms"][1]["name"] = "b"
+    read = recipe_from_tables(tables, small.source)
+    assert [arm.name for arm in read.ablation.arms] == ["a", "b"]
+    assert read.ablation.seeds == 2
+    assert replace(read, ablation=small.ablation).tables() == small.tables()
+
+
+def test_the_shipped_ablation_can_be_planned(small: Recipe) -> None:
+    recipe = read_recipe(small.source.parent / "ablation.toml", ["data.name=digits"])
+    assert len(recipe.ablation.arms) >= 8
+    wanted = [(arm.name, arm.changes) for arm in recipe.ablation.arms]
+    what = plan(recipe, wanted, controls=recipe.ablation.controls, seeds=1)
+    assert [arm.name for arm in what.arms if arm.error] == []
+    assert len(what.trainings) < len(what.arms)

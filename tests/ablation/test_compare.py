@@ -1,0 +1,51 @@
+"""Tables of paired differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from addkit.ablation.compare import BaseRow, compare, spread
+
+
+def _row(*values: float | None, name: str = "arm") -> BaseRow:
+    mean, sd = spread(values)
+    return BaseRow(
+        name=name,
+        changes={},
+        seeds=list(range(len(values))),
+        metric="top1",
+        values=list(values),
+        mean=mean,
+        sd=sd,
+        train_runs=1,
+    )
+
+
+def test_differences_are_taken_within_a_seed() -> None:
+    # Seeds move both arms by far more than the arms differ.
+    row = compare(_row(90.0, 80.0, 70.0), _row(91.0, 81.1, 70.9))
+    assert row.difference == pytest.approx(1.0)
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    assert (row.low, row.high) == pytest.approx((1.0 - half, 1.0 + half), abs=1e-5)
+    assert row.verdict == "better"
+    assert row.sd == pytest.approx(10.1, abs=0.1)
+
+
+def test_verdicts() -> None:
+    base = _row(90.0, 90.0, 90.0)
+    assert compare(base, _row(88.0, 88.1, 88.2)).verdict == "worse"
+    assert compare(base, _row(88.0, 92.1, 90.2)).verdict == "not distinguishable"
+    two = compare(_row(90.0, 90.0), _row(80.0, 80.1))
+    assert (two.verdict, two.low is not None) == ("needs 3 seeds", True)
+    one = compare(_row(90.0), _row(80.0))
+    assert (one.verdict, one.difference, one.low) == ("needs 3 seeds", -10.0, None)
+
+
+def test_seeds_that_failed_are_left_out_of_pairs() -> None:
+    row = compare(_row(90.0, 80.0, None), _row(91.0, None, 70.0))
+    assert (row.difference, row.verdict) == (1.0, "needs 3 seeds")
+    assert row.mean == pytest.approx(80.5)
+    nothing = compare(_row(90.0), _row(None))
+    assert (nothing.difference, nothing.verdict, nothing.mean) == (None, "failed", None)

@@ -1,0 +1,102 @@
+"""Run and ablation folders that hold files alone, as trainings would have written them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RECIPE = """name = "made"
+summary = "A <made> run."
+seed = {seed}
+[task]
+name = "{task}"
+[process]
+name = "gaussian"
+[loss]
+name = "{loss}"
+[training]
+epochs = {epochs}
+[sampling]
+steps = {steps}
+"""
+
+
+def made_run(path: Path, **given: Any) -> Path:
+    """A finished run of four epochs, ten steps each; keywords change what its files say."""
+    how = {"seed": 0, "task": "classification", "loss": "ce", "epochs": 4, "steps": 20, **given}
+    split, score, value = (
+        how.get("split", "test"),
+        how.get("score", "top1"),
+        how.get("value", 80.0),
+    )
+    path.mkdir(parents=True)
+    (path / "recipe.toml").write_text(RECIPE.format(**how))
+    lines: list[dict[str, Any]] = []
+    for epoch in range(1, how["epochs"] + 1):
+        steps = range(10 * epoch - 9, 10 * epoch + 1)
+        lines += [{"step": step, "loss": 10.0 / step, "accuracy": 1.0} for step in steps]
+        if epoch < how["epochs"]:
+            scored = {score: value - how["epochs"] + epoch, "count": 50}
+            lines.append({"step": 10 * epoch, "epoch": epoch, "split": split, **scored})
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = {
+        "status": "finished",
+        "headline": score,
+        "plan": {"steps": 40},
+        "parameters": {"total": 1234},
+        "scores": {"ema": {score: value, "nll": 0.5, "count": 100}},
+        "environment": {"python": "3.11", "packages": {"torch": "2.11"}},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    facts = {
+        "num_classes": 3, "class_names": ["a", "b", "c"], "image_size": 4, "image_channels": 1,
+        "mean": [0.5], "std": [0.5], "shorter_side": 4, "split_sizes": {"train": 9, "test": 9},
+    }  # fmt: skip
+    (path / "facts.json").write_text(json.dumps(facts))
+    return path
+
+
+def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
+    """A result of `addkit evaluate`."""
+    way = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
+    kept = {"steps": steps, **way, "chains": 1, "one_pass": False, "top1": value, "count": 100}
+    return {**kept, **given}
+
+
+def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
+    """Write evaluation.json."""
+    told = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
+    told |= {"audit": None, "table3": None, "clip": None, **given}
+    (path / "evaluation.json").write_text(json.dumps(told))
+
+
+def arm(changes: dict[str, Any], values: list[float], runs: list[str], **given: Any) -> Any:
+    """An arm whose base scored 80."""
+    mean = sum(values) / len(values)
+    name = ", ".join(f"{key} = {value}" for key, value in changes.items())
+    told = {"name": name, "changes": changes, "seeds": 3, "metric": "top1", "values": values}
+    told |= {"mean": mean, "sd": 1.0, "difference": mean - 80, "low": mean - 81, "high": mean - 79}
+    return {**told, "verdict": "worse", "train_runs": 3, "runs": runs, "error": None, **given}
+
+
+def made_ablation(path: Path) -> Path:
+    """Base and one loss over three seeds, each sampled at other steps, and an arm that failed."""
+    base = [str(made_run(path / "runs" / f"base-{seed}", seed=seed, value=80.0 + seed))
+            for seed in range(3)]  # fmt: skip
+    for seed in range(3):
+        made_run(path / "runs" / f"mse-{seed}", seed=seed, loss="mse", value=70.0 + seed)
+    mse = [f"{path.name}/runs/mse-{seed}" for seed in range(3)]
+    failed = {"mean": None, "sd": None, "difference": None, "low": None, "high": None}
+    arms = [
+        arm({"loss.name": "mse"}, [70.0, 71.0, 72.0], mse),
+        arm({"sampling.steps": 1}, [75.0, 76.0, 77.0], base),
+        arm({"loss.name": "mse", "sampling.steps": 1}, [60.0, 61.0, 62.0], mse),
+        {**arm({"loss.name": "odd"}, [0.0], [], error="loss is <nan>"), **failed, "values": []},
+    ]
+    values = [80.0, 81.0, 82.0]
+    told = {"name": "base", "values": values, "mean": 81.0, "sd": 1.0, "runs": base}
+    result = {"recipe": "digits.toml", "metric": "top1", "seeds": [0, 1, 2], "base": told}
+    result |= {"arms": arms, "train_runs": 6, "seconds": 12.0}
+    (path / "result.json").write_text(json.dumps(result))
+    return path
