@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from addkit.ablation.ablate import AblationResult, ablate, plan
+from addkit.ablation.ablate import AblationPlan, AblationResult, ablate, plan
 from addkit.ablation.arms import Arm, arms_of
 from addkit.ablation.axes import Axis, combinations
 from addkit.ablation.compare import compare
@@ -10,6 +10,7 @@ from addkit.ablation.store import ABLATIONS, Store
 
 __all__ = [
     "ABLATIONS",
+    "AblationPlan",
     "AblationResult",
     "Arm",
     "Axis",

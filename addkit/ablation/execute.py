@@ -68,7 +68,7 @@ def execute(tasks: Mapping[str, Task], jobs: int, view: View) -> dict[str, str]:
     Returns:
         name -> error of those that failed; the others have written all they should.
     """
-    waiting, errors = list(tasks.items()), {}
+    waiting, errors = list(tasks.items()), dict[str, str]()
     with _workers() as working:
         while waiting or working:
             while waiting and len(working) < jobs:

@@ -157,7 +157,7 @@ def _show(result: AblationResult) -> None:
     from addkit.cli.scores import score_columns
 
     output = Output()
-    title = score_columns([result.metric])[0]
+    title = score_columns({result.metric: None})[0]
     output.table(
         ["arm", "seeds", title, "sd", "minus base", "95 % interval", "verdict", "trainings"],
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from typing import Any
 
 from addkit.diffusion.information import scarce_information
 from addkit.errors import AddkitWarning, RecipeError
@@ -64,7 +65,8 @@ def _check_steps(recipe: Recipe, splits: Collection[str]) -> None:
 
 def _check_information(recipe: Recipe, facts: DataFacts) -> None:
     """Warn where most timesteps tell nothing of the label, or all of it."""
-    if "shared-time" not in recipe.choices["process"].spec.accepts:
+    process: Any = recipe.choices["process"].spec
+    if "shared-time" not in process.accepts:
         return
     choice, problem = recipe.choices["schedule"], problem_of(recipe, facts)
     told = scarce_information(choice.spec.build(choice.config, problem), problem)
