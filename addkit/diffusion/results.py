@@ -117,3 +117,5 @@ class Answer:
     """(B, S): what candidates are ranked by; what it is, the read-out says."""
     log_p: Tensor | None = None
     """(B, S): exact log p(candidate | image), where somebody asked for it."""
+    truth_log_p: Tensor | None = None
+    """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""

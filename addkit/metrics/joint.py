@@ -24,6 +24,9 @@ class JointScores:
     """Answers that are a combination of the training set; None where they are not listed."""
     token_accuracy: float
     """Known labels that are right."""
+    nll: float | None
+    """-log p(all labels | image), mean over images whose labels are all known, in nats; exact, and
+    the same for every sampler. None where the process does not know it."""
     count: int
     """Images."""
 
@@ -40,6 +43,7 @@ class JointMeter:
         self.right: list[Tensor] = []
         self.known: list[Tensor] = []
         self.allowed: list[bool] = []
+        self.truth: list[Tensor] = []
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Labels (B, N) against the batch's."""
@@ -47,6 +51,8 @@ class JointMeter:
         known = labels != MISSING
         self.right.append((given == labels) & known)
         self.known.append(known)
+        if answer.truth_log_p is not None:
+            self.truth.append(answer.truth_log_p.cpu())
         self.allowed += [tuple(row) in self.combinations for row in given.tolist()]
 
     def compute(self) -> JointScores:
@@ -57,8 +63,13 @@ class JointMeter:
             exact_match=float(self.correct[known.any(-1)].float().mean()),
             consistency=consistency,
             token_accuracy=float(right.sum() / known.sum().clamp_min(1)),
+            nll=self._nll(),
             count=len(right),
         )
+
+    def _nll(self) -> float | None:
+        known = [log_p[log_p.isfinite()] for log_p in self.truth]
+        return -float(torch.cat(known).mean()) if any(map(len, known)) else None
 
     @property
     def correct(self) -> Tensor:

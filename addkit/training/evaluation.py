@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -60,10 +60,10 @@ def answers(
         null = network.diffusion.null_condition(condition.shape[1]).expand_as(condition)
         for name, case in cases.items():
             generator = counted_generator(seed, "evaluate", number, device=device)
-            answer = case.inference.answer(
-                network.diffusion, null if case.no_image else condition, generator
-            )
-            yield name, answer, batch
+            seen = null if case.no_image else condition
+            answer = case.inference.answer(network.diffusion, seen, generator)
+            truth = case.inference.truth_log_p(network.diffusion, seen, answer, batch.labels)
+            yield name, replace(answer, truth_log_p=truth), batch
 
 
 def _batches(images: ImageSet, size: int, workers: int) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from addkit.plugin.protocols import MISSING, Batch
 ALLOWED = ((0, 2), (1, 3), (1, 2))
 
 
-def _answer(labels: list[list[int]]) -> Answer:
+def _answer(labels: list[list[int]], truth: list[float] | None = None) -> Answer:
     ids: Tensor = torch.tensor(labels)
     nothing = torch.zeros(*ids.shape, 4)
     return Answer(
@@ -22,6 +22,7 @@ def _answer(labels: list[list[int]]) -> Answer:
         candidates=ids.unsqueeze(1),
         confidence=torch.ones(ids.shape).unsqueeze(1),
         scores=torch.zeros(len(ids), 1),
+        truth_log_p=None if truth is None else torch.tensor(truth),
     )
 
 
@@ -66,3 +67,13 @@ def test_without_a_list_nothing_is_said_of_consistency() -> None:
     meter.update(_answer([[1, 3]]), _batch([[1, 3]]))
     assert meter.compute().consistency is None
     assert meter.examples(3) == []
+
+
+def test_the_likelihood_is_of_images_whose_labels_are_all_known() -> None:
+    meter = JointMeter(ALLOWED)
+    meter.update(_answer([[0, 2], [1, 3]], [-1.0, float("nan")]), _batch([[0, 2], [1, MISSING]]))
+    meter.update(_answer([[0, 2]], [-3.0]), _batch([[0, 2]]))
+    assert meter.compute().nll == pytest.approx(2.0)
+    unknown = JointMeter(ALLOWED)
+    unknown.update(_answer([[0, 2]]), _batch([[0, 2]]))
+    assert unknown.compute().nll is None
