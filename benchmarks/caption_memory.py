@@ -2,11 +2,11 @@
 
 Forward and backward of the objective in a process of its own, encoder tokens handed over, so that
 label diffusion alone counts: as addkit trains (embedding draw, output layer and loss in chunks);
-with K normals for every token and all logits at once; and so again with the condition repeated for
-every reuse copy instead of shared. What counts is how many bytes of tensors were alive at most
-beyond weights and data, as torch's profiler sees them come and go: the same in every run. The
-resident size says less, since malloc keeps what was freed, and a process inherits the highest size
-of the one that started it.
+with the activations of the trunk's blocks computed again; with K normals for every token and all
+logits at once; and so again with the condition repeated for every reuse copy instead of shared.
+What counts is how many bytes of tensors were alive at most beyond weights and data, as torch's
+profiler sees them come and go: the same in every run. The resident size says less, since malloc
+keeps what was freed, and a process inherits the highest size of the one that started it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from caption_sampling import SIZES, TINY, Dense, Size, network
 from measure import Options, Row, Target, note
 from torch.profiler import ProfilerActivity, profile
 
+from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import ObjectiveSettings, Targets, objective
 from addkit.diffusion import rows as chunks
 from addkit.embeddings.posterior import PosteriorEmbedding
@@ -40,7 +41,8 @@ def rows(options: Options) -> Iterator[Row]:
     """Fast / dense, sharing the condition in both or in the fast path alone."""
     for size in (TINY,) if options.quick else SIZES:
         note(f"  {size.name}")
-        dense, repeated, fast = (_peak(path, size) for path in ("dense", "repeated", "fast"))
+        paths = ("dense", "repeated", "fast", "recomputed")
+        dense, repeated, fast, recomputed = (_peak(path, size) for path in paths)
         name = f"{size.name}, reuse {REUSE}: fast"
         yield Row(
             name="caption-memory",
@@ -48,6 +50,13 @@ def rows(options: Options) -> Iterator[Row]:
             values=[fast / dense],
             target=Target(1 / 3),
             note=f"{fast:,.0f} MiB, dense {dense:,.0f} MiB",
+        )
+        yield Row(
+            name="caption-memory",
+            compares=f"{name}, distributed.recompute_activations / dense",
+            values=[recomputed / dense],
+            target=Target(1 / 3),
+            note=f"{recomputed:,.0f} MiB",
         )
         yield Row(
             name="caption-memory",
@@ -75,7 +84,9 @@ def _child(path: str, name: str, threads: str) -> None:
     if path == "repeated":
         images, copies = images * copies, 1
     model = network(size).train()
-    if path != "fast":
+    if path == "recomputed":
+        cast("TransformerDenoiser", model.denoiser).recompute_activations()
+    elif path != "fast":
         model.embedding = Dense(cast("PosteriorEmbedding", model.embedding))
         chunks.LARGEST = sys.maxsize
     generator = torch.Generator().manual_seed(0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from addkit.denoisers import TransformerConfig
 from addkit.denoisers.time import TimeEmbedding, modulate
@@ -46,6 +49,11 @@ class TransformerDenoiser(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
+        self.recompute = False
+
+    def recompute_activations(self) -> None:
+        """In training keep what enters each block, and compute the rest again."""
+        self.recompute = True
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """(B, C, V) -> keys and values of every block, 2 x depth tensors (B, heads, C, D/heads)."""
@@ -78,9 +86,15 @@ class TransformerDenoiser(nn.Module):
         mask = _mask(h.shape[1], h.shape[2], prepared[0].shape[2], layout, h.device)
         known: list[Tensor] = []
         for index, block in enumerate(self.blocks):
-            x, keys, values = block(x, time, prepared[2 * index], prepared[2 * index + 1], mask)
+            inputs = (x, time, prepared[2 * index], prepared[2 * index + 1], mask)
+            x, keys, values = self._passed(block, inputs)
             known += [keys, values]
         return self.norm(x), tuple(known)
+
+    def _passed(self, block: nn.Module, inputs: tuple[Tensor | None, ...]) -> Any:
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def _positions(self, count: int, layout: Layout | None) -> Tensor:
         assert self.position is not None

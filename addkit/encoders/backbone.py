@@ -31,6 +31,12 @@ class Backbone(nn.Module):
         self.num_prefix_tokens = cast("int", getattr(model, "num_prefix_tokens", 0))
         self.num_tokens = num_tokens
 
+    def recompute_activations(self) -> None:
+        """Of timm's models those that can."""
+        recompute = getattr(self.model, "set_grad_checkpointing", None)
+        if recompute is not None:
+            recompute(True)
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, L, W)."""
         return _as_tokens(self.model.forward_features(images), self.width)  # type: ignore[operator]

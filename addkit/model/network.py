@@ -52,6 +52,13 @@ class Network(nn.Module):
             self.encoder.eval()
         return self
 
+    def recompute_activations(self) -> None:
+        """Keep only what enters the blocks of the parts that can; gradients stay the same."""
+        for part in (self.encoder, self.diffusion.denoiser):
+            recompute = getattr(part, "recompute_activations", None)
+            if recompute is not None:
+                recompute()
+
     def tokens(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, L, W)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

@@ -114,6 +114,11 @@ class Distributed(Config):
         None, ge=1, description="Images at a time on each process; the rest is accumulated."
     )
     workers: int = Field(0, ge=0, description="Loader processes for each training process.")
+    recompute_activations: bool = Field(
+        False,
+        description="Keep what enters each block and compute the rest again on the way back: "
+        "less memory, about a third more time (Chen et al. 2016).",
+    )
 
 
 Head = Literal["linear", "mlp", "autoregressive", "masked", "masked-weighted", "one-shot"]

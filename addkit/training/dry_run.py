@@ -31,6 +31,8 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     check_training(recipe, facts)
     plan = Plan.of(recipe, facts.split_sizes["train"])
     network = build_network(recipe, facts, device="meta")
+    if recipe.distributed.recompute_activations:
+        network.recompute_activations()
     numbers = asdict(plan)
     peak = numbers.pop("peak_lr")
     return {

@@ -60,6 +60,8 @@ class Job:
         splits = {name: source.split(name) for name in source.facts.split_sizes}
         images = splits["train"]
         network = build_network(recipe, source.facts).to(device)
+        if recipe.distributed.recompute_activations:
+            network.recompute_activations()
         ema = recipe.training.ema
         job = cls(
             run=run,
