@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from addkit.ablation import Axis, arms_of, combinations, plan
 from addkit.ablation.arms import matched_base, name_of
 from addkit.ablation.keys import answer_key, fingerprint, training_key
 from addkit.errors import RecipeError, UsageError
+from addkit.model import build_data, build_network
 from addkit.plugin import load_registry
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, read_recipe, recipe_from_tables
@@ -150,3 +152,15 @@ def test_the_shipped_ablation_can_be_planned(small: Recipe) -> None:
     what = plan(recipe, wanted, controls=recipe.ablation.controls, seeds=1)
     assert [arm.name for arm in what.arms if arm.error] == []
     assert len(what.trainings) < len(what.arms)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["loss.name=mse", "embedding.name=linear", "schedule.name=identity", "denoiser.width=32"],
+)
+def test_arms_begin_with_the_same_encoder(small: Recipe, change: str) -> None:
+    facts = build_data(small).facts
+    what = plan(small, [("", (change,))], seeds=1)
+    ours, theirs = (build_network(arm.recipes[0], facts).encoder.state_dict() for arm in what.arms)
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
