@@ -141,7 +141,7 @@ WAY = ("steps", "guidance", "to_one", "sampler", "read_out", "chains", "one_pass
 def _show(found: Evaluation) -> None:
     from addkit.cli.confidence import show_early_exit, show_uncertainty
     from addkit.cli.output import Output
-    from addkit.cli.scores import score_cells, score_columns
+    from addkit.cli.scores import legend, score_cells, score_columns
 
     output = Output()
     rows = [*found.results, *found.controls]
@@ -165,6 +165,8 @@ def _show(found: Evaluation) -> None:
         from addkit.metrics.captions import meteor_available
 
         output.line(f"no METEOR: {meteor_available()}")
+    if legend(names):
+        output.line(legend(names))
     if any(row["one_pass"] for row in found.results):
         output.line("* this read-out answers in one pass, whatever the steps")
     if found.audit is not None:

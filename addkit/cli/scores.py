@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["score_cells", "score_columns"]
+__all__ = ["legend", "score_cells", "score_columns"]
 
 TITLES = {
     "top1": "top-1 %",
@@ -30,12 +30,30 @@ TITLES = {
     "clip_cosine": "CLIP",
     "any_valid": "any",
 }
+MEANINGS = {
+    "exact_match": "whole answers right",
+    "token_accuracy": "labels right",
+    "consistency": "answers whose labels occur together in training",
+    "distinct1": "words, and dist-2 pairs of words, that differ",
+    "repeats": "captions with a word twice in a row",
+    "length_accuracy": "captions as long as a reference",
+    "valid": "chains that say a right caption",
+    "any_valid": "images with a valid chain",
+    "coverage": "right captions that the chains find",
+}
+"""What a share counts, where its title does not say."""
 DIGITS = {"top1": 2, "top5": 2, "nll": 4, "brier": 4, "ece": 2}
 
 
 def score_columns(scores: Mapping[str, Any]) -> list[str]:
     """A title for each score."""
     return [TITLES.get(name, name) for name in scores]
+
+
+def legend(scores: Iterable[str]) -> str:
+    """A line on those of the scores that need one; empty if none does."""
+    told = [f"{TITLES.get(name, name)}: {MEANINGS[name]}" for name in scores if name in MEANINGS]
+    return f"shares of 1: {'; '.join(told)}" if told else ""
 
 
 def score_cells(scores: Mapping[str, Any]) -> list[str]:

@@ -113,7 +113,7 @@ def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, j
 
 def _summary(run: Run, result: TrainResult) -> None:
     from addkit.cli.output import Output
-    from addkit.cli.scores import score_cells, score_columns
+    from addkit.cli.scores import legend, score_cells, score_columns
 
     output = Output()
     shown = [("ADD", result.scores), *((f"control, {h}", s) for h, s in result.controls.items())]
@@ -126,6 +126,8 @@ def _summary(run: Run, result: TrainResult) -> None:
             for name, weights, scores in rows
         ],
     )
+    if legend(names):
+        output.line(legend(names))
     output.line(f"\n{result.seconds:.0f} s, run {run.path}")
     output.line(f"next: addkit evaluate --run {run.path}")
     steps = " --steps 20" if result.metric == "top1" else ""
