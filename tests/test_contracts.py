@@ -52,6 +52,7 @@ CATALOGUE = (
     "addkit.embeddings",
     "addkit.denoisers",
     "addkit.schedules",
+    "addkit.times",
     "addkit.losses",
     "addkit.to_one",
     "addkit.samplers",
@@ -79,6 +80,7 @@ COMPONENTS = {
     "embedding": ("linear", "posterior", "token"),
     "denoiser": ("control", "mlp", "transformer"),
     "schedule": ("cosine", "identity", "linear", "sigmoid"),
+    "times": ("power", "warped"),
     "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
     "to_one": ("argmax", "sample", "softmax"),
     "sampler": (
@@ -93,6 +95,9 @@ COMPONENTS = {
     ),
     "read_out": ("consensus", "last", "likelihood", "mean", "prior", "vote"),
 }
+
+NOTHING = {("tokenizer", "none"), ("times", "power")}
+"""Components that stand for having none."""
 
 COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --dry-run --json",
@@ -331,7 +336,7 @@ def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> 
     # The default ViT has 86 M weights.
     with torch.device("meta" if spec.kind == "encoder" else "cpu"):
         built = spec.build(spec.config(**settings), problem)
-    assert (built is None) == (spec.kind == "tokenizer" and spec.name == "none")
+    assert (built is None) == ((spec.kind, spec.name) in NOTHING)
 
 
 def _loaded_after(code: str) -> set[str]:

@@ -20,7 +20,7 @@ FLOORS = (
     ("plugin", "recipe"),
     ("diffusion",),
     (
-        *("schedules", "embeddings", "losses", "to_one", "samplers", "read_outs"),
+        *("schedules", "times", "embeddings", "losses", "to_one", "samplers", "read_outs"),
         *("encoders", "conditioners", "denoisers", "processes", "tokenizers"),
     ),
     ("data", "tasks", "metrics", "runs"),

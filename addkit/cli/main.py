@@ -11,6 +11,7 @@ import typer
 
 from addkit import __version__
 from addkit.cli.ablate import ablate
+from addkit.cli.claims import claims
 from addkit.cli.evaluate import evaluate
 from addkit.cli.output import fail, warn
 from addkit.cli.plot import plot
@@ -47,6 +48,7 @@ app.command()(sample)
 app.command()(evaluate)
 app.command(cls=SeveralCommand)(ablate)
 app.command()(report)
+app.command(cls=SeveralCommand)(claims)
 app.command()(plot)
 app.add_typer(schedule, name="schedule")
 app.command()(theory)

@@ -46,7 +46,8 @@ class GaussianProcess:
         weights = targets.weights
         if settings.token_times[2]:
             weights = (t > 0).float() if weights is None else weights * (t > 0)
-        return self.laid_out(Hidden(state, t, alpha_bar, weights), model, targets, generator)
+        hidden = Hidden(state, t, alpha_bar, weights, drawn=t)
+        return self.laid_out(hidden, model, targets, generator)
 
     def laid_out(
         self, hidden: Hidden, model: LabelDiffusion, targets: Targets, generator: torch.Generator
@@ -115,5 +116,6 @@ def _times(model: LabelDiffusion, settings: ObjectiveSettings) -> TimeSettings:
         stratified=settings.stratified,
         pure_noise=settings.pure_noise,
         power=model.schedule.t_power,
+        warp=model.times,
         token_times=settings.token_times,
     )

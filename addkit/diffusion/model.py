@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Loss,
         Process,
         Schedule,
+        Times,
     )
 
 __all__ = ["Hidden", "LabelDiffusion", "State"]
@@ -68,6 +69,8 @@ class Hidden:
     norm: Tensor | None = None
     """Divides the weighted sum; None: the sum of the weights."""
     layout: Layout | None = None
+    drawn: Tensor | None = None
+    """Times of the answers, (B, R, N), as training draws them; None: they follow no such draw."""
 
 
 class LabelDiffusion(nn.Module):
@@ -80,6 +83,7 @@ class LabelDiffusion(nn.Module):
         schedule: alpha_bar(t) and the input scale b.
         loss: what the K outputs stand for.
         process: how labels are hidden and found again.
+        times: how training times are drawn; None: u ** schedule.t_power.
         num_classes: K.
         num_tokens: N, labels of one image.
         token_classes: of joint labels, the classes [start, stop) that each token can take.
@@ -100,6 +104,7 @@ class LabelDiffusion(nn.Module):
         schedule: Schedule,
         loss: Loss,
         process: Process,
+        times: Times | None = None,
         num_classes: int,
         num_tokens: int = 1,
         token_classes: Sequence[tuple[int, int]] = (),
@@ -114,6 +119,7 @@ class LabelDiffusion(nn.Module):
         self.schedule = schedule
         self.loss = loss
         self.process = process
+        self.times = times
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.memory = zero_linear(denoiser.width, denoiser.width) if self.remembers else None

@@ -12,6 +12,7 @@ from addkit.diffusion.guidance import drop_condition
 from addkit.diffusion.model import Hidden, LabelDiffusion
 from addkit.diffusion.results import Targets
 from addkit.diffusion.rows import RowLosses, row_losses
+from addkit.diffusion.times import TimedLosses
 
 __all__ = ["ObjectiveSettings", "ObjectiveValue", "objective"]
 
@@ -39,6 +40,8 @@ class ObjectiveValue:
     """Mean over pads, unweighted, where there are pads; no gradient."""
     real_loss: Tensor | None = None
     """Mean over the other tokens."""
+    timed: TimedLosses | None = None
+    """For the component that draws times, where it learns."""
 
 
 def objective(
@@ -68,7 +71,7 @@ def objective(
     loss = _mean(rows.losses, hidden)
     if model.lengths is not None and targets.present is not None:
         loss = loss + _length_loss(model, condition, targets.present)
-    return ObjectiveValue(loss, *_shown(rows, targets))
+    return ObjectiveValue(loss, *_shown(rows, targets), _timed(model, rows.losses.detach(), hidden))
 
 
 def _remembered(
@@ -89,6 +92,17 @@ def _mean(losses: Tensor, hidden: Hidden) -> Tensor:
         return losses.mean()
     norm = hidden.weights.sum() if hidden.norm is None else hidden.norm
     return (losses * hidden.weights).sum() / norm.clamp_min(1e-6)
+
+
+def _timed(model: LabelDiffusion, losses: Tensor, hidden: Hidden) -> TimedLosses | None:
+    """Tokens at t = 0 and t = T are left out: they were put there, and not by the map."""
+    if model.times is None or hidden.drawn is None:
+        return None
+    t = hidden.drawn.expand(losses.shape)
+    weights = ((t > 0) & (t < 1)).float()
+    if hidden.weights is not None:
+        weights = weights * hidden.weights
+    return TimedLosses(t.flatten(), losses.flatten(), weights.flatten())
 
 
 def _length_loss(model: LabelDiffusion, condition: Tensor, present: Tensor) -> Tensor:

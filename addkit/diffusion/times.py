@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["TimeSettings", "draw_times", "even_rows", "time_grid"]
+__all__ = ["TimeSettings", "TimedLosses", "draw_times", "even_rows", "time_grid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,24 @@ class TimeSettings:
     stratified: bool = True
     pure_noise: float = 0.0
     power: float = 1.0
+    warp: Callable[[Tensor], Tensor] | None = None
+    """u -> t, in place of u ** power."""
     token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
+
+    def at(self, u: Tensor) -> Tensor:
+        """The time that u stands for, same shape, rising from 0 to 1."""
+        return u**self.power if self.warp is None else self.warp(u)
+
+
+@dataclass(frozen=True, slots=True)
+class TimedLosses:
+    """What tokens cost at the times that were drawn for them; (tokens,) each, no gradient."""
+
+    t: Tensor
+    losses: Tensor
+    weights: Tensor
+    """0 where the time was set, not drawn, and where the loss does not count."""
 
 
 def draw_times(
@@ -27,13 +44,13 @@ def draw_times(
     """Training times (B, R, N).
 
     t ~ U[0, 1] (section 3.2), in strata inside an image, t_j = ((u + j / R) mod 1) ** power, so
-    that the R copies are distinct (section 3.3). A share `pure_noise` of rows sits at t = 1. Of
-    the others, the tokens of a row share one t, or each has its own, or each is clean (t = 0)
-    with chance 1 - u and else at t = 1.
+    that the R copies are distinct (section 3.3); `warp` may stand in for the power. A share
+    `pure_noise` of rows sits at t = 1. Of the others, the tokens of a row share one t, or each
+    has its own, or each is clean (t = 0) with chance 1 - u and else at t = 1.
     """
     batch, reuse, num_tokens = shape
     u = _uniforms(batch, reuse, generator, stratified=settings.stratified)
-    t = (u**settings.power).unsqueeze(-1).expand(shape)
+    t = settings.at(u).unsqueeze(-1).expand(shape)
     if num_tokens > 1 and settings.token_times[0] < sum(settings.token_times):
         t = _by_token(u, t, generator, settings)
     at_noise = even_rows(batch, reuse, settings.pure_noise, generator)
@@ -57,7 +74,7 @@ def _by_token(
     each = torch.rand(shared.shape, generator=generator, device=device)
     clean_or_noise = (each < u.unsqueeze(-1)).float()
     first, second, _ = settings.token_times
-    apart = torch.where(kind < first + second, each**settings.power, clean_or_noise)
+    apart = torch.where(kind < first + second, settings.at(each), clean_or_noise)
     return torch.where(kind < first, shared, apart)
 
 

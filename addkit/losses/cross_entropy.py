@@ -41,10 +41,9 @@ class WeightedCrossEntropy(CrossEntropy):
 
     Args:
         label_smoothing: see `CrossEntropy`.
-        mean_weight: divides the weight; E_t[alpha_bar] over the schedule's own times makes its
-            mean 1. Rows that a recipe puts at t = T besides weigh about 0: a share p of them
-            (`training.pure_noise`) leaves a mean of 1 - p over all rows. Tokens with times of
-            their own (`training.token_times`) are not considered either.
+        mean_weight: divides the weight; E_t[alpha_bar] over the schedule's own times and the rows
+            at t = T (`training.pure_noise`) makes its mean 1. Tokens with times of their own
+            (`training.token_times`) are not considered.
     """
 
     def __init__(self, label_smoothing: float, mean_weight: float) -> None:

@@ -76,7 +76,11 @@ class _Builder:
         self.problem = problem_of(recipe, facts)
         schedule: Schedule = self.build("schedule")
         self.schedule = schedule
-        self.know(scale=schedule.scale, mean_alpha_bar=_mean_alpha_bar(schedule))
+        self.know(
+            scale=schedule.scale,
+            t_power=schedule.t_power,
+            mean_alpha_bar=mean_alpha_bar(schedule, recipe.training.pure_noise),
+        )
 
     def know(self, **facts: Any) -> None:
         self.problem = self.problem.with_facts(**facts)
@@ -104,7 +108,9 @@ class _Builder:
             embedding=self.build("embedding") if denoiser.uses_state else None,
             denoiser=denoiser,
             schedule=self.schedule,
+            times=self.build("times"),
             loss=self.build("loss"),
+            # The last one: what is drawn for the network itself follows its seed.
             process=self.build("process"),
             num_classes=self.problem.num_classes,
             num_tokens=self.problem.num_tokens,
@@ -115,6 +121,8 @@ class _Builder:
         return Network(encoder, diffusion, frozen=frozen)
 
 
-def _mean_alpha_bar(schedule: Schedule, points: int = 4096) -> float:
+def mean_alpha_bar(schedule: Schedule, pure_noise: float = 0.0, points: int = 4096) -> float:
+    """E_t[alpha_bar(t)] over training rows, a share of which sits at t = T, where it is 0."""
     u = (torch.arange(points) + 0.5) / points
-    return float(schedule.alpha_bar(u**schedule.t_power).mean())
+    mean = float(schedule.alpha_bar(u**schedule.t_power).mean())
+    return mean * (1 - pure_noise) if pure_noise < 1 else mean

@@ -45,6 +45,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "Task",
+    "Times",
     "ToOne",
     "Tokenizer",
     "Vocabulary",
@@ -192,9 +193,8 @@ class JointDenoiser(Denoiser, Protocol):
     def extend(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As the call with R = 1, and the prepared condition with these tokens behind it.
-
-        Tokens that come later see these as they see the condition.
+        """As the call with R = 1, and the prepared condition with these tokens behind it, which
+        later tokens see as they see the condition.
         """
         ...
 
@@ -209,6 +209,18 @@ class Schedule(Protocol):
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t."""
+        ...
+
+
+class Times(Protocol):
+    """Which t training looks at; an `nn.Module` that keeps what it learns in buffers."""
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Uniform in [0, 1], any shape -> t, same shape, rising from 0 to 1."""
+        ...
+
+    def learn(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
+        """After each optimizer step: its tokens, (tokens,) each. Must draw nothing."""
         ...
 
 
@@ -270,10 +282,8 @@ class Process(Protocol):
         labels: Tensor,
         present: Tensor | None = None,
     ) -> Tensor:
-        """log p(labels | condition), (B, S, N) -> (B, S).
-
-        `present` (B, S, N) is False for tokens that do not exist, such as pads that the network
-        must not see; None: all exist.
+        """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
+        for tokens that do not exist, such as pads that the network must not see.
         """
         ...
 
@@ -383,10 +393,7 @@ class Task(Protocol):
     def given(self, wishes: Mapping[str, str]) -> Tensor:
         """Labels that a user gives, (N,), -1 where a token is free.
 
-        Args:
-            wishes: `template`, `length`, or the name of an attribute -> its value.
-
-        Raises:
-            UsageError: this task has no such thing to give, or no such value.
+        Wishes are `template`, `length`, or the name of an attribute -> its value. Raises
+        `UsageError` if this task has no such thing to give, or no such value.
         """
         ...

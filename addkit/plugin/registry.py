@@ -36,6 +36,7 @@ BUILT_INS = (
     "addkit.embeddings",
     "addkit.denoisers",
     "addkit.schedules",
+    "addkit.times",
     "addkit.losses",
     "addkit.to_one",
     "addkit.samplers",

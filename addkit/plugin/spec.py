@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Sampler,
         Schedule,
         Task,
+        Times,
         Tokenizer,
         ToOne,
     )
@@ -73,8 +74,10 @@ class Problem:
     seed: int = 0
     scale: float = 1.0
     """b, the schedule's input scale."""
+    t_power: float = 1.0
+    """The schedule's own training times are u ** t_power."""
     mean_alpha_bar: float = 1.0
-    """E_t[alpha_bar(t)] over the schedule's own training times, in (0, 1]."""
+    """E_t[alpha_bar(t)] over training rows, those at t = T included, in (0, 1]."""
     encoder_width: int = 0
     num_encoder_tokens: int = 0
     num_prefix_tokens: int = 0
@@ -184,6 +187,11 @@ class ScheduleSpec(Spec[C, "Schedule"]):
     kind = "schedule"
 
 
+class TimesSpec(Spec[C, "Times | None"]):
+    kind = "times"
+    default = "power"
+
+
 class LossSpec(Spec[C, "Loss"]):
     kind = "loss"
 
@@ -210,6 +218,7 @@ KINDS: tuple[type[Spec[Any, Any]], ...] = (
     EmbeddingSpec,
     DenoiserSpec,
     ScheduleSpec,
+    TimesSpec,
     LossSpec,
     ToOneSpec,
     SamplerSpec,

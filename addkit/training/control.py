@@ -83,6 +83,7 @@ def _classifier(recipe: Recipe, head: str, **size: int) -> Recipe:
     tables["denoiser"] = {"name": "control", "head": head, **kept, **size}
     tables["loss"] = _plain_loss(tables["loss"])
     tables["read_out"] = {"name": "prior"}
+    tables["times"] = {"name": "power"}
     tables["conditioner"] = _one_token(recipe, tables["conditioner"])
     tables["training"] |= {"condition_drop": 0.0, "pure_noise": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
@@ -97,6 +98,7 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
     tables["training"] |= {"token_times": [1.0, 0.0, 0.0], "rollout": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
     tables["to_one"] = {"name": "argmax"}
+    tables["times"] = {"name": "power"}
     _OF_PROCESS[head](tables)
     return _without_controls(recipe, tables)
 

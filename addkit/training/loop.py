@@ -14,6 +14,7 @@ from torch import nn
 
 from addkit.data.mixing import mix, pick_answers
 from addkit.diffusion import ObjectiveSettings, counted_generator, counted_seed, objective
+from addkit.diffusion.times import TimedLosses
 from addkit.errors import RunError
 from addkit.plugin.protocols import Batch
 from addkit.runs.checkpoint import Progress
@@ -81,10 +82,11 @@ def _step(job: Job, micro_batches: list[Batch]) -> tuple[dict[str, float], float
     """One optimizer step over this process's micro-batches: mean values, gradient norm."""
     step, training = job.progress.step, job.recipe.training
     job.optimizer.zero_grad(set_to_none=True)
-    values = [
+    done = [
         _backward(job, batch, number * job.plan.processes + job.world.rank)
         for number, batch in enumerate(micro_batches)
     ]
+    values = [told for told, _ in done]
     means = {name: sum(value[name] for value in values) / len(values) for name in values[0]}
     loss = means["loss"]
     norm = nn.utils.clip_grad_norm_(parameters(job.network), training.clip_norm or math.inf).item()
@@ -93,13 +95,29 @@ def _step(job: Job, micro_batches: list[Batch]) -> tuple[dict[str, float], float
     for group in job.optimizer.param_groups:
         group["lr"] = learning_rate(step, job.plan, training.min_lr)
     job.optimizer.step()
+    _learn_times(job, [timed for _, timed in done if timed is not None])
     if job.average is not None:
         job.average.update_parameters(job.network)
     return means, norm
 
 
-def _backward(job: Job, batch: Batch, number: int) -> dict[str, float]:
-    """Forward and backward of micro-batch `number` of the global batch; what a report shows."""
+def _learn_times(job: Job, timed: list[TimedLosses]) -> None:
+    """From the whole step at once, however many micro-batches it is cut into."""
+    times = job.network.diffusion.times
+    if times is not None and timed:
+        times.learn(
+            torch.cat([one.t for one in timed]),
+            torch.cat([one.losses for one in timed]),
+            torch.cat([one.weights for one in timed]),
+        )
+
+
+def _backward(job: Job, batch: Batch, number: int) -> tuple[dict[str, float], TimedLosses | None]:
+    """Forward and backward of micro-batch `number` of the global batch.
+
+    Returns:
+        what a report shows, and what is learnt about times.
+    """
     recipe, device, step = job.recipe, job.device, job.progress.step
     generator = counted_generator(recipe.seed, "train", step, number, device=device)
     torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
@@ -115,7 +133,7 @@ def _backward(job: Job, batch: Batch, number: int) -> dict[str, float]:
     told = {"loss": value.loss.item(), "accuracy": 100 * value.accuracy.item()}
     if value.real_loss is not None and value.pad_loss is not None:
         told |= {"real_loss": value.real_loss.item(), "pad_loss": value.pad_loss.item()}
-    return told
+    return told, value.timed
 
 
 def _settings(job: Job) -> ObjectiveSettings:

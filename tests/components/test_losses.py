@@ -52,10 +52,10 @@ def test_weighted_cross_entropy_is_alpha_bar_times_it(build, smoothing: float) -
 def test_normalised_weights_have_mean_one_over_the_schedules_times(
     build, name: str, power: float
 ) -> None:
-    from addkit.model.build import _mean_alpha_bar
+    from addkit.model.build import mean_alpha_bar
 
     schedule = build("schedule", name, {"num_classes": 10}, t_power=power)
-    facts = {"mean_alpha_bar": _mean_alpha_bar(schedule)}
+    facts = {"mean_alpha_bar": mean_alpha_bar(schedule)}
     loss = build("loss", "weighted-ce", facts, normalise=True)
     t = draw_times((50000, 4, 1), _generator(), TimeSettings(power=power))
     alpha_bar = schedule.alpha_bar(t)
@@ -67,17 +67,17 @@ def test_normalised_weights_have_mean_one_over_the_schedules_times(
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
-def test_rows_of_pure_noise_are_not_in_the_mean_weight(build, share: float) -> None:
-    from addkit.model.build import _mean_alpha_bar
+def test_rows_of_pure_noise_count_in_the_mean_weight(build, share: float) -> None:
+    from addkit.model.build import mean_alpha_bar
 
     schedule = build("schedule", "cosine", {"num_classes": 10}, t_power=0.4)
-    facts = {"mean_alpha_bar": _mean_alpha_bar(schedule)}
+    facts = {"mean_alpha_bar": mean_alpha_bar(schedule, share)}
     loss = build("loss", "weighted-ce", facts, normalise=True)
     t = draw_times((20000, 4, 1), _generator(), TimeSettings(power=0.4, pure_noise=share))
     labels = torch.zeros(t.shape, dtype=torch.long)
     weights = loss(torch.zeros(*t.shape, 2), labels, schedule.alpha_bar(t), None) / math.log(2)
-    assert float(weights.mean()) == pytest.approx(1 - share, abs=0.02)
-    assert float(weights[t < 1].mean()) == pytest.approx(1, abs=0.02)
+    assert float(weights.mean()) == pytest.approx(1, abs=0.02)
+    assert float(weights[t < 1].mean()) == pytest.approx(1 / (1 - share), abs=0.04)
     assert not weights[t == 1].round(decimals=4).any()
 
 

@@ -32,8 +32,8 @@ IN_X = [
     (
         "[zebra]",
         '2: unknown table "zebra". Tables: task, tokenizer, data, encoder, conditioner, process, '
-        "embedding, denoiser, schedule, loss, to_one, sampler, read_out, training, augmentation, "
-        "sampling, distributed, control.",
+        "embedding, denoiser, schedule, times, loss, to_one, sampler, read_out, training, "
+        "augmentation, sampling, distributed, control, ablation.",
     ),
     (
         '[loss]\nname = "wieghted-ce"',

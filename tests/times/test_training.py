@@ -1,0 +1,215 @@
+"""Training with times that are learnt: small digits runs, and the recipe's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+import addkit
+from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
+from addkit.errors import RecipeError
+from addkit.model import build_data, build_network
+from addkit.recipe import read_recipe
+from addkit.runs import Run
+from addkit.runs.checkpoint import load_tensors
+from addkit.theory.exact import exact_denoiser
+from addkit.times import WarpedConfig
+from addkit.times.warped import WarpedTimes
+
+if TYPE_CHECKING:
+    from addkit.training.job import Job
+    from addkit.training.loop import StepReport
+
+SMALL = (
+    "encoder.widths=[8, 16]",
+    "encoder.blocks=1",
+    "denoiser.width=16",
+    "denoiser.depth=1",
+    "training.epochs=2",
+    "training.checkpoint_every=1",
+    "control.heads=[]",
+)
+WARPED = "times.name=warped"
+
+
+class Stop(Exception):  # noqa: N818
+    """Ends a training."""
+
+
+class Watcher:
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.losses: list[float] = []
+        self.stop_after = stop_after
+
+    def step(self, report: StepReport) -> None:
+        self.losses.append(report.loss)
+        if report.step == self.stop_after:
+            raise Stop
+
+    def epoch(self, job: Job, epoch: int) -> None: ...
+
+
+@pytest.fixture
+def opened(recipes: Path, tmp_path: Path) -> Callable[..., Job]:
+    def open_job(name: str, *overrides: str) -> Job:
+        from addkit.training.job import Job
+
+        if (tmp_path / name).exists():
+            run = Run(tmp_path / name)
+            return Job.open(run, run.recipe(), "cpu")
+        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
+        run = Run.create(tmp_path / name, recipe, build_data(recipe).facts)
+        return Job.open(run, recipe, "cpu")
+
+    return open_job
+
+
+def _fit(job: Job, stop_after: int | None = None) -> list[float]:
+    from addkit.training.loop import fit
+
+    watcher = Watcher(stop_after)
+    if stop_after is None:
+        fit(job, watcher)
+    else:
+        with pytest.raises(Stop):
+            fit(job, watcher)
+    return watcher.losses
+
+
+def _stored(job: Job) -> dict[str, Tensor]:
+    assert job.saved is not None
+    return {
+        f"{file.stem}: {name}": tensor.clone()
+        for file in sorted(job.saved.glob("*.safetensors"))
+        for name, tensor in load_tensors(file).items()
+    }
+
+
+def test_a_run_trains_and_its_map_lies_in_the_checkpoint(opened: Callable[..., Job]) -> None:
+    job = opened("run", WARPED, "training.lr=1e-2")
+    times = job.network.diffusion.times
+    assert isinstance(times, WarpedTimes)
+    start = times.levels()
+    losses = _fit(job)
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert float((times.levels() - start).abs().max()) > 0.05
+    stored = _stored(job)
+    for weights in ("raw", "ema"):
+        for name in ("loss", "weight"):
+            kept = stored[f"{weights}: diffusion.times.{name}"]
+            assert torch.equal(kept, getattr(times, name))
+    assert not [name for name in stored if name.startswith("optimizer") and ".times." in name]
+
+
+@pytest.mark.parametrize("stop", [20, 30])
+def test_a_resumed_run_ends_in_the_same_bits(opened: Callable[..., Job], stop: int) -> None:
+    straight, killed = opened("straight", WARPED), opened("killed", WARPED)
+    whole = _fit(straight)
+    _fit(killed, stop_after=stop)
+    torch.rand(11)
+    again = opened("killed")
+    assert again.progress.step == 19
+    assert _fit(again) == whole[19:]
+    one, other = _stored(straight), _stored(again)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_is_learnt_does_not_depend_on_micro_batches(opened: Callable[..., Job]) -> None:
+    """The same 64 images in two halves draw other noise, but count as one step."""
+    job = opened("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
+    _fit(job, stop_after=1)
+    times = job.network.diffusion.times
+    assert isinstance(times, WarpedTimes)
+    new = times.weight.double().sum() - len(times.knots) * times.kept
+    # Half of 64 x 4 rows are at t = T, where nothing is learnt; no knot falls below 1.
+    assert 128 <= float(new) < 129
+
+
+def test_the_default_changes_nothing(recipes: Path) -> None:
+    """No state of its own, and the same initial weights as without the component's kind."""
+    networks = {}
+    for overrides in ((), ("times.name=power",), (WARPED,)):
+        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
+        networks[overrides] = build_network(recipe, build_data(recipe).facts)
+    plain, named, warped = (network.state_dict() for network in networks.values())
+    assert networks[()].diffusion.times is None
+    assert plain.keys() == named.keys()
+    assert {name for name in warped if name not in plain} == {
+        "diffusion.times.loss",
+        "diffusion.times.weight",
+    }
+    assert all(torch.equal(plain[name], other[name]) for other in (named, warped) for name in plain)
+
+
+def test_a_trained_run_answers(trained: Callable[..., Path], tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", WARPED, "training.epochs=1", "control.heads=[]")
+    images = build_data(Run(run).recipe()).split("test").batch([0, 1], None).images
+    predictor = addkit.load(run)
+    assert isinstance(predictor.network.diffusion.times, WarpedTimes)
+    assert predictor.network.condition(images).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["loss.name=weighted-ce"], 'loss] "weighted-ce" is no plain cross-entropy'),
+        (["loss.name=mse", "denoiser.bayes_skip=false"], 'or times.name = "power"'),
+        (["times.floor=0"], "floor"),
+        (["times.bins=1"], "bins"),
+        (["times.half_life=0"], "half_life"),
+    ],
+)
+def test_what_does_not_go_with_it(recipes: Path, overrides: list[str], reason: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(recipes / "digits.toml", [WARPED, *overrides])
+    assert reason in str(caught.value)
+
+
+def test_masks_have_no_levels_to_learn(recipes: Path) -> None:
+    process = ["process.name=masked", "sampler.name=commit", "embedding.name=token"]
+    assert read_recipe(recipes / "emoji.toml", process).choices["times"].name == "power"
+    with pytest.raises(RecipeError, match='process] "masked" hides labels without noise levels'):
+        read_recipe(recipes / "emoji.toml", [*process, WARPED])
+
+
+def _exact(times: WarpedTimes | None) -> LabelDiffusion:
+    from addkit.theory.exact import Levels
+
+    model = exact_denoiser(5, Levels(lambda t: 1 - t, 1.0), 3)
+    model.times = times
+    return model
+
+
+def _asked(model: LabelDiffusion, known: Tensor | None = None):
+    labels = torch.randint(5, (60, 4, 3), generator=torch.Generator().manual_seed(1))
+    weights = None if known is None else known.float()
+    settings = ObjectiveSettings(pure_noise=0.25, condition_drop=0.0, token_times=(1.0, 1.0, 1.0))
+    tokens = torch.zeros(60, 3, 5)
+    targets = Targets(labels, weights, known=known)
+    return objective(model, tokens, targets, settings, torch.Generator().manual_seed(2))
+
+
+def test_only_drawn_times_are_learnt_from() -> None:
+    times = WarpedTimes(WarpedConfig(), 5, 1.0)
+    assert _asked(_exact(None)).timed is None
+    timed = _asked(_exact(times)).timed
+    assert timed is not None
+    assert timed.t.shape == timed.losses.shape == timed.weights.shape == (60 * 4 * 3,)
+    assert not timed.losses.requires_grad
+    assert torch.equal(timed.weights == 1, (timed.t > 0) & (timed.t < 1))
+    # A quarter of the rows is at T; of the others a third has tokens that are clean or there.
+    assert float(timed.weights.mean()) == pytest.approx(0.5, abs=0.07)
+
+
+def test_a_missing_label_teaches_nothing() -> None:
+    times = WarpedTimes(WarpedConfig(), 5, 1.0)
+    known = torch.rand(60, 4, 3, generator=torch.Generator().manual_seed(3)) < 0.7
+    timed = _asked(_exact(times), known).timed
+    assert timed is not None
+    assert (timed.weights[~known.flatten()] == 0).all()
