@@ -111,6 +111,7 @@ COMMANDS = {
     "--set --jobs --store --dry-run --json",
     "report": "folder -o --set --json",
     "plot": "figure folder -o --set --json",
+    "claims": "folder --captions -o --json",
     "theory": "names --list --run --images --seed --json",
     "schedule show": "names --classes --scale --suggest --output --json",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from addkit.ablation.arms import Arm, arms_of, matched_base
+from addkit.ablation.arms import Arm, arms_of, matched_base, name_of
 from addkit.ablation.compare import BaseRow, Row, compare, spread
 from addkit.ablation.execute import View, execute
 from addkit.ablation.keys import answer_tables, fingerprint
@@ -16,9 +16,14 @@ from addkit.ablation.store import Store
 from addkit.ablation.worker import Task
 from addkit.errors import UsageError
 from addkit.model import build_data
+from addkit.plugin.guess import guess
 from addkit.recipe import Recipe
 from addkit.runs.atomic import write_json
 from addkit.training.checks import check_training
+from addkit.training.control import heads_for
+
+PERCENT = {"top1"}
+"""Headlines in percent; the others are shares."""
 
 __all__ = ["AblationPlan", "AblationResult", "ablate", "plan"]
 
@@ -43,6 +48,21 @@ class AblationPlan:
         return found
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of the table should know."""
+        said = []
+        if self.shared:
+            listed = ", ".join(self.shared)
+            said.append(f"in every arm, the base too, since one needs it: {listed}")
+        still = [arm.name for arm in self.arms if _in_vain(arm)]
+        if still:
+            said.append(
+                f"{', '.join(still)}: the read-out answers in one pass, whatever the steps; "
+                "add --read-out last to see the loop"
+            )
+        return said
+
+    @property
     def key(self) -> str:
         """Names the ablation: the same arms of the same recipe."""
         return fingerprint({"arms": [[arm.name, arm.keys, arm.error] for arm in self.arms]})
@@ -54,9 +74,12 @@ class AblationResult:
 
     folder: str
     recipe: str
+    command: str
+    """As it was typed."""
     metric: str
     seeds: list[int]
     shared: list[str]
+    notes: list[str]
     base: BaseRow
     arms: list[Row]
     train_runs: int
@@ -70,6 +93,14 @@ class AblationResult:
         return asdict(self)
 
 
+def _in_vain(arm: Arm) -> bool:
+    """Changes the loop of a read-out that has none."""
+    loop = {"sampling.steps", "sampling.chains", "sampler.name", "to_one.name"}
+    if not (arm.recipes and loop & set(arm.changes)):
+        return False
+    return "one-pass" in arm.recipes[0].choices["read_out"].spec.provides
+
+
 def plan(
     recipe: Recipe,
     wanted: Sequence[tuple[str, tuple[str, ...]]],
@@ -80,10 +111,13 @@ def plan(
     """The arms of an ablation; see `arms_of`.
 
     Raises:
-        UsageError: nothing would be compared.
+        UsageError: nothing would be compared, a control is not known, or a value makes no recipe in
+            any arm that has it.
     """
     base, shared = matched_base(recipe, [overrides for _, overrides in wanted])
+    _check_heads(recipe, controls)
     arms = arms_of(base, wanted, controls, seeds)
+    _refuse_faulty(wanted, arms)
     if len(arms) < 2:
         raise UsageError(
             f"{recipe.source}: nothing to compare: every arm is the recipe itself; name another "
@@ -92,10 +126,43 @@ def plan(
     return AblationPlan(base, arms, shared)
 
 
-def ablate(what: AblationPlan, store: Store, view: View, *, jobs: int = 1) -> AblationResult:
+def _check_heads(recipe: Recipe, controls: Sequence[str]) -> None:
+    task = recipe.choices["task"].name
+    fit = heads_for(task)
+    for head in controls:
+        if head not in fit:
+            raise UsageError(
+                f'--controls "{head}": no control of the task "{task}"{guess(head, fit)}; '
+                f"there are: {', '.join(fit)}"
+            )
+
+
+def _refuse_faulty(wanted: Sequence[tuple[str, tuple[str, ...]]], arms: Sequence[Arm]) -> None:
+    """A misspelt value fails wherever it stands; one that does not go with another, only there."""
+    errors = {arm.name: arm.error for arm in arms}
+    told: dict[str, None] = {}
+    for value in dict.fromkeys(one for _, overrides in wanted for one in overrides):
+        having = [name or name_of(overrides) for name, overrides in wanted if value in overrides]
+        failed = [error for name in having if (error := errors.get(name)) is not None]
+        if len(failed) == len(having):
+            told |= dict.fromkeys(failed[0].splitlines())
+    if told:
+        raise UsageError("\n".join(told))
+
+
+def ablate(
+    what: AblationPlan, store: Store, view: View, *, jobs: int = 1, command: str = ""
+) -> AblationResult:
     """Train and score what is not yet in the store, and compare.
 
     The table is written to the ablation's folder. Stopped at any time, the same call goes on.
+
+    Args:
+        what: the arms.
+        store: where trainings and scores are kept.
+        view: shows progress.
+        jobs: trainings at a time.
+        command: how to repeat it, for the report.
     """
     start = perf_counter()
     done = {key for key in what.trainings if store.run(key).finished}
@@ -103,15 +170,18 @@ def ablate(what: AblationPlan, store: Store, view: View, *, jobs: int = 1) -> Ab
     seen: set[str] = set()
     seeds = len(what.arms[0].recipes)
     rows = [_row(arm, seeds, store, errors, seen) for arm in what.arms]
+    resolution = _resolution(what.arms[0], store)
     now = sum(store.run(key).finished for key in what.trainings if key not in done)
     result = AblationResult(
         folder=str(store.folder(what.recipe.name, what.key)),
         recipe=what.recipe.name,
+        command=command,
         metric=rows[0].metric,
         seeds=rows[0].seeds,
         shared=what.shared,
+        notes=what.notes,
         base=rows[0],
-        arms=[compare(rows[0], row) for row in rows[1:]],
+        arms=[compare(rows[0], row, resolution) for row in rows[1:]],
         train_runs=len(what.trainings),
         trained_now=now,
         seconds=perf_counter() - start,
@@ -148,6 +218,14 @@ def _prepare(store: Store, training: str, recipe: Recipe) -> None:
         facts = build_data(recipe).facts
         check_training(recipe, facts)
         run.create(run.path, recipe, facts)
+
+
+def _resolution(base: Arm, store: Store) -> float:
+    """What one test image more or less changes in the headline; 0 where nothing is scored."""
+    found = next((one for one in (store.scores(*keys) for keys in base.keys) if one), None)
+    if found is None:
+        return 0.0
+    return (100.0 if found["headline"] in PERCENT else 1.0) / int(found["scores"]["count"])
 
 
 def _row(arm: Arm, seeds: int, store: Store, errors: dict[str, str], seen: set[str]) -> BaseRow:

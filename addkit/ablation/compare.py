@@ -43,8 +43,16 @@ class Row(BaseRow):
     """better, worse, not distinguishable, needs 3 seeds, or failed."""
 
 
-def compare(base: BaseRow, arm: BaseRow) -> Row:
-    """The arm's row: differences within pairs of one seed, since seeds move both arms alike."""
+def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> Row:
+    """The arm's row: differences within pairs of one seed, since seeds move both arms alike.
+
+    Args:
+        base: what the arm is compared with.
+        arm: the same seeds.
+        resolution: what one test image more or less changes. Differences that agree to the last
+            image by chance would have an interval without width: their standard deviation counts
+            for at least this much.
+    """
     pairs = [
         theirs - ours
         for theirs, ours in zip(arm.values, base.values, strict=True)
@@ -54,7 +62,7 @@ def compare(base: BaseRow, arm: BaseRow) -> Row:
     if len(pairs) == 1:
         told |= {"difference": pairs[0], "verdict": "needs 3 seeds"}
     elif pairs:
-        interval = paired_interval(pairs)
+        interval = paired_interval(pairs, resolution)
         said = verdict(interval, higher_is_better=True, seeds=len(pairs))
         told = {
             "difference": interval.mean,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from addkit.ablation import AblationPlan, AblationResult
+    from addkit.ablation import AblationPlan, AblationResult, Arm, Store
     from addkit.ablation.compare import BaseRow
     from addkit.recipe import Recipe
 
@@ -77,7 +79,7 @@ def ablate(
     from addkit.ablation import ABLATIONS, Store, plan
     from addkit.ablation import ablate as run
     from addkit.cli.ablation_view import AblationView
-    from addkit.cli.output import Output
+    from addkit.cli.output import Output, note
     from addkit.recipe import read_recipe
     from addkit.recipe.shipped import shipped
 
@@ -101,10 +103,16 @@ def ablate(
         controls=controls or base.ablation.controls,
         seeds=seeds or base.ablation.seeds,
     )
+    kept = Store(store or ABLATIONS)
     if dry_run:
-        _show_plan(what, json)
+        _show_plan(what, kept, json)
         return
-    result = run(what, Store(store or ABLATIONS), AblationView(len(what.trainings)), jobs=jobs)
+    typed = shlex.join(["addkit", *sys.argv[1:]])
+    try:
+        result = run(what, kept, AblationView(len(what.trainings)), jobs=jobs, command=typed)
+    except KeyboardInterrupt:
+        note("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
     if json:
         Output(json=True).data(result.data())
     else:
@@ -139,17 +147,26 @@ def _parsed(text: str) -> Any:
     return Axis(key.strip(), tuple(pieces(values)))
 
 
-def _show_plan(what: AblationPlan, json: bool) -> None:
+def _show_plan(what: AblationPlan, store: Store, json: bool) -> None:
     from addkit.cli.output import Output
 
     output = Output(json=json)
+    done = sum(store.run(key).finished for key in what.trainings)
     if json:
         arms = [{"name": a.name, "changes": dict(a.changes), "error": a.error} for a in what.arms]
-        output.data({"arms": arms, "shared": what.shared, "train_runs": len(what.trainings)})
+        counts = {"train_runs": len(what.trainings), "trained": done}
+        output.data({"arms": arms, "shared": what.shared, "notes": what.notes, **counts})
         return
-    output.table(["arm", ""], [[arm.name, arm.error or ""] for arm in what.arms], words=2)
-    output.line(f"\n{len(what.trainings)} trainings")
-    _tell_shared(output, what.shared)
+    output.table(["arm", "changes", ""], [_planned(arm) for arm in what.arms], words=3)
+    seeds = ", ".join(str(recipe.seed) for recipe in what.arms[0].recipes)
+    output.line(f"\nseeds {seeds}; trainings: {len(what.trainings)}, of them done: {done}")
+    for text in what.notes:
+        output.line(text)
+
+
+def _planned(arm: Arm) -> list[str]:
+    changes = ", ".join(f"{key} = {value}" for key, value in arm.changes.items())
+    return [arm.name, changes, arm.error or ""]
 
 
 def _show(result: AblationResult) -> None:
@@ -168,15 +185,11 @@ def _show(result: AblationResult) -> None:
     for row in (result.base, *result.arms):
         if row.error:
             output.line(f"{row.name}: {row.error}")
-    _tell_shared(output, result.shared)
+    for text in result.notes:
+        output.line(text)
     trained = f"{result.trained_now} of {result.train_runs} trainings run now"
     output.line(f"\n{trained}, {result.seconds:.0f} s; {result.folder}/result.json")
     output.line(f"next: addkit report {result.folder}")
-
-
-def _tell_shared(output: Any, shared: Sequence[str]) -> None:
-    if shared:
-        output.line(f"in every arm, the base too, since one needs it: {', '.join(shared)}")
 
 
 def _cells(result: AblationResult, row: BaseRow, beside: list[str]) -> list[str]:

@@ -32,8 +32,8 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit evaluate --steps 1,5,20         score it, and audit what its loop does
   addkit ablate --loss mse               change one choice and tell its effect from noise
   addkit report                          one page of tables and figures of the newest run
-  addkit schedule show cosine --classes 1000 10000
-  addkit theory                          what holds of any label diffusion, checked
+  addkit schedule show --classes 1000    how much a noisy label tells over time
+  addkit theory                          what holds of every label diffusion, checked
 """
 
 app = typer.Typer(

@@ -31,7 +31,10 @@ def show(
         list[str] | None, typer.Argument(help="Schedules, plugins' too; all if none is named.")
     ] = None,
     classes: Annotated[
-        int, typer.Option(min=2, help="K, classes of one label or words of a vocabulary.")
+        int,
+        typer.Option(
+            min=2, max=10_000_000, help="K, classes of one label or words of a vocabulary."
+        ),
     ] = 10,
     scale: Annotated[
         list[float] | None,

@@ -40,14 +40,17 @@ class Interval:
     """Observations behind it: seeds or images."""
 
 
-def paired_interval(differences: Sequence[float] | Tensor) -> Interval:
+def paired_interval(
+    differences: Sequence[float] | Tensor, least_deviation: float = 0.0
+) -> Interval:
     r"""Student's t interval of a mean: d +- t_{0.975, n-1} s / sqrt(n).
 
     Differences within pairs: of two arms with the same seed, or of two answers to one image. Where
-    all agree it has no width, whatever the truth.
+    all agree it has no width, whatever the truth, unless a least deviation is given.
 
     Args:
         differences: (n,), n >= 2.
+        least_deviation: s counts for at least this.
 
     Raises:
         ValueError: fewer than two differences.
@@ -57,7 +60,8 @@ def paired_interval(differences: Sequence[float] | Tensor) -> Interval:
     if n < 2:
         raise ValueError(f"{n} differences have no spread; an interval needs at least 2")
     mean = float(values.mean())
-    half = t_quantile((1 + LEVEL) / 2, n - 1) * float(values.std()) / math.sqrt(n)
+    deviation = max(float(values.std()), least_deviation)
+    half = t_quantile((1 + LEVEL) / 2, n - 1) * deviation / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 

@@ -48,7 +48,7 @@ def show_arm_table(files: AblationFiles) -> Shown:
         "with the same seeds and data order, with its 95 % interval. "
         f"From `{files.path / RESULT}`, written by `addkit ablate`.",
         tables=[_table(files)],
-        sentences=[*few, *failed],
+        sentences=[*few, *result.notes, *failed],
     )
 
 
@@ -148,20 +148,5 @@ def show_repeat(files: AblationFiles) -> Shown:
     told = [tables.Table(["what", "value"], rows, words=2)]
     if runs:
         told.append(tables.versions(runs[0].manifest()))
-    axes = " ".join(_axes(files))
-    return Shown(
-        f"To repeat it: `addkit ablate {result.recipe}{axes and ' '}{axes} --seeds "
-        f"{len(result.seeds)}`. Versions are those of the base's first run.",
-        tables=told,
-    )
-
-
-def _axes(files: AblationFiles) -> list[str]:
-    """The changes as `--axis KEY=VALUE,VALUE`."""
-    values: dict[str, dict[str, None]] = {}
-    for arm in files.result.arms:
-        for key, value in arm.changes.items():
-            values.setdefault(key, {})[str(value)] = None
-    several = any(len(arm.changes) > 1 for arm in files.result.arms)
-    axes = [f"--axis {key}={','.join(told)}" for key, told in values.items()]
-    return [*axes, *["--grid"] * several]
+    repeat = f"To repeat it: `{result.command}`. " if result.command else ""
+    return Shown(f"{repeat}Versions are those of the base's first run.", tables=told)

@@ -77,6 +77,9 @@ class _Result:
     arms: list[Arm]
     train_runs: int = 0
     seconds: float = 0.0
+    command: str = ""
+    """As it was typed."""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,11 @@ class AblationFiles:
         return [Run(folder) for folder in found if (folder / "recipe.toml").is_file()]
 
     def _folder(self, name: str) -> Path:
-        """Absolute, or seen from the folder's parent, or from the folder."""
-        beside, within = self.path.parent / name, self.path / name
-        return beside if beside.exists() else within
+        """As named from here, beside the folder, within it, or where the store keeps trainings."""
+        above = self.path.parent
+        kept = above / "trained" / Path(name).name
+        places = (Path(name), above / name, self.path / name, kept)
+        return next((place for place in places if place.exists()), kept)
 
     @property
     def trained(self) -> list[Arm]:
@@ -135,8 +140,7 @@ class AblationFiles:
         named = {arm.name: runs for arm in arms if (runs := self.runs(arm))}
         if not named:
             raise NotShownError(
-                f"no run of the ablation is there any more; `addkit ablate {self.result.recipe}` "
-                "trains them"
+                "no run of the ablation is there any more; its command trains them again"
             )
         return named
 
@@ -167,7 +171,7 @@ def arm_accuracies(files: AblationFiles) -> Accuracies:
         found = [line for run in runs if (line := accuracy_line(name, run, score)) is not None]
         if found:
             lines.append(mean_line(name, found))
-    check_epochs(lines, f"addkit ablate {files.result.recipe}")
+    check_epochs(lines, files.result.command or "addkit ablate")
     split = scored_split(next(iter(files.curves.values()))[0])
     return Accuracies(axis_title(score, split), lines)
 
@@ -194,8 +198,7 @@ def arm_steps(files: AblationFiles) -> StepCurves:
     lines = [_step_line(name, points, score) for name, points in groups.items() if len(points) > 1]
     if not lines:
         raise NotShownError(
-            f"no arms differ in sampling.steps; `addkit ablate {files.result.recipe} "
-            f"--axis {STEPS}=1,2,5,10,20` has such"
+            "no arms differ in sampling.steps; add `--steps 1 2 5 10 20` to the command"
         )
     return StepCurves(axis_title(score, "test"), lines)
 
@@ -250,9 +253,7 @@ def arm_differences(files: AblationFiles) -> Differences:
         if arm.difference is not None
     ]
     if not rows:
-        raise NotShownError(
-            f"no arm is finished; `addkit ablate {files.result.recipe}` goes on with them"
-        )
+        raise NotShownError("no arm is finished; the command that began them goes on")
     return Differences(f"{score_title(files.result.metric)}: arm minus base", rows)
 
 

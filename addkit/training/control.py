@@ -11,7 +11,7 @@ from addkit.model import build_network
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, recipe_from_tables
 
-__all__ = ["control_recipe", "fitting_width", "heads_of"]
+__all__ = ["control_recipe", "fitting_width", "heads_for", "heads_of"]
 
 CLASSIFIERS = ("linear", "mlp")
 SEQUENCES = ("autoregressive", "masked", "masked-weighted", "one-shot")
@@ -26,7 +26,7 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
     if recipe.choices["denoiser"].name == "control":
         return ()
     task = recipe.choices["task"].name
-    fit = CLASSIFIERS if task == "classification" else SEQUENCES
+    fit = heads_for(task)
     wrong = [head for head in recipe.control.heads if head not in fit]
     if wrong:
         raise RecipeError(
@@ -34,6 +34,11 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
             f"there are: {', '.join(fit)}"
         )
     return recipe.control.heads
+
+
+def heads_for(task: str) -> tuple[str, ...]:
+    """The controls that a task can have."""
+    return CLASSIFIERS if task == "classification" else SEQUENCES
 
 
 def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:

@@ -123,6 +123,8 @@ class Uncertainty:
 def chains_of(way: Inference, chains: int | None) -> Inference:
     """The chains whose votes are counted, read at their last step; 20 steps where `way` has one."""
     steps = way.steps if way.steps > 1 else LOOP
+    if chains == 1:
+        raise UsageError("one chain has no votes to count; give --chains 2 or more")
     return way.but(read_out="last", chains=chains or CHAINS, steps=steps, early_exit=0)
 
 

@@ -85,14 +85,40 @@ def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
     assert noise.name == "loss mse-noise"
 
 
-def test_an_arm_that_makes_no_recipe_says_why(small: Recipe) -> None:
-    what = plan(small, [("", ("loss.name=mes",)), ("", ("loss.nmae=ce",))], seeds=1)
-    errors = [arm.error or "" for arm in what.arms[1:]]
-    assert 'did you mean "mse"?' in errors[0]
-    assert "nmae" in errors[1]
-    assert len(what.trainings) == 1
+def test_values_that_make_no_recipe_are_refused_together(small: Recipe) -> None:
+    wanted = [("", ("loss.name=mes",)), ("", ("loss.nmae=ce",)), ("", ("loss.name=mse",))]
+    with pytest.raises(UsageError) as caught:
+        plan(small, wanted, seeds=1)
+    first, second = str(caught.value).splitlines()
+    assert 'did you mean "mse"?' in first
+    assert "nmae" in second
     with pytest.raises(RecipeError, match=r"an override is written table\.key=value"):
         plan(small, [("", ("seed",))], seeds=1)
+
+
+def test_a_combination_that_makes_no_recipe_says_why_and_the_others_go_on(small: Recipe) -> None:
+    skip = Axis("denoiser.bayes_skip", ("true", "false"))
+    pairs = combinations([Axis("loss.name", ("mse", "weighted-ce")), skip], grid=True)
+    what = plan(small, [("", overrides) for overrides in pairs], seeds=1)
+    errors = {arm.name: arm.error for arm in what.arms}
+    assert "bayes_skip" in (errors.pop("loss mse, denoiser.bayes_skip true") or "")
+    assert set(errors.values()) == {None}
+    assert len(what.trainings) == len(errors)
+
+
+def test_a_control_of_another_task(small: Recipe) -> None:
+    text = r'--controls "linaer": no control of the task "classification" \(did you mean "linear"'
+    with pytest.raises(UsageError, match=text):
+        plan(small, [], controls=["linaer"])
+
+
+def test_a_loop_that_the_read_out_does_not_run_is_told(small: Recipe) -> None:
+    vain = plan(small, [("", ("sampling.steps=5",))], seeds=1)
+    assert vain.notes == [
+        "steps 5: the read-out answers in one pass, whatever the steps; add --read-out last to see "
+        "the loop"
+    ]
+    assert plan(small, [("", ("sampling.steps=5", "read_out.name=last"))], seeds=1).notes == []
 
 
 def test_controls_are_arms(small: Recipe) -> None:

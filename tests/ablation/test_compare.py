@@ -43,6 +43,14 @@ def test_verdicts() -> None:
     assert (one.verdict, one.difference, one.low) == ("needs 3 seeds", -10.0, None)
 
 
+def test_an_interval_is_never_narrower_than_an_image() -> None:
+    base, arm = _row(98.70, 98.52, 98.89), _row(98.33, 98.15, 98.52)
+    assert compare(base, arm).verdict == "worse"
+    floored = compare(base, arm, resolution=100 / 539)
+    assert floored.verdict == "not distinguishable"
+    assert floored.high == pytest.approx(-0.37 + 4.302653 * (100 / 539) / math.sqrt(3), abs=1e-4)
+
+
 def test_seeds_that_failed_are_left_out_of_pairs() -> None:
     row = compare(_row(90.0, 80.0, None), _row(91.0, None, 70.0))
     assert (row.difference, row.verdict) == (1.0, "needs 3 seeds")

@@ -90,14 +90,31 @@ def test_refusals(addkit: Cli, words: list[str], text: str) -> None:
     assert said.out == ""
 
 
-def test_arms_that_make_no_recipe_are_told_before_anything_is_trained(addkit: Cli) -> None:
-    told = addkit("ablate", "--loss", "mes", "mse", "--dry-run", "--seeds", "1").out
-    assert 'did you mean "mse"?' in told
-    assert "2 trainings" in told
+def test_misspelt_values_are_refused_before_anything_is_trained(
+    addkit: Cli, tmp_path: Path
+) -> None:
+    said = addkit("ablate", "--loss", "mes", "mse", "--controls", "linear", "--guidance", "abc")
+    assert said.code == 2
+    assert 'did you mean "mse"?' in said.err
+    assert "guidance" in said.err
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_all_arms_failed(addkit: Cli) -> None:
-    said = addkit("ablate", "--loss", "mes", "--seeds", "1", *SMALL)
-    assert said.code == 1
-    assert "failed" in said.out
-    assert "loss mes: " in said.out
+def test_a_dry_run_tells_what_is_done(addkit: Cli) -> None:
+    words = ["ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL]
+    said = addkit(*words, "--dry-run")
+    assert "loss.name = weighted-ce" in said.out
+    assert "seeds 0; trainings: 2, of them done: 0" in said.out
+    told = addkit(*words, "--json").json
+    assert told["command"].startswith("addkit ablate --loss weighted-ce --seeds 1 --set")
+    assert "trainings: 2, of them done: 2" in addkit(*words, "--dry-run").out
+
+
+def test_ctrl_c(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", stop)
+    said = addkit("ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL)
+    assert said.code == 130
+    assert "stopped; the same command goes on where it was" in said.err

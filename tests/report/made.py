@@ -98,5 +98,6 @@ def made_ablation(path: Path) -> Path:
     told = {"name": "base", "values": values, "mean": 81.0, "sd": 1.0, "runs": base}
     result = {"recipe": "digits.toml", "metric": "top1", "seeds": [0, 1, 2], "base": told}
     result |= {"arms": arms, "train_runs": 6, "seconds": 12.0}
+    result["command"] = "addkit ablate digits.toml --loss mse odd"
     (path / "result.json").write_text(json.dumps(result))
     return path

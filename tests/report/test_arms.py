@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,26 +82,33 @@ def test_the_table_tells_of_failures_and_few_seeds(files: AblationFiles) -> None
     assert few.sentences[0] == "Fewer than 3 seeds: no claim can rest on this table."
 
 
-def test_the_command_to_repeat_names_every_axis(files: AblationFiles) -> None:
-    command = (
-        "`addkit ablate digits.toml --axis loss.name=mse,odd --axis sampling.steps=1 --grid "
-        "--seeds 3`"
-    )
-    assert command in show_repeat(files).caption
+def test_the_command_to_repeat_is_the_one_that_was_typed(files: AblationFiles) -> None:
+    typed = "addkit ablate --loss mse --set training.epochs=5"
+    caption = show_repeat(_changed(files, command=typed)).caption
+    assert f"To repeat it: `{typed}`" in caption
 
 
-def test_curves_without_runs_name_the_command(files: AblationFiles) -> None:
+def test_curves_without_runs_say_so(files: AblationFiles) -> None:
     shutil.rmtree(files.path / "runs")
-    with pytest.raises(NotShownError, match=r"any more; `addkit ablate digits.toml` trains"):
+    with pytest.raises(NotShownError, match=r"any more; its command trains them again"):
         arm_losses(files)
     assert len(arm_differences(files).rows) == 3
 
 
+def test_runs_are_found_where_a_store_keeps_them(files: AblationFiles) -> None:
+    name = Path(files.result.base.runs[0]).name
+    kept = files.path.parent / "trained" / name
+    shutil.copytree(files.runs(files.result.base)[0].path, kept)
+    shutil.rmtree(files.path / "runs")
+    elsewhere = replace(files.result.base, runs=[f"another/folder/{name}"])
+    assert [run.path for run in files.runs(elsewhere)] == [kept]
+
+
 def test_what_no_arm_has(files: AblationFiles) -> None:
     files = _changed(files, arms=[])
-    with pytest.raises(NotShownError, match=r"no arms differ .*--axis sampling.steps=1,2,5,10,20`"):
+    with pytest.raises(NotShownError, match=r"no arms differ .*add `--steps 1 2 5 10 20`"):
         arm_steps(files)
-    with pytest.raises(NotShownError, match=r"finished; `addkit ablate digits.toml` goes"):
+    with pytest.raises(NotShownError, match=r"finished; the command that began them goes on"):
         arm_differences(files)
 
 
