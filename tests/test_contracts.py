@@ -106,9 +106,9 @@ COMMANDS = {
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
     "--early-exit --weights --set --audit/--no-audit --table3/--no-table3 --clip "
     "--uncertainty --seed --json",
-    "ablate": "recipe --loss --schedule --embedding --denoiser --conditioner --process --to-one "
-    "--sampler --read-out --guidance --steps --axis --controls --seeds --grid/--one-at-a-time "
-    "--set --jobs --store --dry-run --json",
+    "ablate": "recipe --loss --schedule --times --embedding --denoiser --encoder --conditioner "
+    "--tokenizer --process --to-one --sampler --read-out --guidance --steps --axis --controls "
+    "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
     "report": "folder -o --set --json",
     "plot": "figure folder -o --set --json",
     "claims": "folder --captions -o --json",

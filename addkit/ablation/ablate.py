@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,20 +16,16 @@ from addkit.ablation.keys import answer_tables, fingerprint
 from addkit.ablation.store import Store
 from addkit.ablation.worker import Task
 from addkit.errors import UsageError
-from addkit.model import build_data
+from addkit.metrics.names import one_image
 from addkit.plugin.guess import guess
 from addkit.recipe import Recipe
 from addkit.runs.atomic import write_json
-from addkit.training.checks import check_training
 from addkit.training.control import heads_for
-
-PERCENT = {"top1"}
-"""Headlines in percent; the others are shares."""
 
 __all__ = ["AblationPlan", "AblationResult", "ablate", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AblationPlan:
     """What an ablation will compare."""
 
@@ -38,7 +35,7 @@ class AblationPlan:
     shared: list[str]
     """Overrides that every arm got, the base too, since one of them needs it."""
 
-    @property
+    @cached_property
     def trainings(self) -> dict[str, tuple[str, Recipe]]:
         """Training key -> (name to show, recipe), each once, in the order of the arms."""
         found: dict[str, tuple[str, Recipe]] = {}
@@ -114,8 +111,8 @@ def plan(
         UsageError: nothing would be compared, a control is not known, or a value makes no recipe in
             any arm that has it.
     """
-    base, shared = matched_base(recipe, [overrides for _, overrides in wanted])
     _check_heads(recipe, controls)
+    base, shared = matched_base(recipe, [overrides for _, overrides in wanted])
     arms = arms_of(base, wanted, controls, seeds)
     _refuse_faulty(wanted, arms)
     if len(arms) < 2:
@@ -199,33 +196,21 @@ def _run(what: AblationPlan, store: Store, view: View, jobs: int) -> dict[str, s
             if store.scores(training, answer) is None:
                 file = store.scores_file(training, answer)
                 answers.setdefault(training, {})[str(file)] = answer_tables(recipe)
-    named = {what.trainings[key][0]: key for key in answers}
     (store.root / "scored").mkdir(parents=True, exist_ok=True)
-    tasks, errors = {}, {}
-    for name, key in named.items():
-        try:
-            _prepare(store, key, what.trainings[key][1])
-        except Exception as error:
-            errors[key] = str(error)
-            continue
-        tasks[name] = Task(str(store.run(key).path), answers[key])
-    return {**errors, **{named[n]: e for n, e in execute(tasks, jobs, view).items()}}
+    named = {what.trainings[key][0]: key for key in answers}
+    tasks = {name: _task(what, store, key, answers[key]) for name, key in named.items()}
+    return {named[name]: error for name, error in execute(tasks, jobs, view).items()}
 
 
-def _prepare(store: Store, training: str, recipe: Recipe) -> None:
-    run = store.run(training)
-    if not (run.path / "recipe.toml").exists():
-        facts = build_data(recipe).facts
-        check_training(recipe, facts)
-        run.create(run.path, recipe, facts)
+def _task(what: AblationPlan, store: Store, training: str, answers: dict[str, Any]) -> Task:
+    recipe = what.trainings[training][1]
+    return Task(str(store.run(training).path), recipe.tables(), str(recipe.source), answers)
 
 
 def _resolution(base: Arm, store: Store) -> float:
     """What one test image more or less changes in the headline; 0 where nothing is scored."""
     found = next((one for one in (store.scores(*keys) for keys in base.keys) if one), None)
-    if found is None:
-        return 0.0
-    return (100.0 if found["headline"] in PERCENT else 1.0) / int(found["scores"]["count"])
+    return one_image(found["headline"], found["scores"]["count"]) if found else 0.0
 
 
 def _row(arm: Arm, seeds: int, store: Store, errors: dict[str, str], seen: set[str]) -> BaseRow:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from addkit.ablation.keys import ANSWERING, answer_key, training_key
 from addkit.errors import AddkitError
 from addkit.model import build_data
 from addkit.plugin import load_registry
+from addkit.plugin.protocols import DataFacts
 from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
@@ -22,7 +24,7 @@ __all__ = ["Arm", "arms_of", "matched_base", "name_of"]
 BASE = "base"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One row of the table."""
 
@@ -34,7 +36,7 @@ class Arm:
     error: str | None = None
     """Why they make none."""
 
-    @property
+    @cached_property
     def keys(self) -> tuple[tuple[str, str], ...]:
         """(training, answer) for each seed."""
         return tuple((training_key(one), answer_key(one)) for one in self.recipes)
@@ -53,7 +55,11 @@ def arms_of(
         wanted: (name, overrides) of each arm; an empty name is made from the overrides.
         controls: heads of `addkit.training.control`.
         seeds: the recipe's own, and those that follow.
+
+    Raises:
+        DataError: the base's data is not at hand, so that no arm could train.
     """
+    facts = build_data(recipe).facts
     numbers = range(recipe.seed, recipe.seed + seeds)
     base = _arm(recipe, BASE, (), numbers)
     arms = [base]
@@ -61,7 +67,7 @@ def arms_of(
         arm = _arm(recipe, name or name_of(overrides), _with_needs(overrides), numbers)
         if arm.error or arm.keys not in [known.keys for known in arms]:
             arms.append(arm)
-    return [*arms, *(_control(base, head) for head in controls)]
+    return [*arms, *(_control(base, head, facts) for head in controls)]
 
 
 def matched_base(recipe: Recipe, wanted: Sequence[tuple[str, ...]]) -> tuple[Recipe, list[str]]:
@@ -95,23 +101,30 @@ def _said(value: Any) -> str:
 
 def _arm(recipe: Recipe, name: str, overrides: Sequence[str], seeds: Sequence[int]) -> Arm:
     try:
-        changes = changes_of(overrides)
         recipes = tuple(
             _read(recipe, recipe.tables(), [*overrides, f"seed={seed}"]) for seed in seeds
         )
     except AddkitError as error:
         return Arm(name=name, changes={}, error=str(error))
-    return Arm(name=name, changes=changes, recipes=recipes)
+    return Arm(name=name, changes=_changed(recipe, overrides), recipes=recipes)
 
 
-def _control(base: Arm, head: str) -> Arm:
-    name, changes = f"control, {head}", {"control.heads": head}
-    try:
-        facts = build_data(base.recipes[0]).facts
-        recipes = tuple(control_recipe(one, head, facts) for one in base.recipes)
-    except AddkitError as error:
-        return Arm(name=name, changes=changes, error=str(error))
-    return Arm(name=name, changes=changes, recipes=recipes)
+def _changed(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Any]:
+    """What the overrides set that the recipe has not so already."""
+    tables = recipe.tables()
+    return {key: value for key, value in changes_of(overrides).items() if _at(tables, key) != value}
+
+
+def _at(tables: Mapping[str, Any], key: str) -> Any:
+    found: Any = tables
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _control(base: Arm, head: str, facts: DataFacts) -> Arm:
+    recipes = tuple(control_recipe(one, head, facts) for one in base.recipes)
+    return Arm(name=f"control, {head}", changes={"control.heads": head}, recipes=recipes)
 
 
 def _read(recipe: Recipe, tables: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:

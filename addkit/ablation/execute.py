@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Protocol
 
-from addkit.ablation.worker import Task, told
+from addkit.ablation.worker import Task, as_line
 from addkit.runs import Run
 
 __all__ = ["View", "execute"]
@@ -113,7 +113,7 @@ def _start(name: str, task: Task, jobs: int) -> _Working:
     )
     assert process.stdin is not None
     # Left open: the worker ends when this end is closed, however this process comes to its end.
-    process.stdin.write(told(task))
+    process.stdin.write(as_line(task))
     process.stdin.flush()
     return _Working(name, process, Run(Path(task.run)), said)
 

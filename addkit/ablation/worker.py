@@ -11,21 +11,22 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from addkit.errors import AddkitError
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.recipe import Recipe, recipe_from_tables
+from addkit.plugin.protocols import DataSource, ImageSet, Meter
+from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.training.environment import pick_device
 from addkit.training.evaluation import Case, score_cases
-from addkit.training.loop import StepReport
-from addkit.training.scoring import CHOICES, best_steps, scores_of
-from addkit.training.train import train
+from addkit.training.scoring import best_steps, scores_of
+from addkit.training.train import View, train
 
 __all__ = ["Task", "work"]
 
@@ -35,80 +36,57 @@ class Task:
     """A run to bring to its end, and the ways in which it is to answer."""
 
     run: str
+    recipe: Mapping[str, Any]
+    """Its resolved tables."""
+    source: str
+    """The recipe's file, for messages."""
     answers: Mapping[str, Mapping[str, Any]]
     """File for the scores -> the tables of `answer_tables`."""
 
 
-class Silence:
-    """Shows nothing."""
-
-    def begin(self, title: str, total_steps: int, done: int) -> None:
-        """Nothing."""
-
-    def step(self, report: StepReport) -> None:
-        """Nothing."""
-
-    def scored(self, split: str, name: str, value: float) -> None:
-        """Nothing."""
-
-    def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Nothing."""
-
-    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
-
-
 def work(task: Task) -> None:
     """Train, or go on, and write the scores of each way to answer on the test split."""
-    run = Run.open(Path(task.run))
+    run = _opened(task)
     recipe = run.recipe()
-    train(recipe, run, Silence())
+    train(recipe, run, View())
     if not task.answers:
         return
     predictor = load(run.path, device=pick_device())
     source = build_data(recipe)
-    ways = {file: _way(predictor, recipe, tables) for file, tables in task.answers.items()}
-    for file, way in ways.items():
-        if way.steps == "auto":
-            ways[file] = _chosen(predictor, source, way)
-    cases = {file: Case(way.inference()) for file, way in ways.items()}
-    meters = _scored(predictor, source.split("test"), cases)
+    ways = {file: _way(predictor, source, tables) for file, tables in task.answers.items()}
+    meters = _scored(predictor, source.split("test"), {f: Case(w) for f, w in ways.items()})
     for file, way in ways.items():
         found = {"steps": way.steps, "scores": scores_of(meters[file])}
         write_json(Path(file), {"headline": predictor.task.headline, **found})
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A way to answer whose steps may still have to be chosen."""
-
-    predictor: Predictor
-    recipe: Recipe
-    steps: Any
-
-    def inference(self, steps: int | None = None) -> Inference:
-        """With these steps where the recipe has none."""
-        problem = self.predictor.inference.problem
-        return Inference.of(self.recipe, problem, steps or self.steps)
+def _opened(task: Task) -> Run:
+    """The run, made where this is its first time."""
+    path = Path(task.run)
+    if (path / "recipe.toml").exists():
+        return Run.open(path)
+    recipe = recipe_from_tables(task.recipe, Path(task.source))
+    return Run.create(path, recipe, build_data(recipe).facts)
 
 
-def _way(predictor: Predictor, recipe: Recipe, tables: Mapping[str, Any]) -> _Way:
+def _way(predictor: Predictor, source: DataSource, tables: Mapping[str, Any]) -> Inference:
+    """How the tables ask; the steps are chosen on the validation split where they say auto."""
+    recipe = predictor.recipe
     asked = recipe_from_tables({**recipe.tables(), **tables}, recipe.source)
-    return _Way(predictor, asked, asked.sampling.steps)
 
+    def ask(steps: int | None = None) -> Inference:
+        return Inference.of(asked, predictor.inference.problem, steps)
 
-def _chosen(predictor: Predictor, source: Any, way: _Way) -> _Way:
-    cases = {str(steps): Case(way.inference(steps)) for steps in CHOICES}
-    meters = _scored(predictor, source.split("validation"), cases)
+    if asked.sampling.steps != "auto":
+        return ask()
+    split = source.split("validation")
     headline = predictor.task.headline
-    values = {steps: scores_of(meters[str(steps)])[headline] for steps in CHOICES}
-    return _Way(predictor, way.recipe, best_steps(values))
+    return ask(best_steps(partial(_scored, predictor, split), ask, headline)[0])
 
 
-def _scored(predictor: Predictor, images: Any, cases: Mapping[str, Case]) -> Mapping[str, Any]:
+def _scored(
+    predictor: Predictor, images: ImageSet, cases: Mapping[str, Case]
+) -> Mapping[str, Meter]:
     recipe = predictor.recipe
     return score_cases(
         predictor.network,
@@ -129,17 +107,18 @@ def _end_with_stdin() -> None:
 
 def main() -> int:
     """Work on the task from stdin; an error is one line on stderr and exit code 1."""
-    told = json.loads(sys.stdin.readline())
+    task = Task(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        work(Task(**told))
+        work(task)
     except AddkitError as error:
-        sys.stderr.write(f"{error}\n")
+        # One line, since the last one of what it wrote is what is told.
+        sys.stderr.write("; ".join(str(error).splitlines()) + "\n")
         return 1
     return 0
 
 
-def told(task: Task) -> str:
+def as_line(task: Task) -> str:
     """The task as its line of stdin."""
     return json.dumps(asdict(task)) + "\n"
 

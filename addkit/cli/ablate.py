@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,27 +19,47 @@ __all__ = ["ablate"]
 
 Several = list[str] | None
 
+AXES = {
+    "encoder": "encoder.name",
+    "conditioner": "conditioner.name",
+    "tokenizer": "tokenizer.name",
+    "process": "process.name",
+    "embedding": "embedding.name",
+    "denoiser": "denoiser.name",
+    "schedule": "schedule.name",
+    "times": "times.name",
+    "loss": "loss.name",
+    "to_one": "to_one.name",
+    "sampler": "sampler.name",
+    "read_out": "read_out.name",
+    "guidance": "sampling.guidance",
+    "steps": "sampling.steps",
+}
+"""Option -> the recipe's key."""
+
 
 def _axis(metavar: str, text: str) -> Any:
     return typer.Option(metavar=metavar, help=text)
 
 
 def ablate(
+    context: typer.Context,
     recipe: Annotated[
         Path | None, typer.Argument(help="The base; the digits recipe if absent.")
     ] = None,
     loss: Annotated[Several, _axis("NAME...", "Losses: ce, weighted-ce, mse, mse-noise.")] = None,
     schedule: Annotated[Several, _axis("NAME...", "Noise schedules.")] = None,
+    times: Annotated[Several, _axis("NAME...", "Training times: power, warped.")] = None,
     embedding: Annotated[Several, _axis("NAME...", "Label embeddings.")] = None,
     denoiser: Annotated[Several, _axis("NAME...", "Denoisers.")] = None,
+    encoder: Annotated[Several, _axis("NAME...", "Encoders.")] = None,
     conditioner: Annotated[Several, _axis("NAME...", "Conditioners.")] = None,
+    tokenizer: Annotated[Several, _axis("NAME...", "Tokenizers.")] = None,
     process: Annotated[Several, _axis("NAME...", "Processes.")] = None,
     to_one: Annotated[Several, _axis("NAME...", "To-one operators: argmax, softmax.")] = None,
     sampler: Annotated[Several, _axis("NAME...", "Samplers.")] = None,
     read_out: Annotated[Several, _axis("NAME...", "Read-outs.")] = None,
-    guidance: Annotated[
-        Several, _axis("W...", "w in uncond + w (cond - uncond); 1 is off.")
-    ] = None,
+    guidance: Annotated[Several, _axis("W...", "uncond + w (cond - uncond); 1 is off.")] = None,
     steps: Annotated[Several, _axis("N...", "Steps of a chain.")] = None,
     axis: Annotated[
         Several, _axis("TABLE.KEY=V,V...", "Any key of the recipe: schedule.scale=1,2,4.")
@@ -83,23 +103,10 @@ def ablate(
     from addkit.recipe import read_recipe
     from addkit.recipe.shipped import shipped
 
-    components = {
-        "loss": loss,
-        "schedule": schedule,
-        "embedding": embedding,
-        "denoiser": denoiser,
-        "conditioner": conditioner,
-        "process": process,
-        "to_one": to_one,
-        "sampler": sampler,
-        "read_out": read_out,
-    }
-    keys = {f"{kind}.name": values for kind, values in components.items()}
-    keys |= {"sampling.guidance": guidance, "sampling.steps": steps}
     base = read_recipe(recipe or shipped("digits"), set_ or [])
     what = plan(
         base,
-        _wanted(base, keys, axis or [], grid=grid),
+        _wanted(base, context.params, grid=grid),
         controls=controls or base.ablation.controls,
         seeds=seeds or base.ablation.seeds,
     )
@@ -117,18 +124,18 @@ def ablate(
         Output(json=True).data(result.data())
     else:
         _show(result)
-    if all(row.mean is None for row in result.arms):
+    if any(row.error for row in (result.base, *result.arms)):
         raise typer.Exit(1)
 
 
 def _wanted(
-    recipe: Recipe, keys: dict[str, Several], written: Sequence[str], *, grid: bool
+    recipe: Recipe, options: Mapping[str, Any], *, grid: bool
 ) -> list[tuple[str, tuple[str, ...]]]:
     """The arms of the command line, or else those of the recipe."""
     from addkit.ablation import Axis, combinations
 
-    axes = [Axis(key, tuple(values)) for key, values in keys.items() if values]
-    axes += [_parsed(text) for text in written]
+    axes = [Axis(key, tuple(options[name])) for name, key in AXES.items() if options[name]]
+    axes += [_parsed(text) for text in options["axis"] or []]
     if axes:
         return [("", overrides) for overrides in combinations(axes, grid=grid)]
     return [(arm.name, arm.changes) for arm in recipe.ablation.arms]

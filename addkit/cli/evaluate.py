@@ -86,7 +86,7 @@ def evaluate(
 
     from addkit.cli.inputs import find_run
     from addkit.cli.output import Output, note
-    from addkit.training.evaluate import Grid, evaluate_run
+    from addkit.training.evaluate import Grid, Wish, evaluate_run
 
     grid = Grid(
         steps=_numbers("steps", steps, int),
@@ -98,9 +98,7 @@ def evaluate(
         early_exit=_numbers("early-exit", early_exit, int),
     )
     path = find_run(run)
-    found = evaluate_run(
-        path,
-        grid,
+    wish = Wish(
         split=split,
         weights=weights,
         overrides=set_ or [],
@@ -110,6 +108,7 @@ def evaluate(
         uncertainty=uncertainty,
         seed=seed,
     )
+    found = evaluate_run(path, grid, wish)
     if json:
         Output(json=True).data(asdict(found))
     else:
@@ -195,41 +194,18 @@ def _show_audit(output: Any, audit: dict[str, Any]) -> None:
     output.line(audit["answer"])
 
 
-TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accuracy")
-
-
 def _show_table3(output: Any, rows: list[dict[str, Any]], clip: str | None) -> None:
     from addkit.cli.scores import score_cells, score_columns
+    from addkit.report.table3 import CLIP_COLUMNS, TABLE3, clip_cells
 
     shown = [{name: row.get(name) for name in TABLE3} for row in rows]
     output.line()
     output.table(
+        ["table 3", *CLIP_COLUMNS, *score_columns(shown[0])],
         [
-            "table 3",
-            "CLIP cosine",
-            "95 %",
-            "CLIP-S",
-            "RefCLIP-S",
-            "share %",
-            *score_columns(shown[0]),
-        ],
-        [
-            [row["row"], *_clip_cells(row), *score_cells(told)]
+            [row["row"], *clip_cells(row), *score_cells(told)]
             for row, told in zip(rows, shown, strict=True)
         ],
     )
     note = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
     output.line(f"{note}. share: of the way from shuffled to true captions, by cosine")
-
-
-def _clip_cells(row: dict[str, Any]) -> list[str]:
-    if row["clip_cosine"] is None:
-        return ["-"] * 5
-    reference, share = row["ref_clip_score"], row["share"]
-    return [
-        f"{row['clip_cosine']:.4f}",
-        f"{row['low']:.4f} to {row['high']:.4f}",
-        f"{row['clip_score']:.4f}",
-        "-" if reference is None else f"{reference:.4f}",
-        "-" if share is None else f"{100 * share:.1f}",
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from addkit.cli.output import note, stderr
+from addkit.training.train import View
 
 if TYPE_CHECKING:
     from addkit.training.loop import StepReport
@@ -29,7 +30,7 @@ SMOOTHING = 0.95
 """Share of the past in the shown loss and accuracy."""
 
 
-class LiveView:
+class LiveView(View):
     """Loss, accuracy so far, images/s and time left."""
 
     def __init__(self) -> None:
@@ -80,7 +81,7 @@ class LiveView:
         for truth, answer in pairs:
             note(f"  {truth}\n    {'=' if answer == truth else '>'} {answer}")
 
-    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
+    def chosen(self, steps: int, name: str, values: Mapping[int, float]) -> None:
         """Show why a chain has so many steps."""
         each = ", ".join(f"{n}: {value:.3f}" for n, value in values.items())
         note(f"{self.title}: steps auto is {steps}, by {name} on the validation split ({each})")

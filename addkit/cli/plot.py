@@ -42,10 +42,11 @@ def plot(
     from addkit.cli.output import Output
     from addkit.report.figures import write_figure
     from addkit.report.figures.style import check_figure
-    from addkit.report.parts import figure_of, open_source
+    from addkit.report.parts import figure_named, figure_of, open_source
     from addkit.report.registry import PARTS
     from addkit.runs import newest_run
 
+    figure_named(PARTS, figure)
     file = check_figure(output)
     shown = figure_of(PARTS, figure, open_source(folder or newest_run().path, set_ or []))
     write_figure(shown.draw(), file)

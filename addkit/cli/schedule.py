@@ -51,19 +51,22 @@ def show(
     addkit schedule show cosine identity --classes 1000 --scale 1 2
     """
     from addkit.cli.output import Output, note
+    from addkit.diffusion.information import SCALES
     from addkit.diffusion.information import suggest as ranked
-    from addkit.theory.schedules import check_picture, draw_views, views
+    from addkit.report.figures import schedules, write_figure
+    from addkit.report.figures.style import check_figure
+    from addkit.theory.schedules import views
 
     if out is not None:
-        check_picture(out)
+        check_figure(out)
     shown = views(names or [], scale or [], classes)
-    best = ranked(classes) if suggest else []
+    best = ranked(classes, scale or SCALES) if suggest else []
     if json:
         Output(json=True).data(_data(classes, shown, best))
     else:
-        _show(Output(), shown, best)
+        _show(Output(), classes, shown, best)
     if out is not None:
-        draw_views(out, shown, classes)
+        write_figure(schedules.draw(shown, classes), out)
         note(f"drawn: {out}")
 
 
@@ -78,7 +81,8 @@ def _data(classes: int, shown: list[View], best: list[Suggestion]) -> dict[str, 
     }
 
 
-def _show(output: Output, shown: list[View], best: list[Suggestion]) -> None:
+def _show(output: Output, classes: int, shown: list[View], best: list[Suggestion]) -> None:
+    output.line(f"K = {classes:,} classes\n")
     for view in shown:
         output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(view))
         output.line(view.title)

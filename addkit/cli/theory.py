@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
-    from addkit.theory.findings import Claim, Finding
+    from addkit.theory.findings import Finding, Result
     from addkit.theory.trained import RunReport
 
 __all__ = ["theory"]
@@ -34,14 +34,14 @@ def theory(
     addkit theory flip-law drift
     """
     from addkit.cli.output import Output
-    from addkit.theory.claims import named
+    from addkit.theory.results import named
 
     output = Output(json=json)
-    claims = named(names or [])
+    results = named(names or [])
     if list_:
-        _list(output, claims)
+        _list(output, results)
         return
-    findings = [claim.find() for claim in claims] if names or run is None else []
+    findings = [result.find() for result in results] if names or run is None else []
     report = _look(run, images, seed)
     if json:
         told = None if report is None else report.data()
@@ -61,22 +61,22 @@ def _look(run: Path | None, images: int, seed: int) -> RunReport | None:
     return look_at_run(run, images, seed)
 
 
-def _list(output: Output, claims: Sequence[Claim]) -> None:
+def _list(output: Output, results: Sequence[Result]) -> None:
     if not output.for_people:
         output.data(
-            [{"name": c.name, "statement": c.statement, "equation": c.equation} for c in claims]
+            [{"name": c.name, "statement": c.statement, "equation": c.equation} for c in results]
         )
         return
-    for claim in claims:
-        output.line(claim.name)
-        output.line(f"  {claim.statement}")
-        output.line(f"  {claim.equation}")
+    for result in results:
+        output.line(result.name)
+        output.line(f"  {result.statement}")
+        output.line(f"  {result.equation}")
 
 
 def _show(output: Output, findings: Sequence[Finding]) -> None:
     for finding in findings:
         verdict = "holds" if finding.holds else "does not hold"
-        output.line(f"{finding.claim.name}: {verdict}. {finding.claim.statement}")
+        output.line(f"{finding.result.name}: {verdict}. {finding.result.statement}")
         output.table(
             ["", "", "predicted", "measured", "tolerance", "verdict"],
             [

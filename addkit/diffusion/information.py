@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from addkit.plugin.protocols import Schedule
 
 __all__ = [
+    "SCALES",
     "ENOUGH",
     "INFORMATIVE",
     "Profile",

@@ -124,29 +124,28 @@ class Inference:
         return model.process.likelihood(model, model.prepare(condition), labels, present)
 
     def truth_log_p(
-        self, model: LabelDiffusion, condition: Tensor, answer: Answer, labels: Tensor
+        self, model: LabelDiffusion, condition: Tensor, labels: Tensor
     ) -> Tensor | None:
         """log p of the true labels (B, N) of attributes, (B,); NaN where a value is missing.
 
-        By the process's likelihood; of a read-out of one pass, whose labels do not see each other,
-        the product of its probabilities. None for other tasks, and where nothing is known.
+        None for other tasks, and for a process whose likelihood is not known.
         """
         if not self.problem.token_names:
             return None
-        known = labels.to(condition.device).clamp_min(0)
-        log_p = self._truth(model, condition, answer, known)
-        return None if log_p is None else log_p.masked_fill((labels < 0).any(-1), torch.nan)
-
-    def _truth(
-        self, model: LabelDiffusion, condition: Tensor, answer: Answer, labels: Tensor
-    ) -> Tensor | None:
-        if self.one_pass:
-            picked = answer.probabilities.gather(-1, labels.unsqueeze(-1))
-            return picked.squeeze(-1).log().sum(-1)
+        known = labels.to(condition.device)
         try:
-            return self.log_p(model, condition, labels.unsqueeze(1)).squeeze(1)
+            log_p = self.log_p(model, condition, known.clamp_min(0).unsqueeze(1)).squeeze(1)
         except UsageError:
             return None
+        return log_p.masked_fill((known < 0).any(-1), torch.nan)
+
+    def product_log_p(self, answer: Answer, labels: Tensor) -> Tensor | None:
+        """The same of one pass, whose labels do not see each other: its probabilities' product."""
+        if not self.problem.token_names:
+            return None
+        known = labels.to(answer.probabilities.device)
+        picked = answer.probabilities.gather(-1, known.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+        return picked.log().sum(-1).masked_fill((known < 0).any(-1), torch.nan)
 
     def trace(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator

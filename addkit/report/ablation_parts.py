@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from addkit.ablation.compare import Row
 from addkit.report import tables
 from addkit.report.arms import (
     MOST_ARMS,
     RESULT,
     AblationFiles,
-    Arm,
     arm_accuracies,
     arm_differences,
     arm_losses,
@@ -65,12 +65,12 @@ def _table(files: AblationFiles) -> tables.Table:
     return tables.Table(["arm", f"{metric}, mean", "sd", "difference", "95 %", "verdict"], rows)
 
 
-def _row(files: AblationFiles, arm: Arm) -> list[str]:
+def _row(files: AblationFiles, arm: Row) -> list[str]:
     interval = "-"
     if arm.low is not None and arm.high is not None:
         interval = f"{files.unit * arm.low:+.2f} to {files.unit * arm.high:+.2f}"
     difference = "-" if arm.difference is None else f"{files.unit * arm.difference:+.2f}"
-    verdict = "failed" if arm.error else arm.verdict or "-"
+    verdict = "failed" if arm.error else arm.verdict
     numbers = [_number(files, arm.mean), _number(files, arm.sd)]
     return [arm.name, *numbers, difference, interval, verdict]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from addkit.ablation import AblationResult
+from addkit.ablation.compare import BaseRow, Row
 from addkit.errors import RunError
+from addkit.metrics.names import SHARES
 from addkit.report.figures.accuracy import Accuracies
 from addkit.report.figures.differences import Difference, Differences
 from addkit.report.figures.lines import Line
@@ -27,59 +30,15 @@ from addkit.report.gather import (
     panels,
     scored_split,
 )
-from addkit.report.scores import SHARES, axis_title, in_unit, score_title
+from addkit.report.scores import axis_title, in_unit, score_title
 from addkit.runs import Run
 
-__all__ = ["AblationFiles", "Arm", "Base", "arm_accuracies", "arm_differences", "arm_losses"]
+__all__ = ["AblationFiles", "arm_accuracies", "arm_differences", "arm_losses"]
 
 RESULT = "result.json"
 STEPS = "sampling.steps"
 MOST_ARMS = 8
 """Lines of one figure; of more arms those that differ most from the base."""
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What the arms are compared with."""
-
-    name: str
-    values: list[float | None]
-    """The score of each seed."""
-    mean: float | None
-    sd: float | None
-    runs: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """The base with some keys changed."""
-
-    name: str
-    changes: dict[str, Any]
-    values: list[float | None] = field(default_factory=list)
-    mean: float | None = None
-    sd: float | None = None
-    difference: float | None = None
-    """To the base, paired by seed, with its 95 % interval."""
-    low: float | None = None
-    high: float | None = None
-    verdict: str | None = None
-    runs: list[str] = field(default_factory=list)
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    recipe: str
-    metric: str
-    seeds: list[int]
-    base: Base
-    arms: list[Arm]
-    train_runs: int = 0
-    seconds: float = 0.0
-    command: str = ""
-    """As it was typed."""
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -96,19 +55,19 @@ class AblationFiles:
         return files
 
     @cached_property
-    def result(self) -> _Result:
+    def result(self) -> AblationResult:
         """result.json."""
         file = self.path / RESULT
         try:
             stored = json.loads(file.read_text("utf-8"))
-            return TypeAdapter(_Result).validate_python(stored)
+            return TypeAdapter(AblationResult).validate_python(stored)
         except ValidationError as error:
             what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise RunError(f"{file}: cannot be used: {what}") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 
-    def runs(self, arm: Base | Arm) -> list[Run]:
+    def runs(self, arm: BaseRow) -> list[Run]:
         """The arm's run folders that are there, one for each seed."""
         found = [self._folder(name) for name in arm.runs]
         return [Run(folder) for folder in found if (folder / "recipe.toml").is_file()]
@@ -121,7 +80,7 @@ class AblationFiles:
         return next((place for place in places if place.exists()), kept)
 
     @property
-    def trained(self) -> list[Arm]:
+    def trained(self) -> list[Row]:
         """Of arms that share a training the first; none that shares the base's."""
         first = {tuple(arm.runs): arm for arm in reversed(self.result.arms) if arm.runs}
         first.pop(tuple(self.result.base.runs), None)
@@ -135,7 +94,7 @@ class AblationFiles:
             NotShownError: no run is there any more.
         """
         most = sorted(self.trained, key=lambda arm: -abs(arm.difference or 0.0))[:MOST_ARMS]
-        arms: list[Base | Arm] = [self.result.base]
+        arms: list[BaseRow] = [self.result.base]
         arms += [arm for arm in self.trained if arm in most]
         named = {arm.name: runs for arm in arms if (runs := self.runs(arm))}
         if not named:

@@ -117,6 +117,14 @@ class ShownFigure:
     caption: str
 
 
+def figure_named(parts: Sequence[Part], name: str) -> Part:
+    """The part whose figure has this name; raises `UsageError` if none has."""
+    known = {part.name: part for part in parts if part.figure}
+    if name not in known:
+        raise UsageError(f'no figure "{name}"{guess(name, known)}; there are: {", ".join(known)}')
+    return known[name]
+
+
 def figure_of(parts: Sequence[Part], name: str, source: Source) -> ShownFigure:
     """The figure of this name.
 
@@ -124,17 +132,15 @@ def figure_of(parts: Sequence[Part], name: str, source: Source) -> ShownFigure:
         UsageError: no such figure, or none of such a folder.
         NotShownError: what it needs is not there; says what to do.
     """
-    known = {part.name: part for part in parts if part.figure}
-    if name not in known:
-        raise UsageError(f'no figure "{name}"{guess(name, known)}; there are: {", ".join(known)}')
-    if not known[name].concerns(source):
+    part = figure_named(parts, name)
+    if not part.concerns(source):
         kind, other = "a run", "an ablation"
         if not isinstance(source, RunReport):
             kind, other = other, kind
-        has = ", ".join(n for n, part in known.items() if part.concerns(source))
+        has = ", ".join(one.name for one in parts if one.figure and one.concerns(source))
         raise UsageError(f'figure "{name}" is of {other}, and this is {kind}, with: {has}')
     try:
-        shown = known[name].show(source)
+        shown = part.show(source)
     except NotShownError as error:
         raise NotShownError(f'figure "{name}": {error}') from error
     assert shown.draw is not None

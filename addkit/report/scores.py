@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from addkit.metrics.names import IN_PERCENT, SHARES
+
 __all__ = ["axis_title", "in_unit", "score_interval", "score_text", "score_title", "wilson"]
 
 TITLES = {
@@ -29,9 +31,6 @@ TITLES = {
     "clip_cosine": "CLIP cosine",
     "any_valid": "any chain valid",
 }
-IN_PERCENT = ("top1", "top5", "ece")
-SHARES = ("exact_match", "token_accuracy", "consistency", "length_accuracy")
-"""Stored in [0, 1], shown in percent."""
 OF_IMAGES = ("top1", "top5", "exact_match")
 """Shares of images that are right, each image right or not."""
 Z = 1.96

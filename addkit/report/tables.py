@@ -8,11 +8,11 @@ from typing import Any
 
 from addkit.report.gather import NotShownError, RunFiles
 from addkit.report.scores import score_interval, score_text, score_title
+from addkit.report.table3 import CLIP_COLUMNS, TABLE3, clip_cells
 
 __all__ = ["Table", "audit", "final_scores", "origin", "settings", "table3", "versions"]
 
 SETTINGS = ("read_out", "sampler", "to_one", "steps", "guidance", "chains")
-TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +118,10 @@ def table3(files: RunFiles) -> Table:
         )
     names = [name for name in TABLE3 if any(row.get(name) is not None for row in rows)]
     cells = [
-        [row["row"], *_clip(row), *(score_text(name, row.get(name)) for name in names)]
+        [row["row"], *clip_cells(row), *(score_text(name, row.get(name)) for name in names)]
         for row in rows
     ]
-    clip = ["CLIP cosine", "95 %", "CLIP-S", "RefCLIP-S", "share, %"]
-    return Table(["captions", *clip, *map(score_title, names)], cells)
-
-
-def _clip(row: Mapping[str, Any]) -> list[str]:
-    if row["clip_cosine"] is None:
-        return ["-"] * 5
-    reference, share = row["ref_clip_score"], row["share"]
-    return [
-        f"{row['clip_cosine']:.4f}",
-        f"{row['low']:.4f} to {row['high']:.4f}",
-        f"{row['clip_score']:.4f}",
-        "-" if reference is None else f"{reference:.4f}",
-        "-" if share is None else f"{100 * share:.1f}",
-    ]
+    return Table(["captions", *CLIP_COLUMNS, *map(score_title, names)], cells)
 
 
 def origin(files: RunFiles) -> Table:

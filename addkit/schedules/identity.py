@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -25,11 +27,7 @@ class IdentitySchedule:
 
     def __init__(self, config: IdentityConfig, num_classes: int) -> None:
         self.scale, self.t_power = config.scale, config.t_power
-        m = torch.cat([torch.zeros(1), torch.logspace(-3, 1.2, POINTS - 1)]).double()
-        probability = probability_arg_max(m, num_classes)
-        t = (1 - probability) / (1 - 1 / num_classes)
-        finite = t >= EARLIEST
-        self.t, self.m = t[finite].flip(0), m[finite].flip(0)
+        self.t, self.m = _table(num_classes)
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1)."""
@@ -39,3 +37,13 @@ class IdentitySchedule:
         width = (times[right] - times[left]).clamp_min(1e-12)
         share = ((t - times[left]) / width).clamp(0.0, 1.0)
         return alpha_bar_at(torch.lerp(levels[left], levels[right], share), self.scale).to(t)
+
+
+@functools.cache
+def _table(num_classes: int) -> tuple[Tensor, Tensor]:
+    """Rising times and the m that each has."""
+    m = torch.cat([torch.zeros(1), torch.logspace(-3, 1.2, POINTS - 1)]).double()
+    probability = probability_arg_max(m, num_classes)
+    t = (1 - probability) / (1 - 1 / num_classes)
+    finite = t >= EARLIEST
+    return t[finite].flip(0), m[finite].flip(0)

@@ -1,6 +1,6 @@
 """What theory says of label diffusion, checked by number; and a trained head beside the exact one.
 
-`claims.CLAIMS` lists the results, `docs/theory.md` derives them.
+`results.RESULTS` lists the results, `docs/theory.md` derives them.
 """
 
 __all__: list[str] = []

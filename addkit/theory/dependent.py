@@ -12,12 +12,12 @@ from addkit.diffusion.randomness import counted_generator
 from addkit.read_outs.whole import Consensus
 from addkit.samplers.kappa import KappaSampler
 from addkit.samplers.shared import Refine
-from addkit.theory.findings import Claim, Measurement
+from addkit.theory.findings import Measurement, Result
 from addkit.theory.joint import marginals, most_probable
 from addkit.theory.joint_problem import JointProblem
 from addkit.to_one.argmax import ArgMax
 
-__all__ = ["CLAIMS"]
+__all__ = ["RESULTS"]
 
 IMAGES = 1000
 RENOISE = KappaSampler(0.0)
@@ -92,22 +92,22 @@ def _mode_of_chains() -> list[Measurement]:
     ]
 
 
-CLAIMS = (
-    Claim(
+RESULTS = (
+    Result(
         "gain-then-drift",
         "On dependent labels the arg-max-and-re-noise loop first gains on one shot, then drifts to "
         "a draw from the joint.",
         "exact match: E p(modes of each p(y_n | x) | x) < 2 steps; 50 steps -> E sum p(y | x)^2",
         _gain_then_drift,
     ),
-    Claim(
+    Result(
         "refine",
         "Feeding the arg max back without noise, from y_T = 0, comes within about a point of the "
         "joint mode and stays.",
         "y_s = b sqrt(alpha_bar_s) onehot(arg max p(y_n | y_t, x)) -> arg max p(y | x)",
         _refine,
     ),
-    Claim(
+    Result(
         "mode-of-chains",
         "The answer that most of 16 chains agree on is the joint mode.",
         "mode of S chains of 10 steps -> arg max p(y | x)",

@@ -1,4 +1,4 @@
-"""A claim of theory, what was measured of it, and whether it holds."""
+"""A result of theory, what was measured of it, and whether it holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Claim", "Finding", "Measurement"]
+__all__ = ["Result", "Finding", "Measurement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Result:
     """A result of theory that can be checked by number."""
 
     name: str
@@ -54,9 +54,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A claim with its measurements."""
+    """A result with its measurements."""
 
-    claim: Claim
+    result: Result
     measurements: tuple[Measurement, ...]
 
     @property
@@ -67,9 +67,9 @@ class Finding:
     def data(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "name": self.claim.name,
-            "statement": self.claim.statement,
-            "equation": self.claim.equation,
+            "name": self.result.name,
+            "statement": self.result.statement,
+            "equation": self.result.equation,
             "holds": self.holds,
             "measurements": [measurement.data() for measurement in self.measurements],
         }

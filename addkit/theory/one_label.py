@@ -25,11 +25,11 @@ from addkit.samplers.kappa import KappaSampler
 from addkit.schedules import IdentityConfig
 from addkit.schedules.identity import IdentitySchedule
 from addkit.theory.exact import GaussianClasses, Levels, exact_denoiser, expected_accuracy
-from addkit.theory.findings import Claim, Measurement
+from addkit.theory.findings import Measurement, Result
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 
-__all__ = ["CLAIMS"]
+__all__ = ["RESULTS"]
 
 RENOISE = KappaSampler(0.0)
 GIBBS = KappaSampler(0.0, draws=True)
@@ -204,21 +204,21 @@ def _guidance() -> list[Measurement]:
     ]
 
 
-CLAIMS = (
-    Claim(
+RESULTS = (
+    Result(
         "no-gain",
         "On one label no loop beats reading p(label | image) once.",
         "P(answer = y | x) = sum_k P(answer = k | x) p(k | x) <= max_k p(k | x)",
         _no_gain,
     ),
-    Claim(
+    Result(
         "flip-law",
         "A step of arg-max-and-re-noise changes its guess by a chance that is known, and most "
         "where m^2 is the log odds.",
         "P(i to j) = Phi(-(D + m^2) / (sqrt(2) m)), D = log p_i - log p_j",
         _flip_law,
     ),
-    Claim(
+    Result(
         "drift",
         "With more steps arg-max-and-re-noise drifts from the mode towards a draw from the "
         "posterior, and loses accuracy.",
@@ -226,7 +226,7 @@ CLAIMS = (
         "infinite at m = 0 and e^D at large m; accuracy from E max p towards E sum p^2",
         _drift,
     ),
-    Claim(
+    Result(
         "guidance",
         "Guidance multiplies the image's log odds, so that it undoes the drift.",
         "P(i to j) = Phi(-(w D + m^2) / (sqrt(2) m))",

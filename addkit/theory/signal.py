@@ -9,9 +9,9 @@ from torch import Tensor
 
 from addkit.diffusion import probability_arg_max
 from addkit.diffusion.information import mutual_information
-from addkit.theory.findings import Claim, Measurement
+from addkit.theory.findings import Measurement, Result
 
-__all__ = ["CLAIMS"]
+__all__ = ["RESULTS"]
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -110,14 +110,14 @@ def _right(m: float, classes: int) -> Tensor:
     return probability_arg_max(torch.tensor(m, dtype=torch.float64), classes)
 
 
-CLAIMS = (
-    Claim(
+RESULTS = (
+    Result(
         "rank-bottleneck",
         "A trunk narrower than K cannot predict the noise: K - d of its directions stay unknown.",
         "min E|eps - eps_hat|^2 / K = 1 - d / K for eps_hat = W h, h of width d < K",
         _rank_bottleneck,
     ),
-    Claim(
+    Result(
         "linear-embedding",
         "A linear embedding narrower than K mixes all K noises into each coordinate and loses most "
         "of the label.",
@@ -125,7 +125,7 @@ CLAIMS = (
         "by the best linear rule",
         _linear_embedding,
     ),
-    Claim(
+    Result(
         "critical-m",
         "The label shows above the largest of K - 1 noises at an m that grows as the root of the "
         "logarithm of K.",

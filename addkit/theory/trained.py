@@ -21,17 +21,18 @@ from addkit.diffusion.draws import draw_labels
 from addkit.errors import UsageError
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.protocols import Schedule
+from addkit.training.audit import LOOP
 
 __all__ = ["Distance", "Entropy", "RunReport", "look_at_run"]
 
 LEVELS = (0.0, 1.0, 2.0, 3.0)
 COPIES = 16
 """Noisy labels of each image at each level."""
-LOOP = 20
-"""Steps of the chains where the recipe answers in one."""
 
-SEVERAL = "the run has several labels an image: what one of them is depends on the others, so the "
-SEVERAL += "exact posterior is not known"
+SEVERAL = (
+    "the run has several labels an image: what one of them is depends on the others, so the exact "
+    "posterior is not known"
+)
 NO_STATE = "the run's head reads no noisy label"
 
 

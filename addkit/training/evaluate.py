@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -24,7 +25,7 @@ from addkit.training.uncertainty import measure_uncertainty, needs_one_label
 if TYPE_CHECKING:
     from addkit.metrics.clip import ClipScorer
 
-__all__ = ["Evaluation", "Grid", "evaluate_run"]
+__all__ = ["Evaluation", "Grid", "Wish", "evaluate_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,66 +86,63 @@ class Evaluation:
     """A row for each value, where any was given: see `addkit.training.early_exit.exit_curve`."""
 
 
-def evaluate_run(
-    path: Path,
-    grid: Grid,
-    *,
-    split: str = "test",
-    weights: str = "ema",
-    overrides: list[str] | None = None,
-    audit: bool = True,
-    table3: bool = True,
-    clip: str | None = None,
-    uncertainty: bool = False,
-    seed: int = 0,
-) -> Evaluation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an evaluation is to look at, and what it is to tell besides the scores."""
+
+    split: str = "test"
+    weights: str = "ema"
+    """`ema` or `raw`."""
+    overrides: Sequence[str] = ()
+    """`data.key=value` where the data lies elsewhere now."""
+    audit: bool = True
+    """Score the loop under five conditions."""
+    table3: bool = True
+    """Of captions, compare with copies and with other processes."""
+    clip: str | None = None
+    """Of captions, the model of the CLIP scores (see `addkit.metrics.clip.parse_clip`)."""
+    uncertainty: bool = False
+    """Of one label, compare the votes of chains with other confidences; the chains are those of the
+    last combination of the grid."""
+    seed: int = 0
+    """Of all noise."""
+
+
+def evaluate_run(path: Path, grid: Grid, wish: Wish | None = None) -> Evaluation:
     """Score a run, store the result in it as `evaluation.json` and return it.
 
     Args:
         path: the run, or one of its checkpoints.
-        grid: settings to score.
-        split: which images.
-        weights: `ema` or `raw`.
-        overrides: `data.key=value` where the data lies elsewhere now.
-        audit: score the loop under five conditions.
-        table3: of captions, compare with copies and with other processes.
-        clip: of captions, the model of the CLIP scores (see `addkit.metrics.clip.parse_clip`).
-        uncertainty: of one label, compare the votes of chains with other confidences; the chains
-            are those of the last combination of the grid.
-        seed: of all noise.
+        grid: settings to score, each combination once.
+        wish: what else.
 
     Raises:
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
-    predictor = load(path, weights=weights)
-    _check_more(predictor, grid, uncertainty)
-    scorer = _clip_scorer(predictor, clip)
-    source = _moved_data(predictor, overrides or [])
-    images = source.split(split)
+    found = _evaluated(path, grid, wish or Wish())
+    if (path / "recipe.toml").exists():
+        write_json(path / "evaluation.json", asdict(found))
+    return found
+
+
+def _evaluated(path: Path, grid: Grid, wish: Wish) -> Evaluation:
+    predictor = load(path, weights=wish.weights)
+    _check_more(predictor, grid, wish.uncertainty)
+    scorer = _clip_scorer(predictor, wish.clip)
+    source = _moved_data(predictor, wish.overrides)
+    images = source.split(wish.split)
     ways = grid.of(predictor.inference)
-    checks = audit_cases(predictor.inference) if audit and predictor.loops else {}
+    checks = audit_cases(predictor.inference) if wish.audit and predictor.loops else {}
     cases = {**{_case_name(way): Case(way) for way in ways}, **checks}
-    meters = _score(predictor, images, cases, seed)
-    controls = _controls(path, images, weights, seed)
+    meters = _score(predictor, images, cases, wish.seed)
+    heads = _control_predictors(path, wish.weights)
+    controls = _controls(heads, images, wish.seed)
     shown = [meters[_case_name(way)] for way in ways]
-    captions = _captions_of(predictor, source, images, shown, controls, scorer, table3, seed)
-    told = (
-        measure_uncertainty(
-            predictor,
-            _control_predictors(path, weights),
-            source,
-            split,
-            way=ways[-1],
-            chains=grid.chains,
-            seed=seed,
-        )
-        if uncertainty
-        else None
-    )
-    found = Evaluation(
+    captions = _captions_of(predictor, source, images, shown, controls, scorer, wish)
+    return Evaluation(
         run=str(path),
-        split=split,
-        weights=weights,
+        split=wish.split,
+        weights=wish.weights,
         results=[
             {**_row(way, meter), **more}
             for way, meter, more in zip(ways, shown, captions.columns, strict=True)
@@ -153,21 +151,38 @@ def evaluate_run(
         audit=_audit(meters, checks, controls) if checks else None,
         table3=captions.table3,
         clip=None if scorer is None else str(scorer.describe()),
-        uncertainty=asdict(told) if told else None,
-        early_exit=_exits(predictor, images, ways[-1], grid, seed),
+        uncertainty=_confidences(predictor, heads, source, ways[-1], grid, wish),
+        early_exit=_exits(predictor, images, ways[-1], grid, wish.seed),
     )
-    if (path / "recipe.toml").exists():
-        write_json(path / "evaluation.json", asdict(found))
-    return found
+
+
+def _confidences(
+    predictor: Predictor,
+    controls: dict[str, Predictor],
+    source: DataSource,
+    way: Inference,
+    grid: Grid,
+    wish: Wish,
+) -> dict[str, Any] | None:
+    if not wish.uncertainty:
+        return None
+    chains, seed = grid.chains, wish.seed
+    return asdict(measure_uncertainty(predictor, controls, source, wish.split, way, chains, seed))
 
 
 def _check_more(predictor: Predictor, grid: Grid, uncertainty: bool) -> None:
     """Refuse before the first score what the run cannot give."""
+    several = len(grid.early_exit or []) > 1
+    if (uncertainty or several) and grid.steps and grid.steps[-1] == 1:
+        raise UsageError(
+            "one step is no chain: --uncertainty and --early-exit look at the last of --steps; "
+            "give 2 or more"
+        )
     if uncertainty:
         needs_one_label(predictor)
     for value in grid.early_exit or []:
         predictor.inference.but(early_exit=value)
-    if len(grid.early_exit or []) > 1:
+    if several:
         needs_loop(predictor)
 
 
@@ -195,8 +210,7 @@ def _captions_of(
     meters: list[Meter],
     controls: list[_ControlRow],
     scorer: ClipScorer | None,
-    table3: bool,
-    seed: int,
+    wish: Wish,
 ) -> _Captions:
     told = [meter for meter in meters if isinstance(meter, CaptionMeter)]
     if not told:
@@ -207,7 +221,7 @@ def _captions_of(
         {"clip_cosine": None if clip is None else clip.scores(meter.captions)["clip_cosine"]}
         for meter in told
     ]
-    if not table3:
+    if not wish.table3:
         return _Captions(columns)
     rows = [Row("ADD" if predictor.loops else predictor.recipe.name, told[-1].captions)]
     rows += [
@@ -217,10 +231,10 @@ def _captions_of(
     training = captions_of(train, told[0].vocabulary)
     batch_size = predictor.recipe.sampling.batch_size
     copies = nearest_captions(predictor.network, train, training, images, batch_size)
-    return _Captions(columns, table_rows(references, training, copies, rows, clip, seed))
+    return _Captions(columns, table_rows(references, training, copies, rows, clip, wish.seed))
 
 
-def _moved_data(predictor: Predictor, overrides: list[str]) -> DataSource:
+def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:
     """The run's data where the overrides say that it lies now."""
     for override in overrides:
         if not override.lstrip().startswith("data."):
@@ -304,9 +318,9 @@ def _clip_scorer(predictor: Predictor, clip: str | None) -> ClipScorer | None:
     return ClipScorer(parse_clip(clip), predictor.device)
 
 
-def _controls(path: Path, images: ImageSet, weights: str, seed: int) -> list[_ControlRow]:
+def _controls(predictors: dict[str, Predictor], images: ImageSet, seed: int) -> list[_ControlRow]:
     rows = []
-    for head, predictor in _control_predictors(path, weights).items():
+    for head, predictor in predictors.items():
         meter = _score(predictor, images, {"control": Case(predictor.inference)}, seed)["control"]
         row = {**_row(predictor.inference, meter), "read_out": f"control, {head}"}
         rows.append(_ControlRow(head, row, meter))

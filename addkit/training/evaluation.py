@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from addkit.data.loading import load
 from addkit.diffusion import Answer, counted_generator
@@ -58,11 +59,18 @@ def answers(
     for number, batch in enumerate(_batches(images, batch_size, workers)):
         condition = network.condition(batch.images.to(device))
         null = network.diffusion.null_condition(condition.shape[1]).expand_as(condition)
+        exact: dict[bool, Tensor | None] = {}  # Of every loop: it is the network's, not the path's.
         for name, case in cases.items():
             generator = counted_generator(seed, "evaluate", number, device=device)
             seen = null if case.no_image else condition
             answer = case.inference.answer(network.diffusion, seen, generator)
-            truth = case.inference.truth_log_p(network.diffusion, seen, answer, batch.labels)
+            if case.inference.one_pass:
+                truth = case.inference.product_log_p(answer, batch.labels)
+            else:
+                if case.no_image not in exact:
+                    found = case.inference.truth_log_p(network.diffusion, seen, batch.labels)
+                    exact[case.no_image] = found
+                truth = exact[case.no_image]
             yield name, replace(answer, truth_log_p=truth), batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from addkit.plugin.protocols import Meter
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
 
-__all__ = ["CHOICES", "best_steps", "choose_steps", "meters_of", "scores_of"]
+__all__ = ["best_steps", "choose_steps", "meters_of", "scores_of"]
 
 CHOICES = (1, 2, 5, 10, 20)
 """Lengths of chains to choose from."""
@@ -30,20 +30,33 @@ def meters_of(
 
 
 def choose_steps(job: Job) -> tuple[int, dict[int, float]]:
-    """The chain's length with the best headline on the validation split; the shortest of equals.
+    """`best_steps` of a training's averaged weights, or raw ones where it keeps no others."""
+    weights = next(iter(job.weights))
+    return best_steps(
+        lambda cases: _score(job, weights, "validation", cases),
+        lambda steps: _inference(job, steps),
+        job.task.headline,
+    )
+
+
+def best_steps(
+    score: Callable[[dict[str, Case]], Mapping[str, Meter]],
+    ask: Callable[[int], Inference],
+    headline: str,
+) -> tuple[int, dict[int, float]]:
+    """The chain's length with the best headline; the shortest of equals.
+
+    Args:
+        score: cases on the validation split, by their names.
+        ask: the way to answer in so many steps.
+        headline: the task's.
 
     Returns:
         the choice, and the headline of each candidate.
     """
-    cases = {str(n): Case(_inference(job, n)) for n in CHOICES}
-    meters = _score(job, next(iter(job.weights)), "validation", cases)
-    values = {n: scores_of(meters[str(n)])[job.task.headline] for n in CHOICES}
-    return best_steps(values), values
-
-
-def best_steps(values: Mapping[int, float]) -> int:
-    """The number of steps with the highest score; the smallest of equals."""
-    return max(values, key=lambda n: (values[n], -n))
+    meters = score({str(n): Case(ask(n)) for n in CHOICES})
+    values = {n: scores_of(meters[str(n)])[headline] for n in CHOICES}
+    return max(values, key=lambda n: (values[n], -n)), values
 
 
 def scores_of(meter: Meter) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -23,32 +23,26 @@ EXAMPLES = 4
 """Answers shown beside the truth while a caption model trains."""
 
 
-class View(Protocol):
-    """Shows a training to a person."""
+class View:
+    """What a training shows a person; this one shows nothing."""
 
     def begin(self, title: str, total_steps: int, done: int) -> None:
         """A training starts or goes on."""
-        ...
 
     def step(self, report: StepReport) -> None:
         """After each step."""
-        ...
 
     def scored(self, split: str, name: str, value: float) -> None:
         """After a score on the way: the task's headline."""
-        ...
 
     def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Truth and answer of some images, after a score on the way; may be empty."""
-        ...
 
-    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
+    def chosen(self, steps: int, name: str, values: Mapping[int, float]) -> None:
         """The steps that scored best on the validation split, where the recipe says auto."""
-        ...
 
     def end(self) -> None:
         """The training is over."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,9 +83,11 @@ def test_a_failed_arm_is_told_and_the_others_go_on(
 
 
 def test_a_worker_that_fails_tells_its_last_line(tmp_path: Path, view: Any) -> None:
-    errors = execute({"lost": Task(str(tmp_path / "nowhere"), {})}, 1, view)
+    errors = execute({"lost": Task(str(tmp_path / "lost"), {"los": {}}, "x.toml", {})}, 1, view)
     assert list(errors) == view.begun == ["lost"]
-    assert "not a run" in errors["lost"]
+    first, second, *_ = errors["lost"].split("; ")
+    assert first == 'x.toml: unknown table "los" (did you mean "loss"?)'
+    assert second == "x.toml: [training] give exactly one of lr and base_lr."
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:

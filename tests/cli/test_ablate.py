@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from addkit.ablation.worker import Task, work
+from addkit.cli.ablate import AXES
+from addkit.plugin.spec import KINDS
 
 Cli = Callable[..., Any]
 SMALL = (
@@ -30,6 +32,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         return {}
 
     monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", execute)
+
+
+def test_every_kind_but_task_and_data_is_an_option() -> None:
+    kinds = {f"{kind.kind}.name" for kind in KINDS} - {"task.name", "data.name"}
+    assert kinds == {key for key in AXES.values() if key.endswith(".name")}
 
 
 def test_with_nothing_else_it_takes_the_digits(addkit: Cli) -> None:

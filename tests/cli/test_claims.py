@@ -8,6 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from addkit.ablation import AblationResult, compare
+from addkit.ablation.compare import BaseRow
 from addkit.cli.claims import claims
 from addkit.cli.several import SeveralCommand
 from addkit.errors import RunError, UsageError
@@ -20,6 +22,13 @@ def _call(*words: str) -> Any:
     return CliRunner().invoke(app, words, catch_exceptions=False)
 
 
+def _row(name: str, changes: dict[str, Any], values: list[float]) -> BaseRow:
+    told: dict[str, Any] = {"mean": None, "sd": None, "train_runs": 3}
+    return BaseRow(
+        name=name, changes=changes, seeds=[0, 1, 2], metric="top1", values=[*values], **told
+    )
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with a table of three seeds and a folder for the page."""
@@ -27,10 +36,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "runs" / "ablations" / "ablation-1"
     found.mkdir(parents=True)
     (tmp_path / "docs").mkdir()
-    base = {"name": "base", "values": [80.0, 81.0, 82.0], "mean": 81.0, "sd": 1.0, "runs": []}
-    arm = {"name": "x", "changes": {"sampling.guidance": 1.0}, "values": [70.0, 71.0, 72.5]}
-    told = {"recipe": "ablation", "metric": "top1", "seeds": [0, 1, 2], "base": base, "arms": [arm]}
-    (found / "result.json").write_text(json.dumps(told))
+    base = _row("base", {}, [80.0, 81.0, 82.0])
+    arm = compare(base, _row("x", {"sampling.guidance": 1.0}, [70.0, 71.0, 72.5]))
+    told = AblationResult(
+        folder=str(found),
+        recipe="ablation",
+        command="addkit ablate",
+        metric="top1",
+        seeds=base.seeds,
+        shared=[],
+        notes=[],
+        base=base,
+        arms=[arm],
+        train_runs=3,
+        trained_now=3,
+        seconds=1.0,
+    )
+    (found / "result.json").write_text(json.dumps(told.data()))
     return found
 
 

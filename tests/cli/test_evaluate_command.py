@@ -186,6 +186,12 @@ def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
             'error: --steps "1,two": give numbers with commas between, 1,5,20\n',
         ),
         (["--steps", "0"], 2, "error: steps is 0; it must be at least 1\n"),
+        (
+            ["--steps", "1", "--uncertainty"],
+            2,
+            "error: one step is no chain: --uncertainty and --early-exit look at the last of "
+            "--steps; give 2 or more\n",
+        ),
         (["--early-exit=0,-1"], 2, "error: early_exit is -1; it must be at least 0\n"),
         (
             ["--early-exit", "often"],

@@ -56,8 +56,11 @@ def test_suggests(monkeypatch, addkit_json) -> None:
     from addkit.diffusion import information
 
     found = [information.Suggestion("identity", 1.0, 0.8), information.Suggestion("linear", 4, 0.3)]
-    monkeypatch.setattr(information, "suggest", lambda classes: found)
+    asked = []
+    monkeypatch.setattr(information, "suggest", lambda *told: asked.append(told) or found)
     told = addkit_json("linear --suggest")["suggested"]
+    addkit_json("linear --suggest --scale 1 4")
+    assert asked == [(10, information.SCALES), (10, [1.0, 4.0])]
     assert told[0] == {"schedule": "identity", "scale": 1.0, "informative_share": 0.8}
     rows = _call("linear --suggest").output.splitlines()
     assert ["identity", "1", "80.0"] in [line.split() for line in rows]
@@ -79,10 +82,10 @@ def _refused(words: str, kind: type[AddkitError] = UsageError) -> str:
 
 
 def test_refuses_pictures_it_cannot_draw(tmp_path: Path) -> None:
-    assert _refused("cosine -o x.gif") == '-o x.gif: ending ".gif"; known: .png, .svg'
+    assert _refused("cosine -o x.gif") == '--output x.gif: ending ".gif"; known: .png, .svg'
     missing = tmp_path / "none"
     assert _refused(f"cosine -o {missing / 'x.png'}") == (
-        f"-o {missing / 'x.png'}: there is no folder {missing}"
+        f"--output {missing / 'x.png'}: there is no folder {missing}"
     )
 
 

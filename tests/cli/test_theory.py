@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from addkit.cli.theory import theory
 from addkit.errors import UsageError
-from addkit.theory import claims
-from addkit.theory.findings import Claim, Measurement
+from addkit.theory import results
+from addkit.theory.findings import Measurement, Result
 
 app = typer.Typer(rich_markup_mode=None)
 app.command()(theory)
@@ -24,9 +24,9 @@ def _call(words: str) -> Any:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     """Two results that cost nothing, one of them wrong."""
-    true = Claim("true", "One is one.", "1 = 1", lambda: [Measurement("one", 1, 1, 0)])
-    false = Claim("false", "One is two.", "1 = 2", lambda: [Measurement("two", 2, 1, 0.5, ">=")])
-    monkeypatch.setattr(claims, "CLAIMS", (true, false))
+    true = Result("true", "One is one.", "1 = 1", lambda: [Measurement("one", 1, 1, 0)])
+    false = Result("false", "One is two.", "1 = 2", lambda: [Measurement("two", 2, 1, 0.5, ">=")])
+    monkeypatch.setattr(results, "RESULTS", (true, false))
 
 
 def test_a_result_that_holds() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from addkit.ablation.compare import Row
 from addkit.report.arms import AblationFiles
 from addkit.report.claims.evidence import Evidence, caption_runs
 from addkit.report.claims.series import Series
 
-from .made import evaluated, made_run
+from .made import arm, evaluated, made_result, made_run
 
 SEEDS = (0, 1, 2)
 Scores = Sequence[float | None]
@@ -24,26 +25,9 @@ def made_table(
     runs: Sequence[str] = (),
     **given: Any,
 ) -> Path:
-    """result.json of a base and of arms: (changes, scores[, runs]), or an arm as it is stored."""
-    path.mkdir(parents=True, exist_ok=True)
-    told = [arm if isinstance(arm, dict) else stored_arm(*arm) for arm in arms]
-    result = {
-        "recipe": "ablation",
-        "metric": "top1",
-        "seeds": list(range(len(base))),
-        "base": {"name": "base", "values": base, "mean": 81.0, "sd": 1.0, "runs": list(runs)},
-        "arms": told,
-        **given,
-    }
-    (path / "result.json").write_text(json.dumps(result))
-    return path
-
-
-def stored_arm(
-    changes: Mapping[str, Any], values: Scores, runs: Sequence[str] = (), error: str | None = None
-) -> dict[str, Any]:
-    """An arm; its name says nothing."""
-    return {"name": "x", "changes": changes, "values": values, "runs": list(runs), "error": error}
+    """result.json of a base and of arms: (changes, scores[, runs]), or a whole `Row`."""
+    told = [one if isinstance(one, Row) else arm(*one, name="x") for one in arms]
+    return made_result(path, told, base, runs, **{"recipe": "ablation", **given})
 
 
 def made_evidence(path: Path, *arms: Any, captions: Sequence[Path] = (), **given: Any) -> Evidence:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from addkit.ablation import AblationResult
+from addkit.ablation.compare import BaseRow, Row, spread
 
 RECIPE = """name = "made"
 summary = "A <made> run."
@@ -71,13 +75,71 @@ def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     (path / "evaluation.json").write_text(json.dumps(told))
 
 
-def arm(changes: dict[str, Any], values: list[float], runs: list[str], **given: Any) -> Any:
+def arm(
+    changes: Mapping[str, Any],
+    values: Sequence[float | None],
+    runs: Sequence[str] = (),
+    **given: Any,
+) -> Row:
     """An arm whose base scored 80."""
-    mean = sum(values) / len(values)
-    name = ", ".join(f"{key} = {value}" for key, value in changes.items())
-    told = {"name": name, "changes": changes, "seeds": 3, "metric": "top1", "values": values}
-    told |= {"mean": mean, "sd": 1.0, "difference": mean - 80, "low": mean - 81, "high": mean - 79}
-    return {**told, "verdict": "worse", "train_runs": 3, "runs": runs, "error": None, **given}
+    mean, sd = spread(values)
+    off = {"difference": None, "low": None, "high": None, "verdict": "failed"}
+    if mean is not None:
+        off = {"difference": mean - 80, "low": mean - 81, "high": mean - 79, "verdict": "worse"}
+    told = {
+        "name": ", ".join(f"{key} = {value}" for key, value in changes.items()),
+        "changes": dict(changes),
+        "seeds": list(range(len(values))),
+        "metric": "top1",
+        "values": list(values),
+        "mean": mean,
+        "sd": sd,
+        "train_runs": len(runs),
+        "runs": list(runs),
+        **off,
+    }
+    return Row(**{**told, **given})
+
+
+def made_result(
+    path: Path,
+    arms: Sequence[Row],
+    values: Sequence[float | None] = (80.0, 81.0, 82.0),
+    runs: Sequence[str] = (),
+    **given: Any,
+) -> Path:
+    """result.json as `addkit ablate` writes it."""
+    path.mkdir(parents=True, exist_ok=True)
+    mean, sd = spread(values)
+    seeds = list(range(len(values)))
+    base = BaseRow(
+        name="base",
+        changes={},
+        seeds=seeds,
+        metric="top1",
+        values=list(values),
+        mean=mean,
+        sd=sd,
+        train_runs=len(runs),
+        runs=list(runs),
+    )
+    told = {
+        "folder": str(path),
+        "recipe": "digits",
+        "command": "addkit ablate --loss mse odd",
+        "metric": "top1",
+        "seeds": seeds,
+        "shared": [],
+        "notes": [],
+        "base": base,
+        "arms": list(arms),
+        "train_runs": 6,
+        "trained_now": 6,
+        "seconds": 12.0,
+    }
+    result = AblationResult(**{**told, **given})
+    (path / "result.json").write_text(json.dumps(result.data()))
+    return path
 
 
 def made_ablation(path: Path) -> Path:
@@ -87,17 +149,10 @@ def made_ablation(path: Path) -> Path:
     for seed in range(3):
         made_run(path / "runs" / f"mse-{seed}", seed=seed, loss="mse", value=70.0 + seed)
     mse = [f"{path.name}/runs/mse-{seed}" for seed in range(3)]
-    failed = {"mean": None, "sd": None, "difference": None, "low": None, "high": None}
     arms = [
         arm({"loss.name": "mse"}, [70.0, 71.0, 72.0], mse),
         arm({"sampling.steps": 1}, [75.0, 76.0, 77.0], base),
         arm({"loss.name": "mse", "sampling.steps": 1}, [60.0, 61.0, 62.0], mse),
-        {**arm({"loss.name": "odd"}, [0.0], [], error="loss is <nan>"), **failed, "values": []},
+        arm({"loss.name": "odd"}, [None, None, None], error="loss is <nan>"),
     ]
-    values = [80.0, 81.0, 82.0]
-    told = {"name": "base", "values": values, "mean": 81.0, "sd": 1.0, "runs": base}
-    result = {"recipe": "digits.toml", "metric": "top1", "seeds": [0, 1, 2], "base": told}
-    result |= {"arms": arms, "train_runs": 6, "seconds": 12.0}
-    result["command"] = "addkit ablate digits.toml --loss mse odd"
-    (path / "result.json").write_text(json.dumps(result))
-    return path
+    return made_result(path, arms, runs=base)

@@ -114,7 +114,7 @@ def test_what_no_arm_has(files: AblationFiles) -> None:
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("{", "cannot be read"), ('{"recipe": "r"}', "cannot be used: metric: Field required")],
+    [("{", "cannot be read"), ('{"recipe": "r"}', "cannot be used: folder: Field required")],
 )
 def test_a_broken_result_is_named(files: AblationFiles, text: str, error: str) -> None:
     (files.path / "result.json").write_text(text)

@@ -10,8 +10,8 @@ from addkit.errors import RunError, UsageError
 from addkit.report.claims.evidence import caption_runs, newest_ablation, open_evidence
 from addkit.report.claims.series import NotThereError
 
-from .claims_made import made_captions, made_evidence, made_table, noted, stored_arm, with_runs
-from .made import made_run
+from .claims_made import made_captions, made_evidence, made_table, noted, with_runs
+from .made import arm, made_run
 
 
 def test_arms_are_found_by_their_changes(tmp_path: Path) -> None:
@@ -27,15 +27,8 @@ def test_arms_are_found_by_their_changes(tmp_path: Path) -> None:
     assert found.values({"sampling.guidance": 1}) == {0: 7.0, 1: 8.0, 2: 9.0}
 
 
-def test_what_an_arm_repeats_of_the_base_is_no_change(tmp_path: Path) -> None:
-    last, prior = ({"loss.name": "mse-noise", "read_out.name": name} for name in ("last", "prior"))
-    found = made_evidence(tmp_path, (prior, (9.0, 9.0, 9.0)), (last, (1.0, 2.0, 3.0)))
-    assert found.values({"loss.name": "mse-noise"}) == {0: 1.0, 1: 2.0, 2: 3.0}
-    assert found.values(prior) == {0: 9.0, 1: 9.0, 2: 9.0}
-
-
 def test_missing_and_failed_arms(tmp_path: Path) -> None:
-    found = made_evidence(tmp_path, stored_arm({"loss.name": "mse"}, [], error="it is nan"))
+    found = made_evidence(tmp_path, arm({"loss.name": "mse"}, [], error="it is nan"))
     with pytest.raises(NotThereError, match=r"^the ablation has no arm `loss.name=ce, a.b=1`$"):
         found.values({"loss.name": "ce", "a.b": 1})
     with pytest.raises(NotThereError, match=r"^the arm `loss.name=mse` failed: it is nan$"):

@@ -15,7 +15,8 @@ from addkit.report.claims.claim import Claim, Comparison
 from addkit.report.claims.page import shown
 from addkit.report.claims.readings import Arm
 
-from .claims_made import made_captions, made_evidence, stored_arm, with_runs
+from .claims_made import made_captions, made_evidence, with_runs
+from .made import arm
 
 LINEAR = {"control.heads": "linear"}
 CE = {"loss.name": "ce"}
@@ -86,7 +87,7 @@ def test_what_was_not_tested_is_said_once(page: str) -> None:
 
 
 def test_tables_are_whole_whatever_an_error_says(tmp_path: Path) -> None:
-    evidence = made_evidence(tmp_path, stored_arm(CE, [], error="a | b\nis <nan>"))
+    evidence = made_evidence(tmp_path, arm(CE, [], error="a | b\nis <nan>"))
     claim = Claim(
         name="n",
         title="A | title",

@@ -14,7 +14,7 @@ from addkit.model import build_data, load
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.training.dry_run import dry_run
-from addkit.training.evaluate import Grid, evaluate_run
+from addkit.training.evaluate import Grid, Wish, evaluate_run
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
 from addkit.training.scoring import choose_steps
@@ -85,7 +85,7 @@ def test_steps_are_chosen_on_the_validation_split(
     assert manifest["chosen_steps"] == steps
     assert manifest["chosen_from"] == {str(n): value for n, value in values.items()}
     assert load(run.path).inference.steps == steps
-    row = evaluate_run(run.path, Grid(), audit=False).results[0]
+    row = evaluate_run(run.path, Grid(), Wish(audit=False)).results[0]
     assert (row["steps"], row["top1"]) == (steps, pytest.approx(result.value))
 
 
@@ -182,9 +182,9 @@ def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
 def test_an_evaluation_may_only_move_the_data(digits_run: Path) -> None:
     for override in ("training.epochs=3", "sampling.steps=2", "seed=1"):
         with pytest.raises(Exception, match=r"only data\.KEY=VALUE can change"):
-            evaluate_run(digits_run, Grid(), overrides=[override])
+            evaluate_run(digits_run, Grid(), Wish(overrides=[override]))
     with pytest.raises(DataError, match='There is no split "tset"; there are: train, test'):
-        evaluate_run(digits_run, Grid(), split="tset")
+        evaluate_run(digits_run, Grid(), Wish(split="tset"))
 
 
 @pytest.mark.slow

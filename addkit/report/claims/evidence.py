@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from addkit.ablation import ABLATIONS
+from addkit.ablation.compare import BaseRow
 from addkit.errors import RunError, UsageError
-from addkit.report.arms import RESULT, AblationFiles, Arm, Base
+from addkit.report.arms import RESULT, AblationFiles
 from addkit.report.claims.series import NotThereError
 from addkit.report.gather import RunFiles
 from addkit.runs import Run
@@ -20,8 +21,6 @@ __all__ = ["RECIPE", "Evidence", "caption_runs", "newest_ablation", "open_eviden
 
 RECIPE = "ablation"
 """The recipe whose arms are the paper's rows."""
-BASE_HAS = {"read_out.name": "last"}
-"""What an arm may repeat of the base, since its loss needs it."""
 APART = ("seed", "summary", "control", "ablation", "distributed")
 """Tables in which the seeds of one experiment may differ."""
 
@@ -39,7 +38,7 @@ class Evidence:
         """The base's trainings that are still there, by seed."""
         return self.runs({})
 
-    def arm(self, changes: Mapping[str, Any]) -> Base | Arm:
+    def arm(self, changes: Mapping[str, Any]) -> BaseRow:
         """The arm with just these changes, whatever its name; none: the base.
 
         Raises:
@@ -48,8 +47,7 @@ class Evidence:
         if not changes:
             return self.ablation.result.base
         for arm in self.ablation.result.arms:
-            own = {k: v for k, v in arm.changes.items() if (k, v) not in BASE_HAS.items()}
-            if changes not in (own, arm.changes):
+            if arm.changes != changes:
                 continue
             if arm.error:
                 raise NotThereError(f"the arm `{said(changes)}` failed: {arm.error}")

@@ -8,7 +8,8 @@ from typing import Any
 
 from addkit.ablation.compare import spread
 from addkit.errors import AddkitError
-from addkit.report.scores import IN_PERCENT, SHARES, in_unit, score_title
+from addkit.metrics.names import IN_PERCENT, SHARES
+from addkit.report.scores import in_unit, score_title
 
 __all__ = ["NotThereError", "Series", "series"]
 

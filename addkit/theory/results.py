@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from addkit.errors import UsageError
 from addkit.plugin.guess import guess
 from addkit.theory import dependent, one_label, signal
-from addkit.theory.findings import Claim
+from addkit.theory.findings import Result
 
-__all__ = ["CLAIMS", "named"]
+__all__ = ["RESULTS", "named"]
 
-CLAIMS: tuple[Claim, ...] = (*one_label.CLAIMS, *signal.CLAIMS, *dependent.CLAIMS)
+RESULTS: tuple[Result, ...] = (*one_label.RESULTS, *signal.RESULTS, *dependent.RESULTS)
 
 
-def named(names: Sequence[str]) -> list[Claim]:
-    """The claims of these names; none: all of them.
+def named(names: Sequence[str]) -> list[Result]:
+    """The results of these names; none: all of them.
 
     Raises:
-        UsageError: no such claim.
+        UsageError: no such result.
     """
-    known = {claim.name: claim for claim in CLAIMS}
+    known = {result.name: result for result in RESULTS}
     for name in names:
         if name not in known:
             raise UsageError(
                 f'no result is called "{name}"{guess(name, list(known))}. Known: {", ".join(known)}'
             )
-    return [known[name] for name in names] if names else list(CLAIMS)
+    return [known[name] for name in names] if names else list(RESULTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 import torch
@@ -16,89 +16,27 @@ from addkit.errors import RecipeError
 from addkit.model import build_data, build_network
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.runs.checkpoint import load_tensors
 from addkit.theory.exact import exact_denoiser
 from addkit.times import WarpedConfig
 from addkit.times.warped import WarpedTimes
 
-if TYPE_CHECKING:
-    from addkit.training.job import Job
-    from addkit.training.loop import StepReport
-
-SMALL = (
-    "encoder.widths=[8, 16]",
-    "encoder.blocks=1",
-    "denoiser.width=16",
-    "denoiser.depth=1",
-    "training.epochs=2",
-    "training.checkpoint_every=1",
-    "control.heads=[]",
-)
 WARPED = "times.name=warped"
+SIZES = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1")
 
 
-class Stop(Exception):  # noqa: N818
-    """Ends a training."""
+def _losses(watcher: Any) -> list[float]:
+    return [report.loss for report in watcher.reports]
 
 
-class Watcher:
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.losses: list[float] = []
-        self.stop_after = stop_after
-
-    def step(self, report: StepReport) -> None:
-        self.losses.append(report.loss)
-        if report.step == self.stop_after:
-            raise Stop
-
-    def epoch(self, job: Job, epoch: int) -> None: ...
-
-
-@pytest.fixture
-def opened(recipes: Path, tmp_path: Path) -> Callable[..., Job]:
-    def open_job(name: str, *overrides: str) -> Job:
-        from addkit.training.job import Job
-
-        if (tmp_path / name).exists():
-            run = Run(tmp_path / name)
-            return Job.open(run, run.recipe(), "cpu")
-        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
-        run = Run.create(tmp_path / name, recipe, build_data(recipe).facts)
-        return Job.open(run, recipe, "cpu")
-
-    return open_job
-
-
-def _fit(job: Job, stop_after: int | None = None) -> list[float]:
-    from addkit.training.loop import fit
-
-    watcher = Watcher(stop_after)
-    if stop_after is None:
-        fit(job, watcher)
-    else:
-        with pytest.raises(Stop):
-            fit(job, watcher)
-    return watcher.losses
-
-
-def _stored(job: Job) -> dict[str, Tensor]:
-    assert job.saved is not None
-    return {
-        f"{file.stem}: {name}": tensor.clone()
-        for file in sorted(job.saved.glob("*.safetensors"))
-        for name, tensor in load_tensors(file).items()
-    }
-
-
-def test_a_run_trains_and_its_map_lies_in_the_checkpoint(opened: Callable[..., Job]) -> None:
-    job = opened("run", WARPED, "training.lr=1e-2")
+def test_a_run_trains_and_its_map_lies_in_the_checkpoint(lab: Any) -> None:
+    job = lab.open("run", WARPED, "training.lr=1e-2")
     times = job.network.diffusion.times
     assert isinstance(times, WarpedTimes)
     start = times.levels()
-    losses = _fit(job)
+    losses = _losses(lab.fit(job))
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     assert float((times.levels() - start).abs().max()) > 0.05
-    stored = _stored(job)
+    stored = lab.stored(job.run.path)
     for weights in ("raw", "ema"):
         for name in ("loss", "weight"):
             kept = stored[f"{weights}: diffusion.times.{name}"]
@@ -107,23 +45,21 @@ def test_a_run_trains_and_its_map_lies_in_the_checkpoint(opened: Callable[..., J
 
 
 @pytest.mark.parametrize("stop", [20, 30])
-def test_a_resumed_run_ends_in_the_same_bits(opened: Callable[..., Job], stop: int) -> None:
-    straight, killed = opened("straight", WARPED), opened("killed", WARPED)
-    whole = _fit(straight)
-    _fit(killed, stop_after=stop)
+def test_a_resumed_run_ends_in_the_same_bits(lab: Any, same: Any, stop: int) -> None:
+    straight, killed = lab.open("straight", WARPED), lab.open("killed", WARPED)
+    whole = _losses(lab.fit(straight))
+    lab.fit(killed, stop_after=stop)
     torch.rand(11)
-    again = opened("killed")
+    again = lab.open("killed", WARPED)
     assert again.progress.step == 19
-    assert _fit(again) == whole[19:]
-    one, other = _stored(straight), _stored(again)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert _losses(lab.fit(again)) == whole[19:]
+    assert same(lab.stored(straight.run.path), lab.stored(again.run.path))
 
 
-def test_what_is_learnt_does_not_depend_on_micro_batches(opened: Callable[..., Job]) -> None:
+def test_what_is_learnt_does_not_depend_on_micro_batches(lab: Any) -> None:
     """The same 64 images in two halves draw other noise, but count as one step."""
-    job = opened("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
-    _fit(job, stop_after=1)
+    job = lab.open("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
+    lab.fit(job, stop_after=1)
     times = job.network.diffusion.times
     assert isinstance(times, WarpedTimes)
     new = times.weight.double().sum() - len(times.knots) * times.kept
@@ -135,7 +71,7 @@ def test_the_default_changes_nothing(recipes: Path) -> None:
     """No state of its own, and the same initial weights as without the component's kind."""
     networks = {}
     for overrides in ((), ("times.name=power",), (WARPED,)):
-        recipe = read_recipe(recipes / "digits.toml", [*SMALL, *overrides])
+        recipe = read_recipe(recipes / "digits.toml", [*SIZES, *overrides])
         networks[overrides] = build_network(recipe, build_data(recipe).facts)
     plain, named, warped = (network.state_dict() for network in networks.values())
     assert networks[()].diffusion.times is None

@@ -8,29 +8,29 @@ import torch
 from addkit.diffusion import Clean, noised, probability_arg_max
 from addkit.errors import UsageError
 from addkit.theory import one_label, signal
-from addkit.theory.claims import CLAIMS, named
 from addkit.theory.exact import GaussianClasses, Levels, exact_denoiser, expected_accuracy
-from addkit.theory.findings import Claim, Finding, Measurement
+from addkit.theory.findings import Finding, Measurement, Result
+from addkit.theory.results import RESULTS, named
 
 DOCS = Path(__file__).parents[2] / "docs" / "theory.md"
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
-def test_every_result_holds(claim: Claim) -> None:
-    finding = claim.find()
+@pytest.mark.parametrize("result", RESULTS, ids=lambda result: result.name)
+def test_every_result_holds(result: Result) -> None:
+    finding = result.find()
     assert finding.measurements
     assert finding.holds, [one for one in finding.measurements if not one.holds]
 
 
 def test_the_docs_name_the_command_of_each_result() -> None:
     text = DOCS.read_text("utf-8")
-    assert [name for name in (c.name for c in CLAIMS) if f"addkit theory {name}" not in text] == []
+    assert [name for name in (c.name for c in RESULTS) if f"addkit theory {name}" not in text] == []
 
 
 def test_results_have_names_of_their_own() -> None:
-    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) == 10
-    assert named([]) == list(CLAIMS)
-    assert [claim.name for claim in named(["drift", "no-gain"])] == ["drift", "no-gain"]
+    assert len({result.name for result in RESULTS}) == len(RESULTS) == 10
+    assert named([]) == list(RESULTS)
+    assert [result.name for result in named(["drift", "no-gain"])] == ["drift", "no-gain"]
 
 
 def test_an_unknown_result_is_refused() -> None:
@@ -60,7 +60,7 @@ def test_an_unknown_result_is_refused() -> None:
 def test_a_measurement_holds_within_its_tolerance(relation, measured: float, holds: bool) -> None:
     one = Measurement("x", 1.0, measured, 0.1, relation)
     assert one.holds is holds
-    finding = Finding(Claim("x", "X.", "x = 1", list), (one, Measurement("y", 0, 0, 0)))
+    finding = Finding(Result("x", "X.", "x = 1", list), (one, Measurement("y", 0, 0, 0)))
     assert finding.holds is holds
     assert finding.data()["measurements"][0]["holds"] is holds
 
@@ -70,7 +70,9 @@ def test_a_measurement_holds_within_its_tolerance(relation, measured: float, hol
 
 def test_a_wrong_flip_law_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(one_label, "flip_probability", lambda d, m: torch.special.ndtr(-(d + m)))
-    found = {claim.name: claim.find().holds for claim in named(["flip-law", "drift", "guidance"])}
+    found = {
+        result.name: result.find().holds for result in named(["flip-law", "drift", "guidance"])
+    }
     assert found == {"flip-law": False, "drift": False, "guidance": False}
 
 
@@ -79,7 +81,7 @@ def test_coins_that_know_the_label_are_seen(monkeypatch) -> None:
     answers = one_label._Ten.make().answers(steps=one_label.STEPS)
     told = Clean(answers.expand(50, -1))
     monkeypatch.setattr(one_label, "draw_labels", lambda logits, source: told)
-    found = one_label.CLAIMS[0].find().measurements
+    found = one_label.RESULTS[0].find().measurements
     assert found[1].what == "renoise: against E max p"
     assert found[1].measured == 1
     assert not found[0].holds and not found[1].holds
@@ -87,7 +89,7 @@ def test_coins_that_know_the_label_are_seen(monkeypatch) -> None:
 
 def test_a_wrong_arg_max_law_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(signal, "probability_arg_max", lambda m, k: probability_arg_max(m, k // 3))
-    assert not signal.CLAIMS[2].find().holds
+    assert not signal.RESULTS[2].find().holds
 
 
 def test_the_exact_denoiser_is_the_prior_plus_the_evidence() -> None:
