@@ -125,8 +125,8 @@ def show_arm_steps(files: AblationFiles) -> Shown:
 
 
 def _bands(files: AblationFiles) -> str:
-    left = len(files.trained) - MOST_ARMS
-    more = f" The {MOST_ARMS} that differ most; {left} more were trained." if left > 0 else ""
+    count = len(files.trained)
+    more = f" The {MOST_ARMS} that differ most of {count} arms." if count > MOST_ARMS else ""
     return (
         f"Mean over {_seeds(files)}; bands are the range over seeds. Arms of the same training "
         f"share a line.{more} From metrics.jsonl of the runs that `{files.path / RESULT}` names, "

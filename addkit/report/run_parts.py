@@ -155,7 +155,8 @@ def show_chain(report: RunReport) -> Shown:
     number = data[0].p.shape[1]
     return Shown(
         f"How an answer sharpens (the paper's figure 6): {what} at each of {number} steps of one "
-        f"chain, for {len(data)} test images spread over the split. {_asked(report)}",
+        f"chain, for {len(data)} test images spread over the split. Run anew with the weights of "
+        f"`{report.path}`, by `addkit report {report.path}`.",
         f"{len(data)} maps, rows by steps, the brighter the more probable. "
         + " ".join(
             f"{story.title}: the largest probability goes from {story.p[:, 0].max():.2f} "
