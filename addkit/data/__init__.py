@@ -116,7 +116,9 @@ class OwnImagesConfig(DataConfig):
 class ImageFolderConfig(OwnImagesConfig):
     """Your own images: one sub-folder for each class, or such folders under train/ and test/."""
 
-    root: Path = Field(description="Folder of class folders, or of train/ and test/ (or val/).")
+    root: Path = Field(
+        description="Folder of class folders, of train/ and test/ (or val/), or of shards."
+    )
     test_share: float = Field(
         0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
     )
@@ -125,7 +127,9 @@ class ImageFolderConfig(OwnImagesConfig):
 class ImageNetConfig(DataConfig):
     """ImageNet-1k in torchvision's layout: train/ and val/, one folder for each WordNet id."""
 
-    root: Path = Field(Path("data/imagenet"), description="Folder of train/ and val/.")
+    root: Path = Field(
+        Path("data/imagenet"), description="Folder of train/ and val/, or of shards."
+    )
     image_size: int = Field(224, ge=4, le=4096, description="Height and width in pixels.")
     resize: int | None = Field(
         None,
@@ -197,7 +201,7 @@ class EmojiConfig(CaptionConfig):
 class CocoCaptionsConfig(CaptionConfig):
     """MS COCO captions of 2014, about five for each of 123,287 photographs. Never downloaded."""
 
-    root: Path = Field(Path("data/coco"), description="Folder of what follows.")
+    root: Path = Field(Path("data/coco"), description="Folder of what follows, or of shards.")
     split: Literal["2014", "karpathy"] = Field(
         "2014",
         description="2014: train2014 against val2014; karpathy: Karpathy's split, 5,000 to test.",
@@ -234,7 +238,7 @@ class CocoCaptionsConfig(CaptionConfig):
 class CaptionFolderConfig(CaptionConfig):
     """Your own pictures and captions: CSV, JSON lines or COCO's json."""
 
-    root: Path = Field(description="Folder of the captions and the images.")
+    root: Path = Field(description="Folder of the captions and the images, or of shards.")
     captions: Path = Field(
         Path("captions.csv"),
         description="File in root: .csv or .jsonl, a line for each caption, or COCO-style .json.",

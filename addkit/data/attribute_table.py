@@ -13,8 +13,8 @@ from addkit.data.augment import Augmenter
 from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing
 from addkit.data.joint import AttributeTableConfig
+from addkit.data.shards import open_store
 from addkit.data.source import Source
-from addkit.data.verify import sound_images
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
@@ -34,20 +34,24 @@ class AttributeTable(Source):
     def __init__(self, config: AttributeTableConfig) -> None:
         """Raises `DataError` for a table that cannot be used."""
         self._config = config
-        self._table = config.file.expanduser()
-        self._root = config.root.expanduser() if config.root else self._table.parent
-        names, self._splits = read_splits(config)
+        file = config.file.expanduser()
+        self._root = config.root.expanduser() if config.root else file.parent
+        self.store = open_store(self._root)
+        self._table = self.store.file(file)
+        self.side_files = (self._table,)
+        names, self._splits = read_splits(config.model_copy(update={"file": self._table}))
         self._attributes = Attributes.learn(names, self._splits["train"])
         self._judge_values()
         if config.unknown_values == "stop":
             self._refuse_unknown()
         self._refuse_missing()
         self._verified: dict[str, Sequence[Row]] = {}
-        super().__init__(joint_facts(config, self._attributes, self._splits, (self._table,)))
+        files = self.store.reads((self._table,))
+        super().__init__(joint_facts(config, self._attributes, self._splits, files))
 
     def _refuse_missing(self) -> None:
         rows = [row for part in self._splits.values() for row in part]
-        missing = [row for row in rows if not self._file(row).is_file()]
+        missing = self._missing(rows)
         if len(missing) == len(rows):
             raise DataError(
                 f"{self._table}: none of the {len(rows)} image files exists, among them "
@@ -59,6 +63,10 @@ class AttributeTable(Source):
                 f"  {_listed([self._no_file(row) for row in missing])}\n"
                 'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
             )
+
+    def _missing(self, rows: Sequence[Row]) -> list[Row]:
+        absent = set(self.store.missing([str(self._file(row)) for row in rows]))
+        return [row for row in rows if str(self._file(row)) in absent]
 
     def _file(self, row: Row) -> Path:
         return self._root / row.name
@@ -101,14 +109,14 @@ class AttributeTable(Source):
             self._verified[name] = self._checked(name)
         rows = self._verified[name]
         paths = [str(self._file(row)) for row in rows]
-        return FileImages(paths, self._attributes.labels(rows), self.pixels, augmenter)
+        return self.store.images(paths, self._attributes.labels(rows), self.pixels, augmenter)
 
     def _checked(self, name: str) -> Sequence[Row]:
         skip = self._config.bad_files == "skip"
         rows = self._present(self._splits[name])
         others = [self._listing(part) for split, part in self._splits.items() if split != name]
         listing = self._listing(rows)
-        kept = sound_images(listing, self._table, skip, others).labels
+        kept = self.store.sound(listing, self._table, skip, others).labels
         sound = [rows[position] for position in kept]
         if name == "train":
             self._refuse_gone(sound)
@@ -120,7 +128,7 @@ class AttributeTable(Source):
 
     def _present(self, rows: Sequence[Row]) -> list[Row]:
         """The rows whose image file exists, with a warning for each other one."""
-        missing = [row for row in rows if not self._file(row).is_file()]
+        missing = self._missing(rows)
         for row in missing:
             warnings.warn(f"left out {self._no_file(row)}", DataWarning, stacklevel=2)
         gone = set(missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from torch.nn.functional import grid_sample
 
 from addkit.data.boxes import covered, random_boxes
 from addkit.data.counting import uniforms
-from addkit.data.pixels import Pixels, cut, to_pixels
+from addkit.data.images import Part
+from addkit.data.pixels import Pixels, to_levels
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import RecipeError
 from addkit.recipe.model import Augmentation
@@ -50,57 +52,75 @@ class Augmenter:
         """Uniforms (12, B) that decide everything but RandAugment."""
         return uniforms(seed, torch.tensor(indices), _DRAWS).T.contiguous()
 
-    def cut_file(self, image: Image.Image, draws: Tensor) -> Image.Image:
-        """A random resized crop of one image of any size; without `crop`, the test split's."""
-        boxes = self._crop_boxes(draws, image.height, image.width)
-        if boxes is None:
-            return self._pixels.fit(image)
-        top, left, height, width = boxes[0].tolist()
-        return cut(image, top, left, height, width, self._pixels.image_size)
+    @property
+    def crops(self) -> bool:
+        """Whether there are random resized crops."""
+        return self._settings.crop != (1.0, 1.0)
+
+    def part(self, draws: Tensor, width: int, height: int) -> Part:
+        """Which part of one image file to cut out, before it is resampled to S x S.
+
+        As `random_boxes`, on whole pixels; a part of at least 2 S x 2 S (4 S, 8 S) lies on
+        multiples of 2 (4, 8) pixels, so that a JPEG can be decoded at that scale. `draws` (12,).
+        """
+        numbers = draws[_CROP_BOX].tolist()
+        down, across = _sides(numbers, self._settings.crop, height, width)
+        reach = min(down, across) / self._pixels.image_size
+        scale = next(scale for scale in (8, 4, 2, 1) if reach >= scale or scale == 1)
+        columns, rows = width // scale, height // scale
+        across = min(max(round(across / scale), 1), columns)
+        down = min(max(round(down / scale), 1), rows)
+        left = round(numbers[3] * (columns - across))
+        return Part(left, round(numbers[2] * (rows - down)), across, down, scale)
 
     def cut_batch(self, images: Tensor, draws: Tensor) -> Tensor:
         """Random resized crops, (B, C, S, S) -> the same shape."""
-        boxes = self._crop_boxes(draws, images.shape[2], images.shape[3])
-        return images if boxes is None else _resampled(images, boxes)
+        if not self.crops:
+            return images
+        size = images.shape[2:]
+        boxes = random_boxes(draws[_CROP_BOX], self._settings.crop, _CROP_RATIO, *size)
+        return _resampled(images, boxes)
 
-    def recolour_file(self, image: Image.Image, seed: int, index: int) -> Image.Image:
-        """RandAugment as timm has it, if the recipe asks for it."""
+    def recolour_levels(self, levels: Tensor, seed: int, index: int) -> Tensor:
+        """RandAugment, as timm has it, of one image (C, S, S), uint8; if the recipe asks for it."""
         if self._recolour is None:
-            return image
+            return levels
+        image = _to_file(levels)
         with seeded(counted_seed(seed, "rand-augment", index)):
-            return self._recolour(image.convert("RGB")).convert(image.mode)
+            return to_levels(self._recolour(image.convert("RGB")).convert(image.mode))
 
     def recolour_batch(self, images: Tensor, seed: int, indices: Sequence[int]) -> Tensor:
         """The same for (B, C, S, S) in [0, 1], through 8 bits."""
         if self._recolour is None:
             return images
-        files = zip(map(_to_file, images), indices, strict=True)
-        return torch.stack([to_pixels(self.recolour_file(file, seed, i)) for file, i in files])
+        pairs = zip((images * 255).round().byte(), indices, strict=True)
+        changed = [self.recolour_levels(levels, seed, index) for levels, index in pairs]
+        return torch.stack(changed).float() / 255
 
-    def finish(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Shift, flip, normalise and erase (B, C, S, S) in [0, 1]."""
-        if self._settings.shift or self._settings.flip:
-            images = self._moved(images, draws)
-        images = self._pixels.normalise(images)
-        if not self._settings.erase:
+    def moved(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Shift and flip (B, C, S, S) of any type."""
+        if self._settings.shift:
+            images = self._shifted(images, draws)
+        flip = draws[_FLIP] < self._settings.flip
+        if not flip.any():
             return images
-        return images.masked_fill(self._erased(draws), 0.0)
+        mirrored = images.flip(3)
+        return mirrored if flip.all() else torch.where(flip[:, None, None, None], mirrored, images)
 
-    def _crop_boxes(self, draws: Tensor, height: int, width: int) -> Tensor | None:
-        if self._settings.crop == (1.0, 1.0):
-            return None
-        return random_boxes(draws[_CROP_BOX], self._settings.crop, _CROP_RATIO, height, width)
+    def erased(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Normalised (B, C, S, S) whose chosen rectangles became the mean colour, in place."""
+        if self._settings.erase:
+            images.masked_fill_(self._erased(draws), 0.0)
+        return images
 
-    def _moved(self, images: Tensor, draws: Tensor) -> Tensor:
+    def _shifted(self, images: Tensor, draws: Tensor) -> Tensor:
         size, reach = self._pixels.image_size, self._settings.shift
         down = (draws[_DOWN, :, None] * (2 * reach + 1)).long() - reach
         across = (draws[_ACROSS, :, None] * (2 * reach + 1)).long() - reach
         place = torch.arange(size)
-        flip = draws[_FLIP, :, None] < self._settings.flip
-        columns = torch.where(flip, size - 1 - place, place) + across
         # Clamping repeats the edge pixels where the image was moved away from.
         rows = (place + down).clamp(0, size - 1)[:, None, :, None]
-        columns = columns.clamp(0, size - 1)[:, None, None, :]
+        columns = (place + across).clamp(0, size - 1)[:, None, None, :]
         image = torch.arange(len(images))[:, None, None, None]
         return images[image, torch.arange(images.shape[1])[:, None, None], rows, columns]
 
@@ -139,9 +159,26 @@ def _resampled(images: Tensor, boxes: Tensor) -> Tensor:
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _to_file(image: Tensor) -> Image.Image:
-    levels = (image * 255).round().byte().numpy()
-    return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+def _sides(
+    draws: Sequence[float], area: tuple[float, float], height: int, width: int
+) -> tuple[float, float]:
+    """Height and width of a crop, by the formula of `random_boxes`.
+
+    For one image Python's numbers are thirty times as fast as torch's.
+    """
+    share = area[0] + draws[0] * (area[1] - area[0])
+    least, most = _CROP_RATIO
+    narrow = math.log(min(max(share * width / height, least), most))
+    wide = math.log(min(max(width / (share * height), least), most))
+    aspect = math.exp(narrow + draws[1] * (wide - narrow))
+    across = math.sqrt(share * aspect * width * height)
+    across *= min(width / across, height * aspect / across, 1.0)
+    return across / aspect, across
+
+
+def _to_file(levels: Tensor) -> Image.Image:
+    values = levels.numpy()
+    return Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0))
 
 
 def _rand_augment(policy: str, pixels: Pixels) -> Callable[[Image.Image], Image.Image] | None:

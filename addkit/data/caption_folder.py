@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from addkit.data import CaptionFolderConfig
 from addkit.data.augment import Augmenter
 from addkit.data.caption_rows import read_captions
-from addkit.data.captioned import Captions, CaptionTokens, caption_facts
-from addkit.data.file_images import FileImages
+from addkit.data.captioned import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.folders import Listing, missing_folder
-from addkit.data.references import ReferencedImages
+from addkit.data.shards import open_store
 from addkit.data.source import Source
-from addkit.data.verify import missing_files, shortened, sound_images
+from addkit.data.verify import shortened
 from addkit.errors import DataError
 from addkit.plugin.protocols import Tokenizer
 
@@ -32,16 +31,19 @@ class CaptionFolder(Source):
         self._config = config
         self._root = config.root.expanduser()
         folder = self._root / config.images
-        for key, place in (("root", self._root), ("images", folder)):
-            if not place.is_dir():
-                raise DataError(f"data.{key}: {missing_folder(place)}")
-        file = self._root / config.captions
+        if not self._root.is_dir():
+            raise DataError(f"data.root: {missing_folder(self._root)}")
+        self.store = open_store(self._root)
+        if not self.store.is_dir(folder):
+            raise DataError(f"data.images: {missing_folder(folder)}")
+        file = self.store.file(self._root / config.captions)
+        self.side_files = (file,)
         splits = self._split(read_captions(file, config))
         self._captions = {name: part.below(folder) for name, part in splits.items()}
         self._refuse_missing()
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         self._sound: dict[str, Sequence[int]] = {}
-        super().__init__(caption_facts(config, self._tokens, (file, folder)))
+        super().__init__(caption_facts(config, self._tokens, self.store.reads((file, folder))))
 
     def _split(self, pool: Captions) -> Mapping[str, Captions]:
         config = self._config
@@ -57,7 +59,7 @@ class CaptionFolder(Source):
 
     def _refuse_missing(self) -> None:
         paths = [path for part in self._captions.values() for path in part.names]
-        missing = missing_files(sorted(paths))
+        missing = self.store.missing(sorted(paths))
         if len(missing) == len(paths):
             raise DataError(
                 f"{self._root}: none of the {len(paths)} images exists, among them {missing[0]}. "
@@ -70,22 +72,21 @@ class CaptionFolder(Source):
                 'data.bad_files = "skip" to leave them out.'
             )
 
-    def _open(self, name: str, augmenter: Augmenter) -> ReferencedImages:
+    def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
         if name not in self._sound:
             self._sound[name] = self._checked(name)
         positions = self._sound[name]
         captions = self._captions[name].at(positions)
         references = self._tokens.references[name].at(positions)
-        images = FileImages(captions.names, references.first(), self.pixels, augmenter)
-        plain = self._tokens.vocabulary.plain
-        return ReferencedImages(images, references, captions.texts, plain)
+        images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
+        return CaptionedImages(images, references, captions, self._tokens.vocabulary)
 
     def _checked(self, name: str) -> Sequence[int]:
         """Positions of the images that can be read."""
         own = _listing(self._captions[name])
         others = [_listing(part) for split, part in self._captions.items() if split != name]
         skip = self._config.bad_files == "skip"
-        sound = sound_images(own, self._root, skip, others).labels
+        sound = self.store.sound(own, self._root, skip, others).labels
         if not sound:
             raise DataError(f"{self._root}: no image of {name} can be read. Add images.")
         return sound

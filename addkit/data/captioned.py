@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from addkit.data import CaptionConfig
-from addkit.data.references import References
+from addkit.data.file_images import FileImages
+from addkit.data.references import ReferencedImages, References
+from addkit.data.shards.images import ShardedImages
 from addkit.data.splits import hold_out
 from addkit.plugin.protocols import DataFacts, Tokenizer, Vocabulary
 
-__all__ = ["Captions", "CaptionTokens", "caption_facts"]
+__all__ = ["CaptionedImages", "Captions", "CaptionTokens", "caption_facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,22 @@ class CaptionTokens:
                 for what, count in _counts(part, num_tokens, vocabulary.unknown).items()
             },
         )
+
+
+class CaptionedImages(ReferencedImages):
+    """Images in files or shards, with `captions` as they were written."""
+
+    def __init__(
+        self,
+        images: FileImages,
+        references: References,
+        captions: Captions,
+        vocabulary: Vocabulary,
+    ) -> None:
+        super().__init__(images, references, captions.texts, vocabulary.plain)
+        self.captions = captions
+        self.shards: Tensor | None = images.shards if isinstance(images, ShardedImages) else None
+        """As `ShardedImages.shards`, if they lie in shards."""
 
 
 def caption_facts(

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from addkit.data import CocoCaptionsConfig
 from addkit.data.augment import Augmenter
 from addkit.data.caption_json import read_coco, read_karpathy
-from addkit.data.captioned import Captions, CaptionTokens, caption_facts
-from addkit.data.file_images import FileImages
+from addkit.data.captioned import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.folders import missing_folder
-from addkit.data.references import ReferencedImages
+from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count
-from addkit.data.verify import missing_files, shortened
+from addkit.data.verify import shortened
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataFacts, Tokenizer
 
@@ -41,7 +40,7 @@ class CocoCaptions(Source):
     def __init__(self, config: CocoCaptionsConfig, tokenizer: Tokenizer) -> None:
         """Raises `DataError` for caption files that are not as they should be."""
         layout = _Layout(config)
-        self._layout = layout
+        self._layout, self.store, self.side_files = layout, layout.store, layout.caption_files
         self._captions: Mapping[str, Captions] = {}
         if any(not path.is_file() for path in layout.caption_files):
             super().__init__(_planned(config, layout, tokenizer))
@@ -50,15 +49,14 @@ class CocoCaptions(Source):
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         super().__init__(caption_facts(config, self._tokens, layout.files))
 
-    def _open(self, name: str, augmenter: Augmenter) -> ReferencedImages:
+    def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
         if not self._captions:
             raise DataError(self._layout.missing_captions())
         needed = self._captions if name == "train" else (name,)
         self._layout.refuse_missing([path for one in needed for path in self._captions[one].names])
         references, captions = self._tokens.references[name], self._captions[name]
-        images = FileImages(captions.names, references.first(), self.pixels, augmenter)
-        plain = self._tokens.vocabulary.plain
-        return ReferencedImages(images, references, captions.texts, plain)
+        images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
+        return CaptionedImages(images, references, captions, self._tokens.vocabulary)
 
 
 class _Layout:
@@ -66,12 +64,13 @@ class _Layout:
 
     def __init__(self, config: CocoCaptionsConfig) -> None:
         self.root = config.root.expanduser()
+        self.store = open_store(self.root)
         self._config = config
         karpathy = config.split == "karpathy"
         captions = (config.karpathy,) if karpathy else (config.train_captions, config.val_captions)
-        self.caption_files = tuple(self.root / path for path in captions)
+        self.caption_files = tuple(self.store.file(self.root / path) for path in captions)
         self.image_folders = self.root / config.train_images, self.root / config.val_images
-        self.files = (*self.caption_files, *self.image_folders)
+        self.files = self.store.reads((*self.caption_files, *self.image_folders))
 
     def of_2014(self) -> Mapping[str, Captions]:
         train, test = map(read_coco, self.caption_files)
@@ -99,7 +98,7 @@ class _Layout:
         )
 
     def refuse_missing(self, paths: list[str]) -> None:
-        missing = missing_files(paths)
+        missing = self.store.missing(paths)
         if not missing:
             return
         gone = [missing_folder(folder) for folder in self.image_folders if not folder.is_dir()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from addkit.data.augment import Augmenter
 from addkit.data.folders import Listing
-from addkit.data.images import read_image
-from addkit.data.pixels import Pixels, to_pixels
+from addkit.data.images import ImageFile, read_image, read_part
+from addkit.data.pixels import Pixels, resampled, to_levels
 from addkit.plugin.protocols import Batch
 
 __all__ = ["FileImages"]
@@ -46,30 +47,56 @@ class FileImages:
 
     def picture(self, index: int) -> Image:
         """The whole image, upright, RGB or grey. Raises `DataError` if it cannot be read."""
-        return read_image(Path(self._paths[index]), self._pixels.channels)
+        return read_image(self._file(index), self._pixels.channels, self.source(index))
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images; with a seed they are augmented, each by (seed, index) alone.
 
         Raises `DataError` that names the file if one cannot be read.
         """
+        levels = torch.empty(len(indices), *self.level_shape, dtype=torch.uint8)
+        self.levels(indices, seed, levels)
+        return self.finished(levels, indices, seed, torch.empty(levels.shape))
+
+    @property
+    def level_shape(self) -> tuple[int, int, int]:
+        """(C, S, S)."""
+        size = self._pixels.image_size
+        return self._pixels.channels, size, size
+
+    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
+        """Read these images into `out`, uint8 (B, C, S, S): all of `batch` that costs time."""
         if seed is None:
-            images = torch.stack([self._plain(index) for index in indices])
-        else:
-            images = self._changed(seed, indices)
+            for place, index in enumerate(indices):
+                out[place] = self._whole(index)
+            return
+        draws = self._augmenter.draws(seed, indices)
+        for place, index in enumerate(indices):
+            out[place] = self._changed(index, seed, draws[:, place])
+
+    def finished(
+        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
+    ) -> Batch:
+        """The batch of what `levels` read, its images in `out`, float (B, C, S, S)."""
+        images = self._pixels.scaled(levels, out)
+        if seed is not None:
+            images = self._augmenter.erased(images, self._augmenter.draws(seed, indices))
         return Batch(images, self.labels[torch.tensor(indices)], tuple(indices))
 
-    def _plain(self, index: int) -> Tensor:
-        return self._pixels.prepared(self.picture(index))
+    def _file(self, index: int) -> ImageFile:
+        """Where its bytes are; subclasses may have them elsewhere."""
+        return Path(self._paths[index])
 
-    def _changed(self, seed: int, indices: Sequence[int]) -> Tensor:
-        draws = self._augmenter.draws(seed, indices)
-        images = [
-            self._cut(index, seed, draws[:, place : place + 1])
-            for place, index in enumerate(indices)
-        ]
-        return self._augmenter.finish(torch.stack(images), draws)
+    def _whole(self, index: int) -> Tensor:
+        return to_levels(self._pixels.fit(self.picture(index)))
 
-    def _cut(self, index: int, seed: int, draws: Tensor) -> Tensor:
-        image = self._augmenter.cut_file(self.picture(index), draws)
-        return to_pixels(self._augmenter.recolour_file(image, seed, index))
+    def _changed(self, index: int, seed: int, draws: Tensor) -> Tensor:
+        levels = self._crop(index, draws) if self._augmenter.crops else self._whole(index)
+        levels = self._augmenter.recolour_levels(levels, seed, index)
+        return self._augmenter.moved(levels[None], draws[:, None])[0]
+
+    def _crop(self, index: int, draws: Tensor) -> Tensor:
+        choose = partial(self._augmenter.part, draws)
+        file, name = self._file(index), self.source(index)
+        part = read_part(file, self._pixels.channels, choose, name)
+        return resampled(part, self._pixels.image_size)

@@ -8,13 +8,51 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
 
-__all__ = ["Listing", "class_names", "list_images", "missing_folder", "visible"]
+__all__ = ["Disk", "Listing", "Tree", "class_names", "list_images", "missing_folder", "visible"]
 
 _LITTER = {"thumbs.db", "desktop.ini"}
+
+
+class Tree(Protocol):
+    """Folders and files, on a disk or as an archive lists them."""
+
+    def is_dir(self, folder: Path) -> bool:
+        """True if there is such a folder."""
+        ...
+
+    def entries(self, folder: Path) -> tuple[list[str], list[str]]:
+        """The names of its visible sub-folders and of its visible files, each sorted."""
+        ...
+
+    def below(self, folder: Path) -> list[str]:
+        """The paths of every visible file below it, sorted."""
+        ...
+
+
+class Disk:
+    """The `Tree` that the system has."""
+
+    def is_dir(self, folder: Path) -> bool:
+        """True if there is such a folder."""
+        return folder.is_dir()
+
+    def entries(self, folder: Path) -> tuple[list[str], list[str]]:
+        """The names of its visible sub-folders and of its visible files, each sorted."""
+        entries = sorted(entry for entry in folder.iterdir() if visible(entry.name))
+        folders = [entry.name for entry in entries if entry.is_dir()]
+        return folders, [entry.name for entry in entries if not entry.is_dir()]
+
+    def below(self, folder: Path) -> list[str]:
+        """The paths of every visible file below it, sorted; links are followed."""
+        return sorted(_files_below(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +64,10 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def column(self) -> Tensor:
+        """The labels, (n, 1) int64."""
+        return torch.tensor(self.labels, dtype=torch.int64)[:, None]
 
     def counts(self, num_classes: int) -> tuple[int, ...]:
         """Files of each class."""
@@ -52,33 +94,31 @@ def visible(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _LITTER
 
 
-def class_names(root: Path, least: int = 2) -> tuple[str, ...]:
+def class_names(root: Path, tree: Tree, least: int = 2) -> tuple[str, ...]:
     """The sub-folders of `root` by name. Raises `DataError` if there are too few."""
-    entries = sorted(entry for entry in root.iterdir() if visible(entry.name))
-    names = tuple(entry.name for entry in entries if entry.is_dir())
+    names, files = tree.entries(root)
     if len(names) >= least:
-        return names
-    files = len(entries) - len(names)
-    found = f'only "{names[0]}"' if names else f"no sub-folder and {files} files"
+        return tuple(names)
+    found = f'only "{names[0]}"' if names else f"no sub-folder and {len(files)} files"
     raise DataError(
         f"{root}: class folders needed: at least {least}, found {found}.\n"
         "Put the images of each class into a sub-folder that bears its name."
     )
 
 
-def list_images(root: Path, classes: Sequence[str]) -> Listing:
+def list_images(root: Path, classes: Sequence[str], tree: Tree) -> Listing:
     """Every visible file below each class folder that `root` has; their content is not looked at.
 
     Raises `DataError` for class folders that are empty or that `classes` does not know.
     """
-    found = class_names(root, least=1)
+    found = class_names(root, tree, least=1)
     unknown = [name for name in found if name not in set(classes)]
     if unknown:
         raise DataError(
             f"{root}: class folders that train does not have: {', '.join(unknown)}.\n"
             "Rename them as in train, or add training images of these classes."
         )
-    files = {name: sorted(_files_below(root / name)) for name in found}
+    files = {name: tree.below(root / name) for name in found}
     _refuse_empty(root, [name for name in found if not files[name]])
     number = {name: label for label, name in enumerate(classes)}
     pairs = [(path, number[name]) for name in found for path in files[name]]

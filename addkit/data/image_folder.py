@@ -7,9 +7,9 @@ from pathlib import Path
 from addkit.data import ImageFolderConfig
 from addkit.data.augment import Augmenter
 from addkit.data.file_images import FileImages
-from addkit.data.folders import Listing, class_names, list_images, missing_folder
+from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
+from addkit.data.shards import open_store
 from addkit.data.source import Source
-from addkit.data.verify import sound_images
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataFacts
 
@@ -25,6 +25,8 @@ class ImageFolder(Source):
     ones is shorter.
     """
 
+    side_files: tuple[Path, ...] = ()
+
     def __init__(self, config: ImageFolderConfig) -> None:
         """Raises `DataError` for a missing root, or folders without classes or files."""
         self._config = config
@@ -34,11 +36,13 @@ class ImageFolder(Source):
                 f"data.root: {missing_folder(self._root)}\n"
                 "Name the folder of your images: --set data.root=FOLDER."
             )
-        folders = _split_folders(self._root)
-        classes = class_names(folders.get("train", self._root))
+        self.store = open_store(self._root)
+        folders = _split_folders(self._root, self.store)
+        classes = class_names(folders.get("train", self._root), self.store)
         self._splits = self._listed(folders, classes)
         self._verified: dict[str, Listing] = {}
-        super().__init__(self._gathered(classes, tuple(folders.values()) or (self._root,)))
+        files = self.store.reads(tuple(folders.values()) or (self._root,))
+        super().__init__(self._gathered(classes, files))
 
     def _gathered(self, classes: tuple[str, ...], files: tuple[Path, ...]) -> DataFacts:
         return DataFacts(
@@ -55,9 +59,11 @@ class ImageFolder(Source):
 
     def _listed(self, folders: dict[str, Path], classes: tuple[str, ...]) -> dict[str, Listing]:
         root, share, seed = self._root, self._config.validation, self._config.split_seed
-        splits = {name: list_images(folder, classes) for name, folder in folders.items()}
+        splits = {
+            name: list_images(folder, classes, self.store) for name, folder in folders.items()
+        }
         if not folders:
-            pool = list_images(root, classes)
+            pool = list_images(root, classes, self.store)
             splits["train"], splits["test"] = pool.split(
                 root, self._config.test_share, seed, "test"
             )
@@ -76,12 +82,13 @@ class ImageFolder(Source):
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._verified:
             self._verified[name] = self._checked(name)
-        return FileImages.listed(self._verified[name], self.pixels, augmenter)
+        listing = self._verified[name]
+        return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
     def _checked(self, name: str) -> Listing:
         others = [listing for split, listing in self._splits.items() if split != name]
         skip = self._config.bad_files == "skip"
-        sound = sound_images(self._splits[name], self._root, skip, others)
+        sound = self.store.sound(self._splits[name], self._root, skip, others)
         counts = sound.counts(self.facts.num_classes)
         gone = [c for c, n in zip(self.facts.class_names, counts, strict=True) if not n]
         if name == "train" and gone:
@@ -92,15 +99,15 @@ class ImageFolder(Source):
         return sound
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def _split_folders(root: Path, tree: Tree) -> dict[str, Path]:
     """Split name -> folder; empty where the classes lie directly under root."""
     train, test, val = root / "train", root / "test", root / "val"
-    if not train.is_dir():
+    if not tree.is_dir(train):
         return {}
-    if test.is_dir() and val.is_dir():
+    if tree.is_dir(test) and tree.is_dir(val):
         return {"train": train, "test": test, "validation": val}
     for folder in (test, val):
-        if folder.is_dir():
+        if tree.is_dir(folder):
             return {"train": train, "test": folder}
     raise DataError(
         f"{root} has train/ but neither test/ nor val/ beside it.\n"

@@ -10,7 +10,8 @@ from typing import cast
 from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.augment import Augmenter
 from addkit.data.file_images import FileImages
-from addkit.data.folders import Listing, class_names, list_images, missing_folder
+from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
+from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataFacts
@@ -32,7 +33,9 @@ class ImageNet(Source):
 
     def __init__(self, config: ImageNetConfig) -> None:
         self._root = config.root.expanduser()
-        ids, self._splits = _listed(self._root, config)
+        self.store = open_store(self._root)
+        self.side_files = tuple(filter(Path.is_file, (self._root / _META, self._root / _DEVKIT)))
+        ids, self._splits = _listed(self._root, config, self.store)
         super().__init__(self._gathered(config, ids))
 
     def _gathered(self, config: ImageNetConfig, ids: tuple[str, ...]) -> DataFacts:
@@ -50,7 +53,7 @@ class ImageNet(Source):
             std=config.std,
             shorter_side=config.shorter_side,
             split_sizes=sizes,
-            files=tuple(self._root / folder for folder in _FOLDERS.values()),
+            files=self.store.reads([self._root / folder for folder in _FOLDERS.values()]),
         )
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
@@ -61,7 +64,8 @@ class ImageNet(Source):
                 "id in both.\nGet ImageNet's archives from image-net.org and unpack them with "
                 "torchvision.datasets.ImageNet, or set data.root to where they are."
             )
-        return FileImages.listed(self._splits[name], self.pixels, augmenter)
+        listing = self._splits[name]
+        return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
 
 def _published(validation: float) -> dict[str, int]:
@@ -71,12 +75,15 @@ def _published(validation: float) -> dict[str, int]:
     return {**_SIZES, "train": _SIZES["train"] - held, "validation": held}
 
 
-def _listed(root: Path, config: ImageNetConfig) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    present = {name: root / folder for name, folder in _FOLDERS.items() if (root / folder).is_dir()}
+def _listed(
+    root: Path, config: ImageNetConfig, tree: Tree
+) -> tuple[tuple[str, ...], dict[str, Listing]]:
+    folders = {name: root / folder for name, folder in _FOLDERS.items()}
+    present = {name: folder for name, folder in folders.items() if tree.is_dir(folder)}
     if not present:
         return (), {}
-    ids = class_names(present.get("train", root / "val"))
-    splits = {name: list_images(folder, ids) for name, folder in present.items()}
+    ids = class_names(present.get("train", root / "val"), tree)
+    splits = {name: list_images(folder, ids, tree) for name, folder in present.items()}
     if config.validation and "train" in splits:
         splits["train"], splits["validation"] = splits["train"].split(
             root, config.validation, config.split_seed, "validation"

@@ -73,7 +73,8 @@ class MemoryImages:
         draws = self._augmenter.draws(seed, indices)
         images = self._augmenter.cut_batch(images, draws)
         images = self._augmenter.recolour_batch(images, seed, indices)
-        return self._augmenter.finish(images, draws)
+        images = self._pixels.normalise(self._augmenter.moved(images, draws))
+        return self._augmenter.erased(images, draws)
 
     def _sized(self, images: Tensor) -> Tensor:
         size = self._pixels.image_size

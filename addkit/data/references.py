@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 from itertools import accumulate
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from addkit.data.loading import LevelImages
 from addkit.plugin.protocols import Batch, ImageSet
 
 __all__ = ["ReferencedImages", "References"]
@@ -98,14 +100,32 @@ class ReferencedImages:
         """An image's answers as they would be decoded if nothing were cut or unknown."""
         return tuple(map(self._plain, self._texts[index]))
 
+    @property
+    def level_shape(self) -> tuple[int, int, int]:
+        """As the images have it; AttributeError where they have none."""
+        return cast("LevelImages", self._images).level_shape
+
+    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
+        """See `LevelImages`."""
+        cast("LevelImages", self._images).levels(indices, seed, out)
+
+    def finished(
+        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
+    ) -> Batch:
+        """See `LevelImages`."""
+        images = cast("LevelImages", self._images)
+        return self._answered(images.finished(levels, indices, seed, out))
+
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images with all their answers; see `ImageSet.batch`."""
-        batch = self._images.batch(indices, seed)
-        references, counts = self.references.batch(indices)
+        return self._answered(self._images.batch(indices, seed))
+
+    def _answered(self, batch: Batch) -> Batch:
+        references, counts = self.references.batch(batch.indices)
         return replace(
             batch,
-            labels=self.labels[torch.tensor(indices)],
+            labels=self.labels[torch.tensor(batch.indices)],
             references=references,
             reference_counts=counts,
-            texts=tuple(map(self.texts, indices)),
+            texts=tuple(map(self.texts, batch.indices)),
         )

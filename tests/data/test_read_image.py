@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from addkit.data.images import check_image, read_image
+from addkit.data.images import Part, check_image, read_image, read_part
 from addkit.errors import DataError
 
 
@@ -143,6 +143,11 @@ def test_streams_that_are_no_images(content: bytes) -> None:
         read_image(stream, 3)
 
 
+def test_streams_can_have_a_name() -> None:
+    with pytest.raises(DataError, match=r"^train-00003.tar: cat/1.jpg: empty file$"):
+        read_image(io.BytesIO(b""), 3, "train-00003.tar: cat/1.jpg")
+
+
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.png: cannot be read \(No such file or directory\)"):
         read_image(tmp_path / "none.png", 3)
@@ -173,3 +178,73 @@ def test_lack_of_memory_is_nobodys_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "open", exhausted)
     with pytest.raises(MemoryError):
         read_image(tmp_path / "a.png", 3)
+
+
+def _smooth(width: int, height: int) -> Image.Image:
+    coarse = np.random.default_rng(1).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _save(path: Path, orientation: int = 1) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = _smooth(203, 150)
+    match path.stem:
+        case "clear":
+            image.putalpha(image.getchannel("R"))
+        case "palette":
+            image = image.quantize(16)
+        case "print":
+            image = image.convert("CMYK")
+        case "grey":
+            image = image.convert("L")
+    image.save(path, exif=exif)
+    return path
+
+
+FILES = ["photo.jpg", "photo.png", "clear.png", "palette.png", "print.jpg", "grey.jpg"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", FILES)
+def test_a_part_is_a_part(tmp_path: Path, name: str, orientation: int, channels: int) -> None:
+    path = _save(tmp_path / name, orientation)
+    whole = read_image(path, channels)
+    sizes = []
+
+    def choose(width: int, height: int) -> Part:
+        sizes.append((width, height))
+        return Part(11, 7, 64, 91)
+
+    part = read_part(path, channels, choose)
+    assert sizes == [whole.size]
+    assert part.mode == whole.mode
+    assert part.tobytes() == whole.crop((11, 7, 75, 98)).tobytes()
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("name", ["photo.jpg", "grey.jpg", "print.jpg"])
+def test_a_jpeg_is_decoded_small(tmp_path: Path, name: str, scale: int) -> None:
+    path = _save(tmp_path / name)
+    part = read_part(path, 3, lambda width, height: Part(1, 2, 9, 11, scale))
+    box = (scale, 2 * scale, 10 * scale, 13 * scale)
+    means = read_image(path, 3).crop(box).reduce(scale)
+    assert part.size == means.size == (9, 11)
+    difference = np.asarray(part).astype(int) - np.asarray(means)
+    assert np.abs(difference).max() <= 8
+    assert np.abs(difference).mean() <= 1
+
+
+@pytest.mark.parametrize(("name", "orientation"), [("photo.png", 1), ("photo.jpg", 6)])
+def test_the_rest_is_decoded_whole(tmp_path: Path, name: str, orientation: int) -> None:
+    path = _save(tmp_path / name, orientation)
+    part = read_part(path, 3, lambda width, height: Part(1, 2, 9, 11, 4))
+    assert part.tobytes() == read_image(path, 3).crop((4, 8, 40, 52)).tobytes()
+
+
+def test_parts_of_broken_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(_photo(path, False)[:9000])
+    with pytest.raises(DataError, match=r"a.jpg: cut short or broken \(.*truncated.*\)"):
+        read_part(path, 3, lambda width, height: Part(0, 0, 2, 2))

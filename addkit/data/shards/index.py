@@ -1,0 +1,165 @@
+"""What lies in a folder of shards, as its files tell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import SkipValidation, TypeAdapter, ValidationError
+
+from addkit.errors import DataError
+from addkit.runs.atomic import write_text
+
+__all__ = ["INDEX", "MEMBERS", "Index", "Members", "Shard", "SideFile", "checksum", "is_sharded"]
+
+INDEX = "shards.json"
+MEMBERS = "members"
+_VERSION = 1
+
+_AGAIN = "Give the `addkit data shard` command that wrote it again: it writes what is missing."
+
+T = TypeVar("T", bound="Index | Members")
+
+Names = SkipValidation[tuple[str, ...]]
+"""Of files. Those that are no UTF-8 hold signs that pydantic refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A tar file."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+    members_sha256: str
+    """Of the file that tells its members."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideFile:
+    """A file beside the shards, such as one of captions."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What lies where in one shard. Images are in the order of the file."""
+
+    plan: str
+    """Tells what it was written from: names, sizes, times and annotations."""
+    bytes: int
+    """Of the shard."""
+    sha256: str
+    names: Names
+    """Each image's path in the folder that the shards were made of."""
+    offsets: tuple[int, ...]
+    lengths: tuple[int, ...]
+    crc32: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Members:
+        """Raises `DataError` if it cannot be used."""
+        return _read(path, cls)
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all."""
+        write_text(path, json.dumps(asdict(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """All shards of a folder."""
+
+    version: int
+    data: str
+    """The component that read the folder, such as `image-folder`."""
+    class_names: tuple[str, ...]
+    """By the class id that the shards' .cls hold; for readers other than addkit."""
+    shards: tuple[Shard, ...]
+    files: tuple[SideFile, ...]
+    left_out: Names
+    """Images that could not be read and therefore are in no shard."""
+
+    @classmethod
+    def of(
+        cls,
+        data: str,
+        class_names: tuple[str, ...],
+        shards: tuple[Shard, ...],
+        files: tuple[SideFile, ...],
+        left_out: tuple[str, ...],
+    ) -> Index:
+        """In the present version."""
+        return cls(_VERSION, data, class_names, shards, files, left_out)
+
+    @classmethod
+    def read(cls, root: Path) -> Index:
+        """Raises `DataError` for an index that is missing, damaged or of a newer version."""
+        return _read(root / INDEX, cls)
+
+    def write(self, root: Path) -> None:
+        """Whole or not at all."""
+        write_text(root / INDEX, json.dumps(asdict(self), indent=1) + "\n")
+
+    def members(self, root: Path) -> list[Members]:
+        """Of each shard. Raises `DataError` for a file that is missing or altered."""
+        return [self._members(root, shard) for shard in self.shards]
+
+    def _members(self, root: Path, shard: Shard) -> Members:
+        path = members_file(root, shard.name)
+        members = Members.read(path)
+        if checksum(path) != shard.members_sha256:
+            raise DataError(f"{path}: altered since it was written. {_AGAIN}")
+        return members
+
+
+def members_file(root: Path, shard: str) -> Path:
+    """Where a shard's members are told."""
+    return root / MEMBERS / f"{Path(shard).stem}.json"
+
+
+def is_sharded(root: Path) -> bool:
+    """True if the folder holds shards. Raises `DataError` if they were not finished."""
+    if (root / INDEX).is_file():
+        return True
+    if (root / MEMBERS).is_dir() and any(root.glob("*-[0-9]*.tar")):
+        raise DataError(f"{root}: its shards are not finished ({INDEX} is missing). {_AGAIN}")
+    return False
+
+
+def checksum(path: Path) -> str:
+    """The file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, layout: type[T]) -> T:
+    try:
+        content = json.loads(path.read_bytes())
+        _refuse_newer(path, content)
+        return TypeAdapter(layout).validate_python(content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from error
+    except ValidationError as error:
+        what = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, what["loc"]))
+        raise DataError(f"{path}: damaged ({place}: {what['msg']}). {_AGAIN}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}). {_AGAIN}") from error
+
+
+def _refuse_newer(path: Path, content: Any) -> None:
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > _VERSION:
+        raise DataError(
+            f"{path}: of version {version}; this addkit reads {_VERSION}.\n"
+            "Update addkit, or write the shards again with this one."
+        )

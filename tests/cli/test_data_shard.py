@@ -1,0 +1,112 @@
+"""`addkit data shard`, and training on what it wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from addkit.cli.data import data
+from addkit.errors import AddkitError, DataError, UsageError
+from addkit.model import build_data
+from addkit.recipe import read_recipe
+
+app = typer.Typer(rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+def _call(*words: object) -> Any:
+    return CliRunner().invoke(app, ["data", "shard", *map(str, words)])
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three classes of twelve small pictures."""
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0)
+    for name in ("blue", "green", "red"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = noise.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number:02}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def words(recipes: Path, photos: Path) -> list[Any]:
+    changes = ("--set", "data.root=photos", "--shard-size", "0.01", "--jobs", "2")
+    return [recipes / "image-folder.toml", "out", *changes]
+
+
+def test_a_report_for_people_and_the_next_command(words: list[Any]) -> None:
+    told = _call(*words)
+    assert told.exit_code == 0, told.output
+    lines = [line.split() for line in told.stdout.splitlines() if line.strip()]
+    assert lines[0] == ["split", "shards", "images", "MB"]
+    assert lines[1][:3] == ["train", "5", "30"]
+    assert lines[2][:3] == ["test", "1", "6"]
+    assert told.stderr.splitlines()[-1].startswith("next: addkit train ")
+    assert told.stderr.splitlines()[-1].endswith("image-folder.toml --set data.root=out")
+    assert "out/train-00004.tar: written, " in told.stderr
+    assert "out/train-00004.tar: there, " in _call(*words).stderr
+
+
+def test_json(words: list[Any]) -> None:
+    told = json.loads(_call(*words, "--json").stdout)
+    sizes = [path.stat().st_size for path in Path("out").glob("*.tar")]
+    assert told["folder"] == "out"
+    assert (told["shards"], told["samples"], told["bytes"]) == (6, 36, sum(sizes))
+    assert (told["written"], told["kept"]) == (6, 0)
+    assert told["splits"]["test"] == {
+        "shards": 1,
+        "samples": 6,
+        "bytes": Path("out/test-00000.tar").stat().st_size,
+    }
+    told = json.loads(_call(*words, "--json").stdout)
+    assert (told["written"], told["kept"]) == (0, 6)
+
+
+def test_verify(words: list[Any]) -> None:
+    _call(*words)
+    told = _call(*words, "--verify", "--json")
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["broken"] == []
+    path = Path("out/train-00001.tar")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    told = _call(*words, "--verify", "--json")
+    assert json.loads(told.stdout)["broken"] == [
+        {"file": "out/train-00001.tar", "problem": "altered: another checksum"}
+    ]
+    assert isinstance(told.exception, DataError)
+    assert told.exception.exit_code == 1
+    assert str(told.exception) == (
+        "out: 1 files are broken. The same command without --verify writes them again."
+    )
+    told = _call(*words, "--verify")
+    assert "out/train-00001.tar: altered: another checksum" in told.stdout.splitlines()
+
+
+def test_a_data_set_in_memory(recipes: Path, tmp_path: Path) -> None:
+    told = _call(recipes / "digits.toml", tmp_path / "out")
+    assert isinstance(told.exception, UsageError)
+    assert isinstance(told.exception, AddkitError)
+    assert "Shards can be made of image-folder" in str(told.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_recipe_reads_shards_like_the_folder(words: list[Any]) -> None:
+    _call(*words)
+    folder, shards = (
+        build_data(read_recipe(words[0], [f"data.root={root}"])) for root in ("photos", "out")
+    )
+    assert replace(shards.facts, files=()) == replace(folder.facts, files=())
+    one, other = folder.split("train"), shards.split("train")
+    assert torch.equal(one.batch([5, 3], 1).images, other.batch([5, 3], 1).images)
