@@ -28,6 +28,8 @@ BENCHMARKS = {
     "caption-sampling": "caption_sampling",
     "caption-memory": "caption_memory",
     "k1000": "k1000",
+    "loading": "loading",
+    "checkpoint-stall": "checkpoint_stall",
 }
 """Name -> module, which has `rows(options)`."""
 ON_REQUEST = {"k1000"}

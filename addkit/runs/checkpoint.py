@@ -1,25 +1,56 @@
-"""Checkpoints: tensors in safetensors, everything else in JSON; written whole, then pointed at."""
+"""Checkpoints: tensors in safetensors, everything else in JSON; written whole, then pointed at.
+
+checkpoints/
+    step-NNNNNNNN/      NAME.safetensors for each group of tensors, progress.json, checksums.json
+    latest, best        each names one of them
+    .step-NNNNNNNN.tmp  one that is being written; the same name in every process of a training
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from addkit.errors import RunError
-from addkit.runs.atomic import whole_folder, write_text
+from addkit.errors import AddkitWarning, RunError
+from addkit.runs.atomic import clean_temporaries, put_in_place, temporary_of
+from addkit.runs.disk import disk_errors
+from addkit.runs.integrity import seal
+from addkit.runs.keeping import Keep, delete_old
+from addkit.runs.pointers import best_of, checkpoint_of, newest_whole, path_of, point, pointed_at
+from addkit.runs.staging import Groups, Staging
 
-__all__ = ["Progress", "checkpoint_of", "load_progress", "load_tensors", "save_checkpoint"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
 
-KEPT = 2
-"""Checkpoints that stay: the newest, and the one before it."""
+__all__ = [
+    "CheckpointWriter",
+    "Keep",
+    "Parts",
+    "Progress",
+    "best_of",
+    "checkpoint_of",
+    "clean_temporaries",
+    "load_progress",
+    "load_tensors",
+    "newest_whole",
+]
+
+Parts = Callable[[Path], Callable[[], None]]
+"""Begins to write more files into a folder; what it returns waits until they are complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,59 +63,162 @@ class Progress:
     """Time spent training, over all sessions."""
 
 
-def save_checkpoint(
-    folder: Path, progress: Progress, tensors: Mapping[str, Mapping[str, Tensor]]
-) -> Path:
-    """Write `step-N/NAME.safetensors` for each name, then move `latest`, then delete old ones.
+class CheckpointWriter:
+    """Writes a training's checkpoints, one at a time, in a thread behind it.
 
-    Args:
-        folder: the run's `checkpoints`.
-        progress: stored as `progress.json`.
-        tensors: file name without ending -> tensors by name.
+    Whatever moment the process is killed at, `latest` names a checkpoint that is whole. A failed
+    save leaves the older ones and the pointers as they were.
     """
-    path = folder / f"step-{progress.step:08d}"
-    with whole_folder(path) as temporary:
-        for name, group in tensors.items():
-            whole = {key: value.detach().contiguous() for key, value in group.items()}
-            save_file(whole, temporary / f"{name}.safetensors")
-        (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
-    write_text(folder / "latest", path.name + "\n")
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
-    return path
+
+    saved: Path | None
+    """The newest checkpoint that is on the disk and whole."""
+
+    def __init__(self, folder: Path, keep: Keep, *, asynchronous: bool = True) -> None:
+        """Write into `folder`, whose temporaries have been cleaned.
+
+        Args:
+            folder: the run's `checkpoints`.
+            keep: which old ones stay.
+            asynchronous: False writes the tensors from where they are, without a second copy in
+                host memory, while the caller waits.
+        """
+        self.folder, self.keep, self.asynchronous = folder, keep, asynchronous
+        self.saved = pointed_at(folder, "latest")
+        self._staging = Staging()
+        self._pending: Future[list[str]] | None = None
+
+    def save(
+        self,
+        progress: Progress,
+        tensors: Groups,
+        *,
+        parts: Parts | None = None,
+        wait: bool = False,
+    ) -> Path:
+        """Write `step-N`, move `latest`, delete old ones; returns once the tensors are copied.
+
+        A save that is still being written is waited for first. Tensors may change at once.
+
+        Args:
+            progress: stored as `progress.json`; its step names the folder.
+            tensors: file name without ending -> tensors by name, on any device.
+            parts: called here with the temporary folder, into which it, or other processes, may
+                write more files, in sub-folders too; what it returns is called in the thread.
+            wait: return only once the checkpoint is on the disk.
+
+        Returns:
+            the checkpoint's path, which exists once it is written.
+
+        Raises:
+            RunError: this save, or one before that nobody has waited for, could not be written.
+        """
+        self.wait()
+        path = path_of(self.folder, progress.step)
+        needed = sum(value.nbytes for group in tensors.values() for value in group.values())
+        with self._or_nothing(path, needed):
+            temporary_of(path).mkdir(parents=True, exist_ok=True)
+            finish = parts(temporary_of(path)) if parts else _nothing
+            if self.asynchronous:
+                tensors = self._staging.copy(tensors)
+
+        def write() -> list[str]:
+            with self._or_nothing(path, needed):
+                self._staging.wait()
+                _write(temporary_of(path), progress, tensors, finish)
+                return self._publish(path, progress.step)
+
+        self._pending = _begin(write)
+        if wait or not self.asynchronous:
+            self.wait()
+        return path
+
+    def mark_best(self) -> None:
+        """Let `best` name the newest checkpoint, once it is written. Returns at once."""
+        before = self._pending
+
+        def mark() -> list[str]:
+            told = before.result() if before else []
+            if self.saved is not None:
+                with disk_errors(self.folder / "best", 0, lambda: self.saved):
+                    point(self.folder, "best", self.saved)
+            return told
+
+        self._pending = _begin(mark)
+        if not self.asynchronous:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until nothing is being written.
+
+        Raises:
+            RunError: the last save could not be written. It is told once.
+        """
+        if self._pending is None:
+            return
+        wait_for([self._pending])
+        pending, self._pending = self._pending, None
+        for told in pending.result():
+            warnings.warn(told, AddkitWarning, stacklevel=2)
+
+    def close(self) -> None:
+        """`wait`; may be called again."""
+        self.wait()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """`close`; a failed save is only warned of where something else has failed already."""
+        try:
+            self.close()
+        except RunError as failed:
+            if error is None:
+                raise
+            warnings.warn(str(failed), AddkitWarning, stacklevel=2)
+
+    @contextmanager
+    def _or_nothing(self, path: Path, needed: int) -> Iterator[None]:
+        """What fails within leaves no temporary; what the disk is to blame for is told as that."""
+        with disk_errors(path, needed, lambda: self.saved):
+            try:
+                yield
+            except BaseException:
+                shutil.rmtree(temporary_of(path), ignore_errors=True)
+                raise
+
+    def _publish(self, path: Path, step: int) -> list[str]:
+        """Make a complete folder the newest checkpoint; tells which old ones cannot be deleted."""
+        put_in_place(temporary_of(path), path)
+        point(self.folder, "latest", path)
+        self.saved = path
+        return delete_old(self.folder, self.keep, step)
 
 
-def clean_temporaries(folder: Path) -> None:
-    """Remove what a killed writer left."""
-    for left in folder.glob(".*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
+def _nothing() -> None:
+    """There are no other parts to wait for."""
 
 
-def checkpoint_of(folder: Path) -> Path | None:
-    """The checkpoint that `latest` names; None before the first.
-
-    Raises:
-        RunError: the pointer leads nowhere.
-    """
-    pointer = folder / "latest"
-    if not pointer.exists():
-        return None
-    path = folder / pointer.read_text("utf-8", errors="replace").strip()
-    if not (path / "progress.json").is_file():
-        raise RunError(
-            f"{pointer}: names {path.name!r}, which is missing or incomplete; {_remedy(folder)}"
-        )
-    return path
+def _begin(write: Callable[[], list[str]]) -> Future[list[str]]:
+    """Call it in a thread that ends with it, so that none is there when data workers fork."""
+    thread = ThreadPoolExecutor(1, "checkpoint")
+    future = thread.submit(write)
+    thread.shutdown(wait=False)
+    return future
 
 
-def _remedy(folder: Path) -> str:
-    whole = sorted(file.parent.name for file in folder.glob("step-*/progress.json"))
-    if whole:
-        return f"write {whole[-1]} into it, a checkpoint that is whole"
-    return f"no other is there: train anew with --run-dir {folder.parent} --fresh"
+def _write(
+    temporary: Path, progress: Progress, tensors: Groups, finish: Callable[[], None]
+) -> None:
+    """All files of a checkpoint, checksums last."""
+    for name, group in tensors.items():
+        whole = {key: value.detach().cpu().contiguous() for key, value in group.items()}
+        save_file(whole, temporary / f"{name}.safetensors")
+    (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
+    finish()
+    seal(temporary)
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ recipe.toml     the resolved recipe; reading it again gives the same experiment
 facts.json      what was known of the data: K, class names, image size, split sizes
 manifest.json   versions, plugins, hardware, counts, times, status and final scores
 metrics.jsonl   a line for each logged step and each epoch
-checkpoints/    step-NNNNNNNN/ folders, and `latest`, which names one of them
+checkpoints/    step-NNNNNNNN/ folders, and `latest` and `best`, which name one of them each
+lock            there while a process writes to the run: its host and pid
 controls/       the matched classifiers, each a run of its own
 evaluation.json the last `addkit evaluate`
 """
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 import json
 import tomllib
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ from pydantic import TypeAdapter, ValidationError
 from addkit.errors import RunError
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
-from addkit.runs.atomic import write_json, write_text
+from addkit.runs.atomic import json_text, write_text
+from addkit.runs.disk import disk_errors
+from addkit.runs.pointers import pointed_at
 
 __all__ = ["RUNS", "Run", "newest_run"]
 
@@ -32,17 +37,21 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder. Every read raises `RunError` naming the file that is missing or broken."""
+    """A run folder. Every read raises `RunError` naming the file that is missing or broken; every
+    write, one that tells of a full or read-only disk.
+    """
 
     path: Path
 
     @classmethod
     def create(cls, path: Path, recipe: Recipe, facts: DataFacts) -> Run:
         """Make the folder and write the recipe and the facts."""
-        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         run = cls(path)
-        write_json(path / "facts.json", {**asdict(facts), "files": [str(f) for f in facts.files]})
-        write_text(path / "recipe.toml", dump_recipe(recipe))
+        with run._writing("checkpoints"):
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+        stored = {**asdict(facts), "files": [str(file) for file in facts.files]}
+        run._write("facts.json", json_text(stored))
+        run._write("recipe.toml", dump_recipe(recipe))
         return run
 
     @classmethod
@@ -80,7 +89,7 @@ class Run:
 
     def note(self, **entries: Any) -> None:
         """Add to the manifest."""
-        write_json(self.path / "manifest.json", {**self.manifest(), **entries})
+        self._write("manifest.json", json_text({**self.manifest(), **entries}))
 
     def control(self, head: str) -> Run:
         """The matched classifier of that name; it may not exist."""
@@ -104,8 +113,12 @@ class Run:
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the metrics."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        line = json.dumps(entry) + "\n"
+        with (
+            self._writing("metrics.jsonl", line),
+            (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file,
+        ):
+            file.write(line)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The logged lines; a last line that a kill cut short is left out."""
@@ -116,7 +129,16 @@ class Run:
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
         kept = [json.dumps(entry) for entry in self.metrics() if entry["step"] <= step]
-        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+        self._write("metrics.jsonl", "".join(line + "\n" for line in kept))
+
+    def _write(self, name: str, text: str) -> None:
+        with self._writing(name, text):
+            write_text(self.path / name, text)
+
+    def _writing(self, name: str, text: str = "") -> AbstractContextManager[None]:
+        """Tells what a full or closed disk means for this run."""
+        newest = partial(pointed_at, self.checkpoints, "latest")
+        return disk_errors(self.path / name, len(text.encode()), newest)
 
     def _json(self, name: str) -> dict[str, Any]:
         file = self.path / name

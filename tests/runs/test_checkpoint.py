@@ -11,20 +11,20 @@ from safetensors.torch import save_file
 from addkit.errors import RunError
 from addkit.model import load
 from addkit.runs import Run
-from addkit.runs import checkpoint as checkpoints
 from addkit.runs.checkpoint import (
+    CheckpointWriter,
+    Keep,
     Progress,
     checkpoint_of,
-    clean_temporaries,
     load_progress,
     load_tensors,
-    save_checkpoint,
 )
 
 
 def _save(folder: Path, step: int) -> Path:
     weights = {"raw": {"w": torch.full((2, 3), float(step)).T}, "ema": {"w": torch.zeros(1)}}
-    return save_checkpoint(folder, Progress(step, step / 2), weights)
+    with CheckpointWriter(folder, Keep()) as writer:
+        return writer.save(Progress(step, step / 2), weights)
 
 
 def _names(folder: Path) -> list[str]:
@@ -37,64 +37,7 @@ def test_what_is_saved_can_be_loaded(tmp_path: Path) -> None:
     assert path == tmp_path / "step-00000007" == checkpoint_of(tmp_path)
     assert load_progress(path) == Progress(7, 3.5)
     assert torch.equal(load_tensors(path / "raw.safetensors")["w"], torch.full((3, 2), 7.0))
-    assert _names(path) == ["ema.safetensors", "progress.json", "raw.safetensors"]
-
-
-def test_two_checkpoints_stay(tmp_path: Path) -> None:
-    for step in (0, 9, 10, 100):
-        _save(tmp_path, step)
-    assert _names(tmp_path) == ["latest", "step-00000010", "step-00000100"]
-    assert (tmp_path / "latest").read_text() == "step-00000100\n"
-
-
-def test_the_pointer_moves_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _save(tmp_path, 1)
-
-    def killed(path: Path, text: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoints, "write_text", killed)
-    with pytest.raises(KeyboardInterrupt):
-        _save(tmp_path, 2)
-    assert checkpoint_of(tmp_path) == tmp_path / "step-00000001"
-    monkeypatch.undo()
-    assert _save(tmp_path, 2) == checkpoint_of(tmp_path)
-    assert load_progress(tmp_path / "step-00000002") == Progress(2, 1.0)
-
-
-def test_temporaries_of_a_killed_writer_go(tmp_path: Path) -> None:
-    _save(tmp_path, 1)
-    (tmp_path / ".step-00000002.123.tmp").mkdir()
-    (tmp_path / ".step-00000002.123.tmp" / "raw.safetensors").write_bytes(b"x")
-    (tmp_path / ".latest.123.tmp").write_text("step")
-    (tmp_path / "mine.tmp").write_text("x")
-    clean_temporaries(tmp_path)
-    assert _names(tmp_path) == ["latest", "mine.tmp", "step-00000001"]
-
-
-@pytest.mark.parametrize("text", [b"step-00000009", b"", b"\0\0\0", b"\xff\xfe", b"../elsewhere"])
-def test_a_pointer_to_nowhere(tmp_path: Path, text: bytes) -> None:
-    _save(tmp_path, 1)
-    (tmp_path / "latest").write_bytes(text)
-    with pytest.raises(RunError, match=r"latest: names '.*', which is missing or incomplete"):
-        checkpoint_of(tmp_path)
-
-
-def test_a_pointer_to_nowhere_says_what_to_do(tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "checkpoints"
-    for step in (9, 10):
-        _save(folder, step)
-    (folder / "step-00000010" / "progress.json").unlink()
-    whole = "names 'step-00000010', .*; write step-00000009 into it, a checkpoint that is whole"
-    with pytest.raises(RunError, match=whole):
-        checkpoint_of(folder)
-    (folder / "latest").write_text("step-00000009\n")
-    assert checkpoint_of(folder) == folder / "step-00000009"
-    (folder / "step-00000009" / "progress.json").unlink()
-    with pytest.raises(
-        RunError, match=r"no other is there: train anew with --run-dir .*run --fresh"
-    ):
-        checkpoint_of(folder)
+    assert _names(path) == ["checksums.json", "ema.safetensors", "progress.json", "raw.safetensors"]
 
 
 @pytest.mark.parametrize("length", [0, 4, 20, 80])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from addkit.runs.checkpoint import (
+    best_of,
+    clean_temporaries,
+    load_progress,
+    load_tensors,
+    newest_whole,
+)
+from addkit.runs.integrity import fault_of
+from addkit.runs.pointers import checkpoints_in
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from addkit.runs.checkpoint import CheckpointWriter, Keep, Progress
+
+def save(folder, step, last):
+    tensors = {"raw": {"w": torch.full((9,), float(step))}}
+    with CheckpointWriter(folder, Keep(last=last)) as writer:
+        writer.save(Progress(step), tensors)
+        writer.mark_best()
+
+def kill_at(moment):
+    os.fsync = lambda descriptor: None  # what counts here is the order, and it is slow
+    calls = 0
+    def counted(call):
+        def instead(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+        return instead
+    for name in ("fsync", "rename", "replace", "rmdir", "unlink", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+
+root, step = Path(sys.argv[1]), int(sys.argv[2])
+for moment in range(1, 99):
+    folder = root / str(moment)
+    child = os.fork()
+    if not child:
+        save(folder, 0, 2)
+        save(folder, 1, 2)
+        kill_at(moment)
+        save(folder, step, 1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+print(moment)
+"""
+"""Kills a save at its first call to the file system, another at its second, until one ends."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+@pytest.mark.parametrize("step", [1, 2], ids=["the same step again", "the next step"])
+def test_a_save_may_be_killed_at_any_call_to_the_file_system(tmp_path: Path, step: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), str(step)]
+    moments = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert 15 < moments < 98
+    steps = set()
+    for folder in tmp_path.iterdir():
+        clean_temporaries(folder)
+        assert not list(folder.glob(".*"))
+        checkpoint, refused = newest_whole(folder)
+        assert checkpoint is not None
+        assert refused == []
+        assert all(fault_of(one) is None for one in checkpoints_in(folder))
+        steps.add(load_progress(checkpoint).step)
+        saved = torch.full((9,), float(load_progress(checkpoint).step))
+        assert torch.equal(load_tensors(checkpoint / "raw.safetensors")["w"], saved)
+        assert best_of(folder) is not None
+    assert steps == {1, step}

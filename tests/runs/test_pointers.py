@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from addkit.errors import RunError
+from addkit.runs.checkpoint import best_of, checkpoint_of, clean_temporaries, newest_whole
+
+Save = Callable[..., Path]
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-7] ^= 1
+    file.write_bytes(content)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20])
+
+
+def _grow(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"x")
+
+
+def _hide(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+WAYS = [
+    (_flip, "altered: its checksum differs"),
+    (_cut, "truncated: 20 of {size} bytes"),
+    (_grow, "altered: {more} bytes in place of {size}"),
+    (Path.unlink, "missing"),
+    (_hide, "missing"),
+]
+
+
+def test_before_the_first_there_is_none(tmp_path: Path) -> None:
+    assert newest_whole(tmp_path) == (None, [])
+    assert newest_whole(tmp_path / "nowhere") == (None, [])
+    assert (checkpoint_of(tmp_path), best_of(tmp_path)) == (None, None)
+
+
+def test_the_newest_is_whole(save: Save) -> None:
+    save(1)
+    path = save(2)
+    assert newest_whole(path.parent) == (path, [])
+
+
+@pytest.mark.parametrize(("broken", "what"), WAYS)
+def test_a_broken_one_is_named_and_the_one_before_is_taken(
+    save: Save, broken: Callable[[Path], None], what: str
+) -> None:
+    first, second, third = (save(step) for step in (1, 2, 3))
+    file = third / "raw.safetensors"
+    size = file.stat().st_size
+    broken(file)
+    told = what.format(size=size, more=size + 1)
+    assert newest_whole(third.parent) == (second, [f"{file}: {told}"])
+    broken(second / "raw.safetensors")
+    checkpoint, refused = newest_whole(third.parent)
+    assert checkpoint == first
+    assert [line.split(": ")[0] for line in refused] == [
+        str(path / "raw.safetensors") for path in (third, second)
+    ]
+
+
+@pytest.mark.parametrize("broken", [_cut, _flip])
+def test_every_file_counts(save: Save, broken: Callable[[Path], None]) -> None:
+    path, newer = save(1), save(2)
+    broken(newer / "progress.json")
+    checkpoint, refused = newest_whole(path.parent)
+    assert checkpoint == path
+    assert refused[0].startswith(f"{newer / 'progress.json'}: ")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"progress.json": {}}', "\ud800"])
+def test_broken_checksums_are_named(save: Save, text: str) -> None:
+    path, newer = save(1), save(2)
+    (newer / "checksums.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    checkpoint, refused = newest_whole(path.parent)
+    assert checkpoint == path
+    assert refused[0].startswith(f"{newer / 'checksums.json'}: cannot be read: ")
+
+
+def test_nothing_whole_says_what_to_do(save: Save) -> None:
+    for path in (save(1), save(2)):
+        (path / "raw.safetensors").unlink()
+    with pytest.raises(RunError) as told:
+        newest_whole(path.parent)
+    assert str(told.value) == (
+        f"{path.parent}: no checkpoint is whole ("
+        f"{path / 'raw.safetensors'}: missing; "
+        f"{path.parent / 'step-00000001' / 'raw.safetensors'}: missing); "
+        f"put back a copy of one, or train anew with --run-dir {path.parent.parent} --fresh"
+    )
+
+
+def test_those_before_there_were_checksums_are_taken_as_they_are(save: Save) -> None:
+    older, path = save(1), save(2)
+    (path / "checksums.json").unlink()
+    _flip(path / "raw.safetensors")
+    assert newest_whole(path.parent) == (path, [])
+    (path / "progress.json").unlink()
+    assert newest_whole(path.parent) == (older, [f"{path / 'progress.json'}: missing"])
+
+
+@pytest.mark.parametrize("text", [b"step-00000009", b"", b"\0\0\0", b"\xff\xfe", b"../elsewhere"])
+def test_a_pointer_to_nowhere(save: Save, text: bytes) -> None:
+    path = save(1)
+    (path.parent / "latest").write_bytes(text)
+    with pytest.raises(RunError, match=r"latest: names '.*', which is missing or incomplete"):
+        checkpoint_of(path.parent)
+    checkpoint, refused = newest_whole(path.parent)
+    assert checkpoint == path
+    assert len(refused) == 1
+    assert refused[0].startswith(f"{path.parent / 'latest'}: names '")
+    assert refused[0].endswith("', which is missing")
+    shutil.rmtree(path)
+    with pytest.raises(RunError, match="no checkpoint is whole"):
+        newest_whole(path.parent)
+
+
+def test_a_pointer_to_nowhere_says_what_to_do(save: Save) -> None:
+    older, path = save(9), save(10)
+    (path / "progress.json").unlink()
+    whole = "names 'step-00000010', .*; write step-00000009 into it, a checkpoint that is whole"
+    with pytest.raises(RunError, match=whole):
+        checkpoint_of(path.parent)
+    (path.parent / "latest").write_text("step-00000009\n")
+    assert checkpoint_of(path.parent) == older
+    (older / "progress.json").unlink()
+    with pytest.raises(
+        RunError, match=r"no other is there: train anew with --run-dir .*run --fresh"
+    ):
+        checkpoint_of(path.parent)
+
+
+def test_latest_can_be_set_back_by_hand(save: Save) -> None:
+    path, newer = save(9), save(10)
+    (path.parent / "latest").write_text("step-00000009\n")
+    assert newest_whole(path.parent) == (path, [])
+    _cut(path / "raw.safetensors")
+    assert newest_whole(path.parent)[0] == newer
+
+
+def test_without_a_pointer_the_newest_is_taken(save: Save) -> None:
+    save(1)
+    path = save(2)
+    (path.parent / "latest").unlink()
+    assert newest_whole(path.parent) == (path, [])
+
+
+def test_steps_are_compared_as_numbers(save: Save) -> None:
+    save(99_999_999)
+    path = save(100_000_000)
+    (path.parent / "latest").unlink()
+    assert newest_whole(path.parent) == (path, [])
+
+
+def test_the_best_one(save: Save) -> None:
+    path = save(1, is_best=True)
+    save(2)
+    assert best_of(path.parent) == path
+    shutil.rmtree(path)
+    assert best_of(path.parent) is None
+
+
+def test_temporaries_of_a_killed_writer_go(save: Save) -> None:
+    path = save(1)
+    folder = path.parent
+    (folder / ".step-00000002.tmp" / "sharded").mkdir(parents=True)
+    (folder / ".step-00000002.tmp" / "sharded" / "0").write_bytes(b"x")
+    (folder / ".latest.123.tmp").write_text("step")
+    (folder / "mine.tmp").write_text("x")
+    clean_temporaries(folder)
+    assert sorted(one.name for one in folder.iterdir()) == ["latest", "mine.tmp", path.name]
+
+
+def test_a_checkpoint_that_was_being_replaced_comes_back(save: Save) -> None:
+    path = save(1)
+    path.rename(path.with_name(".step-00000001.old"))
+    clean_temporaries(path.parent)
+    assert newest_whole(path.parent) == (path, [])
