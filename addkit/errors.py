@@ -9,6 +9,7 @@ __all__ = [
     "PluginError",
     "RecipeError",
     "RunError",
+    "Stopped",
     "UsageError",
 ]
 
@@ -43,3 +44,11 @@ class DataError(AddkitError):
 
 class RunError(AddkitError):
     """A run folder or checkpoint is missing, broken or unfit."""
+
+
+class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
+    """A signal asked to stop, and everything is saved."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code

@@ -1,9 +1,11 @@
-"""`kill`: kill -9 at random moments of a digits run, then --resume, until it ends.
+"""`kill`: kill -9 or SIGTERM at random moments of a digits run, then --resume, until it ends.
 
-A killed run that ended is compared with an uninterrupted one: every final weight of ADD and of its
-control, raw and averaged, must be equal to the bit. Where a run ends before all kills are spent,
-the next run begins. Moments are uniform from just before the run folder appears to the end, and
-drawn anew for each resuming process, which may end before its moment comes.
+Runs are of one process, and of two that a third one watches; any of the three is killed. A killed
+run that ended is compared with an uninterrupted one: every final weight of ADD and of its control,
+raw and averaged, must be equal to the bit. Where a run ends before all kills are spent, the next
+run begins. Moments are uniform from just before the run folder appears to the end, and drawn anew
+for each resuming process, which may end before its moment comes. A checkpoint is written every
+half second, so that kills meet the writing, too.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ SLOWEST = 10
 """A session may take this many times the uninterrupted run before it counts as hung."""
 
 
+EVERY = "checkpoints.minutes=0.008"
+CASES = ((2, signal.SIGKILL), (2, signal.SIGTERM), (1, signal.SIGKILL))
+"""Processes, and what kills them."""
+PATIENCE = 60.0
+"""Seconds in which what was killed must have ended."""
 TRIES = 10
 """Runs for each kill at most: a kill can come too late."""
 
@@ -43,6 +50,9 @@ class Reference:
     """The uninterrupted run."""
 
     path: Path
+    processes: int
+    signal: int
+    epochs: int
     begin: float
     """Seconds until its folder appeared."""
     end: float
@@ -68,48 +78,57 @@ class Count:
 def rows(options: Options) -> Iterator[Row]:
     """Shares of kills that were survived and of runs that ended equal."""
     kills = 2 if options.quick else options.kills
+    for processes, sign in CASES:
+        yield from _case(processes, sign, kills, 2 if options.quick else EPOCHS)
+
+
+def _case(processes: int, sign: int, kills: int, epochs: int) -> Iterator[Row]:
+    name = f"kill, {processes} process{'es' if processes > 1 else ''}, {signal.Signals(sign).name}"
     with tempfile.TemporaryDirectory() as folder:
-        reference = _reference(Path(folder), 2 if options.quick else EPOCHS)
-        note(f"  uninterrupted: {reference.end:.1f} s")
-        count = _count(Path(folder), reference, kills, 2 if options.quick else EPOCHS)
+        reference = _reference(Path(folder), processes, sign, epochs)
+        note(f"  {name}: uninterrupted {reference.end:.1f} s")
+        count = _count(Path(folder), reference, kills)
     if count.kills == 0:
         raise RuntimeError("every kill came too late")
-    done = f"{count.kills} kills -9, {count.resumed} resumed; {count.runs} killed runs"
+    done = f"{count.kills} kills, {count.resumed} resumed; {count.runs} killed runs"
     yield Row(
-        name="kill",
+        name=name,
         compares="kills after which --resume went on / kills",
         values=[count.resumed / count.kills],
         target=Target(1.0, at_least=True),
         note=f"{done}, {count.equal} of them equal to the bit",
     )
     yield Row(
-        name="kill",
+        name=name,
         compares="killed runs whose final weights equal the uninterrupted run's / killed runs",
         values=[count.equal / count.runs],
         target=Target(1.0, at_least=True),
     )
 
 
-def _reference(folder: Path, epochs: int) -> Reference:
+def _reference(folder: Path, processes: int, sign: int, epochs: int) -> Reference:
     path = folder / "reference"
     start = perf_counter()
-    process = _start(path, epochs)
+    process = _start(path, processes, epochs)
     while not (path / "recipe.toml").exists() and process.poll() is None:
         sleep(0.01)
     begin = perf_counter() - start
     if process.wait() != 0:
         raise SessionError(_complaint(path, "the uninterrupted run failed"))
-    return Reference(path=path, begin=begin, end=perf_counter() - start)
+    end = perf_counter() - start
+    return Reference(
+        path=path, processes=processes, signal=sign, epochs=epochs, begin=begin, end=end
+    )
 
 
-def _count(folder: Path, reference: Reference, kills: int, epochs: int) -> Count:
+def _count(folder: Path, reference: Reference, kills: int) -> Count:
     """Runs until all kills are spent; the last run goes on to its end."""
     chance, count = random.Random(0), Count()
     number = 0
     while count.kills < kills and number < TRIES * kills:
         path = folder / f"run-{number}"
         number += 1
-        killed, failure = _life(path, reference, chance, epochs, kills - count.kills)
+        killed, failure = _life(path, reference, chance, kills - count.kills)
         if killed:
             count.kills += killed
             count.resumed += killed - bool(failure)
@@ -119,13 +138,11 @@ def _count(folder: Path, reference: Reference, kills: int, epochs: int) -> Count
     return count
 
 
-def _life(
-    path: Path, reference: Reference, chance: random.Random, epochs: int, most: int
-) -> tuple[int, str]:
+def _life(path: Path, reference: Reference, chance: random.Random, most: int) -> tuple[int, str]:
     """Take one run to its end; how often it was killed, and why it did not end, if so."""
     killed, start = 0, perf_counter()
     try:
-        while _session(path, reference, chance, epochs, kill=killed < most):
+        while _session(path, reference, chance, kill=killed < most):
             killed += 1
     except SessionError as error:
         return killed, str(error)
@@ -134,32 +151,61 @@ def _life(
     return killed, ""
 
 
-def _session(
-    path: Path, reference: Reference, chance: random.Random, epochs: int, *, kill: bool
-) -> bool:
-    """One process, new or resuming; True if it was killed, False if it came to its end.
+def _session(path: Path, reference: Reference, chance: random.Random, *, kill: bool) -> bool:
+    """One command, new or resuming; True if it was killed, False if it came to its end.
 
     Raises:
         SessionError: it failed by itself, or hung.
     """
-    process = _start(path, epochs, "--resume")
+    process = _start(path, reference.processes, reference.epochs, "--resume")
     patience = SLOWEST * reference.end
     try:
         code = process.wait(reference.moment(chance) if kill else patience)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
         if not kill:
+            process.kill()
+            process.wait()
             raise SessionError(_complaint(path, "a resumed run hung")) from None
-        return True
+        return _killed(process, path, reference, chance)
     if code != 0:
         raise SessionError(_complaint(path, f"a resumed run ended with exit code {code}"))
     return False
 
 
-def _start(path: Path, epochs: int, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, *RECIPE, "--run-dir", str(path), *arguments]
-    changes = ["--set", f"training.epochs={epochs}", "--set", "training.checkpoint_every=1"]
+def _killed(
+    process: subprocess.Popen[bytes], path: Path, reference: Reference, chance: random.Random
+) -> bool:
+    """Kill the command or one of its processes, and wait until it has ended.
+
+    SIGTERM goes to the command, as from a scheduler, and must end in saving: exit code 143, or the
+    signal itself where Python was still starting.
+    """
+    stops = reference.signal == signal.SIGTERM
+    victims = [process.pid] if stops else [process.pid, *_children(process.pid)]
+    try:
+        os.kill(chance.choice(victims), reference.signal)
+    except ProcessLookupError:  # It has just ended.
+        return process.wait() != 0
+    try:
+        code = process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise SessionError(_complaint(path, "a killed run did not end")) from None
+    if stops and code not in (0, 143, -signal.SIGTERM):
+        raise SessionError(_complaint(path, f"SIGTERM ended in exit code {code}"))
+    return code != 0
+
+
+def _children(pid: int) -> list[int]:
+    """The training processes that a command watches; none on systems without /proc."""
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in file.read_text().split()] if file.exists() else []
+
+
+def _start(path: Path, processes: int, epochs: int, *words: str) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, *RECIPE, "--run-dir", str(path), "--processes", str(processes), *words]
+    wanted = (f"training.epochs={epochs}", "checkpoints.every=1", EVERY)
+    changes = [word for change in wanted for word in ("--set", change)]
     with path.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [*command, *changes],

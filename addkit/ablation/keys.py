@@ -14,7 +14,7 @@ __all__ = ["ANSWERING", "answer_key", "answer_tables", "fingerprint", "training_
 
 ANSWERING = ("to_one", "sampler", "read_out", "sampling")
 """Tables that say how a trained network answers; it was trained without them."""
-TELLING = ("name", "summary", "control", "ablation")
+TELLING = ("name", "summary", "control", "ablation", "checkpoints", "tracker")
 """What says nothing of the network itself."""
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from addkit.data.cores import fitting_workers
 from addkit.errors import AddkitError
 from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, ImageSet, Meter
@@ -26,7 +27,8 @@ from addkit.runs.atomic import write_json
 from addkit.training.environment import pick_device
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.scoring import best_steps, scores_of
-from addkit.training.train import View, train
+from addkit.training.train import train
+from addkit.training.view import View
 
 __all__ = ["Task", "work"]
 
@@ -95,7 +97,7 @@ def _scored(
         predictor.task,
         batch_size=recipe.sampling.batch_size,
         seed=recipe.seed,
-        workers=recipe.distributed.workers,
+        workers=fitting_workers(recipe.distributed.workers, 1),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from rich.progress import (
 )
 
 from addkit.cli.output import note, stderr
-from addkit.training.train import View
+from addkit.training.view import View
 
 if TYPE_CHECKING:
     from addkit.training.loop import StepReport
@@ -85,6 +86,11 @@ class LiveView(View):
         """Show why a chain has so many steps."""
         each = ", ".join(f"{n}: {value:.3f}" for n, value in values.items())
         note(f"{self.title}: steps auto is {steps}, by {name} on the validation split ({each})")
+
+    def profiled(self, files: Sequence[Path]) -> None:
+        """Say where it is."""
+        for file in files:
+            note(f"profile: {file}")
 
     def end(self) -> None:
         """Clear the bar."""

@@ -5,44 +5,57 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from reprlib import repr as short
 
 from addkit.cli.output import note
+from addkit.cli.place import Place
 from addkit.errors import AddkitError, RunError, UsageError
 from addkit.model import build_data, build_network
 from addkit.plugin.protocols import DataFacts
+from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
+from addkit.recipe.model import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
+from addkit.runs.lock import LOCK, locked
 from addkit.training.checks import check_training
-from addkit.training.plan import Plan, World, check_world
+from addkit.training.plan import Plan
 
 __all__ = ["choose_run", "clean_start"]
 
 
-def choose_run(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool) -> Run:
+def choose_run(recipe: Recipe, place: Place, processes: int) -> Run:
     """A new run, or the interrupted one to go on with.
+
+    Args:
+        recipe: of the run.
+        place: where it is or may be.
+        processes: that will train it.
 
     Raises:
         UsageError: the folder holds another run, or the recipe has changed since.
-        RunError: nothing to resume.
+        RunError: nothing to resume, or another process writes to it.
     """
-    if run_dir is None:
-        if not resume:
-            return _create(_unused(recipe.name), recipe)
-        run_dir = newest_run(finished=False, recipe=recipe.name).path
-    if not (run_dir / "recipe.toml").exists():
-        return _create(_empty(run_dir), recipe)
-    if fresh:
-        facts = _facts(recipe)
-        _move_aside(run_dir)
-        return Run.create(run_dir, recipe, facts)
-    if not resume:
+    path = place.folder
+    if path is None:
+        if not place.resume:
+            return _create(_unused(recipe.name), recipe, processes)
+        path = newest_run(finished=False, recipe=recipe.name).path
+    if not (path / "recipe.toml").exists():
+        return _create(_empty(path), recipe, processes)
+    if place.fresh:
+        facts = _facts(recipe, processes)
+        with locked(path):
+            _move_aside(path)
+        return Run.create(path, _shared_out(recipe, processes), facts)
+    if not place.resume:
         raise UsageError(
-            f"{run_dir}: holds a run already; go on with --resume, or begin anew with --fresh"
+            f"{path}: holds a run already; go on with --resume, or begin anew with --fresh"
         )
-    return _same(Run.open(run_dir), recipe)
+    with locked(path):
+        return _same(Run.open(path), recipe, processes)
 
 
 @contextmanager
@@ -51,21 +64,32 @@ def clean_start(run: Run) -> Iterator[None]:
     try:
         yield
     except AddkitError:
-        if not (run.checkpoints / "latest").exists():
+        # A lock is another process's: this one has given its own back.
+        if not (run.checkpoints / "latest").exists() and not (run.path / LOCK).exists():
             shutil.rmtree(run.path)
         raise
 
 
-def _create(path: Path, recipe: Recipe) -> Run:
-    return Run.create(path, recipe, _facts(recipe))
+def _create(path: Path, recipe: Recipe, processes: int) -> Run:
+    return Run.create(path, _shared_out(recipe, processes), _facts(recipe, processes))
 
 
-def _facts(recipe: Recipe) -> DataFacts:
+def _shared_out(recipe: Recipe, processes: int) -> Recipe:
+    """The recipe with its micro-batch, so that another number of processes computes the same."""
+    spread, batch = recipe.distributed, recipe.training.batch_size
+    if processes == 1 or spread.per_process_batch is not None:
+        return recipe
+    fixed = spread.model_copy(update={"per_process_batch": batch // processes})
+    return replace(recipe, distributed=fixed)
+
+
+def _facts(recipe: Recipe, processes: int) -> DataFacts:
     """Of the recipe's data. What cannot be trained is refused before a folder is made or moved."""
     facts = build_data(recipe).facts
     check_training(recipe, facts)
-    Plan.of(recipe, facts.split_sizes["train"])
-    check_world(recipe, World())
+    Plan.of(recipe, facts.split_sizes["train"], processes)
+    tracker = recipe.choices["tracker"]
+    tracker.spec.build(tracker.config, Problem())
     build_network(recipe, facts, device="meta")
     return facts
 
@@ -79,7 +103,7 @@ def _unused(name: str) -> Path:
 
 def _empty(path: Path) -> Path:
     """A folder to begin in: new, empty, or left by a run that was killed as it began."""
-    allowed = {"checkpoints", "facts.json"}
+    allowed = {"checkpoints", "facts.json", LOCK}
     if path.is_file():
         raise UsageError(f"{path}: is a file; choose another folder")
     if path.exists() and any(
@@ -99,9 +123,15 @@ def _move_aside(path: Path) -> None:
     note(f"moved the old run to {old}")
 
 
-def _same(run: Run, recipe: Recipe) -> Run:
+def _same(run: Run, recipe: Recipe, processes: int) -> Run:
     """The run, if the recipe is still the one it began with; what may change is taken over."""
-    changes = _changes(run.recipe(), recipe)
+    before = run.recipe()
+    if recipe.distributed.per_process_batch is None:
+        # As it was when the run began, whatever number of processes goes on with it.
+        kept = before.distributed.per_process_batch
+        spread = recipe.distributed.model_copy(update={"per_process_batch": kept})
+        recipe = replace(recipe, distributed=spread)
+    changes = _changes(before, recipe)
     free = _free(recipe) & changes.keys()
     bound = [key for key in changes if key not in free]
     if bound:
@@ -110,7 +140,9 @@ def _same(run: Run, recipe: Recipe) -> Run:
             f"{run.path}: the recipe has changed since this run began: {bound[0]} was "
             f"{changes[bound[0]]}{more}; undo it, or use --fresh"
         )
-    return _moved(run, recipe, [f"{key} was {changes[key]}" for key in free]) if free else run
+    Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    told = [f"{key} was {changes[key]}" for key in free]
+    return _moved(run, recipe, processes, told) if free else run
 
 
 def _changes(before: Recipe, now: Recipe) -> dict[str, str]:
@@ -121,15 +153,21 @@ def _changes(before: Recipe, now: Recipe) -> dict[str, str]:
 
 
 def _free(recipe: Recipe) -> set[str]:
-    """Keys that may change on the way: no bit of the result depends on them."""
+    """Keys that may change on the way. The micro-batch apart, no bit of the result depends on them;
+    it must be able to, since another machine may not hold it.
+    """
     fields = type(recipe.choices["data"].config).model_fields
     places = {name for name, field in fields.items() if field.annotation in (Path, Path | None)}
-    return {"distributed.workers", *(f"data.{name}" for name in places)}
+    tracker = recipe.choices["tracker"].config
+    how = {f"checkpoints.{key}" for key in Checkpoints.model_fields}
+    how |= {"tracker.name", *(f"tracker.{key}" for key in type(tracker).model_fields)}
+    spread = {f"distributed.{key}" for key in Distributed.model_fields}
+    return {*how, *spread, *(f"data.{name}" for name in places)}
 
 
-def _moved(run: Run, recipe: Recipe, changes: list[str]) -> Run:
+def _moved(run: Run, recipe: Recipe, processes: int, changes: list[str]) -> Run:
     """The run with its new recipe, if its data are what they were."""
-    facts, before = _facts(recipe), run.facts()
+    facts, before = _facts(recipe, processes), run.facts()
     for what in ("num_classes", "class_names", "split_sizes"):
         old, new = getattr(before, what), getattr(facts, what)
         # Names may be known only where the files are.

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from addkit.cli.completion import complete_key, complete_recipe
+from addkit.cli.place import Place
+from addkit.cli.plan import tell_plan
+
 if TYPE_CHECKING:
     from addkit.recipe import Recipe
-    from addkit.runs import Run
     from addkit.training.train import TrainResult
 
 __all__ = ["train"]
 
+MACHINE, PLAN = "On this machine", "A plan"
+
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The experiment, a TOML file.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="The experiment: a TOML file, or the name of one that comes with addkit.",
+            autocompletion=complete_recipe,
+        ),
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="TABLE.KEY=VALUE",
             help="Change the recipe; the value is TOML. May be repeated.",
+            autocompletion=complete_key,
         ),
     ] = None,
     run_dir: Annotated[
@@ -38,80 +50,89 @@ def train(
         bool,
         typer.Option("--fresh", help="Begin anew; an old run in --run-dir is moved aside."),
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training processes on this machine; if not given, the recipe's, or one for each "
+            "GPU. Of a dry run: in all.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="The same bits each time, at some cost on GPUs.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Write a profiler's trace of a few steps.", rich_help_panel=MACHINE
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check everything and print the sizes; write nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Check everything; print sizes, memory and traffic; write nothing.",
+            rich_help_panel=PLAN,
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    images_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3, help="Of one process, for the plan's estimate of time.", rich_help_panel=PLAN
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Take a few steps on this machine for the estimate.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
 ) -> None:
     """Train a recipe, and its matched control beside it.
 
-    addkit train recipes/digits.toml --set training.epochs=5
+    \b
+    addkit train digits --set training.epochs=5
+    addkit train recipes/imagenet.toml --resume
+    addkit train recipes/imagenet.toml --dry-run --processes 64
     """
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe
 
     if resume and fresh:
         raise UsageError("--resume goes on and --fresh begins anew; give one of them")
-    read = read_recipe(recipe, set_ or [])
+    changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
+    read = read_recipe(recipe, changes)
     if dry_run:
-        _dry_run(read, json)
+        tell_plan(read, processes, images_per_second, measure=measure, json=json)
+    elif images_per_second or measure:
+        raise UsageError("--images-per-second and --measure estimate a plan; add --dry-run")
     else:
-        _train(read, run_dir, resume=resume, fresh=fresh, json=json)
+        _train(read, Place(run_dir, resume=resume, fresh=fresh), processes, profile, json)
 
 
-def _dry_run(recipe: Recipe, json: bool) -> None:
+def _train(recipe: Recipe, place: Place, processes: int | None, profile: bool, json: bool) -> None:
     from addkit.cli.output import Output
-    from addkit.training.dry_run import dry_run
+    from addkit.cli.start import start
 
-    sizes = dry_run(recipe)
-    output = Output(json=json)
-    if json:
-        output.data(sizes)
-    else:
-        output.table(["", ""], _size_rows(sizes), title=f"{recipe.name}: dry run, nothing written")
-
-
-def _size_rows(sizes: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(f"parameters, {k}", f"{v:,}") for k, v in sizes["parameters"].items()]
-    rows += [
-        ("global batch", f"{sizes['global_batch']:,}"),
-        (
-            "  = images x processes x accumulation",
-            f"{sizes['per_process_batch']} x {sizes['processes']} x {sizes['accumulation']}",
-        ),
-        ("steps per epoch x epochs", f"{sizes['steps_per_epoch']:,} x {sizes['epochs']}"),
-        ("steps in all", f"{sizes['steps']:,} ({sizes['warmup_steps']:,} of them warm-up)"),
-        ("peak learning rate", f"{sizes['learning_rate']:g} ({sizes['learning_rate_rule']})"),
-    ]
-    rows += [
-        (f"memory estimate, {k.replace('_', ' ')}", f"{v / 2**20:,.1f} MiB")
-        for k, v in sizes["memory"].items()
-    ]
-    rows += [(f"images, {k}", f"{v:,}") for k, v in sizes["splits"].items()]
-    rows += [("classes", f"{sizes['classes']:,}"), ("tokens of an image", f"{sizes['tokens']}")]
-    rows += [(name.replace("_", " "), f"{count:,}") for name, count in sizes["notes"].items()]
-    rows += [("will read", file) for file in sizes["files"]]
-    return rows
-
-
-def _train(recipe: Recipe, run_dir: Path | None, *, resume: bool, fresh: bool, json: bool) -> None:
-    from addkit.cli.live import LiveView
-    from addkit.cli.output import Output, note
-    from addkit.cli.run_folder import choose_run, clean_start
-    from addkit.training.train import train as fit
-
-    run = choose_run(recipe, run_dir, resume=resume, fresh=fresh)
-    note(f"run: {run.path}")
-    with clean_start(run):
-        result = fit(run.recipe(), run, LiveView())
+    result = start(recipe, place, processes, profile=profile)
+    if result is None:
+        return
     if json:
         Output(json=True).data(result.data())
     else:
-        _summary(run, result)
+        _summary(result)
 
 
-def _summary(run: Run, result: TrainResult) -> None:
+def _summary(result: TrainResult) -> None:
     from addkit.cli.output import Output
     from addkit.cli.scores import legend, score_cells, score_columns
 
@@ -128,7 +149,7 @@ def _summary(run: Run, result: TrainResult) -> None:
     )
     if legend(names):
         output.line(legend(names))
-    output.line(f"\n{result.seconds:.0f} s, run {run.path}")
-    output.line(f"next: addkit evaluate --run {run.path}")
+    output.line(f"\n{result.seconds:.0f} s, run {result.run}")
+    output.line(f"next: addkit evaluate --run {result.run}")
     steps = " --steps 20" if result.metric == "top1" else ""
-    output.line(f"      addkit sample --run {run.path}{steps} IMAGE")
+    output.line(f"      addkit sample --run {result.run}{steps} IMAGE")

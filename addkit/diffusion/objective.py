@@ -32,8 +32,12 @@ class ObjectiveSettings:
 class ObjectiveValue:
     """The loss of one batch and what a progress line shows."""
 
-    loss: Tensor
-    """Weighted mean over tokens, a scalar with gradient."""
+    total: Tensor
+    """Weighted sum over tokens, a scalar with gradient."""
+    count: Tensor | None
+    """What divides it: the sum of the weights; None: all B R N tokens count alike."""
+    tokens: int
+    """B R N."""
     accuracy: Tensor
     """Share of real tokens whose most probable class is the label, noise level as drawn."""
     pad_loss: Tensor | None = None
@@ -41,7 +45,12 @@ class ObjectiveValue:
     real_loss: Tensor | None = None
     """Mean over the other tokens."""
     timed: TimedLosses | None = None
-    """For the component that draws times, where it learns."""
+    """What tokens cost at their times; None where the process draws no times."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Weighted mean over the tokens of this batch alone, a scalar with gradient."""
+        return self.total / (self.tokens if self.count is None else self.count.clamp_min(1e-6))
 
 
 def objective(
@@ -68,10 +77,13 @@ def objective(
     before = _remembered(model, hidden, prepared, generator)
     features = model.features(hidden.state, hidden.t, prepared, hidden.layout, before)
     rows = row_losses(model, features, hidden, targets.labels)
-    loss = _mean(rows.losses, hidden)
+    total, count = _summed(rows.losses, hidden)
+    size = targets.labels.numel()
     if model.lengths is not None and targets.present is not None:
-        loss = loss + _length_loss(model, condition, targets.present)
-    return ObjectiveValue(loss, *_shown(rows, targets), _timed(model, rows.losses.detach(), hidden))
+        weight = size if count is None else count
+        total = total + weight * _length_loss(model, condition, targets.present)
+    timed = _timed(rows.losses.detach(), hidden)
+    return ObjectiveValue(total, count, size, *_shown(rows, targets), timed)
 
 
 def _remembered(
@@ -87,21 +99,19 @@ def _remembered(
         return model.features(hidden.state, hidden.t, prepared, hidden.layout).detach()
 
 
-def _mean(losses: Tensor, hidden: Hidden) -> Tensor:
+def _summed(losses: Tensor, hidden: Hidden) -> tuple[Tensor, Tensor | None]:
+    """The weighted sum, and what divides it once the whole global batch is known."""
     if hidden.weights is None:
-        return losses.mean()
+        return losses.sum(), None
     norm = hidden.weights.sum() if hidden.norm is None else hidden.norm
-    return (losses * hidden.weights).sum() / norm.clamp_min(1e-6)
+    return (losses * hidden.weights).sum(), norm
 
 
-def _timed(model: LabelDiffusion, losses: Tensor, hidden: Hidden) -> TimedLosses | None:
-    """Tokens at t = 0 and t = T are left out: they were put there, and not by the map."""
-    if model.times is None or hidden.drawn is None:
+def _timed(losses: Tensor, hidden: Hidden) -> TimedLosses | None:
+    if hidden.drawn is None:
         return None
     t = hidden.drawn.expand(losses.shape)
-    weights = ((t > 0) & (t < 1)).float()
-    if hidden.weights is not None:
-        weights = weights * hidden.weights
+    weights = torch.ones_like(losses) if hidden.weights is None else hidden.weights
     return TimedLosses(t.flatten(), losses.flatten(), weights.flatten())
 
 

@@ -30,12 +30,17 @@ class TimeSettings:
 
 @dataclass(frozen=True, slots=True)
 class TimedLosses:
-    """What tokens cost at the times that were drawn for them; (tokens,) each, no gradient."""
+    """What tokens cost at their times; (tokens,) each, no gradient."""
 
     t: Tensor
     losses: Tensor
     weights: Tensor
-    """0 where the time was set, not drawn, and where the loss does not count."""
+    """How much each counts in the loss."""
+
+    @property
+    def drawn(self) -> Tensor:
+        """The weights, 0 at t = 0 and t = T: such tokens were put there, and not by the map."""
+        return self.weights * ((self.t > 0) & (self.t < 1))
 
 
 def draw_times(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,15 +40,17 @@ class LabelMeter:
 
     def __init__(self, num_classes: int) -> None:
         top5 = min(5, num_classes)
+        # Processes are merged by `merge`, and by it alone.
+        alone: dict[str, Any] = {"sync_on_compute": False}
         self.shares = MetricCollection(
             {
-                "top1": MulticlassAccuracy(num_classes, average="micro"),
-                "top5": MulticlassAccuracy(num_classes, average="micro", top_k=top5),
-                "ece": MulticlassCalibrationError(num_classes, n_bins=ECE_BINS),
+                "top1": MulticlassAccuracy(num_classes, average="micro", **alone),
+                "top5": MulticlassAccuracy(num_classes, average="micro", top_k=top5, **alone),
+                "ece": MulticlassCalibrationError(num_classes, n_bins=ECE_BINS, **alone),
             },
             compute_groups=False,
         )
-        self.means = {"nll": MeanMetric(), "brier": MeanMetric()}
+        self.means = {"nll": MeanMetric(**alone), "brier": MeanMetric(**alone)}
         self.right: list[Tensor] = []
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
@@ -59,6 +62,14 @@ class LabelMeter:
         self.means["nll"].update(-picked.clamp_min(SMALLEST).log())
         self.means["brier"].update(probabilities.square().sum(1) - 2 * picked + 1)
         self.right.append(probabilities.argmax(1) == labels)
+
+    def merge(self, other: LabelMeter) -> None:
+        """Take over what another meter has seen, behind what this one has."""
+        for name, share in self.shares.items():
+            share.merge_state(other.shares[name])
+        for name, mean in self.means.items():
+            mean.merge_state(other.means[name])
+        self.right += other.right
 
     def compute(self) -> ClassificationScores:
         """The scores of all images so far."""

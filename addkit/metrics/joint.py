@@ -55,6 +55,13 @@ class JointMeter:
             self.truth.append(answer.truth_log_p.cpu())
         self.allowed += [tuple(row) in self.combinations for row in given.tolist()]
 
+    def merge(self, other: JointMeter) -> None:
+        """Take over what another meter has seen, behind what this one has."""
+        self.right += other.right
+        self.known += other.known
+        self.allowed += other.allowed
+        self.truth += other.truth
+
     def compute(self) -> JointScores:
         """The scores so far."""
         right, known = torch.cat(self.right), torch.cat(self.known)

@@ -44,7 +44,6 @@ class Training(Config):
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of averaged weights; 0 keeps none.")
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluate_every: int = Field(1, ge=1, description="Epochs between accuracies on the way.")
-    checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> Training:
@@ -106,14 +105,46 @@ class Sampling(Config):
     batch_size: int = Field(256, ge=1, description="Images at a time in evaluation.")
 
 
-class Distributed(Config):
-    """How the global batch is spread."""
+class Checkpoints(Config):
+    """When a training is saved, and what stays on the disk."""
 
-    processes: int = Field(1, ge=1)
-    per_process_batch: int | None = Field(
-        None, ge=1, description="Images at a time on each process; the rest is accumulated."
+    every: int = Field(1, ge=1, description="Epochs between checkpoints.")
+    minutes: float = Field(0.0, ge=0, description="And so often within an epoch; 0: never.")
+    keep_last: int = Field(2, ge=1, description="The newest that stay.")
+    keep_every: int = Field(
+        0, ge=0, description="Epochs between those that stay for ever; 0: none."
     )
-    workers: int = Field(0, ge=0, description="Loader processes for each training process.")
+    best: bool = Field(True, description="Keep the one that scored best on the way.")
+    asynchronous: bool = Field(
+        True, description="Training goes on while a copy of it is being written."
+    )
+
+
+class Distributed(Config):
+    """How the global batch is spread. The micro-batch apart, no key changes what is computed."""
+
+    processes_per_node: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Training processes on this machine; auto: one for each GPU, else 1."
+    )
+    per_process_batch: int | None = Field(
+        None,
+        ge=1,
+        description="The micro-batch: images at a time on each process; the rest is accumulated. "
+        "Batch norm, dropout and noise go by micro-batches, whoever computes them.",
+    )
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="Whole weights on each process, or a share of them (FSDP2)."
+    )
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        0, description="Loader processes for each training process; auto: as the cores allow."
+    )
+    prefetch: int = Field(2, ge=1, description="Batches that each loader process reads ahead.")
+    compile: bool = Field(False, description="torch.compile of encoder and denoiser.")
+    channels_last: bool = Field(False, description="Images and convolutions as NHWC in memory.")
+    deterministic: bool = Field(
+        False, description="Only kernels that give the same bits each time, at some cost."
+    )
+    bucket_mb: float = Field(25.0, gt=0, description="Gradients that DDP sends at a time, in MiB.")
     recompute_activations: bool = Field(
         False,
         description="Keep what enters each block and compute the rest again on the way back: "
@@ -173,11 +204,14 @@ class Recipe:
     training: Training
     augmentation: Augmentation
     sampling: Sampling
+    checkpoints: Checkpoints
     distributed: Distributed
     control: Control
     ablation: Ablation
     files: tuple[Path, ...] = ()
     """The recipe and what it extends."""
+    requires: tuple[str, ...] = ()
+    """Packages without which it means nothing, such as `addkit-clip>=0.3`."""
 
     def tables(self) -> dict[str, Any]:
         """The resolved recipe as plain data: reading it again gives an equal recipe."""
@@ -190,6 +224,7 @@ class Recipe:
             "name": self.name,
             "summary": self.summary,
             "seed": self.seed,
+            **({"requires": list(self.requires)} if self.requires else {}),
             **chosen,
             **shared,
         }
@@ -203,6 +238,7 @@ SHARED_TABLES: dict[str, type[Config]] = {
     "training": Training,
     "augmentation": Augmentation,
     "sampling": Sampling,
+    "checkpoints": Checkpoints,
     "distributed": Distributed,
     "control": Control,
     "ablation": Ablation,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from addkit.data.cores import fitting_workers
 from addkit.data.loading import load as load_batches
 from addkit.errors import AddkitError
 from addkit.model import Predictor, build_data, load
@@ -125,7 +126,9 @@ class Fresh:
         recipe = self.predictor.recipe
         size, places = recipe.sampling.batch_size, list(self.places)
         slices = [places[start : start + size] for start in range(0, len(places), size)]
-        return load_batches(self.images, slices, seed=None, workers=recipe.distributed.workers)
+        return load_batches(
+            self.images, slices, seed=None, workers=fitting_workers(recipe.distributed.workers, 1)
+        )
 
     @cached_property
     def tested(self) -> list[Tested]:

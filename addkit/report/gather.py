@@ -27,6 +27,7 @@ __all__ = [
     "loss_kind",
     "loss_line",
     "losses",
+    "pieces",
     "step_curves",
     "stored_reliabilities",
 ]
@@ -34,7 +35,7 @@ __all__ = [
 Way = tuple[Any, ...]
 
 MOST_POINTS = 60
-"""Of a loss curve."""
+"""Of a curve over steps."""
 WAY = ("read_out", "sampler", "to_one", "guidance", "chains")
 """What tells two chains of one run apart, besides their length."""
 
@@ -165,13 +166,17 @@ def loss_kind(run: Run) -> str:
 
 def loss_line(name: str, run: Run) -> Line | None:
     """The training loss, up to 60 means over as many steps each; None before the first step."""
-    logged = [entry for entry in run.metrics() if "loss" in entry]
-    size = -(-len(logged) // MOST_POINTS)
-    parts = [logged[start : start + size] for start in range(0, len(logged), size or 1)]
+    parts = pieces([entry for entry in run.metrics() if "loss" in entry])
     if not parts:
         return None
     x = tuple(sum(entry["step"] for entry in part) / len(part) for part in parts)
     return Line(name, x, tuple(sum(entry["loss"] for entry in part) / len(part) for part in parts))
+
+
+def pieces(logged: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
+    """Lines in order, cut into at most 60 pieces of as many each."""
+    size = max(1, -(-len(logged) // MOST_POINTS))
+    return [logged[start : start + size] for start in range(0, len(logged), size)]
 
 
 def step_curves(files: RunFiles) -> StepCurves:

@@ -34,6 +34,8 @@ PARTS: tuple[Part, ...] = (
         of_run=run.show_losses,
         of_ablation=arms.show_arm_losses,
     ),
+    Part(name="loss-by-time", title="Training loss by noise level", of_run=run.show_loss_by_time),
+    Part(name="step-time", title="Time of an optimizer step", of_run=run.show_step_time),
     Part(
         name="steps",
         title="Accuracy over sampling steps",

@@ -11,9 +11,11 @@ from addkit.report.figures import (
     chain,
     classes,
     differences,
+    loss_by_time,
     losses,
     reliability,
     samples,
+    step_time,
     steps,
 )
 from addkit.report.figures import confusion as confusion_figure
@@ -37,6 +39,7 @@ from addkit.report.looks import (
     reliabilities,
 )
 from addkit.report.parts import RunReport, Shown
+from addkit.report.progress import losses_by_time, step_times
 
 __all__ = [
     "show_accuracy",
@@ -45,12 +48,14 @@ __all__ = [
     "show_classes",
     "show_confusion",
     "show_differences",
+    "show_loss_by_time",
     "show_losses",
     "show_origin",
     "show_reliability",
     "show_samples",
     "show_scores",
     "show_settings",
+    "show_step_time",
     "show_steps",
     "show_table3",
 ]
@@ -128,6 +133,30 @@ def show_losses(report: RunReport) -> Shown:
         f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
         f"Lines over optimizer steps. {ends(lines)}",
         partial(losses.draw, data),
+    )
+
+
+def show_loss_by_time(report: RunReport) -> Shown:
+    """Where the loss comes from."""
+    data = losses_by_time(report.files.run)
+    return Shown(
+        "Training loss by noise level: means over tokens in ten bins of t, and apart those at "
+        "t = T, which saw nothing but noise; each line over the steps since the line before. "
+        f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
+        f"Lines over t. {ends(data)}",
+        partial(loss_by_time.draw, data),
+    )
+
+
+def show_step_time(report: RunReport) -> Shown:
+    """Where the time goes."""
+    data = step_times(report.files.run)
+    return Shown(
+        "Time of the parts of an optimizer step on the leading process, each point a mean over "
+        "several steps; `data` is waiting for images. "
+        f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
+        f"Milliseconds over optimizer steps. {ends(data)}",
+        partial(step_time.draw, data),
     )
 
 

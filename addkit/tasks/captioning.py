@@ -42,6 +42,12 @@ class CaptionMeter:
         self.chains += [[decode(ids) for ids in image] for image in answer.candidates.tolist()]
         self.references += references_of(batch, self.vocabulary)
 
+    def merge(self, other: CaptionMeter) -> None:
+        """Take over what another meter has seen, behind what this one has."""
+        self.captions += other.captions
+        self.chains += other.chains
+        self.references += other.references
+
     def compute(self) -> CaptionScores:
         """All scores that need the text alone; of several chains also how they spread."""
         from addkit.metrics.captions import chain_validity, score_captions

@@ -24,6 +24,10 @@ class ClassificationMeter:
         """Answer (B, 1, K) against the batch's labels (B, 1)."""
         self.meter.update(answer.probabilities.squeeze(1), batch.labels.squeeze(1))
 
+    def merge(self, other: ClassificationMeter) -> None:
+        """Take over what another meter has seen, behind what this one has."""
+        self.meter.merge(other.meter)
+
     def compute(self) -> ClassificationScores:
         """The scores so far."""
         return self.meter.compute()

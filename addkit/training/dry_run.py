@@ -1,48 +1,78 @@
-"""What a training would be, without training: sizes, steps, memory and files."""
+"""What a training would be, without training: sizes, steps, memory, traffic, time and files."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from addkit.model import Network, build_data, build_network
+from addkit.diffusion import counted_generator
+from addkit.model import build_data, build_network, build_task, problem_of
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.checks import check_training
+from addkit.training.environment import pick_device
+from addkit.training.footprint import footprint
+from addkit.training.launch import processes_here
+from addkit.training.optimizer import build_optimizer
 from addkit.training.plan import Plan
+from addkit.training.step import TrainingStep
+from addkit.training.wire import Traffic
 
-__all__ = ["dry_run"]
+__all__ = ["dry_run", "measure_speed"]
 
-FLOAT_BYTES = 4
+BANDWIDTHS = (25, 100, 400)
+"""Gbit/s of each process: two kinds of Ethernet, and one port of InfiniBand for each GPU."""
+MOST_IMAGES, STEPS = 8, 3
+"""In a measurement of speed: images at a time, and steps after the first."""
 
 
-def dry_run(recipe: Recipe) -> dict[str, Any]:
-    """Resolve everything and build the network on the meta device. Reads no image, writes nothing.
+def dry_run(
+    recipe: Recipe,
+    processes: int | None = None,
+    images_per_second: float | None = None,
+    *,
+    measure: bool = False,
+) -> dict[str, Any]:
+    """Resolve everything and build the network without memory. Reads no image, writes nothing.
+
+    Args:
+        recipe: the experiment.
+        processes: of the training, which need not exist; None: those that a training would start.
+        images_per_second: of one process, for an estimate of the time.
+        measure: take the speed of a few real steps on this machine instead.
 
     Returns:
         parameters {encoder, denoiser, projections, total}; global_batch, per_process_batch,
         accumulation, processes, steps_per_epoch, steps, warmup_steps; learning_rate (the peak, as
-        scaled) and how it came about; memory, bytes for each process by part; files to be read.
+        scaled) and how it came about; memory, bytes for each process by part; wire, what each
+        process sends; time; files to be read.
     """
     facts = build_data(recipe).facts
     check_training(recipe, facts)
-    plan = Plan.of(recipe, facts.split_sizes["train"])
+    plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
     network = build_network(recipe, facts, device="meta")
     if recipe.distributed.recompute_activations:
         network.recompute_activations()
+    counts = asdict(network.parameter_counts())
+    found = footprint(recipe, facts, network, plan)
+    source = "given"
+    if measure:
+        images_per_second, source = measure_speed(recipe, facts, plan), _how(plan)
     numbers = asdict(plan)
     peak = numbers.pop("peak_lr")
     return {
         "recipe": recipe.name,
-        "parameters": asdict(network.parameter_counts()),
+        "parameters": counts,
         **numbers,
         "epochs": recipe.training.epochs,
         "learning_rate": peak,
         "learning_rate_rule": _rule(recipe),
-        "memory": memory(recipe, facts, network, plan),
+        "memory": {**found.memory, "total": sum(found.memory.values())},
+        "wire": _wire(recipe, found.traffic, plan),
+        "time": _time(plan, images_per_second, source),
         "classes": facts.num_classes,
         "tokens": facts.num_tokens,
         "notes": dict(facts.notes),
@@ -58,39 +88,61 @@ def _rule(recipe: Recipe) -> str:
     return f"base_lr {training.base_lr:g} x batch {training.batch_size} / 256"
 
 
-def memory(recipe: Recipe, facts: DataFacts, network: Network, plan: Plan) -> dict[str, int]:
-    """Estimated bytes on each process: what is kept, and activations of one micro-batch."""
-    total = network.parameter_counts().total * FLOAT_BYTES
-    trained = sum(p.numel() for p in network.parameters() if p.requires_grad) * FLOAT_BYTES
-    parts = {
-        "weights": total,
-        "averaged_weights": total if recipe.training.ema else 0,
-        "gradients": trained,
-        "optimizer": 2 * trained,
-        "activations": _activations(recipe, facts, network, plan.per_process_batch),
+def _wire(recipe: Recipe, traffic: Traffic, plan: Plan) -> dict[str, Any]:
+    """Bytes that each process sends in one optimizer step, and how long that takes."""
+    total = traffic.of_step(plan.accumulation)
+    return {
+        "strategy": recipe.distributed.strategy if plan.processes > 1 else "one process",
+        "weights": total - traffic.reduced,
+        "gradients": traffic.reduced,
+        "total": total,
+        "seconds": {f"{speed} Gbit/s": 8 * total / (speed * 1e9) for speed in BANDWIDTHS},
     }
-    return {**parts, "total": sum(parts.values())}
 
 
-def _activations(recipe: Recipe, facts: DataFacts, network: Network, batch: int) -> int:
-    """Bytes that autograd keeps between forward and backward, counted on the meta device.
+def _time(plan: Plan, speed: float | None, source: str) -> dict[str, Any] | None:
+    """From the speed of one process; evaluation, checkpoints and what the wire adds aside."""
+    if speed is None:
+        return None
+    step = plan.per_process_batch * plan.accumulation / speed
+    return {
+        "images_per_second": speed,
+        "source": source,
+        "step_seconds": step,
+        "epoch_seconds": step * plan.steps_per_epoch,
+        "seconds": step * plan.steps,
+    }
 
-    bf16 autocast keeps most of them in half the size; norms and softmaxes stay in fp32.
-    """
-    kept: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            kept[id(tensor)] = tensor
-        return tensor
+def _how(plan: Plan) -> str:
+    images = min(plan.per_process_batch, MOST_IMAGES)
+    return f"measured here: one process on {pick_device()}, {STEPS} steps of {images} images"
 
-    reuse, tokens, diffusion = recipe.training.reuse, facts.num_tokens, network.diffusion
+
+def measure_speed(recipe: Recipe, facts: DataFacts, plan: Plan) -> float:
+    """Images per second of one process here: forward, backward and optimizer, nothing loaded."""
+    device, images = pick_device(), min(plan.per_process_batch, MOST_IMAGES)
+    network = build_network(recipe, facts).to(device).train()
+    task = build_task(recipe, problem_of(recipe, facts))
+    step = TrainingStep(network, task, recipe, 1)
+    optimizer = build_optimizer(network, recipe.training)
     size = (facts.image_channels, facts.image_size, facts.image_size)
-    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        condition = network.condition(torch.empty(batch, *size))
-        h = torch.empty(batch, reuse, tokens, diffusion.denoiser.width)
-        t = torch.empty(batch, reuse, tokens)
-        features = diffusion.denoiser(h, t, diffusion.prepare(condition))
-        diffusion.output(features)
-    total = sum(x.numel() * x.element_size() for x in kept.values())
-    return total // 2 if recipe.training.precision == "bfloat16" else total
+    pixels = torch.zeros(images, *size, device=device)
+    first = [start for start, _ in facts.token_classes] or [0] * facts.num_tokens
+    labels = torch.tensor(first, device=device).expand(images, recipe.training.reuse, -1)
+    start = 0.0
+    for number in range(STEPS + 1):
+        if number == 1:  # The first one also warms up.
+            start = _now(device)
+        noise = counted_generator(recipe.seed, "dry run", number, device=device)
+        step(pixels, labels, noise).scaled.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return STEPS * images / (_now(device) - start)
+
+
+def _now(device: str) -> float:
+    """When all that was asked of the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()

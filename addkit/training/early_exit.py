@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from addkit.data.cores import fitting_workers
 from addkit.errors import UsageError
 from addkit.metrics.statistics import paired_interval
 from addkit.model import Inference, Predictor
@@ -80,7 +81,7 @@ def _score(
         {str(value): Case(way) for value, way in ways.items()},
         batch_size=predictor.recipe.sampling.batch_size,
         seed=seed,
-        workers=predictor.recipe.distributed.workers,
+        workers=fitting_workers(predictor.recipe.distributed.workers, 1),
     )
     for name, answer, batch in told:
         one = left[int(name)]

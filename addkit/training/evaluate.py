@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from addkit.data.cores import fitting_workers
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, ImageSet, Meter
@@ -279,7 +280,7 @@ def _score(
         predictor.task,
         batch_size=predictor.recipe.sampling.batch_size,
         seed=seed,
-        workers=predictor.recipe.distributed.workers,
+        workers=fitting_workers(predictor.recipe.distributed.workers, 1),
     )
 
 

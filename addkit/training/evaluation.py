@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +12,7 @@ from addkit.data.loading import load
 from addkit.diffusion import Answer, counted_generator
 from addkit.model import Inference, Network
 from addkit.plugin.protocols import Batch, ImageSet, Meter, Task
+from addkit.training.world import World
 
 __all__ = ["Case", "answers", "score_cases"]
 
@@ -34,13 +35,33 @@ def score_cases(
     batch_size: int,
     seed: int,
     workers: int = 0,
+    world: World | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> dict[str, Meter]:
-    """A meter for each case; see `answers` for the noise."""
+    """A meter for each case; see `answers` for the noise.
+
+    Each process of a world answers its own batches, and all of them end with the same meters, as
+    one process would have filled them. `pause` is called between batches.
+    """
+    world = world or World()
     meters = {name: task.meter() for name in cases}
-    told = answers(network, images, cases, batch_size=batch_size, seed=seed, workers=workers)
+    told = answers(
+        network,
+        images,
+        cases,
+        batch_size=batch_size,
+        seed=seed,
+        workers=workers,
+        share=(world.rank, world.size),
+    )
     for name, answer, batch in told:
+        pause()
         meters[name].update(answer, batch)
-    return meters
+    first, *others = world.gathered(meters)
+    for other in others:
+        for name, meter in first.items():
+            meter.merge(other[name])
+    return first
 
 
 @torch.inference_mode()
@@ -52,11 +73,15 @@ def answers(
     batch_size: int,
     seed: int,
     workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[str, Answer, Batch]]:
-    """Each batch answered in every case. The noise is counted by (seed, batch), alike for all."""
+    """Each batch answered in every case. The noise is counted by (seed, batch), alike for all.
+
+    With `share` (r, P) only the r-th of P runs of neighbouring batches, none of them twice.
+    """
     device = network.diffusion.null.device
     network.eval()
-    for number, batch in enumerate(_batches(images, batch_size, workers)):
+    for number, batch in _batches(images, batch_size, workers, share):
         condition = network.condition(batch.images.to(device))
         null = network.diffusion.null_condition(condition.shape[1]).expand_as(condition)
         exact: dict[bool, Tensor | None] = {}  # Of every loop: it is the network's, not the path's.
@@ -74,8 +99,14 @@ def answers(
             yield name, replace(answer, truth_log_p=truth), batch
 
 
-def _batches(images: ImageSet, size: int, workers: int) -> Iterator[Batch]:
+def _batches(
+    images: ImageSet, size: int, workers: int, share: tuple[int, int]
+) -> Iterator[tuple[int, Batch]]:
     slices = [
         list(range(start, min(start + size, len(images)))) for start in range(0, len(images), size)
     ]
-    return load(images, slices, seed=None, workers=workers)
+    rank, processes = share
+    # Rounded up, so that the first process always has some.
+    begin, end = (-(-len(slices) * part // processes) for part in (rank, rank + 1))
+    batches = load(images, slices[begin:end], seed=None, workers=workers)
+    return zip(range(begin, end), batches, strict=True)

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from time import monotonic
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
-from addkit.data.loading import epoch_order, load
+from addkit.data.cores import fitting_workers
+from addkit.data.loading import Loader
+from addkit.data.order import epoch_batches
 from addkit.diffusion import counted_seed
-from addkit.errors import RunError
+from addkit.errors import AddkitWarning
 from addkit.model import Network, build_data, build_network, build_task, problem_of
-from addkit.model.predictor import fill
-from addkit.plugin.protocols import Batch, DataSource, ImageSet, Task
+from addkit.plugin.protocols import Batch, DataFacts, DataSource, ImageSet, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import (
+    CheckpointWriter,
+    Keep,
     Progress,
-    checkpoint_of,
     clean_temporaries,
     load_progress,
-    load_tensors,
-    save_checkpoint,
+    newest_whole,
 )
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
-from addkit.training.plan import Plan, World, check_world
+from addkit.training.engine import Engine, Replicated
+from addkit.training.kernels import prepared
+from addkit.training.plan import Plan
+from addkit.training.sharded import Sharded
+from addkit.training.sharding import lay_out
+from addkit.training.step import TrainingStep
+from addkit.training.stop import StopSignals
+from addkit.training.world import World
 
-__all__ = ["Job"]
+__all__ = ["Job", "parameters"]
 
 
 @dataclass(slots=True)
 class Job:
-    """A training in progress."""
+    """A training in progress, as one of its processes sees it."""
 
     run: Run
     recipe: Recipe
@@ -43,106 +51,167 @@ class Job:
     source: DataSource
     images: ImageSet
     task: Task
-    network: Network
-    optimizer: torch.optim.AdamW
-    average: AveragedModel | None
+    engine: Engine
+    loader: Loader
+    writer: CheckpointWriter
     world: World = field(default_factory=World)
+    stop: StopSignals = field(default_factory=StopSignals)
     progress: Progress = field(default_factory=Progress)
     saved: Path | None = None
     """The newest checkpoint."""
+    saved_step: int = 0
+    saved_at: float = field(default_factory=monotonic)
+    _end_shares: Callable[[], None] = lambda: None
 
     @classmethod
-    def open(cls, run: Run, recipe: Recipe, device: str) -> Job:
+    def open(
+        cls,
+        run: Run,
+        recipe: Recipe,
+        device: str,
+        world: World | None = None,
+        stop: StopSignals | None = None,
+    ) -> Job:
         """Build the recipe's training and load the run's newest checkpoint, if it has one."""
-        check_world(recipe, World())
+        world = world or World()
         source = build_data(recipe)
         # All of them, so that a broken file stops the training before it begins.
-        splits = {name: source.split(name) for name in source.facts.split_sizes}
-        images = splits["train"]
-        network = build_network(recipe, source.facts).to(device)
-        if recipe.distributed.recompute_activations:
-            network.recompute_activations()
-        ema = recipe.training.ema
+        images = {name: source.split(name) for name in source.facts.split_sizes}["train"]
+        plan = Plan.of(recipe, len(images), world.size)
+        task = build_task(recipe, problem_of(recipe, source.facts))
+        network = prepared(build_network(recipe, source.facts).to(device), recipe)
+        step = TrainingStep(network, task, recipe, plan.accumulation)
         job = cls(
             run=run,
             recipe=recipe,
-            plan=Plan.of(recipe, len(images)),
+            plan=plan,
             source=source,
             images=images,
-            task=build_task(recipe, problem_of(recipe, source.facts)),
-            network=network,
-            optimizer=build_optimizer(network, recipe.training),
-            average=averaged(network, ema) if ema else None,
+            task=task,
+            engine=_engine(step, recipe, source.facts, world),
+            loader=_loader(images, recipe, world, device),
+            writer=_writer(run, recipe, plan),
+            world=world,
+            stop=stop or StopSignals(),
         )
         job._resume()
         return job
 
+    def close(self) -> None:
+        """Wait for the last checkpoint, and let the loader's processes go."""
+        self.loader.close()
+        self._end_shares()
+        self.writer.close()
+
     def _resume(self) -> None:
-        clean_temporaries(self.run.path)
-        clean_temporaries(self.run.checkpoints)
-        self.saved = checkpoint_of(self.run.checkpoints)
+        refused: list[str] = []
+        if self.world.leads:
+            clean_temporaries(self.run.path)
+            clean_temporaries(self.run.checkpoints)
+            self.saved, refused = newest_whole(self.run.checkpoints)
+            self.writer.saved = self.saved
+        self.saved, refused = self.world.told((self.saved, refused))
+        for line in refused if self.world.leads else ():
+            warnings.warn(line, AddkitWarning, stacklevel=2)
         if self.saved is None:
-            self.save()
+            self.save(wait=True)
             return
         self.progress = load_progress(self.saved)
-        file = self.saved / "raw.safetensors"
-        fill(self.network, load_tensors(file), file)
-        file = self.saved / "optimizer.safetensors"
-        try:
-            unpack_optimizer(self.network, self.optimizer, load_tensors(file))
-        except (KeyError, ValueError) as error:
-            raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
-        if self.average is not None:
-            file = self.saved / "ema.safetensors"
-            fill(self.average.module, load_tensors(file), file)
-            self.average.n_averaged.fill_(self.progress.step)
-        self.run.forget_after(self.progress.step)
+        self.saved_step = self.progress.step
+        self.engine.load(self.saved, self.progress.step)
+        if self.world.leads:
+            self.run.forget_after(self.progress.step)
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment."""
-        groups = {"raw": self.network.state_dict()}
-        if self.average is not None:
-            groups["ema"] = self.average.module.state_dict()
-        groups["optimizer"] = pack_optimizer(self.network, self.optimizer)
-        self.saved = save_checkpoint(self.run.checkpoints, self.progress, groups)
+    def save(self, *, wait: bool = False) -> None:
+        """Write a checkpoint of this moment; training may go on while it is being written."""
+        self._end_shares()
+        tensors = self.engine.tensors()
+        if self.world.leads:
+            parts = self._begin_shares if self.engine.sharded else None
+            self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
+        elif self.engine.sharded:
+            self._begin_shares(Path())
+        self.saved_step, self.saved_at = self.progress.step, monotonic()
+
+    def _begin_shares(self, folder: Path) -> Callable[[], None]:
+        """All processes write into the leader's folder."""
+        self._end_shares = self.engine.shards(self.world.told(folder)) or (lambda: None)
+        return self._end_shares
+
+    def mark_best(self) -> None:
+        """The newest checkpoint is the best so far; write one where it is not of this step."""
+        if self.saved_step != self.progress.step:
+            self.save()
+        if self.world.leads:
+            self.writer.mark_best()
+
+    def pause(self) -> None:
+        """Between batches of an evaluation: stop here if somebody asked. All is saved."""
+        self.stop.check(f"step {self.progress.step} is saved")
 
     @property
-    def weights(self) -> dict[str, Network]:
-        """The networks to evaluate: averaged weights first, then the raw ones."""
-        both = {"raw": self.network}
-        if self.average is not None:
-            both = {"ema": cast("Network", self.average.module), **both}
-        return both
+    def workers(self) -> int:
+        """Loader processes of this one."""
+        return fitting_workers(self.recipe.distributed.workers, self.world.local_size)
+
+    @property
+    def minutes_since_save(self) -> float:
+        """Of wall time."""
+        return (monotonic() - self.saved_at) / 60
+
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+        return self.engine.network
 
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
         return self.network.diffusion.null.device
 
-    def micro_batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of this process for the rest of an epoch, in order.
+    def steps(self, epoch: int) -> Iterator[list[Batch]]:
+        """Micro-batches of this process, step by step, for the rest of an epoch, in order.
 
-        The global batch is cut into micro-batches; process r takes every size-th. Which images a
-        micro-batch holds does not depend on how many processes or accumulation steps share it.
+        Process r of P takes micro-batches r, r + P, ... of a step. Which images one holds does not
+        depend on how many processes or accumulation steps share the global batch.
         """
         plan, seed = self.plan, self.recipe.seed
-        order = epoch_order(seed, epoch, len(self.images)).tolist()
-        first = self.progress.step - epoch * plan.steps_per_epoch
-        parts = plan.accumulation * plan.processes
-        slices = [
-            order[start : start + plan.per_process_batch]
-            for number in range(first * parts, plan.steps_per_epoch * parts)
-            if number % plan.processes == self.world.rank
-            for start in [number * plan.per_process_batch]
-        ]
-        return load(
+        order = epoch_batches(
             self.images,
-            slices,
-            seed=counted_seed(seed, "augment", epoch),
-            workers=self.recipe.distributed.workers,
+            seed,
+            epoch,
+            steps=plan.steps_per_epoch,
+            parts=plan.parts,
+            size=plan.per_process_batch,
         )
+        first = self.progress.step - epoch * plan.steps_per_epoch
+        own = order[first:, self.world.rank :: plan.processes].flatten(0, 1)
+        batches = self.loader.batches(own.tolist(), counted_seed(seed, "augment", epoch))
+        while micro_batches := list(islice(batches, plan.accumulation)):
+            yield micro_batches
 
 
 def parameters(network: nn.Module) -> list[nn.Parameter]:
     """The trained ones."""
     return [p for p in network.parameters() if p.requires_grad]
+
+
+def _engine(step: TrainingStep, recipe: Recipe, facts: DataFacts, world: World) -> Engine:
+    if recipe.distributed.strategy == "fsdp":
+        # Also on one process: another layout means other kernels, and other rounding.
+        lay_out(step.network)
+        if world.size > 1:
+            return Sharded(step, recipe, facts, world.size)
+    return Replicated(step, recipe, world.size)
+
+
+def _loader(images: ImageSet, recipe: Recipe, world: World, device: str) -> Loader:
+    spread = recipe.distributed
+    workers = fitting_workers(spread.workers, world.local_size)
+    return Loader(images, workers, prefetch=spread.prefetch, pin=device.startswith("cuda"))
+
+
+def _writer(run: Run, recipe: Recipe, plan: Plan) -> CheckpointWriter:
+    wanted = recipe.checkpoints
+    keep = Keep(last=wanted.keep_last, every=wanted.keep_every * plan.steps_per_epoch)
+    return CheckpointWriter(run.checkpoints, keep, asynchronous=wanted.asynchronous)

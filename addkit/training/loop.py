@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from addkit.data.mixing import mix, pick_answers
-from addkit.diffusion import ObjectiveSettings, counted_generator, counted_seed, objective
+from addkit.diffusion import counted_generator, counted_seed
 from addkit.diffusion.times import TimedLosses
-from addkit.errors import RunError
+from addkit.errors import RunError, Stopped
 from addkit.plugin.protocols import Batch
 from addkit.runs.checkpoint import Progress
+from addkit.training.gradients import norm_of, rescale
 from addkit.training.job import Job, parameters
 from addkit.training.plan import learning_rate
+from addkit.training.running_statistics import RunningStatistics
+from addkit.training.step import StepValue
+from addkit.training.stop import INTERRUPTED, TERMINATED
+from addkit.training.stopwatch import Stopwatch
 
 __all__ = ["StepReport", "Watcher", "fit"]
+
+COLUMNS = ("t", "losses", "weights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """One optimizer step."""
+    """One optimizer step, over all processes."""
 
     step: int
     """Steps taken, this one included."""
@@ -37,20 +43,35 @@ class StepReport:
     lr: float
     images: int
     seconds: float
+    """Wall time, waiting for data included."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Where the seconds went on the leading process."""
     real_loss: float | None = None
     """Of captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
 
 
-class Watcher(Protocol):
-    """Somebody who looks on."""
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a step was like, over all processes."""
 
-    def step(self, report: StepReport) -> None:
-        """After each optimizer step."""
+    values: dict[str, float]
+    norm: float
+    stop: int
+    """Exit code of whoever was asked to stop; 0: go on."""
+    save: bool
+    times: TimedLosses | None
+
+
+class Watcher(Protocol):
+    """Somebody who looks on. Every process has one."""
+
+    def step(self, job: Job, report: StepReport, times: TimedLosses | None) -> None:
+        """After each optimizer step; with what tokens cost at their times."""
         ...
 
     def epoch(self, job: Job, epoch: int) -> None:
-        """After each epoch, before its checkpoint."""
+        """After each epoch, behind its checkpoint; again after a resume, if it had no time."""
         ...
 
 
@@ -59,118 +80,159 @@ def fit(job: Job, watcher: Watcher) -> None:
 
     Raises:
         RunError: the loss or the gradient is not finite; names step, images and last checkpoint.
+        Stopped: a signal asked for it; the job is saved.
     """
-    training, plan = job.recipe.training, job.plan
-    for epoch in range(job.progress.step // plan.steps_per_epoch, training.epochs):
-        job.network.train()
-        batches = job.micro_batches(epoch)
-        while micro_batches := list(islice(batches, plan.accumulation)):
-            start = perf_counter()
-            values, norm = _step(job, micro_batches)
-            job.progress = _advance(job.progress, perf_counter() - start)
-            watcher.step(_report(job, values, norm, perf_counter() - start))
+    plan = job.plan
+    done, into = divmod(job.progress.step, plan.steps_per_epoch)
+    if done and not into:
+        watcher.epoch(job, done - 1)
+    for epoch in range(done, job.recipe.training.epochs):
+        _epoch(job, watcher, epoch)
         watcher.epoch(job, epoch)
-        if (epoch + 1) % training.checkpoint_every == 0 or epoch + 1 == training.epochs:
-            job.save()
 
 
-def _advance(progress: Progress, seconds: float) -> Progress:
-    return Progress(progress.step + 1, progress.seconds + seconds)
+def _epoch(job: Job, watcher: Watcher, epoch: int) -> None:
+    job.network.train()
+    watch = Stopwatch(job.device)
+    steps = job.steps(epoch)
+    begin = perf_counter()
+    while micro_batches := _next(steps, watch):
+        done = _step(job, micro_batches, watch)
+        seconds = perf_counter() - begin
+        begin = perf_counter()
+        job.progress = Progress(job.progress.step + 1, job.progress.seconds + seconds)
+        watcher.step(job, _report(job, done, seconds, watch.seconds()), done.times)
+        with watch.part("checkpoint"):
+            _save_if_due(job, done, epoch)
 
 
-def _step(job: Job, micro_batches: list[Batch]) -> tuple[dict[str, float], float]:
-    """One optimizer step over this process's micro-batches: mean values, gradient norm."""
-    step, training = job.progress.step, job.recipe.training
-    job.optimizer.zero_grad(set_to_none=True)
-    done = [
-        _backward(job, batch, number * job.plan.processes + job.world.rank)
-        for number, batch in enumerate(micro_batches)
-    ]
-    values = [told for told, _ in done]
-    means = {name: sum(value[name] for value in values) / len(values) for name in values[0]}
-    loss = means["loss"]
-    norm = nn.utils.clip_grad_norm_(parameters(job.network), training.clip_norm or math.inf).item()
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise RunError(_not_finite(job, loss, norm, micro_batches))
-    for group in job.optimizer.param_groups:
-        group["lr"] = learning_rate(step, job.plan, training.min_lr)
-    job.optimizer.step()
-    _learn_times(job, [timed for _, timed in done if timed is not None])
-    if job.average is not None:
-        job.average.update_parameters(job.network)
-    return means, norm
+def _next(steps: Iterator[list[Batch]], watch: Stopwatch) -> list[Batch]:
+    with watch.part("data"):
+        return next(steps, [])
 
 
-def _learn_times(job: Job, timed: list[TimedLosses]) -> None:
+def _save_if_due(job: Job, done: _Done, epoch: int) -> None:
+    """Where all processes agree that it is time: somebody asks to stop, or the recipe does."""
+    last = job.progress.step == (epoch + 1) * job.plan.steps_per_epoch
+    every, epochs = job.recipe.checkpoints.every, job.recipe.training.epochs
+    due = last and ((epoch + 1) % every == 0 or epoch + 1 == epochs)
+    if done.stop:
+        job.save(wait=True)
+        raise Stopped(f"{job.stop.why}; saved after step {job.progress.step}", done.stop)
+    if due or done.save:
+        job.save()
+
+
+def _step(job: Job, micro_batches: list[Batch], watch: Stopwatch) -> _Done:
+    """One optimizer step over this process's micro-batches."""
+    training, network = job.recipe.training, job.network
+    job.engine.optimizer.zero_grad(set_to_none=True)
+    statistics = RunningStatistics(network, job.world, job.plan.parts)
+    values = []
+    for number, batch in enumerate(micro_batches):
+        last = number + 1 == len(micro_batches)
+        with job.engine.accumulating(last):
+            values.append(_backward(job, batch, number, watch))
+        statistics.next()
+    with watch.part("communication"):
+        statistics.settle()
+        sums = job.world.sum(_summed(job, values))
+        trained = parameters(network)
+        norm = norm_of(trained)
+        told, size = sums.tolist(), norm.item()
+    alike = job.plan.parts * values[0].tokens
+    factor = alike / told[1] if told[1] else 1.0
+    done = _told(job, told, size * factor, values)
+    if not (math.isfinite(done.values["loss"]) and math.isfinite(size)):
+        raise RunError(_not_finite(job, done, micro_batches))
+    with watch.part("optimizer"):
+        rescale(trained, norm, factor, training.clip_norm)
+        for group in job.engine.optimizer.param_groups:
+            group["lr"] = learning_rate(job.progress.step, job.plan, training.min_lr)
+        job.engine.optimizer.step()
+        _learn_times(job, done.times)
+        if job.engine.average is not None:
+            job.engine.average.update_parameters(network)
+    return done
+
+
+def _backward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
+    """Forward and backward of this process's micro-batch number `turn` in the step."""
+    recipe, device, step = job.recipe, job.device, job.progress.step
+    number = turn * job.plan.processes + job.world.rank
+    with watch.part("forward"):
+        generator = counted_generator(recipe.seed, "train", step, number, device=device)
+        torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
+        labels = pick_answers(batch, recipe.training.reuse, generator)
+        labels = labels.to(device, non_blocking=True)
+        images = batch.images.to(device, non_blocking=True)
+        images, labels = mix(images, labels, recipe.augmentation, generator)
+        value = job.engine(images, labels, generator)
+    with watch.part("backward"):
+        value.scaled.backward()  # type: ignore[no-untyped-call]
+    return value
+
+
+def _summed(job: Job, values: list[StepValue]) -> Tensor:
+    """What all processes add up: the values' sums, and who wants to stop or to save."""
+    minutes = job.recipe.checkpoints.minutes
+    save = job.world.leads and 0 < minutes <= job.minutes_since_save
+    asked = [float(job.stop.exit_code == code) for code in (TERMINATED, INTERRUPTED)]
+    wishes = torch.tensor([*asked, float(save)], device=job.device)
+    return torch.cat([torch.stack([value.sums.detach() for value in values]).sum(0), wishes])
+
+
+def _told(job: Job, sums: list[float], norm: float, values: list[StepValue]) -> _Done:
+    total, count, accuracy, real, pad, terminated, interrupted, save = sums
+    stop = INTERRUPTED if interrupted else TERMINATED if terminated else 0
+    parts = job.plan.parts
+    shown = {"loss": total / count if count else 0.0, "accuracy": 100 * accuracy / parts}
+    if values[0].captions:
+        shown |= {"real_loss": real / parts, "pad_loss": pad / parts}
+    return _Done(shown, norm, stop, save > 0, _times(job, values))
+
+
+def _times(job: Job, values: list[StepValue]) -> TimedLosses | None:
+    """What tokens cost at their times: here, or everywhere if the network learns from it."""
+    told = [value.times for value in values]
+    if any(one is None for one in told):
+        return None
+    columns = [torch.stack([getattr(one, name) for one in told]) for name in COLUMNS]
+    if job.network.diffusion.times is not None:
+        # In the order of micro-batches, whoever computed them.
+        columns = [job.world.stacked(column).transpose(0, 1) for column in columns]
+    return TimedLosses(*(column.flatten() for column in columns))
+
+
+def _learn_times(job: Job, timed: TimedLosses | None) -> None:
     """From the whole step at once, however many micro-batches it is cut into."""
     times = job.network.diffusion.times
-    if times is not None and timed:
-        times.learn(
-            torch.cat([one.t for one in timed]),
-            torch.cat([one.losses for one in timed]),
-            torch.cat([one.weights for one in timed]),
-        )
+    if times is not None and timed is not None:
+        times.learn(timed.t, timed.losses, timed.drawn)
 
 
-def _backward(job: Job, batch: Batch, number: int) -> tuple[dict[str, float], TimedLosses | None]:
-    """Forward and backward of micro-batch `number` of the global batch.
-
-    Returns:
-        what a report shows, and what is learnt about times.
-    """
-    recipe, device, step = job.recipe, job.device, job.progress.step
-    generator = counted_generator(recipe.seed, "train", step, number, device=device)
-    torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
-    labels = pick_answers(batch, recipe.training.reuse, generator).to(device, non_blocking=True)
-    images = batch.images.to(device, non_blocking=True)
-    images, labels = mix(images, labels, recipe.augmentation, generator)
-    low = recipe.training.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=low):
-        tokens = job.network.tokens(images)
-        targets = job.task.targets(labels)
-        value = objective(job.network.diffusion, tokens, targets, _settings(job), generator)
-    (value.loss / job.plan.accumulation).backward()  # type: ignore[no-untyped-call]
-    told = {"loss": value.loss.item(), "accuracy": 100 * value.accuracy.item()}
-    if value.real_loss is not None and value.pad_loss is not None:
-        told |= {"real_loss": value.real_loss.item(), "pad_loss": value.pad_loss.item()}
-    return told, value.timed
-
-
-def _settings(job: Job) -> ObjectiveSettings:
-    training = job.recipe.training
-    return ObjectiveSettings(
-        stratified=training.stratified,
-        pure_noise=training.pure_noise,
-        condition_drop=training.condition_drop,
-        token_times=training.token_times,
-        rollout=training.rollout,
-    )
-
-
-def _report(job: Job, values: dict[str, float], norm: float, seconds: float) -> StepReport:
+def _report(job: Job, done: _Done, seconds: float, parts: Mapping[str, float]) -> StepReport:
     step = job.progress.step
     return StepReport(
         step=step,
-        gradient_norm=norm,
+        gradient_norm=done.norm,
         lr=learning_rate(step - 1, job.plan, job.recipe.training.min_lr),
         images=job.plan.global_batch,
         seconds=seconds,
-        **values,
+        parts=parts,
+        **done.values,
     )
 
 
-def _not_finite(job: Job, loss: float, norm: float, micro_batches: list[Batch]) -> str:
-    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-    sources = list(_sources(job, micro_batches))
+def _not_finite(job: Job, done: _Done, micro_batches: list[Batch]) -> str:
+    job.writer.wait()
+    loss = done.values["loss"]
+    what = f"gradient norm is {done.norm}" if math.isfinite(loss) else f"loss is {loss}"
+    own = [job.images.source(index) for batch in micro_batches for index in batch.indices]
+    sources = [source for each in job.world.gathered(own) for source in each]
     shown = ", ".join(sources[:8]) + (f" and {len(sources) - 8} more" if sources[8:] else "")
     return (
         f"{job.run.path}: {what} at step {job.progress.step + 1}; its images: {shown}. "
-        f"The last good checkpoint is {job.saved}. "
+        f"The last good checkpoint is {job.writer.saved or job.saved}. "
         "Look at these images, or lower training.lr, or set training.precision to float32"
     )
-
-
-def _sources(job: Job, micro_batches: list[Batch]) -> Iterator[str]:
-    for batch in micro_batches:
-        for index in batch.indices:
-            yield job.images.source(index)

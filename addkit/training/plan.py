@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 
-__all__ = ["Plan", "World", "check_world", "learning_rate"]
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Which of how many training processes this is."""
-
-    rank: int = 0
-    size: int = 1
+__all__ = ["Plan", "learning_rate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +27,28 @@ class Plan:
     warmup_steps: int
     peak_lr: float
 
+    @property
+    def parts(self) -> int:
+        """Micro-batches of one optimizer step, over all processes."""
+        return self.processes * self.accumulation
+
     @classmethod
-    def of(cls, recipe: Recipe, train_size: int) -> Plan:
+    def of(cls, recipe: Recipe, train_size: int, processes: int = 1) -> Plan:
         """Derive the plan.
 
         Raises:
             RecipeError: the global batch does not divide evenly, or exceeds the data.
         """
-        training, spread = recipe.training, recipe.distributed
-        each = training.batch_size // spread.processes
-        per_process = min(spread.per_process_batch or each, each)
-        together = per_process * spread.processes
+        training = recipe.training
+        each = training.batch_size // processes
+        per_process = min(recipe.distributed.per_process_batch or each, each)
+        together = per_process * processes
         if per_process == 0 or training.batch_size % together:
             raise RecipeError(
                 f"{recipe.source}: [training] batch_size {training.batch_size} is no multiple of "
-                f"{spread.processes} processes x {max(per_process, 1)} images; change batch_size, "
-                "distributed.processes or distributed.per_process_batch"
+                f"{processes} {'process' if processes == 1 else 'processes'} x "
+                f"{max(per_process, 1)} images; change training.batch_size, "
+                "distributed.per_process_batch or --processes"
             )
         steps_per_epoch = train_size // training.batch_size
         if steps_per_epoch == 0:
@@ -62,22 +60,11 @@ class Plan:
             global_batch=training.batch_size,
             per_process_batch=per_process,
             accumulation=training.batch_size // together,
-            processes=spread.processes,
+            processes=processes,
             steps_per_epoch=steps_per_epoch,
             steps=steps_per_epoch * training.epochs,
             warmup_steps=round(steps_per_epoch * training.warmup_epochs),
             peak_lr=training.peak_lr,
-        )
-
-
-def check_world(recipe: Recipe, world: World) -> None:
-    """Raise `RecipeError` if the recipe is for another number of processes than there are."""
-    wanted = recipe.distributed.processes
-    if wanted != world.size:
-        raise RecipeError(
-            f"{recipe.source}: [distributed] processes is {wanted}, and this training has "
-            f"{world.size}; with --set distributed.processes={world.size} the global batch stays "
-            f"{recipe.training.batch_size} and more of it is accumulated"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from addkit.model import Inference, problem_of
+from addkit.model import Inference, Network, problem_of
 from addkit.plugin.protocols import Meter
 from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
@@ -17,23 +17,25 @@ CHOICES = (1, 2, 5, 10, 20)
 """Lengths of chains to choose from."""
 
 
-def meters_of(
-    job: Job, split: str, only: str | None = None, steps: int | None = None
-) -> dict[str, Meter]:
-    """A meter for the averaged and for the raw weights, with the recipe's way to answer."""
-    inference = _inference(job, steps)
-    return {
-        name: _score(job, name, split, {"recipe": Case(inference)})["recipe"]
-        for name in job.weights
-        if only in (None, name)
-    }
+def meters_of(job: Job, split: str, steps: int | None = None, most: int = 2) -> dict[str, Meter]:
+    """A meter for the averaged and for the raw weights, with the recipe's way to answer.
+
+    Args:
+        job: its networks.
+        split: of its data.
+        steps: what was chosen where the recipe says auto.
+        most: 1 for the averaged weights alone, or the raw ones where no others are kept.
+    """
+    case = {"recipe": Case(_inference(job, steps))}
+    networks = list(job.engine.networks().items())[:most]
+    return {name: _score(job, network, split, case)["recipe"] for name, network in networks}
 
 
 def choose_steps(job: Job) -> tuple[int, dict[int, float]]:
     """`best_steps` of a training's averaged weights, or raw ones where it keeps no others."""
-    weights = next(iter(job.weights))
+    network = next(iter(job.engine.networks().values()))
     return best_steps(
-        lambda cases: _score(job, weights, "validation", cases),
+        lambda cases: _score(job, network, "validation", cases),
         lambda steps: _inference(job, steps),
         job.task.headline,
     )
@@ -68,13 +70,15 @@ def _inference(job: Job, steps: int | None) -> Inference:
     return Inference.of(job.recipe, problem_of(job.recipe, job.source.facts), steps)
 
 
-def _score(job: Job, weights: str, split: str, cases: dict[str, Case]) -> dict[str, Meter]:
+def _score(job: Job, network: Network, split: str, cases: dict[str, Case]) -> dict[str, Meter]:
     return score_cases(
-        job.weights[weights],
+        network,
         job.source.split(split),
         cases,
         job.task,
         batch_size=job.recipe.sampling.batch_size,
         seed=job.recipe.seed,
-        workers=job.recipe.distributed.workers,
+        workers=job.workers,
+        world=job.world,
+        pause=job.pause,
     )

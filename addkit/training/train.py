@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from addkit.errors import RunError
+from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.lock import locked
+from addkit.trackers.safe import SafeTracker
 from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.environment import environment, pick_device
 from addkit.training.job import Job
-from addkit.training.loop import StepReport, fit
+from addkit.training.loop import fit
+from addkit.training.profiling import ProfileWindow
+from addkit.training.recorder import Recorder
 from addkit.training.scoring import choose_steps, meters_of, scores_of
+from addkit.training.stop import StopSignals
+from addkit.training.view import View
+from addkit.training.world import World
 
-__all__ = ["TrainResult", "View", "train"]
+__all__ = ["TrainResult", "train"]
 
-EXAMPLES = 4
-"""Answers shown beside the truth while a caption model trains."""
-
-
-class View:
-    """What a training shows a person; this one shows nothing."""
-
-    def begin(self, title: str, total_steps: int, done: int) -> None:
-        """A training starts or goes on."""
-
-    def step(self, report: StepReport) -> None:
-        """After each step."""
-
-    def scored(self, split: str, name: str, value: float) -> None:
-        """After a score on the way: the task's headline."""
-
-    def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Truth and answer of some images, after a score on the way; may be empty."""
-
-    def chosen(self, steps: int, name: str, values: Mapping[int, float]) -> None:
-        """The steps that scored best on the validation split, where the recipe says auto."""
-
-    def end(self) -> None:
-        """The training is over."""
+Scores = dict[str, dict[str, float]]
+"""Weights (ema, raw) -> the task's scores."""
+LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
+"""In the errors of PyTorch's engines where another process has gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +51,9 @@ class TrainResult:
     """Wall time of this command, controls included."""
     steps: int
     parameters: dict[str, int]
-    scores: dict[str, dict[str, float]]
-    """Weights (ema, raw) -> the task's scores."""
-    controls: dict[str, dict[str, dict[str, float]]]
-    """Control -> weights -> scores."""
+    scores: Scores
+    controls: dict[str, Scores]
+    """Control -> its scores."""
 
     def data(self) -> dict[str, Any]:
         """As JSON has it: `top1` and `control_top1`, or whatever the headline is called."""
@@ -75,54 +65,73 @@ class TrainResult:
         return {"run": told.pop("run"), **headline, **told}
 
 
-class _Recorder:
-    """Writes metrics into the run, scores on the way and passes reports on to the view."""
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What all trainings of a run share."""
 
-    def __init__(self, view: View) -> None:
-        self.view = view
-
-    def step(self, report: StepReport) -> None:
-        self.reports(report)
-        self.view.step(report)
-
-    def epoch(self, job: Job, epoch: int) -> None:
-        training = job.recipe.training
-        if (epoch + 1) % training.evaluate_every or epoch + 1 == training.epochs:
-            return
-        split = "validation" if "validation" in job.source.facts.split_sizes else "test"
-        name = next(iter(job.weights))
-        meter = meters_of(job, split, only=name)[name]
-        scores, headline = scores_of(meter), job.task.headline
-        job.run.log({"step": job.progress.step, "epoch": epoch + 1, "split": split, **scores})
-        self.view.scored(split, headline, scores[headline])
-        self.view.examples(meter.examples(EXAMPLES))
-
-    reports: Callable[[StepReport], None]
+    view: View
+    device: str
+    world: World
+    stop: StopSignals
+    profile: bool = False
 
 
-def train(recipe: Recipe, run: Run, view: View, device: str | None = None) -> TrainResult:
+FIRST_PROFILED = 10
+"""Step; those before it allocate memory and choose kernels."""
+
+
+def train(
+    recipe: Recipe,
+    run: Run,
+    view: View,
+    device: str | None = None,
+    world: World | None = None,
+    *,
+    profile: bool = False,
+) -> TrainResult:
     """Train ADD and its controls into an open run; go on where a checkpoint stands.
+
+    Every process of a world calls this. The leading one writes and shows; its view counts.
 
     Args:
         recipe: the experiment; the run was created from it.
         run: an open run, new or interrupted.
         view: shows progress.
         device: None picks a GPU if there is one.
+        world: the processes that share the work; None: this one alone.
+        profile: write a profiler's trace of a few steps into the run.
+
+    Raises:
+        RunError: another process writes to this run, or one of the world has gone.
+        Stopped: a signal asked for it; all is saved.
     """
-    start = perf_counter()
+    start, world = perf_counter(), world or World()
     check_training(recipe, run.facts())
-    device = device or pick_device()
-    if "command_started" not in run.manifest():
-        run.note(command_started=_now(), status="running", recipe=recipe.name)
-    scores = _train_one(recipe, run, view, device, _title(recipe))
-    controls = {}
-    for head in heads_of(recipe):
-        matched = control_recipe(recipe, head, run.facts())
-        inner = Run.create(run.control(head).path, matched, run.facts())
-        controls[head] = _train_one(matched, inner, view, device, f"control, {head}")
-        inner.note(status="finished")
-    run.note(status="finished", finished=_now())
+    owned = locked(run.path) if world.leads else nullcontext()
+    with owned, StopSignals() as stop, _among(world):
+        where = _Where(view, device or pick_device(), world, stop, profile)
+        if world.leads and "command_started" not in run.manifest():
+            run.note(command_started=_now(), status="running", recipe=recipe.name)
+        scores = _train_one(recipe, run, where, _title(recipe))
+        controls = {head: _train_control(recipe, run, where, head) for head in heads_of(recipe)}
+        if world.leads:
+            run.note(status="finished", finished=_now())
+        world.meet()
     return _result(run, scores, controls, perf_counter() - start)
+
+
+@contextmanager
+def _among(world: World) -> Iterator[None]:
+    """Where another process has gone, say so: its own error is the one to read."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world.size == 1 or not LOST.search(str(error)):
+            raise
+        raise RunError(
+            f"process {world.rank} of {world.size} has lost another one, which ended; "
+            "its own error says why"
+        ) from error
 
 
 def _title(recipe: Recipe) -> str:
@@ -130,7 +139,9 @@ def _title(recipe: Recipe) -> str:
     return "ADD" if process == "gaussian" else process
 
 
-def _result(run: Run, scores: Any, controls: Any, seconds: float) -> TrainResult:
+def _result(
+    run: Run, scores: Scores, controls: Mapping[str, Scores], seconds: float
+) -> TrainResult:
     manifest = run.manifest()
     metric = manifest.get("headline", "top1")
     first = next(iter(controls.values()), None)
@@ -143,54 +154,91 @@ def _result(run: Run, scores: Any, controls: Any, seconds: float) -> TrainResult
         steps=manifest["plan"]["steps"],
         parameters=manifest["parameters"],
         scores=scores,
-        controls=controls,
+        controls=dict(controls),
     )
 
 
-def _best(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+def _best(scores: Scores) -> dict[str, float]:
     """The averaged weights' scores, or the raw ones'."""
     return next(iter(scores.values()))
 
 
-def _train_one(
-    recipe: Recipe, run: Run, view: View, device: str, title: str
-) -> dict[str, dict[str, float]]:
+def _train_control(recipe: Recipe, run: Run, where: _Where, head: str) -> Scores:
+    matched = control_recipe(recipe, head, run.facts())
+    inner, where = run.control(head), replace(where, profile=False)
+    if where.world.leads:
+        Run.create(inner.path, matched, run.facts())
+    where.world.meet()
+    scores = _train_one(matched, inner, where, f"control, {head}")
+    if where.world.leads:
+        inner.note(status="finished")
+    return scores
+
+
+def _train_one(recipe: Recipe, run: Run, where: _Where, title: str) -> Scores:
     """Train one network to its end and score it; a run that is done tells its scores."""
-    done = run.manifest().get("scores")
+    world, view = where.world, where.view
+    done: Scores | None = world.told(run.manifest().get("scores") if world.leads else None)
     if done is not None:
         return dict(done)
-    job = Job.open(run, recipe, device)
-    run.note(
-        recipe=recipe.name,
-        seed=recipe.seed,
+    with closing(Job.open(run, recipe, where.device, world, where.stop)) as job:
+        if world.leads:
+            _note_beginning(job, where.device)
+        view.begin(title, job.plan.steps, job.progress.step)
+        try:
+            with _tracked(job) as tracker, _profiled(job, where) as window:
+                fit(job, Recorder(job, view, tracker, window))
+            scores = _final_scores(job, view)
+        finally:
+            view.end()
+    if world.leads:
+        run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
+    return scores
+
+
+@contextmanager
+def _tracked(job: Job) -> Iterator[SafeTracker]:
+    choice = job.recipe.choices["tracker"]
+    built = choice.spec.build(choice.config, Problem()) if job.world.leads else None
+    tracker = SafeTracker(choice.name, built)
+    tracker.begin(str(job.run.path), job.recipe.tables())
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+@contextmanager
+def _profiled(job: Job, where: _Where) -> Iterator[ProfileWindow | None]:
+    """A look at some steps of the leading process; of ADD alone, not of its controls."""
+    left = job.plan.steps - job.progress.step
+    if not (where.profile and job.world.leads and left):
+        yield None
+        return
+    with ProfileWindow(job.run.path, min(FIRST_PROFILED, left)) as window:
+        yield window
+    where.view.profiled(window.paths)
+
+
+def _note_beginning(job: Job, device: str) -> None:
+    job.run.note(
+        recipe=job.recipe.name,
+        seed=job.recipe.seed,
         headline=job.task.headline,
         plan=asdict(job.plan),
         parameters=asdict(job.network.parameter_counts()),
         data=dict(job.source.facts.notes),
-        environment=environment(recipe, device),
+        environment=environment(job.recipe, device),
     )
-    view.begin(title, job.plan.steps, job.progress.step)
-    recorder = _Recorder(view)
-    recorder.reports = lambda report: run.log(_logged(report))
-    try:
-        fit(job, recorder)
-        scores = _final_scores(job, view)
-    finally:
-        view.end()
-    run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
-    return scores
 
 
-def _logged(report: StepReport) -> dict[str, Any]:
-    return {key: value for key, value in asdict(report).items() if value is not None}
-
-
-def _final_scores(job: Job, view: View) -> dict[str, dict[str, float]]:
+def _final_scores(job: Job, view: View) -> Scores:
     """On the test split, with steps that were chosen on another one."""
     steps = None
     if job.recipe.sampling.steps == "auto":
         steps, values = choose_steps(job)
-        job.run.note(chosen_steps=steps, chosen_from={str(n): v for n, v in values.items()})
+        if job.world.leads:
+            job.run.note(chosen_steps=steps, chosen_from={str(n): v for n, v in values.items()})
         view.chosen(steps, job.task.headline, values)
     meters = meters_of(job, "test", steps=steps)
     return {name: scores_of(meter) for name, meter in meters.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from addkit.data.cores import fitting_workers
 from addkit.errors import DataError, UsageError
 from addkit.metrics.classification import LabelMeter
 from addkit.metrics.statistics import Verdict, verdict
@@ -219,7 +220,7 @@ class _Models:
             cases,
             batch_size=predictor.recipe.sampling.batch_size,
             seed=self.seed,
-            workers=predictor.recipe.distributed.workers,
+            workers=fitting_workers(predictor.recipe.distributed.workers, 1),
         )
         for name, answer, _ in told:
             parts[name].append(answer.probabilities.squeeze(1).float().clamp(0, 1).cpu())

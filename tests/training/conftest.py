@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -19,7 +19,8 @@ SMALL = (
     "denoiser.width=16",
     "denoiser.depth=1",
     "training.epochs=2",
-    "training.checkpoint_every=1",
+    "checkpoints.every=1",
+    "distributed.per_process_batch=64",
     "control.heads=[]",
 )
 
@@ -36,7 +37,7 @@ class Watcher:
         self.epochs: list[int] = []
         self.stop_after = stop_after
 
-    def step(self, report: StepReport) -> None:
+    def step(self, job: Job, report: StepReport, times: Any) -> None:
         self.reports.append(report)
         if report.step == self.stop_after:
             raise Stop
@@ -73,6 +74,7 @@ class Lab:
         else:
             with pytest.raises(Stop):
                 fit(job, watcher)
+        job.writer.wait()
         return watcher
 
     def stored(self, path: Path) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ from ..conftest import Silent
 SHORT = (
     "training.epochs=18",
     "training.evaluate_every=18",
-    "training.checkpoint_every=18",
+    "checkpoints.every=18",
     "control.heads=[]",
     "sampling.steps=1",
 )

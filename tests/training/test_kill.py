@@ -68,7 +68,7 @@ def test_a_run_survives_kill_9(
 ) -> None:
     overrides = [
         *("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1"),
-        *("training.epochs=4", "training.evaluate_every=1", "training.checkpoint_every=1"),
+        *("training.epochs=4", "training.evaluate_every=1", "checkpoints.every=1"),
     ]
     words = [str(recipes / "digits.toml"), json.dumps(overrides), str(KILLS)]
     done = subprocess.run(

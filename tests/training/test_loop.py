@@ -13,7 +13,8 @@ from addkit.diffusion import counted_generator, counted_seed
 from addkit.errors import RunError
 from addkit.model import load
 from addkit.training.loop import fit
-from addkit.training.plan import World, learning_rate
+from addkit.training.plan import learning_rate
+from addkit.training.world import World
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -76,6 +77,7 @@ ACCUMULATED = (
     "training.warmup_epochs=0",
     "training.epochs=1",
     "control.heads=[]",
+    "distributed.per_process_batch=64",
 )
 
 
@@ -99,7 +101,7 @@ def test_accumulation_takes_the_same_steps(lab: Any, each: int) -> None:
 
 
 def _order(job: Any, epoch: int = 0) -> list[int]:
-    return [index for batch in job.micro_batches(epoch) for index in batch.indices]
+    return [index for batches in job.steps(epoch) for b in batches for index in b.indices]
 
 
 def test_an_epoch_visits_whole_batches_once(lab: Any) -> None:
@@ -121,14 +123,14 @@ def test_the_order_does_not_depend_on_the_cut(lab: Any) -> None:
 
 
 def test_processes_share_a_global_batch(lab: Any) -> None:
-    """The seam of a later distribution: each rank reads its part of what one process reads."""
+    """Each reads its part of what one process reads."""
     job = lab.open("run")
     whole = _order(job)
     job.plan = replace(job.plan, processes=2, per_process_batch=16, accumulation=2)
     parts = []
     for rank in (0, 1):
         job.world = World(rank, 2)
-        parts.append([list(batch.indices) for batch in job.micro_batches(0)])
+        parts.append([list(batch.indices) for batches in job.steps(0) for batch in batches])
     together = [part for pair in zip(*parts, strict=True) for part in pair]
     assert [index for part in together for index in part] == whole
 
@@ -152,7 +154,9 @@ def test_bfloat16_keeps_weights_and_loss_in_float32(lab: Any) -> None:
     exact = lab.fit(lab.open("exact"), stop_after=1).reports[0]
     assert report.loss == pytest.approx(exact.loss, rel=0.02)
     assert {p.dtype for p in job.network.parameters()} == {torch.float32}
-    assert {x.dtype for x in job.optimizer.state_dict()["state"][0].values()} == {torch.float32}
+    assert {x.dtype for x in job.engine.optimizer.state_dict()["state"][0].values()} == {
+        torch.float32
+    }
 
 
 WAYS = {
@@ -187,11 +191,11 @@ def test_every_way_takes_a_step_and_can_be_loaded(lab: Any, way: str) -> None:
     seen = lab.fit(job, stop_after=2)
     assert all(math.isfinite(report.loss) for report in seen.reports)
     assert any(not torch.equal(before[n], x) for n, x in job.network.state_dict().items())
-    job.save()
+    job.save(wait=True)
     told = load(job.run.path).predict(torch.zeros(2, 1, 8, 8), steps=2)
     assert len(told) == 2
     assert math.isfinite(told[0].label.probability)
-    assert list(job.weights) == (["raw"] if way == "no average" else ["ema", "raw"])
+    assert list(job.engine.networks()) == (["raw"] if way == "no average" else ["ema", "raw"])
 
 
 @pytest.fixture
@@ -244,10 +248,10 @@ def test_the_first_checkpoint_stands_before_the_first_step(lab: Any) -> None:
 
 
 def test_checkpoints_come_as_often_as_asked(lab: Any) -> None:
-    job = lab.open("run", "training.epochs=5", "training.checkpoint_every=2")
+    job = lab.open("run", "training.epochs=5", "checkpoints.every=2")
     saved: list[int] = []
     watcher = lab.Watcher()
     watcher.epoch = lambda job, epoch: saved.append(int(job.saved.name.split("-")[1]))
     fit(job, watcher)
-    assert saved == [0, 0, 38, 38, 76]
+    assert saved == [0, 38, 38, 76, 95]
     assert job.saved.name == "step-00000095"

@@ -8,7 +8,7 @@ import pytest
 
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe, read_recipe
-from addkit.training.plan import Plan, World, check_world, learning_rate
+from addkit.training.plan import Plan, learning_rate
 
 Read = Callable[..., Recipe]
 
@@ -53,7 +53,7 @@ def test_a_learning_rate_without_warm_up_and_one_that_never_ends_it() -> None:
 def test_numbers_follow_from_the_recipe(read: Read) -> None:
     plan = Plan.of(read("training.epochs=5", "training.warmup_epochs=0.5"), 1258)
     assert (plan.steps_per_epoch, plan.steps, plan.warmup_steps) == (19, 95, 10)
-    assert (plan.global_batch, plan.per_process_batch, plan.accumulation) == (64, 64, 1)
+    assert (plan.global_batch, plan.per_process_batch, plan.accumulation) == (64, 32, 2)
     assert plan.peak_lr == 3e-3
 
 
@@ -64,10 +64,10 @@ def test_numbers_follow_from_the_recipe(read: Read) -> None:
 def test_accumulation_makes_up_for_small_batches(
     read: Read, processes: int, each: int | None, per_process: int, accumulation: int
 ) -> None:
-    share = [] if each is None else [f"distributed.per_process_batch={each}"]
-    plan = Plan.of(read(f"distributed.processes={processes}", *share), 1258)
+    share = [f"distributed.per_process_batch={each or 64}"]
+    plan = Plan.of(read(*share), 1258, processes)
     assert (plan.per_process_batch, plan.accumulation) == (per_process, accumulation)
-    assert plan.per_process_batch * plan.accumulation * plan.processes == 64
+    assert plan.per_process_batch * plan.parts == 64
 
 
 def test_the_linear_rule(read: Read) -> None:
@@ -77,24 +77,16 @@ def test_the_linear_rule(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "size", "text"),
+    ("changes", "processes", "size", "text"),
     [
-        (["training.batch_size=63", "distributed.processes=2"], 1258, "no multiple of 2 processes"),
-        (["training.batch_size=3", "distributed.processes=8"], 1258, "8 processes x 1 images"),
-        ([], 63, "larger than the 63 training images; set training.batch_size to at most 63"),
+        (["training.batch_size=63"], 2, 1258, "63 is no multiple of 2 processes x 31 images"),
+        (["training.batch_size=3"], 8, 1258, "8 processes x 1 images"),
+        (["training.batch_size=40"], 1, 1258, "no multiple of 1 process x 32 images"),
+        ([], 1, 63, "larger than the 63 training images; set training.batch_size to at most 63"),
     ],
 )
-def test_batches_that_do_not_fit(read: Read, changes: list[str], size: int, text: str) -> None:
+def test_batches_that_do_not_fit(
+    read: Read, changes: list[str], processes: int, size: int, text: str
+) -> None:
     with pytest.raises(RecipeError, match=text):
-        Plan.of(read(*changes), size)
-
-
-def test_a_training_of_another_number_of_processes_is_refused(read: Read) -> None:
-    check_world(read(), World())
-    check_world(read("distributed.processes=2"), World(1, 2))
-    with pytest.raises(RecipeError) as caught:
-        check_world(read("distributed.processes=2"), World())
-    assert str(caught.value).endswith(
-        "[distributed] processes is 2, and this training has 1; with --set "
-        "distributed.processes=1 the global batch stays 64 and more of it is accumulated"
-    )
+        Plan.of(read(*changes), size, processes)

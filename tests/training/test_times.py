@@ -14,6 +14,7 @@ import addkit
 from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
 from addkit.errors import RecipeError
 from addkit.model import build_data, build_network
+from addkit.processes.masked import MaskedProcess
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.theory.exact import exact_denoiser
@@ -133,14 +134,23 @@ def _asked(model: LabelDiffusion, known: Tensor | None = None):
 
 def test_only_drawn_times_are_learnt_from() -> None:
     times = WarpedTimes(WarpedConfig(), 5, 1.0)
-    assert _asked(_exact(None)).timed is None
     timed = _asked(_exact(times)).timed
     assert timed is not None
     assert timed.t.shape == timed.losses.shape == timed.weights.shape == (60 * 4 * 3,)
     assert not timed.losses.requires_grad
-    assert torch.equal(timed.weights == 1, (timed.t > 0) & (timed.t < 1))
+    assert torch.equal(timed.drawn == 1, (timed.t > 0) & (timed.t < 1))
     # A quarter of the rows is at T; of the others a third has tokens that are clean or there.
-    assert float(timed.weights.mean()) == pytest.approx(0.5, abs=0.07)
+    assert float(timed.drawn.mean()) == pytest.approx(0.5, abs=0.07)
+
+
+def test_losses_are_told_by_time_also_where_nobody_learns_from_them() -> None:
+    timed = _asked(_exact(None)).timed
+    assert timed is not None
+    assert float(timed.drawn.mean()) == pytest.approx(0.5, abs=0.07)
+    assert timed.weights[timed.t == 1].all()
+    masked = _exact(None)
+    masked.process = MaskedProcess("none")
+    assert _asked(masked).timed is None
 
 
 def test_a_missing_label_teaches_nothing() -> None:

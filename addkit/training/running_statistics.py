@@ -1,0 +1,55 @@
+"""Batch norm's running statistics, the same whoever computed which micro-batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from addkit.training.world import World
+
+__all__ = ["RunningStatistics"]
+
+
+class RunningStatistics:
+    """Each micro-batch updates what the step began with; the step ends with the mean of them.
+
+    Otherwise they would follow the order in which micro-batches happen to meet on a process.
+
+    Args:
+        network: with or without batch norm.
+        world: whose micro-batches count.
+        parts: micro-batches in a step, over all processes; with 1 there is nothing to do.
+    """
+
+    def __init__(self, network: nn.Module, world: World, parts: int) -> None:
+        norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
+        self.world, self.parts = world, parts
+        self.held: list[Tensor] = []
+        self.counts: list[Tensor] = []
+        for norm in norms if parts > 1 else ():
+            if norm.running_mean is None or norm.running_var is None:
+                continue
+            self.held += [norm.running_mean, norm.running_var]
+            if norm.num_batches_tracked is not None:
+                self.counts.append(norm.num_batches_tracked)
+        self.start = [tensor.clone() for tensor in self.held]
+        self.before = [count.clone() for count in self.counts]
+        self.sums = [torch.zeros_like(tensor) for tensor in self.held]
+
+    def next(self) -> None:
+        """After the forward pass of a micro-batch."""
+        for tensor, start, total in zip(self.held, self.start, self.sums, strict=True):
+            total += tensor
+            tensor.copy_(start)
+
+    def settle(self) -> None:
+        """After the last one."""
+        if not self.held:
+            return
+        flat = self.world.sum(torch.cat([total.flatten() for total in self.sums]))
+        parts = torch.split(flat.div_(self.parts), [tensor.numel() for tensor in self.held])
+        for tensor, mean in zip(self.held, parts, strict=True):
+            tensor.copy_(mean.view_as(tensor))
+        for count, before in zip(self.counts, self.before, strict=True):
+            count.copy_(before + 1)

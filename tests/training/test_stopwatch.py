@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+import torch
+
+from addkit.training import stopwatch
+from addkit.training.stopwatch import Stopwatch, peak_memory
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that shows 0, 1, 2, ... seconds."""
+    seconds = count()
+    monkeypatch.setattr(stopwatch, "perf_counter", lambda: next(seconds))
+
+
+@pytest.mark.usefixtures("ticking")
+def test_parts_of_one_name_add_up_and_are_forgotten() -> None:
+    watch = Stopwatch(CPU)
+    for _ in range(2):
+        with watch.part("forward"):
+            pass
+        with watch.part("backward"):
+            stopwatch.perf_counter()
+    assert watch.seconds() == {"forward": 2, "backward": 4}
+    assert watch.seconds() == {}
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_part_that_raises_counts() -> None:
+    watch = Stopwatch(CPU)
+    with pytest.raises(ValueError, match="broken"), watch.part("data"):
+        raise ValueError("broken")
+    assert watch.seconds() == {"data": 1}
+
+
+class Stream:
+    """A GPU that has done what was launched up to some moment; its clock counts events."""
+
+    def __init__(self) -> None:
+        self.launched = 0
+        self.done = 0
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    gpu = Stream()
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: Any) -> None:
+            assert stream == GPU
+            gpu.launched += 1
+            self.moment = gpu.launched
+
+        def query(self) -> bool:
+            return self.moment <= gpu.done
+
+        def elapsed_time(self, end: Event) -> float:
+            assert end.query(), "a GPU raises for events that are not past"
+            return 1000.0 * (end.moment - self.moment)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
+    return gpu
+
+
+def test_a_gpu_is_never_waited_for(stream: Stream) -> None:
+    watch = Stopwatch(GPU)
+    for _ in range(2):
+        with watch.part("forward"):
+            pass
+        stream.done = stream.launched
+        with watch.part("optimizer"):
+            pass
+        told = watch.seconds()
+        stream.done += 1
+    # The first step's optimizer, told by the second.
+    assert told == {"optimizer": 1.0, "forward": 1.0}
+    assert watch.seconds() == {}
+    stream.done = stream.launched
+    assert watch.seconds() == {"optimizer": 1.0}
+
+
+def test_memory_is_a_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 * (device == GPU))
+    assert peak_memory(GPU) == 7
+    assert peak_memory(CPU) is None
