@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TimesSpec,
         TokenizerSpec,
         ToOneSpec,
+        TrackerSpec,
         hookimpl,
     )
     from addkit.recipe import Recipe, read_recipe
@@ -52,6 +53,7 @@ _HOMES = {
         "TimesSpec",
         "TokenizerSpec",
         "ToOneSpec",
+        "TrackerSpec",
         "hookimpl",
     ),
     "addkit.recipe": ("Recipe", "read_recipe"),
@@ -83,6 +85,7 @@ __all__ = [
     "TimesSpec",
     "TokenizerSpec",
     "ToOneSpec",
+    "TrackerSpec",
     "__version__",
     "hookimpl",
     "load",

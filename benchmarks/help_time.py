@@ -1,7 +1,8 @@
-"""`help`: wall time of `addkit --help` over importing typer and rich, and what it imports."""
+"""`help`: wall time of help and of a shell's tab over importing typer and the like, and imports."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from measure import Options, Row, Target, alternate, ratios
 
 FORBIDDEN = ("torch", "timm", "pydantic")
 HEAVY = (*FORBIDDEN, "torchvision", "torchmetrics", "numpy", "PIL", "matplotlib", "safetensors")
-ADDKIT = [str(Path(sys.executable).with_name("addkit")), "--help"]
-BASELINE = [sys.executable, "-c", "import typer, rich"]
+ADDKIT = str(Path(sys.executable).with_name("addkit"))
+BASELINE = [sys.executable, "-c", "import typer, rich, pydantic, pluggy"]
+TABS = ("addkit tr", "addkit recipes show d", "addkit ablate --loss m", "addkit ablate --set tr")
+"""Lines of a shell, the last word of each to be completed."""
 LOADED = """
 import sys
 sys.argv = ["addkit", "--help"]
@@ -26,16 +29,12 @@ finally:
 
 def rows(options: Options) -> Iterator[Row]:
     """The ratio, then the number of heavy modules."""
-    pairs = 2 if options.quick else 15
-    times = alternate(lambda: _run(ADDKIT), lambda: _run(BASELINE), fewest=pairs, most=pairs)
-    first, second = (sorted(column)[len(times) // 2] for column in zip(*times, strict=True))
-    yield Row(
-        name="help",
-        compares='addkit --help / python -c "import typer, rich"',
-        values=ratios(times),
-        target=Target(1.5),
-        note=f"medians {1000 * first:.0f} ms and {1000 * second:.0f} ms",
-    )
+    yield _timed([ADDKIT, "--help"], {}, "addkit --help", options)
+    for line in TABS:
+        words = line.split()
+        asked = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+        environment = {**asked, "_ADDKIT_COMPLETE": "complete_bash"}
+        yield _timed([ADDKIT], environment, f"a tab behind `{line}`", options)
     loaded = _loaded()
     heavy = [name for name in HEAVY if name in loaded]
     yield Row(
@@ -47,8 +46,24 @@ def rows(options: Options) -> Iterator[Row]:
     )
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _timed(command: list[str], more: dict[str, str], what: str, options: Options) -> Row:
+    pairs = 2 if options.quick else 15
+    times = alternate(
+        lambda: _run(command, more), lambda: _run(BASELINE, {}), fewest=pairs, most=pairs
+    )
+    first, second = (sorted(column)[len(times) // 2] for column in zip(*times, strict=True))
+    return Row(
+        name="help",
+        compares=f'{what} / python -c "{BASELINE[-1]}"',
+        values=ratios(times),
+        target=Target(1.5),
+        note=f"medians {1000 * first:.0f} ms and {1000 * second:.0f} ms",
+    )
+
+
+def _run(command: list[str], more: dict[str, str]) -> None:
+    nowhere = subprocess.DEVNULL
+    subprocess.run(command, check=True, stdout=nowhere, stderr=nowhere, env={**os.environ, **more})
 
 
 def _loaded() -> set[str]:

@@ -57,6 +57,7 @@ CATALOGUE = (
     "addkit.to_one",
     "addkit.samplers",
     "addkit.read_outs",
+    "addkit.trackers",
 )
 
 COMPONENTS = {
@@ -94,9 +95,10 @@ COMPONENTS = {
         "renoise",
     ),
     "read_out": ("consensus", "last", "likelihood", "mean", "prior", "vote"),
+    "tracker": ("none", "tensorboard"),
 }
 
-NOTHING = {("tokenizer", "none"), ("times", "power")}
+NOTHING = {("tokenizer", "none"), ("times", "power"), ("tracker", "none")}
 """Components that stand for having none."""
 
 COMMANDS = {
@@ -113,7 +115,20 @@ COMMANDS = {
     "plot": "figure folder -o --set --json",
     "claims": "folder --captions -o --json",
     "theory": "names --list --run --images --seed --json",
+    "plugins list": "--kind --requirements --json",
+    "plugins show": "kind name --json",
+    "plugins check": "package --json",
+    "plugins new": "name --kind --directory --json",
     "schedule show": "names --classes --scale --suggest --output --json",
+    "recipes list": "--json",
+    "recipes show": "recipe --set --resolved --json",
+    "recipes check": "files --json",
+    "recipes diff": "left right --json",
+    "runs list": "--root --json",
+    "runs show": "run --json",
+    "runs compare": "which -o --json",
+    "schema": "",
+    "env": "--json",
 }
 
 
@@ -316,6 +331,8 @@ def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> 
     settings = files.get(spec.name, {})
     if spec.name == "tokenizers-file":
         _word_level(settings["file"])
+    if spec.name == "tensorboard":
+        pytest.importorskip("tensorboard")
     problem = Problem(
         num_classes=10,
         num_tokens=2,

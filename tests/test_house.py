@@ -22,11 +22,12 @@ FLOORS = (
     (
         *("schedules", "times", "embeddings", "losses", "to_one", "samplers", "read_outs"),
         *("encoders", "conditioners", "denoisers", "processes", "tokenizers"),
+        "trackers",
     ),
     ("data", "tasks", "metrics", "runs"),
     ("model",),
     ("training",),
-    ("theory", "ablation"),
+    ("theory", "ablation", "testing"),
     ("report",),
     ("cli",),
 )
@@ -35,6 +36,8 @@ FLOORS = (
 LEVEL = {package: level for level, floor in enumerate(FLOORS) for package in floor}
 
 MOST_LINES = 400
+WHOLE_PAGE = "addkit/plugin/protocols.py"
+"""Longer, since a plugin author must find every kind's protocol in one file."""
 # In pieces, so that this file does not find itself.
 FOREIGN = re.compile(
     "|".join(
@@ -127,8 +130,8 @@ def _files(*endings: str) -> list[Path]:
 def test_files_are_short() -> None:
     files = [path for path in _files(".py", ".toml") if "benchmarks" not in path.parts]
     lengths = {path: path.read_text("utf-8").count("\n") for path in files}
-    long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MOST_LINES}
-    assert not long
+    long = {str(path.relative_to(ROOT)) for path, n in lengths.items() if n > MOST_LINES}
+    assert long <= {WHOLE_PAGE}
 
 
 def test_no_file_tells_of_the_machine_it_was_written_on() -> None:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from addkit.cli.completion import complete_component, complete_key, complete_recipe
+
 if TYPE_CHECKING:
     from addkit.ablation import AblationPlan, AblationResult, Arm, Store
     from addkit.ablation.compare import BaseRow
     from addkit.recipe import Recipe
 
 __all__ = ["ablate"]
+
+CHANGES = "What to change"
 
 Several = list[str] | None
 
@@ -39,26 +43,38 @@ AXES = {
 
 
 def _axis(metavar: str, text: str) -> Any:
-    return typer.Option(metavar=metavar, help=text)
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=CHANGES)
+
+
+def _kind(kind: str, text: str) -> Any:
+    """The option that compares components of one kind."""
+    complete = complete_component(kind)
+    return typer.Option(
+        metavar="NAME...", help=text, autocompletion=complete, rich_help_panel=CHANGES
+    )
 
 
 def ablate(
     context: typer.Context,
     recipe: Annotated[
-        Path | None, typer.Argument(help="The base; the digits recipe if absent.")
+        Path | None,
+        typer.Argument(
+            help="The base: a file, or a name in the first place; the digits if absent.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
-    loss: Annotated[Several, _axis("NAME...", "Losses: ce, weighted-ce, mse, mse-noise.")] = None,
-    schedule: Annotated[Several, _axis("NAME...", "Noise schedules.")] = None,
-    times: Annotated[Several, _axis("NAME...", "Training times: power, warped.")] = None,
-    embedding: Annotated[Several, _axis("NAME...", "Label embeddings.")] = None,
-    denoiser: Annotated[Several, _axis("NAME...", "Denoisers.")] = None,
-    encoder: Annotated[Several, _axis("NAME...", "Encoders.")] = None,
-    conditioner: Annotated[Several, _axis("NAME...", "Conditioners.")] = None,
-    tokenizer: Annotated[Several, _axis("NAME...", "Tokenizers.")] = None,
-    process: Annotated[Several, _axis("NAME...", "Processes.")] = None,
-    to_one: Annotated[Several, _axis("NAME...", "To-one operators: argmax, softmax.")] = None,
-    sampler: Annotated[Several, _axis("NAME...", "Samplers.")] = None,
-    read_out: Annotated[Several, _axis("NAME...", "Read-outs.")] = None,
+    loss: Annotated[Several, _kind("loss", "Losses: ce, weighted-ce, mse, mse-noise.")] = None,
+    schedule: Annotated[Several, _kind("schedule", "Noise schedules.")] = None,
+    times: Annotated[Several, _kind("times", "Training times: power, warped.")] = None,
+    embedding: Annotated[Several, _kind("embedding", "Label embeddings.")] = None,
+    denoiser: Annotated[Several, _kind("denoiser", "Denoisers.")] = None,
+    encoder: Annotated[Several, _kind("encoder", "Encoders.")] = None,
+    conditioner: Annotated[Several, _kind("conditioner", "Conditioners.")] = None,
+    tokenizer: Annotated[Several, _kind("tokenizer", "Tokenizers.")] = None,
+    process: Annotated[Several, _kind("process", "Processes.")] = None,
+    to_one: Annotated[Several, _kind("to_one", "To-one operators: argmax, softmax.")] = None,
+    sampler: Annotated[Several, _kind("sampler", "Samplers.")] = None,
+    read_out: Annotated[Several, _kind("read_out", "Read-outs.")] = None,
     guidance: Annotated[Several, _axis("W...", "uncond + w (cond - uncond); 1 is off.")] = None,
     steps: Annotated[Several, _axis("N...", "Steps of a chain.")] = None,
     axis: Annotated[
@@ -75,7 +91,13 @@ def ablate(
         typer.Option("--grid/--one-at-a-time", help="Every combination, or one change at a time."),
     ] = False,
     set_: Annotated[
-        Several, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change the base.")
+        Several,
+        typer.Option(
+            "--set",
+            metavar="TABLE.KEY=VALUE",
+            help="Change the base.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
     store: Annotated[
@@ -196,7 +218,7 @@ def _show(result: AblationResult) -> None:
         output.line(text)
     trained = f"{result.trained_now} of {result.train_runs} trainings run now"
     output.line(f"\n{trained}, {result.seconds:.0f} s; {result.folder}/result.json")
-    output.line(f"next: addkit report {result.folder}")
+    output.hint(f"addkit report {shlex.quote(str(result.folder))}")
 
 
 def _cells(result: AblationResult, row: BaseRow, beside: list[str]) -> list[str]:

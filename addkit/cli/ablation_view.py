@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from time import monotonic
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from addkit.cli.output import note, stderr, warn
+from addkit.cli.output import animated, note, stderr, warn
 
 __all__ = ["AblationView"]
 
@@ -30,7 +29,7 @@ class AblationView:
             TimeElapsedColumn(),
             console=stderr(),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not animated(),
         )
 
     def begin(self, name: str) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from addkit.cli.completion import complete_run
+
 if TYPE_CHECKING:
     from addkit.report.claims import Judgement
 
@@ -26,7 +28,11 @@ def claims(
     ] = None,
     captions: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN...", help="Trainings of captions, one for each seed."),
+        typer.Option(
+            metavar="RUN...",
+            help="Trainings of captions, one for each seed.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The page, in Markdown.")] = PAGE,
     json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,

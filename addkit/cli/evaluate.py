@@ -3,62 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from addkit.cli.completion import complete_component, complete_key, complete_run
 
 if TYPE_CHECKING:
     from addkit.training.evaluate import Evaluation
 
 __all__ = ["evaluate"]
 
+ANSWERS, MORE = "Ways to answer, each combination of them", "What else to measure"
+
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Option(help="Run folder; the newest finished run if absent.")
+        Path | None,
+        typer.Option(
+            help="Run folder; the newest finished run if absent.", autocompletion=complete_run
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     steps: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Chain lengths, such as 1,2,5,10,20,50.")
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Chain lengths, such as 1,2,5,10,20,50.",
+            rich_help_panel=ANSWERS,
+        ),
     ] = None,
     guidance: Annotated[
         str | None,
-        typer.Option(metavar="W,W,...", help="w in uncond + w (cond - uncond); 1 is off."),
+        typer.Option(
+            metavar="W,W,...",
+            help="w in uncond + w (cond - uncond); 1 is off.",
+            rich_help_panel=ANSWERS,
+        ),
     ] = None,
     read_out: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="last, prior, mean, vote, consensus, likelihood."),
+        typer.Option(
+            metavar="NAME,...",
+            help="last, prior, mean, vote, consensus, likelihood.",
+            autocompletion=complete_component("read_out"),
+            rich_help_panel=ANSWERS,
+        ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
             help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+            autocompletion=complete_component("sampler"),
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     to_one: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="argmax, softmax, sample.")
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="argmax, softmax, sample.",
+            autocompletion=complete_component("to_one"),
+            rich_help_panel=ANSWERS,
+        ),
     ] = None,
-    chains: Annotated[int | None, typer.Option(min=1, help="Chains for each image.")] = None,
+    chains: Annotated[
+        int | None, typer.Option(min=1, help="Chains for each image.", rich_help_panel=ANSWERS)
+    ] = None,
     early_exit: Annotated[
         str | None,
         typer.Option(
             metavar="N,N,...",
             help="Leave an image once its answer stood N times; 0 never. Prints what is saved.",
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Where the data lies now."),
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="Where the data lies now.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit/--no-audit", help="Score the loop under five conditions.")
+        bool,
+        typer.Option(
+            "--audit/--no-audit", help="Score the loop under five conditions.", rich_help_panel=MORE
+        ),
     ] = True,
     table3: Annotated[
         bool,
         typer.Option(
-            "--table3/--no-table3", help="Captions: compare with copies and other processes."
+            "--table3/--no-table3",
+            help="Captions: compare with copies and other processes.",
+            rich_help_panel=MORE,
         ),
     ] = True,
     clip: Annotated[
@@ -66,6 +109,7 @@ def evaluate(
         typer.Option(
             metavar="MODEL:WEIGHTS",
             help="Captions: CLIP score by an open_clip tag, a weight file, or a folder.",
+            rich_help_panel=MORE,
         ),
     ] = None,
     uncertainty: Annotated[
@@ -73,6 +117,7 @@ def evaluate(
         typer.Option(
             "--uncertainty",
             help="One label: compare votes of --chains (10) with the other confidences.",
+            rich_help_panel=MORE,
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
@@ -115,6 +160,7 @@ def evaluate(
         _show(found)
     if (path / "recipe.toml").exists():
         note(f"stored: {path / 'evaluation.json'}")
+        Output(json=json).hint(f"addkit report {quote(str(path))}")
 
 
 def _words(text: str | None) -> list[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -17,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from addkit.cli.output import note, stderr
+from addkit.cli.output import animated, note, stderr
 from addkit.training.view import View
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class LiveView(View):
         self.done, self.began, self.spoken = done, monotonic(), monotonic()
         going = f", going on after step {done}" if done else ""
         note(f"{title}: {total_steps} steps{going}")
-        if sys.stderr.isatty():
+        if animated():
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

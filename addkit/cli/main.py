@@ -12,13 +12,22 @@ import typer
 from addkit import __version__
 from addkit.cli.ablate import ablate
 from addkit.cli.claims import claims
+from addkit.cli.data import data
+from addkit.cli.env import env
 from addkit.cli.evaluate import evaluate
-from addkit.cli.output import fail, warn
+from addkit.cli.grouped import GroupedCommand
+from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plot import plot
+from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, choose, plugins_first
+from addkit.cli.plugins import plugins, quick_list
+from addkit.cli.recipes import recipes
 from addkit.cli.report import report
+from addkit.cli.runs import runs
 from addkit.cli.sample import sample
 from addkit.cli.schedule import schedule
+from addkit.cli.schema import schema
 from addkit.cli.several import SeveralCommand
+from addkit.cli.tab import answer
 from addkit.cli.theory import theory
 from addkit.cli.train import train
 
@@ -27,13 +36,19 @@ __all__ = ["app", "main"]
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
 
 \b
-  addkit train recipes/digits.toml       train on data that comes with addkit
+  addkit train digits                    train on data that comes with addkit
   addkit sample --steps 20 image.jpg     classify images with the newest run
   addkit evaluate --steps 1,5,20         score it, and audit what its loop does
   addkit ablate --loss mse               change one choice and tell its effect from noise
   addkit report                          one page of tables and figures of the newest run
   addkit schedule show --classes 1000    how much a noisy label tells over time
   addkit theory                          what holds of every label diffusion, checked
+
+\b
+  addkit recipes list                    experiments to begin from
+  addkit runs list                       what was trained, and how well it does
+  addkit plugins list                    every component that a recipe can name
+  addkit env                             what a bug report needs
 """
 
 app = typer.Typer(
@@ -43,15 +58,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(train)
-app.command()(sample)
-app.command()(evaluate)
+app.command(cls=GroupedCommand)(train)
+app.command(cls=GroupedCommand)(sample)
+app.command(cls=GroupedCommand)(evaluate)
 app.command(cls=SeveralCommand)(ablate)
 app.command()(report)
 app.command(cls=SeveralCommand)(claims)
 app.command()(plot)
 app.add_typer(schedule, name="schedule")
 app.command()(theory)
+app.add_typer(data, name="data")
+app.add_typer(recipes, name="recipes")
+app.add_typer(runs, name="runs")
+app.add_typer(plugins, name="plugins")
+app.command()(schema)
+app.command()(env)
+
+QUIET = ("--quiet", "-q")
 
 
 def _version(wanted: bool) -> None:
@@ -66,22 +89,47 @@ def root(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(*QUIET, help="Nothing on stderr but errors. Goes with every command."),
+    ] = False,
+    no_plugins: NoPlugins = False,
+    no_plugin: NoPlugin = None,
+    plugin_file: PluginFile = None,
 ) -> None:
     """Options of every command."""
+    set_quiet(quiet)
+    choose(no_plugins, no_plugin, plugin_file)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted, 143 stopped after saving.
+    """
     warnings.showwarning = _Teller()
-    if os.environ.get("ADDKIT_DEBUG") == "1":
-        app()
+    prepare()
+    if answer(lambda: typer.main.get_command(app)):
         return
+    sys.argv[1:] = plugins_first(_quiet_first(sys.argv[1:]))
     try:
-        app()
+        if not quick_list(sys.argv[1:]):
+            app(prog_name="addkit")
     except KeyboardInterrupt:
         sys.exit(fail("interrupted", 130))
     except Exception as error:
+        if os.environ.get("ADDKIT_DEBUG") == "1":
+            raise
         sys.exit(_explain(error))
+    finally:
+        finish()
+
+
+def _quiet_first(words: list[str]) -> list[str]:
+    """`--quiet` stands anywhere: in front it is the root's option."""
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for place, word in enumerate(words) if place > end or word not in QUIET]
+    return rest if len(rest) == len(words) else ["--quiet", *rest]
 
 
 class _Teller:
@@ -108,9 +156,17 @@ class _Teller:
 
 
 def _explain(error: Exception) -> int:
-    from addkit.errors import AddkitError
+    from addkit.errors import AddkitError, Stopped
 
+    if isinstance(error, Stopped):
+        if str(error):
+            note(f"{error}; go on with --resume")
+        return error.exit_code
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return fail(f"{text}\nThis is a fault of addkit's; ADDKIT_DEBUG=1 shows where.", 1)
+    from addkit.plugin.registry import loaded_third_parties
+
+    guests = ", ".join(loaded_third_parties())
+    whose = f"addkit's or a plugin's ({guests}; try `addkit plugins check`)" if guests else "addkit's"
+    return fail(f"{text}\nThis is a fault of {whose}; ADDKIT_DEBUG=1 shows where.", 1)

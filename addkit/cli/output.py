@@ -1,16 +1,65 @@
-"""One place that writes: data to stdout, talk to stderr."""
+"""One place that writes: data to stdout, talk to stderr.
+
+Colour and movement are for terminals: where there is none, and under NO_COLOR, TERM=dumb or CI, the
+text is plain and no line is broken. What an encoding cannot say is said in ASCII.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "fail"]
+__all__ = [
+    "Output",
+    "animated",
+    "fail",
+    "finish",
+    "hint",
+    "note",
+    "prepare",
+    "set_quiet",
+    "stderr",
+    "stdout",
+    "warn",
+]
+
+WIDE = 10_000
+"""Characters of a line where there is no terminal: a table is never cut for a program."""
+
+SPELLED = {
+    "█": "#",
+    "░": "-",
+    "▁": "_",
+    "─": "-",
+    "│": "|",
+    "→": "->",
+    "←": "<-",
+    "≤": "<=",
+    "≥": ">=",
+    "✓": "+",
+    "✗": "x",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "•": "*",
+    "·": ".",
+    "×": "x",
+    "±": "+-",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+}
+"""Signs in ASCII."""
+
+_quiet = False
 
 
 class Output:
@@ -33,9 +82,18 @@ class Output:
         """A machine's result: the whole value, or its items a line each."""
         if self.jsonl:
             for item in value if isinstance(value, list) else [value]:
-                print(json.dumps(item, ensure_ascii=False))
+                print(_json(item))
         else:
-            print(json.dumps(value, indent=2, ensure_ascii=False))
+            print(_json(value, indent=2))
+
+    def text(self, text: str) -> None:
+        """A text as it is, such as a file's."""
+        print(text, end="")
+
+    def hint(self, command: str) -> None:
+        """What a person may type next; nothing for a program."""
+        if self.for_people:
+            hint(command)
 
     def line(self, text: str = "") -> None:
         """A line of the result for people."""
@@ -60,28 +118,61 @@ class Output:
         stdout().print(table)
 
 
+def prepare() -> None:
+    """Make both streams able to take any text, whatever their encoding."""
+    codecs.register_error("addkit-ascii", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="addkit-ascii")
+
+
+def finish() -> None:
+    """Write out what is left; a reader that has gone away, such as `head -1`, is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more as it ends, and would tell of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
+
+
+def set_quiet(quiet: bool) -> None:
+    """Whether stderr gets errors alone."""
+    global _quiet
+    _quiet = quiet
+
+
+def animated() -> bool:
+    """True if stderr is a terminal where things may move, and a person who wants to see it."""
+    return _is_terminal(sys.stderr) and not _quiet
+
+
 def stdout() -> Console:
     """Where results go; plain and as wide as needed where it is no terminal."""
-    from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+    return _console(sys.stdout, to_stderr=False)
 
 
 def stderr() -> Console:
     """Where talk goes."""
-    from rich.console import Console
-
-    return Console(stderr=True)
+    return _console(sys.stderr, to_stderr=True)
 
 
 def note(text: str) -> None:
     """A line for the person at the terminal, not part of the result."""
-    stderr().print(text, highlight=False, markup=False, style="dim", soft_wrap=True)
+    if not _quiet:
+        stderr().print(text, highlight=False, markup=False, style="dim", soft_wrap=True)
+
+
+def hint(command: str) -> None:
+    """The command that a person may want next."""
+    note(f"next: {command}")
 
 
 def warn(text: str) -> None:
     """Something that the person should know."""
-    stderr().print(f"[yellow]warning:[/yellow] {_plain(text)}", highlight=False, soft_wrap=True)
+    if not _quiet:
+        stderr().print(f"[yellow]warning:[/yellow] {_plain(text)}", highlight=False, soft_wrap=True)
 
 
 def fail(text: str, code: int) -> int:
@@ -91,6 +182,47 @@ def fail(text: str, code: int) -> int:
             f"[bold red]error:[/bold red] {_plain(line)}", highlight=False, soft_wrap=True
         )
     return code
+
+
+def _console(stream: TextIO, *, to_stderr: bool) -> Console:
+    from rich.console import Console
+
+    if _is_terminal(stream):
+        return Console(stderr=to_stderr)
+    # rich alone would take FORCE_COLOR's word for it, and TTY_COMPATIBLE's; so it may.
+    asked = {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()
+    terminal = None if asked else False
+    return Console(stderr=to_stderr, soft_wrap=True, width=WIDE, force_terminal=terminal)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """A CI's pseudo-terminal shows a log, not a screen."""
+    plain = os.environ.get("TERM") == "dumb" or os.environ.get("CI", "") not in ("", "0", "false")
+    return stream.isatty() and not plain
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Escaped where stdout could not say it: a program must get the very value."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """The handler of what cannot be encoded: known signs in ASCII, bytes of file names as \\xNN."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    return "".join(map(_sign, signs)), error.end
+
+
+def _sign(sign: str) -> str:
+    # Python keeps each byte of a file name that is no UTF-8 as one of these.
+    if "\udc80" <= sign <= "\udcff":
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return SPELLED.get(sign, "?")
 
 
 def _plain(text: str) -> str:

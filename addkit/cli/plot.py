@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from addkit.cli.completion import FIGURES, complete_figure, complete_key, complete_run
+
 __all__ = ["plot"]
 
 
@@ -14,8 +16,8 @@ def plot(
     figure: Annotated[
         str,
         typer.Argument(
-            help="accuracy, losses, steps, differences, chain, reliability, classes, confusion, "
-            "samples.",
+            help=f"{', '.join(FIGURES)}.",
+            autocompletion=complete_figure,
         ),
     ],
     folder: Annotated[
@@ -24,6 +26,7 @@ def plot(
             metavar="RUN_OR_ABLATION",
             help="Whose figure; the newest finished run if absent.",
             show_default=False,
+            autocompletion=complete_run,
         ),
     ] = None,
     output: Annotated[
@@ -31,7 +34,12 @@ def plot(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Where the data lies now."),
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="Where the data lies now.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -39,6 +47,7 @@ def plot(
 
     addkit plot steps runs/digits-20261124-120000 -o steps.svg
     """
+    from addkit.cli.inputs import find_folder
     from addkit.cli.output import Output
     from addkit.report.figures import write_figure
     from addkit.report.figures.style import check_figure
@@ -48,7 +57,8 @@ def plot(
 
     figure_named(PARTS, figure)
     file = check_figure(output)
-    shown = figure_of(PARTS, figure, open_source(folder or newest_run().path, set_ or []))
+    path = newest_run().path if folder is None else find_folder(folder)
+    shown = figure_of(PARTS, figure, open_source(path, set_ or []))
     write_figure(shown.draw(), file)
     if json:
         Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})

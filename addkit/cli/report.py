@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
+
+from addkit.cli.completion import FIGURES, complete_key, complete_run
 
 __all__ = ["report"]
 
@@ -17,6 +20,7 @@ def report(
             metavar="RUN_OR_ABLATION",
             help="What to report; the newest finished run if absent.",
             show_default=False,
+            autocompletion=complete_run,
         ),
     ] = None,
     output: Annotated[
@@ -25,7 +29,12 @@ def report(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Where the data lies now."),
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="Where the data lies now.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what is shown as JSON.")] = False,
 ) -> None:
@@ -35,12 +44,13 @@ def report(
     """
     from dataclasses import asdict
 
+    from addkit.cli.inputs import find_folder
     from addkit.cli.output import Output, note
     from addkit.report.page import check_page, write_page
     from addkit.report.parts import open_source
     from addkit.runs import newest_run
 
-    path = folder or newest_run().path
+    path = newest_run().path if folder is None else find_folder(folder)
     source = open_source(path, set_ or [])
     file = path / "report.html" if output is None else output
     check_page(file)
@@ -52,3 +62,6 @@ def report(
         if not part.shown:
             note(f"not shown: {part.name}: {part.reason}")
     Output().line(str(file))
+    drawn = next((part.name for part in told if part.shown and part.name in FIGURES), None)
+    if drawn is not None:
+        Output().hint(f"addkit plot {drawn} {quote(str(path))} -o {drawn}.svg")

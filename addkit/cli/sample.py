@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from addkit.cli.completion import complete_component, complete_run
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from addkit.cli.inputs import Found
     from addkit.diffusion import ChainStep
     from addkit.model import Predictor
     from addkit.plugin.protocols import Prediction
 
 __all__ = ["sample"]
+
+ANSWER, KNOWN, SHOW = "How to answer", "What is known already", "What to show"
 
 
 def sample(
@@ -23,65 +29,120 @@ def sample(
     ],
     run: Annotated[
         Path | None,
-        typer.Option(help="Run folder or checkpoint; the newest finished run if absent."),
+        typer.Option(
+            help="Run folder or checkpoint; the newest finished run if absent.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Denoising steps of a chain; more is slower.")
+        int | None,
+        typer.Option(
+            min=1, help="Denoising steps of a chain; more is slower.", rich_help_panel=ANSWER
+        ),
     ] = None,
     guidance: Annotated[
         float | None,
-        typer.Option(min=0, help="w in uncond + w (cond - uncond): 1 is off, above 1 is stronger."),
+        typer.Option(
+            min=0,
+            help="w in uncond + w (cond - uncond): 1 is off, above 1 is stronger.",
+            rich_help_panel=ANSWER,
+        ),
     ] = None,
     chains: Annotated[
-        int | None, typer.Option(min=1, help="Chains for each image; their votes are shown.")
+        int | None,
+        typer.Option(
+            min=1, help="Chains for each image; their votes are shown.", rich_help_panel=ANSWER
+        ),
     ] = None,
     to_one: Annotated[
-        str | None, typer.Option(metavar="NAME", help="argmax, softmax, sample, or a plugin's.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="argmax, softmax, sample, or a plugin's.",
+            autocompletion=complete_component("to_one"),
+            rich_help_panel=ANSWER,
+        ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+            autocompletion=complete_component("sampler"),
+            rich_help_panel=ANSWER,
         ),
     ] = None,
     read_out: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="last, prior, mean, vote, consensus, likelihood."),
+        typer.Option(
+            metavar="NAME",
+            help="last, prior, mean, vote, consensus, likelihood.",
+            autocompletion=complete_component("read_out"),
+            rich_help_panel=ANSWER,
+        ),
     ] = None,
     template: Annotated[
         str | None,
-        typer.Option(help='Captions: words that stay, and _ for each free one: "a red _ on a _".'),
+        typer.Option(
+            help='Captions: words that stay, and _ for each free one: "a red _ on a _".',
+            rich_help_panel=KNOWN,
+        ),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Captions: how many tokens to write.")
+        int | None,
+        typer.Option(min=1, help="Captions: how many tokens to write.", rich_help_panel=KNOWN),
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Attributes: a value that is known. Repeatable."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Attributes: a value that is known. Repeatable.",
+            rich_help_panel=KNOWN,
+        ),
     ] = None,
-    weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-    top: Annotated[int, typer.Option(min=1, help="Answers to show for each image.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What the conditioner reads beside the images, for all of them. Repeatable.",
+            rich_help_panel=KNOWN,
+        ),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="ema (averaged) or raw.", rich_help_panel=ANSWER)
+    ] = "ema",
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.", rich_help_panel=ANSWER)] = 0,
+    top: Annotated[
+        int, typer.Option(min=1, help="Answers to show for each image.", rich_help_panel=SHOW)
+    ] = 5,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON list.", rich_help_panel=SHOW)
+    ] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one JSON object a line.", rich_help_panel=SHOW)
+    ] = False,
     trace: Annotated[
         Path | None,
         typer.Option(
-            help="Show how each answer sharpens over the steps: PNG or SVG, for captions HTML."
+            help="Show how each answer sharpens over the steps: PNG or SVG, for captions HTML.",
+            rich_help_panel=SHOW,
         ),
     ] = None,
 ) -> None:
-    """Classify or caption images with a trained run.
+    """Classify or caption images with a trained run. Exit code 1 if some cannot be read.
 
     addkit sample --steps 20 --chains 8 photos/
     """
     from addkit.cli.inputs import find_images, find_run
-    from addkit.cli.output import Output
+    from addkit.cli.output import Output, fail
+    from addkit.errors import DataError
     from addkit.model import load
 
-    files = find_images(images)
-    predictor = load(find_run(run), weights=weights)
+    found = find_images(images)
+    if not found.images:
+        raise DataError("\n".join(found.refused))
+    path = find_run(run)
+    predictor = load(path, weights=weights)
     if trace is not None:
         _check_trace(predictor, trace)
     ask = {
@@ -93,8 +154,11 @@ def sample(
         "read_out": read_out,
     }
     wishes = _wishes(template, length, given or [])
-    sources = [file for _, file in files]
-    told = predictor.predict(sources, **ask, given=wishes, seed=seed, top=top)  # type: ignore[arg-type]
+    known = _pairs("--beside", beside or [], "age=7") or None
+    asked = {**ask, "given": wishes, "beside": known, "seed": seed, "top": top}
+    files, told = _answers(predictor, found, asked)
+    for reason in found.refused:
+        fail(reason, 1)
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
         _show(output, [name for name, _ in files], told, predictor, ask)
@@ -102,22 +166,57 @@ def sample(
         pairs = zip(files, told, strict=True)
         output.data([_entry(name, told, predictor, ask) for (name, _), told in pairs])
     if trace is not None:
-        _trace(predictor, files, ask, wishes, seed, trace)
+        _trace(predictor, files, ask, wishes, known, seed, trace)
+    elif predictor.loops:
+        ending = "html" if predictor.facts.num_tokens > 1 else "png"
+        output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
+    if found.refused:
+        raise typer.Exit(1)
+
+
+def _answers(
+    predictor: Predictor, found: Found, ask: dict[str, Any]
+) -> tuple[list[tuple[str, Any]], list[Any]]:
+    """The files that can be read, and an answer for each. Adds the others to `found.refused`.
+
+    Files are looked at one by one only where one of them fails, so good ones are read once.
+    """
+    from addkit.cli.inputs import readable, rewind
+    from addkit.errors import DataError
+
+    def predict(files: list[tuple[str, Any]]) -> list[Any]:
+        return predictor.predict([rewind(file) for _, file in files], **ask)
+
+    try:
+        return found.images, predict(found.images)
+    except (DataError, MemoryError):
+        rest = readable(found.images, predictor.facts)
+        if not rest.refused:
+            raise
+        found.refused.extend(rest.refused)
+        if not rest.images:
+            raise DataError("\n".join(found.refused)) from None
+        return rest.images, predict(rest.images)
 
 
 def _wishes(template: str | None, length: int | None, given: list[str]) -> dict[str, str]:
     """What the user knows already, by name."""
-    from addkit.errors import UsageError
-
     wishes = {} if template is None else {"template": template}
     if length is not None:
         wishes["length"] = str(length)
-    for word in given:
+    return wishes | _pairs("--given", given, "tone=dark")
+
+
+def _pairs(option: str, words: list[str], example: str) -> dict[str, str]:
+    from addkit.errors import UsageError
+
+    pairs = {}
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"--given {word}: write NAME=VALUE, such as tone=dark")
-        wishes[name.strip()] = value.strip()
-    return wishes
+            raise UsageError(f"{option} {word}: write NAME=VALUE, such as {example}")
+        pairs[name.strip()] = value.strip()
+    return pairs
 
 
 def _entry(
@@ -184,6 +283,7 @@ def _trace(
     files: list[Any],
     ask: dict[str, Any],
     wishes: dict[str, str],
+    known: dict[str, str] | None,
     seed: int,
     path: Path,
 ) -> None:
@@ -200,10 +300,10 @@ def _trace(
     sources = [rewind(file) for _, file in shown]
     if predictor.facts.num_tokens > 1:
         # Of many chains only the first is drawn, and their logits would fill the memory.
-        steps = predictor.trace(sources, inference.but(chains=1), seed)
+        steps = predictor.trace(sources, inference.but(chains=1), seed, known)
         _draw_labels(path, predictor, steps, pictures, names)
     else:
-        steps = predictor.trace(sources, inference, seed)
+        steps = predictor.trace(sources, inference, seed, known)
         schedule = predictor.network.diffusion.schedule
         draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
     left = f" (the first {len(shown)} images)" if len(files) > len(shown) else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from addkit.cli.completion import complete_component
 from addkit.cli.several import SeveralCommand
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ def root() -> None:
 @schedule.command(cls=SeveralCommand)
 def show(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Schedules, plugins' too; all if none is named.")
+        list[str] | None,
+        typer.Argument(
+            help="Schedules, plugins' too; all if none is named.",
+            autocompletion=complete_component("schedule"),
+        ),
     ] = None,
     classes: Annotated[
         int,
@@ -113,15 +117,5 @@ def _rows(view: View) -> list[list[str]]:
 
 
 def _bar(share: float) -> str:
-    """A bar, in plain characters where the terminal knows no others."""
     filled = round(WIDTH * share)
-    full, empty = "█░" if _knows("█░") else "#-"
-    return full * filled + empty * (WIDTH - filled)
-
-
-def _knows(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    return "█" * filled + "░" * (WIDTH - filled)

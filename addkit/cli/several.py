@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from typer.core import TyperCommand
+from addkit.cli.grouped import GroupedCommand
 
 __all__ = ["SeveralCommand", "pieces", "spread"]
 
@@ -19,11 +19,14 @@ NUMBER = re.compile(r"-(\d|\.\d)")
 OPENING, CLOSING = "([{", ")]}"
 
 
-class SeveralCommand(TyperCommand):
+class SeveralCommand(GroupedCommand):
     """A command whose repeatable options also take several values in a row, or with commas.
 
     Use it as `app.command(cls=SeveralCommand)`. Every option declared as a list takes part.
     """
+
+    several = True
+    """Shells go on completing values behind the first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Spread the values, then parse as ever."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from addkit.cli.completion import complete_run
+
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.theory.findings import Finding, Result
@@ -23,7 +25,10 @@ def theory(
     list_: Annotated[bool, typer.Option("--list", help="Say what there is to check.")] = False,
     run: Annotated[
         Path | None,
-        typer.Option(help="A run: entropy along its chains, and its head beside the exact one."),
+        typer.Option(
+            help="A run: entropy along its chains, and its head beside the exact one.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Test images that --run looks at.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise of --run.")] = 0,

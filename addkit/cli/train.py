@@ -150,6 +150,6 @@ def _summary(result: TrainResult) -> None:
     if legend(names):
         output.line(legend(names))
     output.line(f"\n{result.seconds:.0f} s, run {result.run}")
-    output.line(f"next: addkit evaluate --run {result.run}")
+    output.hint(f"addkit evaluate --run {result.run}")
     steps = " --steps 20" if result.metric == "top1" else ""
-    output.line(f"      addkit sample --run {result.run}{steps} IMAGE")
+    output.hint(f"addkit sample --run {result.run}{steps} IMAGE")

@@ -10,6 +10,7 @@ from addkit.plugin.registry import (
     load_registry,
 )
 from addkit.plugin.spec import (
+    API_VERSION,
     KINDS,
     Choice,
     Choices,
@@ -30,11 +31,13 @@ from addkit.plugin.spec import (
     TimesSpec,
     TokenizerSpec,
     ToOneSpec,
+    TrackerSpec,
     hookimpl,
     hookspec,
 )
 
 __all__ = [
+    "API_VERSION",
     "KINDS",
     "Broken",
     "Choice",
@@ -58,6 +61,7 @@ __all__ = [
     "TimesSpec",
     "TokenizerSpec",
     "ToOneSpec",
+    "TrackerSpec",
     "UnknownComponent",
     "hookimpl",
     "hookspec",

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MISSING", "Batch", "DataFacts"]
+__all__ = ["MISSING", "Batch", "Beside", "Column", "DataFacts"]
+
+Beside: TypeAlias = "Mapping[str, Tensor | tuple[str, ...]]"
+"""What is known beside B images, by column. Numbers: float (B,), standardised, NaN where missing.
+Categories: int64 (B,), -1 where missing. Texts: B strings, "" where missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An input beside the image, such as a column of the table that lists the images."""
+
+    name: str
+    kind: Literal["number", "category", "text"]
+    categories: tuple[str, ...] = ()
+    """What a category can be."""
+    mean: float = 0.0
+    """Of a number, over training images that have it: batches hold (number - mean) / std."""
+    std: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +59,8 @@ class DataFacts:
     """Of captions: the class that ends and fills a caption; class_names are the vocabulary."""
     unknown: int | None = None
     """Of captions: the class of words that the vocabulary lacks."""
+    columns: tuple[Column, ...] = ()
+    """What batches hold beside the images."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """Counts that a person should hear of, such as captions cut and unknown words."""
 
@@ -66,3 +85,5 @@ class Batch:
     """(B,): how many of an image's C rows count."""
     texts: tuple[tuple[str, ...], ...] | None = None
     """The references as text, whole: tokens joined by spaces, unknown words and all."""
+    beside: Beside | None = None
+    """What is known beside the images: each of `DataFacts.columns`."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from addkit.plugin.facts import MISSING, Batch, DataFacts
+from addkit.plugin.facts import MISSING, Batch, Beside, Column, DataFacts
+from addkit.plugin.tracking import Tracker
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING",
     "Batch",
+    "Beside",
+    "Column",
     "Conditioner",
     "DataFacts",
     "DataSource",
@@ -48,6 +51,7 @@ __all__ = [
     "Times",
     "ToOne",
     "Tokenizer",
+    "Tracker",
     "Vocabulary",
 ]
 
@@ -126,7 +130,12 @@ class DataSource(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns images into tokens: z = E(x) (section 3.3)."""
+    """Turns images into tokens: z = E(x) (section 3.3).
+
+    One that wants something else than pixels in training, such as features computed once, has
+    `serve(source: DataSource) -> DataSource`: the same data as it wants it. Its Spec provides
+    `features`, and it must still take pixels, which is all that a user's own images are.
+    """
 
     width: int
     num_tokens: int
@@ -138,7 +147,12 @@ class Encoder(Protocol):
 
 
 class Conditioner(Protocol):
-    """Picks the condition c from the encoder's tokens (section 3.3)."""
+    """Picks the condition c from the encoder's tokens (section 3.3).
+
+    One that reads what is known beside the image has `reads_beside = True`, its Spec provides
+    `beside`, and it is called with (tokens, beside): `beside` holds each of `Problem.columns`, on
+    the device of the tokens, missing where nobody knows it.
+    """
 
     width: int
     num_tokens: int
@@ -335,6 +349,10 @@ class Meter(Protocol):
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """An answer against the labels, or references, of its batch."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Take over what another meter of this kind has seen, behind what this one has."""
         ...
 
     def compute(self) -> Any:

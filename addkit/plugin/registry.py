@@ -7,18 +7,16 @@ aside and remembered, so that one bad package never stops the command line.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
-
-import pluggy
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import addkit
-from addkit.errors import PluginError
-from addkit.plugin import spec as hookspecs
+from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
-from addkit.plugin.spec import KINDS, Config, Spec
+from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
+from addkit.plugin.selection import Selection
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -41,51 +39,42 @@ BUILT_INS = (
     "addkit.to_one",
     "addkit.samplers",
     "addkit.read_outs",
+    "addkit.trackers",
 )
 """The catalogue pages, by name so that importing this module imports none of them."""
 
 GROUP = "addkit"
 """The entry-point group that third parties write in their pyproject.toml."""
 
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
-_KIND_NAMES = tuple(kind.kind for kind in KINDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Provided:
-    """A component and the package it comes from."""
-
-    spec: Spec[Any, Any]
-    provider: str
-    """Distribution and version, such as `addkit 0.1.0`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A plugin that is installed but could not be used."""
-
-    distribution: str
-    version: str
-    entry_point: str
-    error: Exception
-
-    def __str__(self) -> str:
-        error = f"{type(self.error).__name__}: {self.error}"
-        return f'{self.distribution} {self.version} (entry point "{self.entry_point}"): {error}'
-
 
 class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
     """No plugin provides a component of this kind and name."""
 
     def __init__(
-        self, kind: str, name: str, known: tuple[str, ...], broken: Iterable[Broken]
+        self,
+        kind: str,
+        name: str,
+        known: tuple[str, ...],
+        broken: Sequence[Broken] = (),
+        left_out: Sequence[str] = (),
     ) -> None:
         self.kind = kind
         self.name = name
         self.known = known
-        text = f'no {kind} is called "{name}"{guess(name, known)}.'
-        text += f" Known: {', '.join(known) or 'none'}."
-        super().__init__(text + "".join(f" Broken plugin: {plugin}." for plugin in broken))
+        claiming = [plugin for plugin in broken if (kind, name) in plugin.claims]
+        self.suspects = tuple(claiming or broken)
+        """Broken plugins that provide it, or else that may."""
+        if claiming:
+            text = f'{kind} "{name}" cannot be used.'
+        else:
+            text = f'no {kind} is called "{name}"{guess(name, known)}.'
+            text += f" Known: {', '.join(known) or 'none'}."
+        text += "".join(f" Broken plugin: {one}." for one in self.suspects)
+        if left_out:
+            text += f" Plugins left out: {', '.join(left_out)}."
+        super().__init__(text)
+        self.cause = self.suspects[0].error if len(self.suspects) == 1 else None
+        """What broke the plugin, where it can be one alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +83,10 @@ class Registry:
 
     components: Mapping[tuple[str, str], Provided]
     broken: tuple[Broken, ...] = ()
+    heavy: tuple[str, ...] = ()
+    """Providers that imported torch while being loaded."""
+    disabled: tuple[EntryPoint, ...] = ()
+    """Installed plugins that the environment leaves out."""
 
     @classmethod
     def of(
@@ -106,143 +99,99 @@ class Registry:
         Raises:
             PluginError: a plugin of a pair is not valid, or two plugins provide one name.
         """
-        loader = _Loader()
-        for provider, plugin in plugins:
-            loader.add(provider, plugin)
+        ready = ((provider, functools.partial(_itself, plugin)) for provider, plugin in plugins)
+        return cls.loaded(ready, entry_points)
+
+    @classmethod
+    def loaded(
+        cls,
+        plugins: Iterable[tuple[str, Callable[[], object]]],
+        entry_points: Iterable[EntryPoint] = (),
+    ) -> Registry:
+        """As `of`, with what imports a plugin in its place."""
+        loader = Loader()
+        for provider, load in plugins:
+            loader.add(provider, load)
         for entry_point in entry_points:
             loader.add_entry_point(entry_point)
-        return cls(loader.components(), tuple(loader.broken))
+        components = loader.components()
+        return cls(components, tuple(loader.broken), tuple(dict.fromkeys(loader.heavy)))
 
     def get(self, kind: str, name: str) -> Provided:
         """The component. Raises `UnknownComponent`, which lists and guesses names, for none."""
         try:
             return self.components[kind, name]
         except KeyError:
-            raise UnknownComponent(kind, name, self.names(kind), self.broken) from None
+            left_out = dict.fromkeys(distribution_of(one)[0] for one in self.disabled)
+            names = self.names(kind)
+            unknown = UnknownComponent(kind, name, names, self.broken, tuple(left_out))
+            raise unknown from unknown.cause
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of one kind in alphabetical order."""
         return tuple(sorted(name for of_kind, name in self.components if of_kind == kind))
 
 
-@functools.cache
-def load_registry() -> Registry:
-    """The built-in components and those of every installed plugin.
+def _itself(plugin: object) -> object:
+    return plugin
 
-    Broken third-party plugins are in `Registry.broken`.
+
+def load_registry() -> Registry:
+    """The built-in components and those of every installed plugin that the environment selects.
+
+    Loaded once for each selection (`addkit.plugin.selection`). A broken third-party plugin is in
+    `Registry.broken`, and is warned of once.
 
     Raises:
-        PluginError: two plugins provide a component of the same kind and name.
+        PluginError: two plugins provide a component of the same kind and name, a selected plugin or
+            plugin file is missing, or with ADDKIT_STRICT_PLUGINS=1 a plugin is broken.
     """
-    import importlib
+    return _selected(Selection.from_environment())
+
+
+@functools.cache
+def _selected(selection: Selection) -> Registry:
     import importlib.metadata
 
+    plugins = [*built_ins(), *(import_file(file) for file in selection.files)]
+    installed = sorted(importlib.metadata.entry_points(group=GROUP), key=_order)
+    selection.check(distribution_of(one)[0] for one in installed)
+    admitted = [one for one in installed if selection.admits(distribution_of(one)[0])]
+    registry = Registry.loaded(plugins, admitted)
+    registry = replace(registry, disabled=tuple(one for one in installed if one not in admitted))
+    _tell(registry, selection.strict)
+    return registry
+
+
+def loaded_third_parties() -> tuple[str, ...]:
+    """Packages and files other than addkit that this process has loaded components of."""
+    if not _selected.cache_info().currsize:
+        return ()
+    components = load_registry().components.values()
+    return tuple(dict.fromkeys(one.distribution for one in components if one.is_third_partys))
+
+
+def built_ins() -> list[tuple[str, Callable[[], object]]]:
+    """Provider and import of each of addkit's own catalogue pages."""
+    from importlib import import_module
+
     provider = f"addkit {addkit.__version__}"
-    modules = [(provider, importlib.import_module(name)) for name in BUILT_INS]
-    return Registry.of(modules, importlib.metadata.entry_points(group=GROUP))
+    return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
 
-class _Loader:
-    """One plugin manager, and who each of its plugins is."""
-
-    def __init__(self) -> None:
-        self.broken: list[Broken] = []
-        self._manager = pluggy.PluginManager("addkit")
-        self._manager.add_hookspecs(hookspecs)
-        self._providers: dict[str, str] = {}
-        self._entry_points: dict[str, EntryPoint] = {}
-
-    def add(self, provider: str, plugin: object) -> None:
-        """Register a plugin that has to work."""
-        self._admit(self._new_name(provider), lambda: plugin)
-
-    def add_entry_point(self, entry_point: EntryPoint) -> None:
-        """Import and register a plugin, or remember what is wrong with it."""
-        distribution, version = _distribution(entry_point)
-        name = self._new_name(f"{distribution} {version}")
-        self._entry_points[name] = entry_point
-        self._admit(name, entry_point.load)
-
-    def components(self) -> dict[tuple[str, str], Provided]:
-        """What all sound plugins provide."""
-        self._refuse_unknown_hooks()
-        found: dict[tuple[str, str], Provided] = {}
-        for implementation in self._manager.hook.addkit_components.get_hookimpls():
-            for provided in self._yielded(implementation):
-                key = (provided.spec.kind, provided.spec.name)
-                if key in found:
-                    raise PluginError(_clash(found[key], provided))
-                found[key] = provided
-        return found
-
-    def _new_name(self, provider: str) -> str:
-        # Never one in use: setting a plugin aside goes by its name.
-        name = f"{provider}:{len(self._providers)}"
-        self._providers[name] = provider
-        return name
-
-    def _admit(self, name: str, load: Callable[[], object]) -> None:
-        try:
-            self._register(name, load())
-        except Exception as error:
-            self._set_aside(name, error)
-
-    def _register(self, name: str, plugin: object) -> None:
-        # pluggy's own text for these two would dump every plugin, or is no error at all.
-        if plugin is None:
-            raise PluginError("it is None, not a module or an object with hooks")
-        if self._manager.is_registered(plugin):
-            raise PluginError("the same module or object is registered already")
-        self._manager.register(plugin, name=name)
-        if not self._manager.get_hookcallers(plugin):
-            raise PluginError("it has no hook; is @hookimpl missing from addkit_components?")
-
-    def _refuse_unknown_hooks(self) -> None:
-        while True:
-            try:
-                return self._manager.check_pending()
-            except pluggy.PluginValidationError as error:
-                self._set_aside(self._manager.get_name(error.plugin) or "", error)
-
-    def _yielded(self, implementation: pluggy.HookImpl) -> list[Provided]:
-        """The components of one plugin: all of them, or none if one is not valid."""
-        provider = self._providers[implementation.plugin_name]
-        try:
-            specs = cast("Iterable[object]", implementation.function())
-            return [Provided(_valid(spec), provider) for spec in specs]
-        except Exception as error:
-            self._set_aside(implementation.plugin_name, error)
-            return []
-
-    def _set_aside(self, name: str, error: Exception) -> None:
-        if name not in self._entry_points:
-            raise PluginError(f"{self._providers[name]}: {error}") from error
-        # A registration that failed half-way has taken the name in some versions of pluggy.
-        if self._manager.has_plugin(name):
-            self._manager.unregister(name=name)
-        entry_point = self._entry_points[name]
-        self.broken.append(Broken(*_distribution(entry_point), entry_point.name, error))
+def _order(entry_point: EntryPoint) -> tuple[str, str]:
+    return distribution_of(entry_point)[0], entry_point.name
 
 
-def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
-    if entry_point.dist is None:
-        return entry_point.module, "(unknown version)"
-    return entry_point.dist.name, entry_point.dist.version
-
-
-def _valid(spec: object) -> Spec[Any, Any]:
-    if not isinstance(spec, Spec):
-        raise PluginError(f"addkit_components must yield Specs, not {spec!r}")
-    if spec.kind not in _KIND_NAMES:
-        which = "yield one of the Spec classes in addkit.plugin"
-        raise PluginError(f"{type(spec).__name__} is of no known kind; {which}")
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
-        raise PluginError(f"{spec.kind} {spec.name!r}: names are lower case, digits and hyphens")
-    if not (isinstance(spec.config, type) and issubclass(spec.config, Config)):
-        raise PluginError(f'{spec.kind} "{spec.name}": its config must be a subclass of Config')
-    return spec
-
-
-def _clash(first: Provided, second: Provided) -> str:
-    spec = first.spec
-    return f'{spec.kind} "{spec.name}" is provided by {first.provider} and {second.provider}'
+def _tell(registry: Registry, strict: bool) -> None:
+    faults: list[tuple[str, BaseException | None]] = [
+        (f"broken plugin: {broken}", broken.error) for broken in registry.broken
+    ]
+    faults += [
+        (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
+        for who in registry.heavy
+    ]
+    for text, error in faults:
+        if strict:
+            raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error
+        warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)

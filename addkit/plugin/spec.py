@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    from addkit.plugin.facts import Column
     from addkit.plugin.protocols import (
         Conditioner,
         DataSource,
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
         Times,
         Tokenizer,
         ToOne,
+        Tracker,
     )
+
+API_VERSION = 1
+"""Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
+the same; one that does not is taken at its word."""
 
 hookspec = pluggy.HookspecMarker("addkit")
 hookimpl = pluggy.HookimplMarker("addkit")
@@ -37,10 +43,21 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     raise NotImplementedError
 
 
+_NO_WEIGHTS: Mapping[str, Any] = {"pretrained": False, "weights": None}
+
+
 class Config(BaseModel):
     """Base of every component's settings: an unknown key is an error, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def from_scratch(self) -> Self:
+        """The same without the first weights of a model, which a trained run needs no more.
+
+        Those that the keys `pretrained` and `weights` name; override it for others.
+        """
+        known = type(self).model_fields
+        return self.model_copy(update={k: v for k, v in _NO_WEIGHTS.items() if k in known})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +88,8 @@ class Problem:
     """Height and width of the encoder's input in pixels."""
     image_channels: int = 3
     class_names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    """Inputs beside the image, for conditioners that read them."""
     seed: int = 0
     scale: float = 1.0
     """b, the schedule's input scale."""
@@ -208,6 +227,11 @@ class ReadOutSpec(Spec[C, "ReadOut"]):
     kind = "read_out"
 
 
+class TrackerSpec(Spec[C, "Tracker | None"]):
+    kind = "tracker"
+    default = "none"
+
+
 KINDS: tuple[type[Spec[Any, Any]], ...] = (
     TaskSpec,
     TokenizerSpec,
@@ -223,5 +247,6 @@ KINDS: tuple[type[Spec[Any, Any]], ...] = (
     ToOneSpec,
     SamplerSpec,
     ReadOutSpec,
+    TrackerSpec,
 )
 """Every kind, in the order in which data flows."""

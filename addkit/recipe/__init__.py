@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from addkit.recipe.model import (
-    Ablation,
-    Arm,
-    Augmentation,
-    Control,
-    Distributed,
-    Recipe,
-    Sampling,
-    Training,
-)
-from addkit.recipe.reading import read_recipe, recipe_from_tables
-from addkit.recipe.writing import dump_recipe
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addkit.recipe.model import (
+        Ablation,
+        Arm,
+        Augmentation,
+        Control,
+        Distributed,
+        Recipe,
+        Sampling,
+        Training,
+    )
+    from addkit.recipe.reading import read_recipe, recipe_from_tables
+    from addkit.recipe.writing import dump_recipe
+
+_HOMES = {
+    "addkit.recipe.model": (
+        "Ablation",
+        "Arm",
+        "Augmentation",
+        "Control",
+        "Distributed",
+        "Recipe",
+        "Sampling",
+        "Training",
+    ),
+    "addkit.recipe.reading": ("read_recipe", "recipe_from_tables"),
+    "addkit.recipe.writing": ("dump_recipe",),
+}
+"""Where each public name lives. Loaded on first use: shells complete recipes without pydantic."""
 
 __all__ = [
     "Ablation",
@@ -28,3 +47,12 @@ __all__ = [
     "read_recipe",
     "recipe_from_tables",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'addkit.recipe' has no attribute {name!r}")

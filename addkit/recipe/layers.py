@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
 from addkit.plugin.spec import KINDS
+from addkit.recipe.faults import Fault, FaultyRecipeError, Origin, refuse
 from addkit.recipe.lines import KeyPath, key_lines
+from addkit.recipe.requires import check_requires
+from addkit.recipe.shipped import known_recipes, shipped
 from addkit.recipe.strict import parsed
 from addkit.recipe.writing import quoted, shortened
 
-__all__ = ["Layer", "Origin", "load_file", "merge", "shown"]
+__all__ = ["Layer", "load_file", "merge", "require", "shown"]
+
+REQUIRES = "requires"
 
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that say what a file is, so nothing that extends it inherits them."""
@@ -28,20 +32,6 @@ RIVALS: dict[KeyPath, KeyPath] = {
     ("training", "base_lr"): ("training", "lr"),
 }
 """Two ways to say one thing: who gives one overrides the other, since TOML cannot unset a key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where something was written, as a person is told."""
-
-    place: str
-    """The file, or the whole `--set table.key=value`."""
-    line: int = 0
-    """Counted from 1; 0 if there is none to tell."""
-    is_override: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.place}:{self.line}" if self.line else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +71,11 @@ def merge(base: Layer, over: Layer) -> Layer:
         if len(path) < 2 or path[0] not in dropped
     }
     files = tuple(dict.fromkeys((*over.files, *base.files)))
-    return Layer(
-        _merged(_without_rivals(tables, over), over.tables), {**origins, **over.origins}, files
-    )
+    merged = _merged(_without_rivals(tables, over), over.tables)
+    if REQUIRES in tables and REQUIRES in over.tables:
+        # What a base cannot do without, nothing that extends it can.
+        merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
+    return Layer(merged, {**origins, **over.origins}, files)
 
 
 def _without_rivals(tables: Mapping[str, Any], over: Layer) -> dict[str, Any]:
@@ -115,13 +107,28 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+@dataclass(frozen=True, slots=True)
+class _Cited:
+    """Who asked for a file: the user, or a line that extends it."""
+
+    origin: Origin
+    extends: str | None = None
+
+    def refused(self, text: str) -> FaultyRecipeError:
+        """The error for a file that cannot be had."""
+        if self.extends is None:
+            return FaultyRecipeError([Fault(self.origin, text)])
+        found = quoted(self.extends)
+        return FaultyRecipeError([Fault(self.origin, f"extends {found}: {text}", "extends", found)])
+
+
 def load_file(path: Path) -> Layer:
     """The recipe with everything that it extends merged in.
 
     Raises:
         RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
     """
-    return _load(path, shown(path), ())
+    return _load(path, _Cited(Origin(shown(path))), ())
 
 
 def shown(path: Path) -> str:
@@ -130,77 +137,96 @@ def shown(path: Path) -> str:
     return str(tidy.relative_to(Path.cwd()) if tidy.is_relative_to(Path.cwd()) else tidy)
 
 
-def _load(path: Path, cited: str, trail: tuple[Path, ...]) -> Layer:
+def _load(path: Path, cited: _Cited, trail: tuple[Path, ...]) -> Layer:
     text = _read(path, cited)
     _refuse_circle(path, cited, trail)
     tables = _parsed(text, shown(path))
     origins = {key: Origin(shown(path), line) for key, line in key_lines(text).items()}
     own = Layer(tables, {(): Origin(shown(path)), **origins}, (path,))
+    require(own)
     bases = [_base(own, written, (*trail, path)) for written in _extends(own)]
     if not bases:
         return own
     return merge(functools.reduce(merge, bases), own)
 
 
+def require(layer: Layer) -> None:
+    """Raise `RecipeError` if a package that the layer's own `requires` names is missing."""
+    if REQUIRES in layer.tables:
+        check_requires(layer.tables[REQUIRES], layer.origin((REQUIRES,)))
+
+
 def _extends(layer: Layer) -> list[str]:
     extends = layer.tables.get("extends", [])
     written = [extends] if isinstance(extends, str) else extends
     if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
+        allowed, found = "a path or a list of paths", shortened(extends)
+        text = f"extends must be {allowed}, found {found}."
         origin = layer.origin(("extends",))
-        found = shortened(extends)
-        raise RecipeError(f"{origin}: extends must be a path or a list of paths, found {found}.")
+        raise FaultyRecipeError([Fault(origin, text, "extends", found, allowed)])
     return written
 
 
 def _base(layer: Layer, written: str, trail: tuple[Path, ...]) -> Layer:
-    path = trail[-1].parent / written
-    cited = f"{layer.origin(('extends',))}: extends {quoted(written)}"
-    base = _load(path, cited, trail)
+    cited = _Cited(layer.origin(("extends",)), written)
+    base = _load(_extended(trail[-1].parent, written), cited, trail)
     inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
     return Layer(inherited, base.origins, base.files)
 
 
-def _refuse_circle(path: Path, cited: str, trail: Iterable[Path]) -> None:
+def _extended(folder: Path, written: str) -> Path:
+    """A path from the recipe's own folder, or the bare name of a recipe that comes with addkit."""
+    path = folder / written
+    is_name = Path(written).name == written and not path.exists()
+    by_name = shipped(written)
+    return by_name if is_name and by_name.is_file() else path
+
+
+def _refuse_circle(path: Path, cited: _Cited, trail: Iterable[Path]) -> None:
     places = [one.resolve() for one in trail]
     place = path.resolve()
     if place in places:
         circle = [*places[places.index(place) :], place]
         chain = " -> ".join(shown(one) for one in circle)
-        raise RecipeError(f"{cited}: files extend each other in a circle: {chain}.")
+        raise cited.refused(f"files extend each other in a circle: {chain}.")
 
 
-def _read(path: Path, cited: str) -> str:
+def _read(path: Path, cited: _Cited) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise RecipeError(f"{cited}: no such file{_near(path)}.") from None
+        raise cited.refused(f"no such file{_near(path)}.") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{shown(path)}:{line}: not UTF-8 text.") from None
+        raise refuse(Origin(shown(path), line), "not UTF-8 text.") from None
     except OSError as error:
-        raise RecipeError(f"{cited}: cannot be read: {error.strerror}.") from None
+        raise cited.refused(f"cannot be read: {error.strerror}.") from None
     except ValueError as error:
-        raise RecipeError(f"{cited}: cannot be read: {error}.") from None
+        raise cited.refused(f"cannot be read: {error}.") from None
 
 
 def _near(path: Path) -> str:
     names = [file.name for file in path.parent.glob("*.toml")]
-    return guess(path.name, names) or f" (looked in {path.parent.absolute()})"
+    # `recipes/digits.toml` where nobody has cloned addkit.
+    known = [path.stem] if path.stem in known_recipes() else []
+    near = guess(path.name, names) or guess(path.stem, known)
+    return near or f" (looked in {path.parent.absolute()})"
 
 
 def _parsed(text: str, place: str) -> dict[str, Any]:
     try:
         return parsed(text)
     except ValueError as error:
-        place, what = _located(place, str(error), text)
-        raise RecipeError(f"{place}: not valid TOML: {what}.") from None
+        origin, what = _located(place, str(error), text)
+        raise refuse(origin, f"not valid TOML: {what}.") from None
 
 
-def _located(place: str, message: str, text: str) -> tuple[str, str]:
+def _located(place: str, message: str, text: str) -> tuple[Origin, str]:
     """The message of tomllib with its position, if it tells one, moved into the place."""
     found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
     if found:
-        return f"{place}:{found[2]}:{found[3]}", found[1]
+        return Origin(place, int(found[2]), column=int(found[3])), found[1]
     if message.endswith("(at end of document)"):
-        return f"{place}:{len(text.splitlines())}", message
-    return place, message
+        # Not splitlines, which knows ends of lines that no editor counts.
+        return Origin(place, len(text.removesuffix("\n").split("\n"))), message
+    return Origin(place), message

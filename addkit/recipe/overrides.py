@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from addkit.recipe.layers import Layer, Origin, merge
+from addkit.recipe.faults import Fault, Origin, raise_if_any
+from addkit.recipe.layers import Layer, merge
 from addkit.recipe.lines import KeyPath
-from addkit.recipe.problems import Fault, raise_if_any
 from addkit.recipe.strict import parsed
 from addkit.recipe.writing import quoted
 
@@ -31,7 +31,8 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
         try:
             layers.append(_layer(override))
         except ValueError as error:
-            faults.append(Fault(_origin(override), str(error)))
+            key = override.partition("=")[0].strip()
+            faults.append(Fault(_origin(override), str(error), key))
     return functools.reduce(merge, layers), faults
 
 

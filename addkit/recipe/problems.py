@@ -10,14 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
-from addkit.recipe.layers import Origin
 from addkit.recipe.lines import KeyPath
 from addkit.recipe.strict import is_needless
 from addkit.recipe.writing import quoted, shortened
 
-__all__ = ["Fault", "explained", "raise_if_any", "unknown_key"]
+__all__ = ["Complaint", "dotted", "explained", "unknown_key"]
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -49,26 +47,13 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong, and where."""
+class Complaint:
+    """A sentence on one place in a table, with its parts for programs."""
 
-    origin: Origin
+    path: KeyPath
     text: str
-
-    def __str__(self) -> str:
-        return f"{self.origin}: {self.text}"
-
-
-def raise_if_any(faults: Iterable[Fault]) -> None:
-    """Raise one `RecipeError` with a line for each fault, in the order of the files."""
-    lines = [str(fault) for fault in sorted(faults, key=_place)]
-    if lines:
-        raise RecipeError("\n".join(dict.fromkeys(lines)))
-
-
-def _place(fault: Fault) -> tuple[bool, str, int]:
-    origin = fault.origin
-    return origin.is_override, origin.place, origin.line
+    found: str | None = None
+    allowed: str | None = None
 
 
 def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> str:
@@ -79,8 +64,8 @@ def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> s
 
 def explained(
     error: ValidationError, values: Mapping[str, Any], keys: Sequence[str]
-) -> Iterator[tuple[KeyPath, str]]:
-    """The place within the table, and a sentence, for each thing that pydantic minds."""
+) -> Iterator[Complaint]:
+    """Everything that pydantic minds; paths begin within the table."""
     # A union has an error for each of its members: they become one sentence.
     expected: dict[KeyPath, list[str]] = {}
     for details in itertools.filterfalse(is_needless, error.errors()):
@@ -88,10 +73,12 @@ def explained(
         if details["type"] in _EXPECTED:
             expected.setdefault(path, []).append(_phrase(details))
         else:
-            yield path, _sentence(details, path, values, keys)
+            yield _complaint(details, path, values, keys)
     for path, phrases in expected.items():
         allowed = " or ".join(dict.fromkeys(phrases))
-        yield path, f"{_dotted(path)} must be {allowed}, found {_found(values, path, allowed)}."
+        found = shortened(_at(values, path))
+        text = f"{dotted(path)} must be {allowed}, found {found}{_hint(values, path, allowed)}."
+        yield Complaint(path, text, found, allowed)
 
 
 def _existing(values: Mapping[str, Any], location: KeyPath) -> KeyPath:
@@ -117,37 +104,40 @@ def _as_written(value: object) -> object:
     return value.replace("'", '"') if isinstance(value, str) else value
 
 
-def _sentence(
+def _complaint(
     details: Mapping[str, Any], path: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
-) -> str:
+) -> Complaint:
     location = details["loc"]
-    if details["type"] == "extra_forbidden" and len(location) == 1:
-        return unknown_key(location[0], keys)
-    if details["type"] == "extra_forbidden":
-        return f"unknown key {quoted(_dotted(location))}."
-    if details["type"] == "missing":
-        return _missing(location, path, values, keys)
+    every = ", ".join(keys) if len(location) == 1 else None
+    found = shortened(_at(values, path)) if path else None
+    match details["type"]:
+        case "extra_forbidden" if every:
+            return Complaint(path, unknown_key(location[0], keys), location[0], every)
+        case "extra_forbidden":
+            return Complaint(path, f"unknown key {quoted(dotted(location))}.", str(location[-1]))
+        case "missing" if isinstance(location[-1], int):
+            return Complaint(path, f"{dotted(path)} has too few items, found {found}.", found)
+        case "missing":
+            known = f" Keys: {every}." if every else ""
+            text = f"missing key {quoted(dotted(location))}.{known}"
+            return Complaint(path, text, allowed=every)
     what = str(details.get("ctx", {}).get("error", details["msg"])).rstrip(".")
-    return f"{_dotted(path)}: {what}, found {_found(values, path)}." if path else f"{what}."
+    return Complaint(path, f"{dotted(path)}: {what}, found {found}." if path else f"{what}.", found)
 
 
-def _missing(
-    location: KeyPath, path: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
-) -> str:
-    if isinstance(location[-1], int):
-        return f"{_dotted(path)} has too few items, found {_found(values, path)}."
-    every = f" Keys: {', '.join(keys)}." if len(location) == 1 else ""
-    return f"missing key {quoted(_dotted(location))}.{every}"
-
-
-def _found(values: Mapping[str, Any], path: KeyPath, allowed: str = "") -> str:
+def _at(values: Mapping[str, Any], path: KeyPath) -> Any:
     value: Any = values
     for step in path:
         value = value[step]
-    hint = guess(value, re.findall(r'"([^"]*)"', allowed)) if isinstance(value, str) else ""
-    return shortened(value) + hint
+    return value
 
 
-def _dotted(path: KeyPath) -> str:
+def _hint(values: Mapping[str, Any], path: KeyPath, allowed: str) -> str:
+    value = _at(values, path)
+    return guess(value, re.findall(r'"([^"]*)"', allowed)) if isinstance(value, str) else ""
+
+
+def dotted(path: KeyPath) -> str:
+    """`table.key[2]`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return "".join(steps).removeprefix(".")

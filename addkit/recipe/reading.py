@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices, Config
-from addkit.recipe.layers import Layer, Origin, load_file, merge, shown
+from addkit.recipe.faults import Fault, Origin, raise_if_any, refuse
+from addkit.recipe.layers import Layer, load_file, merge, require, shown
 from addkit.recipe.lines import KeyPath
 from addkit.recipe.model import SHARED_TABLES, Recipe
 from addkit.recipe.overrides import read_overrides
-from addkit.recipe.problems import Fault, explained, raise_if_any, unknown_key
+from addkit.recipe.problems import Complaint, dotted, explained, unknown_key
+from addkit.recipe.shipped import named
 from addkit.recipe.strict import validated
 from addkit.recipe.writing import quoted, shortened
 
@@ -30,12 +32,14 @@ class Top(Config):
     name: str | None = None
     summary: str = ""
     seed: int = Field(0, ge=0)
+    requires: tuple[str, ...] = ()
 
 
 _TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)
 _DEFAULTS = {kind.kind: {"name": kind.default} for kind in KINDS if kind.default is not None}
 """Tables that a recipe may leave out."""
 _TOP_KEYS = (*Top.model_fields, "extends")
+_TOO_DEEP = "tables or lists are nested too deeply."
 
 C = TypeVar("C", bound=Config)
 
@@ -46,20 +50,22 @@ def read_recipe(
     """The experiment that a file describes, with what it extends and the overrides applied.
 
     Args:
-        path: a TOML file. Its stem is the experiment's name where the file gives none.
+        path: a TOML file, or the bare name of a recipe in `recipes/` or of one that comes with
+            addkit. Its stem is the experiment's name where the file gives none.
         overrides: `table.key=value`, as after `--set`; the value is TOML or a bare word.
         registry: the components to choose from; by default all that are installed.
 
     Raises:
         RecipeError: a line for each thing that is wrong.
     """
-    path = Path(path)
+    path = named(path)
     try:
         layer = load_file(path)
         changes, faults = read_overrides(overrides)
+        require(changes)
         return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(path)
     except RecursionError:
-        raise RecipeError(f"{shown(path)}: tables or lists are nested too deeply.") from None
+        raise refuse(Origin(shown(path)), _TOO_DEEP) from None
 
 
 def recipe_from_tables(
@@ -76,15 +82,17 @@ def recipe_from_tables(
     """
     origin = Origin(shown(source))
     if "extends" in tables:
-        raise RecipeError(f"{origin}: a resolved recipe extends nothing.")
+        raise refuse(origin, "a resolved recipe extends nothing.")
     layer = Layer(tables, {(): origin}, (Path(source),))
+    require(layer)
     try:
         changes, faults = read_overrides(overrides)
+        require(changes)
         return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(
             Path(source)
         )
     except RecursionError:
-        raise RecipeError(f"{origin}: tables or lists are nested too deeply.") from None
+        raise refuse(origin, _TOO_DEEP) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ class _Check:
             source=source,
             summary=top.summary,
             seed=top.seed,
+            requires=top.requires,
             choices=choices,
             files=self.layer.files,
             **shared,
@@ -116,10 +125,12 @@ class _Check:
     def _check_key(self, key: str, value: object) -> None:
         """Every key at the top is known, and is a table where it should be one."""
         if key in _TABLES and not isinstance(value, dict):
-            text = f"{key} must be a table such as [{key}], found {shortened(value)}."
-            self._say((), (key,), text)
+            allowed, found = f"a table such as [{key}]", shortened(value)
+            text = f"{key} must be {allowed}, found {found}."
+            self._say((), Complaint((key,), text, found, allowed))
         elif key not in _TABLES and key not in _TOP_KEYS:
-            self._say((), (key,), _unknown(key, value))
+            allowed = ", ".join(_TABLES if isinstance(value, dict) else _TOP_KEYS)
+            self._say((), Complaint((key,), _unknown(key, value), key, allowed))
 
     def _top(self) -> Top | None:
         tables = self.layer.tables
@@ -150,7 +161,9 @@ class _Check:
         try:
             spec = self.registry.get(kind, table["name"]).spec
         except UnknownComponent as error:
-            self._say((kind,), ("name",), str(error))
+            known = ", ".join(error.known)
+            what = Complaint(("name",), str(error), table["name"], known)
+            self._say((kind,), what, error.cause)
             return None
         settings = {key: value for key, value in table.items() if key != "name"}
         keys = ("name", *spec.config.model_fields)
@@ -160,16 +173,18 @@ class _Check:
     def _component_table(self, kind: str) -> dict[str, Any] | None:
         """The table if it is one that names a component."""
         table = self.layer.tables.get(kind, _DEFAULTS.get(kind))
-        known = f"Known: {', '.join(self.registry.names(kind)) or 'none'}."
+        names = ", ".join(self.registry.names(kind)) or "none"
+        known = f"Known: {names}."
         if table is None:
-            self._say((), (), f"missing table [{kind}]. {known}")
+            self._say((), Complaint((), f"missing table [{kind}]. {known}", allowed=names))
         elif not isinstance(table, dict):
             return None
         elif "name" not in table:
-            self._say((kind,), (), f'missing key "name". {known}')
+            self._say((kind,), Complaint((), f'missing key "name". {known}', allowed=names))
         elif not isinstance(table["name"], str):
             found = shortened(table["name"])
-            self._say((kind,), ("name",), f"name must be a string, found {found}. {known}")
+            text = f"name must be a string, found {found}. {known}"
+            self._say((kind,), Complaint(("name",), text, found, names))
         else:
             return table
         return None
@@ -177,7 +192,19 @@ class _Check:
     def _object(self, choices: Choices) -> None:
         for kind, choice in choices.items():
             for reason in choice.spec.check(choice.config, choices):
-                self._say((kind,), ("name",), f"{reason.rstrip('.')}.")
+                text = f"[{kind}] {reason.rstrip('.')}."
+                path = (self._culprit(kind, reason), "name")
+                self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
+
+    def _culprit(self, kind: str, reason: str) -> str:
+        """The table that the recipe itself has written, of those that do not go together."""
+        named: list[str] = [kind, *re.findall(r"\[(\w+)\]", reason)]
+        here = self.layer.origin(()).place
+        for one in named:
+            origin = self.layer.origin((one, "name"))
+            if origin.is_override or (origin.line and origin.place == here):
+                return one
+        return kind
 
     def _config(
         self, config: type[C], table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
@@ -185,17 +212,19 @@ class _Check:
         try:
             return validated(config, values)
         except ValidationError as error:
-            for path, sentence in explained(error, values, keys):
-                self._say(table, path, sentence)
+            for complaint in explained(error, values, keys):
+                self._say(table, complaint)
             return None
 
-    def _say(self, table: KeyPath, within: KeyPath, text: str) -> None:
-        origin = self.layer.origin((*table, *within))
+    def _say(self, table: KeyPath, what: Complaint, cause: BaseException | None = None) -> None:
+        path = (*table, *what.path)
+        origin = self.layer.origin(path)
         label = f"[{table[0]}] " if table else ""
-        overrides = self.layer.overrides(table) if table and not within else []
+        overrides = self.layer.overrides(table) if table and not what.path else []
         if overrides and not origin.is_override:
             label += f"with {', '.join(overrides)}: "
-        self.faults.append(Fault(origin, label + text))
+        fault = Fault(origin, label + what.text, dotted(path), what.found, what.allowed, cause)
+        self.faults.append(fault)
 
 
 def _unknown(key: str, value: object) -> str:

@@ -16,7 +16,7 @@ SMALL = (
     "denoiser.heads=2",
     "training.epochs=1",
     "training.reuse=1",
-    "training.checkpoint_every=1",
+    "checkpoints.every=1",
 )
 
 

@@ -78,8 +78,8 @@ def test_files_that_are_no_images_are_named(
 ) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     said = addkit("sample", digit_images[0], "notes.txt", "--run", digits_run, "--json")
-    assert (said.code, said.out) == (1, "")
-    assert said.err.startswith("error: notes.txt: no image in a format that Pillow reads")
+    assert (said.code, [entry["image"] for entry in said.json]) == (1, [str(digit_images[0])])
+    assert said.err.startswith("error: notes.txt: no image in a format that is read")
     cut = tmp_path / "cut.png"
     cut.write_bytes(digit_images[0].read_bytes()[:60])
     said = addkit("sample", "cut.png", "--run", digits_run)

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import EntryPoint, distributions
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from addkit.errors import PluginError
+from addkit.errors import PluginError, RecipeError
 from addkit.plugin import (
+    API_VERSION,
+    KINDS,
     Config,
     LossSpec,
     Problem,
@@ -21,8 +23,11 @@ from addkit.plugin import (
     UnknownComponent,
     hookimpl,
 )
+from addkit.plugin.contract import lacking
 from addkit.plugin.guess import guess
 from addkit.plugin.registry import Broken
+
+Install = Callable[[str, str, str], EntryPoint]
 
 
 def never(config: Any, problem: Problem) -> Any:
@@ -31,6 +36,10 @@ def never(config: Any, problem: Problem) -> Any:
 
 def schedule(name: Any = "cosine", config: Any = Config) -> ScheduleSpec[Any]:
     return ScheduleSpec(name=name, config=config, build=never, summary="")
+
+
+class Named(Config):
+    name: str = "a recipe's own key"
 
 
 def loss(name: str) -> LossSpec[Any]:
@@ -43,29 +52,6 @@ def plugin(*specs: object) -> SimpleNamespace:
         return specs
 
     return SimpleNamespace(addkit_components=addkit_components)
-
-
-Install = Callable[[str, str, str], EntryPoint]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a distribution with one module and one entry point where Python finds it."""
-
-    def install_one(name: str, module: str, code: str) -> EntryPoint:
-        info = tmp_path / f"{name.replace('-', '_')}-0.3.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n")
-        (info / "entry_points.txt").write_text(f"[addkit]\nmine = {module}\n")
-        (tmp_path / f"{module}.py").write_text(code)
-        (found,) = distributions(name=name, path=[str(tmp_path)])
-        return next(iter(found.entry_points))
-
-    monkeypatch.syspath_prepend(tmp_path)
-    modules = set(sys.modules)
-    yield install_one
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
 
 
 GOOD = """
@@ -141,7 +127,10 @@ def test_unknown_component_hints_at_broken_plugins(install: Install) -> None:
 def test_clash() -> None:
     with pytest.raises(PluginError) as caught:
         Registry.of([("addkit 0.1.0", plugin(schedule())), ("other 2", plugin(schedule()))])
-    assert str(caught.value) == 'schedule "cosine" is provided by addkit 0.1.0 and other 2'
+    assert str(caught.value) == (
+        'schedule "cosine" is provided by addkit 0.1.0 and other 2; '
+        "disable one with --no-plugin other"
+    )
 
 
 def test_clash_with_a_third_party(install: Install) -> None:
@@ -149,7 +138,8 @@ def test_clash_with_a_third_party(install: Install) -> None:
     with pytest.raises(PluginError) as caught:
         Registry.of([("addkit 0.1.0", plugin(schedule("square")))], [entry_point])
     assert str(caught.value) == (
-        'schedule "square" is provided by addkit 0.1.0 and my-schedules 0.3'
+        'schedule "square" is provided by addkit 0.1.0 and my-schedules 0.3; '
+        "disable one with --no-plugin my-schedules"
     )
 
 
@@ -189,10 +179,9 @@ def test_a_bad_name_breaks_the_plugin(install: Install) -> None:
 
 def test_misspelled_hook(install: Install) -> None:
     code = GOOD.replace("def addkit_components", "def addkit_component")
-    text = broken_text(install("typo", "typo_plugin", code))
-    assert text.startswith(
-        'typo 0.3 (entry point "mine"): PluginValidationError: '
-        "unknown hook 'addkit_component' in plugin <module 'typo_plugin'"
+    assert broken_text(install("typo", "typo_plugin", code)) == (
+        'typo 0.3 (entry point "mine"): PluginError: addkit has no hook "addkit_component" '
+        '(did you mean "addkit_components"?). Hooks: addkit_components'
     )
 
 
@@ -219,6 +208,90 @@ def test_entry_point_that_is_none(install: Install) -> None:
     )
 
 
+def test_a_wrong_return_is_named(install: Install) -> None:
+    code = GOOD.replace("yield ScheduleSpec", "return None and ScheduleSpec")
+    assert broken_text(install("none", "none_plugin", code)) == (
+        'none 0.3 (entry point "mine"): '
+        "PluginError: addkit_components must yield Specs, and it returned None"
+    )
+
+
+def test_a_module_that_exits_is_broken(install: Install) -> None:
+    assert broken_text(install("quits", "quits_plugin", "import sys; sys.exit('bye')")) == (
+        'quits 0.3 (entry point "mine"): SystemExit: bye'
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ("7", "it wants plugin API 7, and this addkit has 1; upgrade addkit"),
+        ("0", "it wants plugin API 0, and this addkit has 1; upgrade the plugin"),
+        ("'2.0'", "it wants plugin API '2.0', and this addkit has 1; upgrade the plugin"),
+    ],
+)
+def test_another_api(install: Install, wanted: str, text: str) -> None:
+    entry_point = install("other-api", "other_api_plugin", f"ADDKIT_API = {wanted}\n{GOOD}")
+    assert broken_text(entry_point) == f'other-api 0.3 (entry point "mine"): PluginError: {text}'
+
+
+def test_the_same_api(install: Install) -> None:
+    entry_point = install("same-api", "same_api_plugin", f"ADDKIT_API = {API_VERSION}\n{GOOD}")
+    assert Registry.of([], [entry_point]).names("schedule") == ("square",)
+
+
+def test_a_component_of_a_broken_plugin_tells_the_cause(install: Install) -> None:
+    code = GOOD + "    raise RuntimeError('half')\n"
+    registry = Registry.of([], [install("half", "half_plugin", code)])
+    with pytest.raises(UnknownComponent) as caught:
+        registry.get("schedule", "square")
+    assert str(caught.value) == (
+        'schedule "square" cannot be used. '
+        'Broken plugin: half 0.3 (entry point "mine"): RuntimeError: half.'
+    )
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_builder_that_raises_is_its_plugins_fault(install: Install) -> None:
+    code = GOOD.replace("lambda c, p: None", "lambda c, p: 1 / 0")
+    registry = Registry.of([], [install("raises", "raises_plugin", code)])
+    with pytest.raises(PluginError) as caught:
+        registry.get("schedule", "square").spec.build(Config(), Problem())
+    assert str(caught.value) == (
+        'schedule "square" of raises 0.3 cannot be built: ZeroDivisionError: division by zero'
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_builder_may_refuse_a_recipe(install: Install) -> None:
+    code = GOOD.replace("lambda c, p: None", "refuse") + (
+        "def refuse(config, problem):\n"
+        "    from addkit.errors import RecipeError\n"
+        "    raise RecipeError('no such thing')\n"
+    )
+    registry = Registry.of([], [install("refuses", "refuses_plugin", code)])
+    with pytest.raises(RecipeError, match=r"^no such thing$"):
+        registry.get("schedule", "square").spec.build(Config(), Problem())
+
+
+def test_what_is_built_must_be_whole(install: Install) -> None:
+    registry = Registry.of([], [install("hollow", "hollow_plugin", GOOD)])
+    with pytest.raises(PluginError) as caught:
+        registry.get("schedule", "square").spec.build(Config(), Problem())
+    assert str(caught.value) == (
+        'schedule "square" of hollow 0.3: its builder gave None, which lacks '
+        "scale, t_power, alpha_bar; addkit/plugin/protocols.py says what each is"
+    )
+
+
+@pytest.mark.parametrize("kind", [one.kind for one in KINDS])
+def test_every_kind_says_what_a_component_must_have(kind: str) -> None:
+    missing = lacking(kind, object())
+    assert missing
+    assert all(not name.startswith("_") or name == "__call__" for name in missing)
+    assert (lacking(kind, None) == ()) == (kind in ("tokenizer", "times", "tracker"))
+
+
 def test_one_module_under_two_entry_points(install: Install) -> None:
     entry_points = [install("one", "same_plugin", GOOD), install("two", "same_plugin", GOOD)]
     registry = Registry.of([], entry_points)
@@ -238,6 +311,7 @@ def test_one_module_under_two_entry_points(install: Install) -> None:
         (schedule("2cosine"), "schedule '2cosine': names are lower case, digits and hyphens"),
         (schedule(None), "schedule None: names are lower case, digits and hyphens"),
         (schedule(config=dict), 'schedule "cosine": its config must be a subclass of Config'),
+        (schedule(config=Named), 'schedule "cosine": "name" is taken, its config cannot use it'),
     ],
 )
 def test_a_plugin_that_has_to_work_may_not_be_broken(spec: object, text: str) -> None:
@@ -260,7 +334,7 @@ def test_misspelled_hook_of_a_plugin_that_has_to_work() -> None:
     def addkit_component() -> Iterable[Any]:
         return ()
 
-    with pytest.raises(PluginError, match=r"addkit 0\.1\.0: unknown hook 'addkit_component'"):
+    with pytest.raises(PluginError, match=r'addkit 0\.1\.0: addkit has no hook "addkit_component"'):
         Registry.of([("addkit 0.1.0", SimpleNamespace(addkit_component=addkit_component))])
 
 

@@ -1,0 +1,50 @@
+"""`addkit env`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["env"]
+
+
+def env(
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Tell what addkit runs with: put this into a bug report. Holds no secrets.
+
+    addkit env
+    """
+    from addkit.cli.output import Output
+    from addkit.cli.surroundings import surroundings
+
+    found = surroundings()
+    output = Output(json=json)
+    if json:
+        output.data(found)
+    else:
+        output.table(["what", "value"], list(_rows(found)), words=2)
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        if name in ("packages", "variables"):
+            yield from ((key, _cell(entry)) for key, entry in value.items())
+        elif isinstance(value, dict):
+            yield from ((f"{name} {key}", _cell(entry)) for key, entry in value.items())
+        elif isinstance(value, list):
+            yield from ((name, _cell(entry)) for entry in value or [None])
+        else:
+            yield name, _cell(value)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(entry)}" for key, entry in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)

@@ -1,0 +1,294 @@
+"""`addkit plugins`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from json import dumps, loads
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from addkit import __version__
+from addkit.cli.completion import only_built_ins
+
+if TYPE_CHECKING:
+    from addkit.cli.output import Output
+    from addkit.plugin import Provided, Registry
+    from addkit.testing import Verdict
+
+__all__ = ["plugins", "quick_list", "stored_rows"]
+
+BUILT_INS = Path(__file__).with_name("built_ins.json")
+"""Rows of `plugins list --json` for addkit's own components, but for the version."""
+
+plugins = typer.Typer(
+    help="Look at, check and write plugins.", rich_markup_mode=None, no_args_is_help=True
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@plugins.callback()
+def root() -> None:
+    """Look at, check and write plugins."""
+
+
+@plugins.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Option(help="Of this kind alone, such as loss.")] = None,
+    requirements: Annotated[
+        bool, typer.Option("--requirements", help="Lines for a requirements.txt instead.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List every component that a recipe can name, and plugins that are broken or left out.
+
+    addkit plugins list --kind loss
+    """
+    from addkit.cli.output import Output
+    from addkit.plugin import load_registry
+
+    if kind is not None:
+        from addkit.plugin.describe import check_kind
+
+        check_kind(kind)
+    registry, output = load_registry(), Output(json=json)
+    if requirements:
+        _show_requirements(output, registry)
+    else:
+        _tell(output, _rows(registry, kind))
+
+
+def quick_list(words: list[str]) -> bool:
+    """`plugins list` from a stored list, where addkit's own components are all there are.
+
+    As quick as --help: parsing and the registry would load pydantic. False if it cannot be told
+    so, and nothing has been written.
+    """
+    if words[:2] != ["plugins", "list"] or words[2:] not in ([], ["--json"]):
+        return False
+    if {"ADDKIT_PLUGINS", "ADDKIT_NO_PLUGINS"} & os.environ.keys() or not only_built_ins():
+        return False
+    from addkit.cli.output import Output
+
+    rows = [{**row, "version": __version__} for row in loads(BUILT_INS.read_text("utf-8"))]
+    # A reader that has gone away, such as `head -1`, is no error.
+    with suppress(BrokenPipeError):
+        _tell(Output(json=bool(words[2:])), rows)
+    return True
+
+
+def stored_rows() -> list[dict[str, Any]]:
+    """What BUILT_INS must hold: `python -m addkit.cli.plugins` writes it anew."""
+    from addkit.plugin.registry import Registry, built_ins
+
+    return [row | {"version": ""} for row in _rows(Registry.loaded(built_ins()), None)]
+
+
+@plugins.command()
+def show(
+    kind: Annotated[str, typer.Argument(help="Such as schedule.")],
+    name: Annotated[str, typer.Argument(help="Such as cosine.")],
+    json: Json = False,
+) -> None:
+    """Show a component: what it does, its settings, who provides it, and a table to paste.
+
+    addkit plugins show schedule cosine
+    """
+    from addkit.cli.output import Output
+    from addkit.plugin import load_registry
+    from addkit.plugin.describe import check_kind, described
+
+    check_kind(kind)
+    provided = load_registry().get(kind, name)
+    if json:
+        Output(json=True).data(described(provided))
+    else:
+        _show_component(Output(), provided)
+
+
+@plugins.command()
+def check(
+    package: Annotated[
+        str | None,
+        typer.Argument(help="A distribution; addkit for the built-ins. Without: all third-party."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check every component of a package against the laws of its kind. Exit code 1 if one fails.
+
+    addkit plugins check my-conditioner
+    """
+    from addkit.cli.output import Output
+    from addkit.plugin import load_registry
+    from addkit.testing import check_package
+
+    verdicts, registry = [], load_registry()
+    output = Output(json=json)
+    for verdict in check_package(registry, package):
+        verdicts.append(verdict)
+        if not json:
+            _show_verdict(output, verdict)
+    if json:
+        output.data([verdict.data() for verdict in verdicts])
+    else:
+        _show_sum(output, verdicts)
+    if any(verdict.broken for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@plugins.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the package and its component: my-conditioner.")],
+    kind: Annotated[str, typer.Option(help="Of the component, such as conditioner.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="Where to write it; ./NAME if not given.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a package with a component that works, is tested and trains; then make it yours.
+
+    addkit plugins new my-conditioner --kind conditioner
+    """
+    from addkit.cli.output import Output
+    from addkit.plugin.describe import check_kind
+    from addkit.plugin.new import write_package
+
+    check_kind(kind)
+    folder = directory or Path(name)
+    files = write_package(name, kind, folder)
+    output = Output(json=json)
+    if json:
+        output.data({"directory": str(folder), "files": [str(file) for file in files]})
+        return
+    for file in files:
+        output.line(str(file))
+    output.line()
+    output.line("next:")
+    for command in _next_commands(name, folder):
+        output.line(f"  {command}")
+
+
+def _next_commands(name: str, folder: Path) -> list[str]:
+    return [
+        f"pip install -e {folder}",
+        f"addkit plugins check {name}",
+        f"addkit train {folder / 'recipes' / f'{name}.toml'}",
+    ]
+
+
+def _rows(registry: Registry, kind: str | None) -> list[dict[str, Any]]:
+    from addkit.plugin import KINDS
+    from addkit.plugin.loading import distribution_of
+
+    rows = [
+        _row(registry, registry.get(one.kind, name))
+        for one in KINDS
+        if kind in (None, one.kind)
+        for name in registry.names(one.kind)
+    ]
+    keys = ("kind", "name", "summary", "distribution", "version", "status")
+    for broken in registry.broken:
+        told = str(broken).partition('"): ')[2]
+        values = (None, broken.entry_point, told, broken.distribution, broken.version, "broken")
+        rows.append(dict(zip(keys, values, strict=True)))
+    for one in registry.disabled:
+        values = (None, one.name, "", *distribution_of(one), "disabled")
+        rows.append(dict(zip(keys, values, strict=True)))
+    return rows
+
+
+def _tell(output: Output, rows: list[dict[str, Any]]) -> None:
+    if output.for_people:
+        _show_rows(output, rows)
+    else:
+        output.data(rows)
+
+
+def _row(registry: Registry, provided: Provided) -> dict[str, Any]:
+    return {
+        "kind": provided.spec.kind,
+        "name": provided.spec.name,
+        "summary": provided.spec.summary,
+        "distribution": provided.distribution,
+        "version": provided.version,
+        "status": "imports torch" if provided.provider in registry.heavy else "ok",
+    }
+
+
+def _show_rows(output: Output, rows: list[dict[str, Any]]) -> None:
+    cells = [("kind", "name", "from", "what")]
+    for row in rows:
+        provider = f"{row['distribution']} {row['version']}"
+        cells.append((row["kind"] or "?", row["name"], provider, _note(row)))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
+    # By hand: importing rich would take a third of the time of the whole command.
+    for *words, last in cells:
+        aligned = (word.ljust(width) for word, width in zip(words, widths, strict=True))
+        output.text(f"{'  '.join(aligned)}  {last}".rstrip() + "\n")
+
+
+def _note(row: dict[str, Any]) -> str:
+    if row["status"] == "ok":
+        return str(row["summary"])
+    return f"{row['status']}: {row['summary']}".removesuffix(": ")
+
+
+def _show_requirements(output: Output, registry: Registry) -> None:
+    found = {(one.distribution, one.version) for one in registry.components.values()}
+    found |= {(one.distribution, one.version) for one in registry.broken}
+    own = sorted(one for one in found if one[0] != "addkit" and not one[0].endswith(".py"))
+    lines = [f"{name}=={version}" for name, version in own]
+    if output.for_people:
+        for line in lines:
+            output.line(line)
+    else:
+        output.data(lines)
+
+
+def _show_component(output: Output, provided: Provided) -> None:
+    from addkit.plugin.describe import about, paste, settings_of
+
+    spec = provided.spec
+    output.line(f"{spec.kind} {spec.name}: {spec.summary}")
+    output.line(f"from {provided.provider}")
+    output.line()
+    output.line(about(spec.config))
+    settings = settings_of(spec.config)
+    if settings:
+        output.line()
+        rows = [
+            [one.name, one.type, _given(one.default, one.required), one.range, one.meaning]
+            for one in settings
+        ]
+        output.table(["setting", "type", "default", "range", "meaning"], rows, words=5)
+    if spec.provides:
+        output.line(f"\nprovides: {', '.join(sorted(spec.provides))}")
+    if spec.needs:
+        needs = ", ".join(f"{key} = {value}" for key, value in spec.needs.items())
+        output.line(f"\nneeds: {needs}")
+    output.line(f"\n{paste(provided)}")
+
+
+def _given(default: str | None, required: bool) -> str:
+    if required:
+        return "must be given"
+    return "absent" if default is None else default
+
+
+def _show_verdict(output: Output, verdict: Verdict) -> None:
+    laws = f"{verdict.kept} laws hold" + (f", {verdict.skipped}" if verdict.skipped else "")
+    output.line(f"{'FAIL' if verdict.broken else 'ok':4}  {verdict.kind} {verdict.name}: {laws}")
+    for law, why in verdict.broken.items():
+        output.line(f"      {law}: {why}")
+
+
+def _show_sum(output: Output, verdicts: list[Verdict]) -> None:
+    failed = sum(bool(verdict.broken) for verdict in verdicts)
+    output.line(f"{len(verdicts) - failed} of {len(verdicts)} components keep every law")
+
+
+if __name__ == "__main__":
+    BUILT_INS.write_text(dumps(stored_rows(), indent=1) + "\n", "utf-8")

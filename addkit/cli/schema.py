@@ -1,0 +1,18 @@
+"""`addkit schema`."""
+
+from __future__ import annotations
+
+__all__ = ["schema"]
+
+
+def schema() -> None:
+    """Print a JSON Schema of recipes, with every installed component, for your editor.
+
+    \b
+    addkit schema > addkit.schema.json
+    Then begin a recipe with:  #:schema ./addkit.schema.json
+    """
+    from addkit.cli.output import Output
+    from addkit.recipe.schema import recipe_schema
+
+    Output(json=True).data(recipe_schema())

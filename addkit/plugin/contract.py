@@ -1,0 +1,80 @@
+"""What a builder's result must have, read off the kind's protocol."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, get_args
+
+from addkit.errors import AddkitError, PluginError
+from addkit.plugin import protocols
+from addkit.plugin.spec import KINDS, Config, Problem, Spec
+
+__all__ = ["GuardedBuild", "lacking", "one_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedBuild:
+    """A third party's builder: what goes wrong in it is told as the plugin's fault."""
+
+    provider: str
+    kind: str
+    name: str
+    build: Callable[[Any, Problem], Any]
+
+    def __call__(self, config: Config, problem: Problem) -> Any:
+        """What the builder gives.
+
+        Raises:
+            PluginError: the builder failed, or what it gave lacks a part of the protocol.
+        """
+        who = f'{self.kind} "{self.name}" of {self.provider}'
+        try:
+            built = self.build(config, problem)
+        except AddkitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{who} cannot be built: {one_line(error)}") from error
+        if missing := lacking(self.kind, built):
+            raise PluginError(
+                f"{who}: its builder gave {_what(built)}, which lacks {', '.join(missing)}; "
+                "addkit/plugin/protocols.py says what each is"
+            )
+        return built
+
+
+def lacking(kind: str, built: object) -> tuple[str, ...]:
+    """Names that the kind's protocol has and the object has not."""
+    protocol, optional = _protocol(kind)
+    if built is None and optional:
+        return ()
+    return tuple(name for name in _members(protocol) if not hasattr(built, name))
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line: its type and its text."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _what(built: object) -> str:
+    return "None" if built is None else f"an object of type {type(built).__name__}"
+
+
+def _protocol(kind: str) -> tuple[type, bool]:
+    """The protocol that a kind's Spec names as what it builds, and whether None will do as well."""
+    (spec,) = (one for one in KINDS if one.kind == kind)
+    built = get_args(_generic_base(spec))[1].__forward_arg__
+    name, *rest = built.split(" | ")
+    return getattr(protocols, name), rest == ["None"]
+
+
+def _generic_base(spec: type[Spec[Any, Any]]) -> Any:
+    return spec.__dict__["__orig_bases__"][0]
+
+
+def _members(protocol: type) -> tuple[str, ...]:
+    own = [one for one in protocol.__mro__ if one not in (Protocol, Generic, object)]
+    names = [name for one in own for name in (*inspect.get_annotations(one), *vars(one))]
+    public = (name for name in names if not name.startswith("_") or name == "__call__")
+    return tuple(dict.fromkeys(public))

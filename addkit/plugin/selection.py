@@ -1,0 +1,93 @@
+"""Which plugins a process loads.
+
+The environment says it, so that workers of a training or an ablation load the same ones as the
+command that started them; options of the command line only set the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from addkit.errors import PluginError
+from addkit.plugin.guess import guess
+
+__all__ = ["FILES", "ONLY", "STRICT", "WITHOUT", "Selection", "canonical", "select"]
+
+ONLY = "ADDKIT_PLUGINS"
+"""Load these installed plugins alone, `a,b`; an empty value loads none."""
+WITHOUT = "ADDKIT_NO_PLUGINS"
+"""Do not load these installed plugins, `a,b`."""
+FILES = "ADDKIT_PLUGIN_FILES"
+"""Load these Python files as plugins, joined as in PATH."""
+STRICT = "ADDKIT_STRICT_PLUGINS"
+"""`1`: a broken plugin is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of the installed plugins to load, by the names of their distributions."""
+
+    only: tuple[str, ...] | None = None
+    """None: all of them."""
+    without: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    strict: bool = False
+
+    @classmethod
+    def from_environment(cls) -> Selection:
+        """As the variables above say."""
+        only = os.environ.get(ONLY)
+        files = os.environ.get(FILES, "").split(os.pathsep)
+        return cls(
+            only=None if only is None else _names(only),
+            without=_names(os.environ.get(WITHOUT, "")),
+            files=tuple(Path(file) for file in files if file),
+            strict=os.environ.get(STRICT) == "1",
+        )
+
+    def admits(self, distribution: str) -> bool:
+        """True if this distribution's plugins are to be loaded."""
+        name = canonical(distribution)
+        return (self.only is None or name in self.only) and name not in self.without
+
+    def check(self, installed: Iterable[str]) -> None:
+        """Raise `PluginError` for a name that no installed plugin has."""
+        known = sorted({canonical(name) for name in installed})
+        for name in (*(self.only or ()), *self.without):
+            if name not in known:
+                raise PluginError(
+                    f'no installed plugin is called "{name}"{guess(name, known)}. '
+                    f"Installed: {', '.join(known) or 'none'}."
+                )
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as package indexes compare it: My_Plugin is my-plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None:
+    """Write the wishes of a command line into the environment, beside what stands there.
+
+    Raises:
+        PluginError: a file is missing.
+    """
+    if none:
+        os.environ[ONLY] = ""
+    if without:
+        os.environ[WITHOUT] = ",".join([os.environ.get(WITHOUT, ""), *without]).strip(",")
+    for file in files:
+        if not file.is_file():
+            raise PluginError(f"--plugin-file {file}: no such file.")
+    if files:
+        before = [one for one in os.environ.get(FILES, "").split(os.pathsep) if one]
+        chosen = [*before, *(str(file.absolute()) for file in files)]
+        os.environ[FILES] = os.pathsep.join(dict.fromkeys(chosen))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(canonical(name.strip()) for name in text.split(",") if name.strip())

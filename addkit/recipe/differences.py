@@ -1,0 +1,46 @@
+"""Experiments side by side: the keys in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Difference", "differences", "flat"]
+
+ABOUT = ("name", "summary")
+"""Keys of the top that say what a recipe is, and change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One dotted key, and its value in each; None where it is not there."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """What differs between resolved recipes, or other tables of tables, in the order of keys."""
+    each = [flat(one) for one in tables]
+    keys = dict.fromkeys(key for one in each for key in one if key not in ABOUT)
+    rows = [Difference(key, tuple(one.get(key) for one in each)) for key in keys]
+    return [row for row in rows if any(map(_differs, row.values, row.values[1:]))]
+
+
+def flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys -> values that are no tables."""
+    return dict(_leaves(tables, ""))
+
+
+def _leaves(table: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _differs(left: Any, right: Any) -> bool:
+    """Python holds 1 and true for equal, and a recipe does not."""
+    return isinstance(left, bool) != isinstance(right, bool) or bool(left != right)

@@ -1,0 +1,128 @@
+"""A JSON Schema of recipes, for editors, from the components that are installed.
+
+A file may leave anything to what it extends, so no key is required; what it says is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from addkit.plugin.registry import Registry, load_registry
+from addkit.plugin.spec import KINDS, Config
+from addkit.recipe.model import SHARED_TABLES
+from addkit.recipe.reading import Top
+
+__all__ = ["DIALECT", "recipe_schema"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+REF = "#/$defs/{model}"
+VALUES = ("default", "const", "enum", "examples")
+"""Keywords whose values are no schemas."""
+
+EXTENDS = {
+    "description": "Recipes that this one changes, relative to it; of several the later wins.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+}
+
+
+def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
+    """The schema, draft 2020-12: tables of components are unions told apart by `name`.
+
+    Args:
+        registry: the components to describe; by default all that are installed.
+    """
+    registry = registry or load_registry()
+    known = {(kind.kind, name) for kind in KINDS for name in registry.names(kind.kind)}
+    specs = {key: registry.get(*key).spec for key in sorted(known)}
+    models: list[type[Config]] = [
+        Top,
+        *SHARED_TABLES.values(),
+        *(spec.config for spec in specs.values()),
+    ]
+    named, shared = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF
+    )
+    refs = {model: entry["$ref"] for (model, _), entry in named.items()}
+    parts = _Parts(refs, shared.get("$defs", {}))
+    for (kind, name), spec in specs.items():
+        parts.define(f"{kind}.{name}", {**parts.of(spec.config), "description": spec.summary}, name)
+    tables = {kind.kind: _component(kind.kind, registry.names(kind.kind)) for kind in KINDS}
+    shared_tables = {table: parts.of(config) for table, config in SHARED_TABLES.items()}
+    top = parts.of(Top)["properties"]
+    return {
+        "$schema": DIALECT,
+        "title": "addkit recipe",
+        "description": "An experiment; see `addkit recipes show NAME --resolved` for a whole one.",
+        "type": "object",
+        "properties": {**top, "extends": EXTENDS, **tables, **shared_tables},
+        "additionalProperties": False,
+        "$defs": parts.used({**tables, **shared_tables}),
+    }
+
+
+class _Parts:
+    """pydantic's definitions, as recipes need them."""
+
+    def __init__(self, refs: Mapping[Any, str], defs: Mapping[str, Any]) -> None:
+        self._refs = refs
+        self._defs = {name: _tidy(schema) for name, schema in defs.items()}
+
+    def of(self, config: type[Config]) -> dict[str, Any]:
+        """The definition of a model."""
+        found: dict[str, Any] = self._defs[self._refs[config].removeprefix("#/$defs/")]
+        return found
+
+    def define(self, place: str, schema: Mapping[str, Any], name: str) -> None:
+        """A component: its settings, and the name that picks it."""
+        properties = {"name": {"const": name}, **schema.get("properties", {})}
+        self._defs[place] = {**schema, "properties": properties}
+
+    def used(self, roots: Any) -> dict[str, Any]:
+        """The definitions that something refers to."""
+        found: dict[str, Any] = {}
+        waiting = [roots]
+        while waiting:
+            for name in _refs(waiting.pop()):
+                if name not in found:
+                    found[name] = self._defs[name]
+                    waiting.append(self._defs[name])
+        return dict(sorted(found.items()))
+
+
+def _component(kind: str, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "description": f"The {kind.replace('_', '-')}: {', '.join(names)}.",
+        "type": "object",
+        "properties": {"name": {"enum": list(names)}},
+        # Not oneOf: a table that leaves its name to what it extends fits several components.
+        "anyOf": [{"$ref": f"#/$defs/{kind}.{name}"} for name in names],
+    }
+
+
+def _tidy(schema: Any) -> Any:
+    """Without what a layer may leave out, and without titles that only repeat the key."""
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {}
+    for key, value in schema.items():
+        if key == "properties":
+            told[key] = {name: _tidy(one) for name, one in value.items()}
+        elif key in VALUES:
+            told[key] = value
+        elif key not in ("title", "required"):
+            told[key] = _tidy(value)
+    return told
+
+
+def _refs(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [name for one in schema for name in _refs(one)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema["$ref"].removeprefix("#/$defs/")] if isinstance(schema.get("$ref"), str) else []
+    return own + [name for value in schema.values() for name in _refs(value)]

@@ -1,0 +1,109 @@
+"""Stand-ins for what surrounds a component: images, chains, answers and a small network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from addkit.denoisers import TransformerConfig
+from addkit.denoisers.transformer import TransformerDenoiser
+from addkit.diffusion import Answer, ChainStep, Clean, LabelDiffusion
+from addkit.embeddings.posterior import PosteriorEmbedding
+from addkit.losses.cross_entropy import CrossEntropy
+from addkit.plugin import load_registry
+from addkit.plugin.protocols import Process, Sampler
+from addkit.schedules import CosineConfig
+from addkit.schedules.cosine import CosineSchedule
+from addkit.testing.bench import IMAGES, Bench
+
+__all__ = ["answer_of", "images_of", "network_of", "process_for", "sampler_for", "steps_of"]
+
+CHAINS, STEPS = 4, 3
+
+
+def images_of(bench: Bench) -> Tensor:
+    """(B, channels, size, size)."""
+    problem = bench.problem
+    return bench.normal(IMAGES, problem.image_channels, problem.image_size, problem.image_size)
+
+
+def steps_of(bench: Bench, logits: Tensor | None = None) -> Iterator[ChainStep]:
+    """Three steps of four chains for each image; without logits these are random."""
+    problem = bench.problem
+    shape = (IMAGES, CHAINS, problem.num_tokens, problem.num_classes)
+    for index in range(STEPS):
+        said = bench.normal(*shape, seed=10 + index) if logits is None else logits.expand(shape)
+        stays = torch.zeros(IMAGES, dtype=torch.bool)
+        yield ChainStep(index, 1 - index / STEPS, said, Clean(said.argmax(-1)), stays)
+
+
+def answer_of(labels: Tensor, num_classes: int) -> Answer:
+    """A sure answer, labels (B, N)."""
+    sure = nn.functional.one_hot(labels, num_classes).float()
+    one = torch.ones(len(labels), 1)
+    return Answer(
+        labels=labels,
+        probabilities=sure,
+        votes=sure,
+        steps=torch.ones(len(labels), dtype=torch.long),
+        candidates=labels.unsqueeze(1),
+        confidence=one.unsqueeze(-1).expand(-1, 1, labels.shape[1]),
+        scores=one,
+    )
+
+
+def network_of(process: Process, num_classes: int, num_tokens: int) -> LabelDiffusion:
+    """A small network with random weights, its output layer's too, in evaluation mode."""
+    config = TransformerConfig.model_validate({"width": 16, "depth": 1, "heads": 2})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = LabelDiffusion(
+            conditioner=_Same(16),
+            embedding=PosteriorEmbedding(num_classes, 16, 1.0, spread=0.5, largest=16),
+            denoiser=TransformerDenoiser(config, 16, num_tokens),
+            schedule=CosineSchedule(CosineConfig.model_validate({})),
+            loss=CrossEntropy(0.0),
+            process=process,
+            num_classes=num_classes,
+            num_tokens=num_tokens,
+        )
+        nn.init.normal_(network.output.weight)
+    return network.eval()
+
+
+def sampler_for(accepts: frozenset[str]) -> Sampler:
+    """A built-in sampler that can walk a process which accepts these abilities."""
+    registry = load_registry()
+    for name in ("renoise", "left-to-right", *registry.names("sampler")):
+        bench = Bench(registry.get("sampler", name))
+        if bench.provides & accepts:
+            sampler: Sampler = bench.build()
+            return sampler
+    raise ValueError(f"no sampler is any of {', '.join(sorted(accepts))}")
+
+
+def process_for(provides: frozenset[str]) -> Process:
+    """A built-in process that a sampler with these abilities can walk."""
+    registry = load_registry()
+    for name in ("gaussian", *registry.names("process")):
+        bench = Bench(registry.get("process", name))
+        if provides & getattr(bench.provided.spec, "accepts", frozenset()):
+            process: Process = bench.build()
+            return process
+    raise ValueError(f"no process accepts any of {', '.join(sorted(provides)) or 'nothing'}")
+
+
+class _Same(nn.Module):
+    """A conditioner that changes nothing."""
+
+    num_tokens = 4
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, C, V) -> the same."""
+        return tokens

@@ -1,0 +1,112 @@
+"""A component's answer to fixed inputs, as one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from addkit.diffusion import Clean, corrupt
+from addkit.testing.bench import COPIES, IMAGES, Bench, SkippedError
+from addkit.testing.fakes import images_of, steps_of
+
+__all__ = ["RUNS", "denoised", "generator", "levels_of", "tokens_of"]
+
+
+def generator(seed: int = 2) -> torch.Generator:
+    """Always the same."""
+    return torch.Generator().manual_seed(seed)
+
+
+def tokens_of(bench: Bench) -> Tensor:
+    """Encoder tokens (B, L, W)."""
+    problem = bench.problem
+    return bench.normal(IMAGES, problem.num_encoder_tokens, problem.encoder_width)
+
+
+def levels_of(bench: Bench) -> Tensor:
+    """Some levels of alpha_bar, (B, R, N)."""
+    labels = bench.labels()
+    levels = torch.tensor(bench.example.levels)
+    return levels[torch.arange(labels.numel()) % len(levels)].view(labels.shape)
+
+
+def denoised(bench: Bench, built: Any, copies: int = COPIES) -> Tensor:
+    """Features of a denoiser on fixed inputs, (B, R, N, D)."""
+    problem = bench.problem
+    condition = bench.normal(IMAGES, problem.num_condition_tokens, problem.condition_width, seed=3)
+    h = bench.normal(IMAGES, copies, problem.num_tokens, built.width, seed=4)
+    t = torch.linspace(0.1, 0.9, copies)[:, None].expand(IMAGES, copies, problem.num_tokens)
+    features: Tensor = built(h, t, built.prepare(condition))
+    return features
+
+
+def _encoder(bench: Bench, built: Any) -> Tensor:
+    tokens: Tensor = built(images_of(bench))
+    return tokens
+
+
+def _conditioner(bench: Bench, built: Any) -> Tensor:
+    condition: Tensor = built(tokens_of(bench))
+    return condition
+
+
+def _embedding(bench: Bench, built: Any) -> Tensor:
+    labels, levels, problem = bench.labels(), levels_of(bench), bench.problem
+    noisy = corrupt(labels, levels, problem.num_classes, generator(), problem.scale)
+    drawn = built.draw(labels, levels, generator())
+    return torch.cat([built.read(noisy.y_t, levels), drawn])
+
+
+def _schedule(bench: Bench, built: Any) -> Tensor:
+    alpha_bar: Tensor = built.alpha_bar(torch.linspace(0, 1, 33))
+    return alpha_bar
+
+
+def _times(bench: Bench, built: Any) -> Tensor:
+    if built is None:
+        raise SkippedError("stands for nothing")
+    t: Tensor = built(torch.linspace(0, 1, 33))
+    return t
+
+
+def _loss(bench: Bench, built: Any) -> Tensor:
+    labels, problem = bench.labels(), bench.problem
+    outputs = bench.normal(*labels.shape, problem.num_classes)
+    noise = bench.normal(*labels.shape, problem.num_classes, seed=5)
+    losses: Tensor = built(outputs, labels, torch.full(labels.shape, 0.5), noise)
+    return losses
+
+
+def _to_one(bench: Bench, built: Any) -> Tensor:
+    logits = bench.normal(*bench.labels().shape, bench.problem.num_classes)
+    clean: Clean = built(logits, generator())
+    return clean.dense(bench.problem.num_classes)
+
+
+def _sampler(bench: Bench, built: Any) -> Tensor:
+    m_t = torch.linspace(0, 2, 5).view(1, 1, 5)
+    carried: Tensor = built.carry(m_t, m_t + 1)
+    return carried
+
+
+def _read_out(bench: Bench, built: Any) -> Tensor:
+    answer = built.read(steps_of(bench), lambda labels: -labels.float().sum(-1))
+    probabilities: Tensor = answer.probabilities
+    return probabilities
+
+
+RUNS: dict[str, Callable[[Bench, Any], Tensor]] = {
+    "encoder": _encoder,
+    "conditioner": _conditioner,
+    "embedding": _embedding,
+    "denoiser": denoised,
+    "schedule": _schedule,
+    "times": _times,
+    "loss": _loss,
+    "to_one": _to_one,
+    "sampler": _sampler,
+    "read_out": _read_out,
+}

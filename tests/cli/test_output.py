@@ -1,0 +1,219 @@
+"""Data on stdout, talk on stderr, and plain text where nobody has a screen."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.cli import output
+from addkit.cli.output import Output
+
+Cli = Callable[..., Any]
+
+MAIN = [sys.executable, "-c", "from addkit.cli.main import main; main()"]
+
+
+class Encoded(io.TextIOWrapper):
+    """A stream of another encoding, such as Windows gives."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding)
+
+    def told(self) -> str:
+        self.flush()
+        written = self.buffer.getvalue()  # type: ignore[attr-defined]
+        return str(written.decode(self.encoding))
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Encoded]:
+    """Puts such a stream in place of stdout and stderr."""
+
+    def swap(encoding: str) -> Encoded:
+        for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+            monkeypatch.delenv(name, raising=False)
+        stream = Encoded(encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        output.prepare()
+        return stream
+
+    return swap
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-8", "█░ → ≤ é … 図 caf\\xe9\n"),
+        ("cp1252", "#- -> <= é … ? caf\\xe9\n"),
+        ("ascii", "#- -> <= ? ... ? caf\\xe9\n"),
+    ],
+)
+def test_what_an_encoding_cannot_say(
+    encoded: Callable[[str], Encoded], encoding: str, told: str
+) -> None:
+    stream = encoded(encoding)
+    Output().line("█░ → ≤ é … 図 caf\udce9")
+    assert stream.told() == told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_json_loses_nothing(encoded: Callable[[str], Encoded], encoding: str) -> None:
+    stream = encoded(encoding)
+    value = {"a": "é → 図 \udce9", "b": [1.5, None]}
+    Output(json=True).data(value)
+    Output(jsonl=True).data([value, value])
+    first, *rest = stream.told().rpartition("}\n{")[0].partition("\n}")
+    assert json.loads(first + rest[0]) == value
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_tables_errors_and_talk_in_any_encoding(
+    encoded: Callable[[str], Encoded], encoding: str
+) -> None:
+    stream = encoded(encoding)
+    Output().table(["a → b"], [["█ 図"]], title="≥")
+    output.warn("→")
+    output.note("✓")
+    output.hint("addkit evaluate --run 図")
+    assert output.fail("✗ 図", 2) == 2
+    text = stream.told()
+    for part in (
+        ">=",
+        "a -> b",
+        "# ?",
+        "warning: ->",
+        "next: addkit evaluate --run ?",
+        "error: x ?",
+    ):
+        assert part in text
+
+
+def test_every_sign_is_spelled_in_ascii() -> None:
+    assert all(told.isascii() and told for told in output.SPELLED.values())
+
+
+def test_a_table_is_never_cut_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
+    Output().table(["name", *"abc"], [["x" * 300, "1" * 200, "2" * 200, "3" * 200]])
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert all(number * 200 in out for number in "123")
+
+
+def test_a_text_is_written_as_it_is(capsys: pytest.CaptureFixture) -> None:
+    Output().text("[bold]a[/bold]\n" + "x " * 300)
+    assert capsys.readouterr().out == "[bold]a[/bold]\n" + "x " * 300
+
+
+def test_hints_are_for_people(capsys: pytest.CaptureFixture) -> None:
+    Output().hint("addkit report")
+    Output(json=True).hint("addkit report")
+    Output(jsonl=True).hint("addkit report")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "next: addkit report\n")
+
+
+@pytest.mark.parametrize("words", [["-q", "runs", "list"], ["runs", "list", "--quiet"]])
+def test_quiet_leaves_errors_alone(addkit: Cli, words: list[str]) -> None:
+    assert addkit("runs", "list").err
+    assert addkit(*words).err == ""
+    assert addkit("runs", "list").err
+    said = addkit("recipes", "show", "digts", "-q")
+    assert (said.code, said.err[:13]) == (2, "error: digts:")
+
+
+def test_quiet_behind_two_dashes_is_a_word(addkit: Cli) -> None:
+    assert addkit("recipes", "show", "--", "-q").err.startswith("error: -q: no such file")
+
+
+def _run(words: list[str], **environment: str) -> bytes:
+    """What the command writes to a terminal of its own."""
+    pty = pytest.importorskip("pty")
+    inner, outer = pty.openpty()
+    kept = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "FORCE_COLOR")}
+    known = {**kept, "TERM": "xterm-256color", "COLUMNS": "80", **environment}
+    done = subprocess.Popen([*MAIN, *words], stdout=outer, stderr=outer, stdin=outer, env=known)
+    os.close(outer)
+    told = b""
+    try:
+        while part := os.read(inner, 4096):
+            told += part
+    except OSError:  # how Linux says that the other side has gone
+        pass
+    finally:
+        os.close(inner)
+        done.wait()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("environment", "colour", "style"),
+    [
+        ({}, True, True),
+        ({"NO_COLOR": "1"}, False, True),
+        ({"NO_COLOR": ""}, True, True),
+        ({"TERM": "dumb"}, False, False),
+        ({"CI": "true"}, False, False),
+        ({"CI": "true", "NO_COLOR": "1"}, False, False),
+        ({"CI": "true", "FORCE_COLOR": "1"}, True, True),
+        ({"GITHUB_ACTIONS": "true", "CI": "true"}, False, False),
+    ],
+)
+def test_colour(environment: dict[str, str], colour: bool, style: bool) -> None:
+    told = _run(["recipes", "show", "digts"], **environment)
+    assert b"error:" in told
+    assert (re.search(rb"\x1b\[[0-9;]*3[0-7]", told) is not None) == colour
+    assert (b"\x1b[" in told) == style
+
+
+def test_no_colour_and_no_movement_in_a_pipe() -> None:
+    for more in ({}, {"GITHUB_ACTIONS": "true"}):
+        done = subprocess.run(
+            [*MAIN, "recipes", "list"], capture_output=True, env={**os.environ, **more}, check=True
+        )
+        assert b"\x1b" not in done.stdout + done.stderr
+
+
+def test_animation_is_for_people_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not output.animated()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert output.animated()
+    for name, value in (("CI", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert not output.animated()
+    output.set_quiet(True)
+    try:
+        assert not output.animated()
+    finally:
+        output.set_quiet(False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
+@pytest.mark.parametrize(
+    "words", ["recipes list", "schema", "recipes show digits", "-h", "recipes list --json"]
+)
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, words: str) -> None:
+    script = f'"$0" -c "from addkit.cli.main import main; main()" {words} | head -c 1'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert len(done.stdout) == 1
+    assert "Traceback" not in done.stderr
+    assert "rror" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path, digits_run: Path) -> list[Path]:
+    """runs/a and runs/b, the younger with another loss and another torch."""
+    found = [Path(shutil.copytree(digits_run, tmp_path / "runs" / name)) for name in "ab"]
+    recipe, manifest = found[1] / "recipe.toml", found[1] / "manifest.json"
+    text = recipe.read_text().replace('[loss]\nname = "ce"', '[loss]\nname = "weighted-ce"')
+    recipe.write_text(text)
+    stored = json.loads(manifest.read_text())
+    stored["environment"]["packages"]["torch"] = "9.9"
+    stored["scores"]["ema"]["top1"] += 1
+    manifest.write_text(json.dumps(stored))
+    for age, run in enumerate(reversed(found)):
+        os.utime(run / "manifest.json", (1.7e9 - age, 1.7e9 - age))
+    return found
+
+
+def test_list_is_newest_first(addkit: Cli, two_runs: list[Path]) -> None:
+    told = addkit("runs", "list", "--json").json
+    assert [row["run"] for row in told] == ["runs/b", "runs/a"]
+    keys = {"run", "recipe", "status", "headline", "score", "controls", "steps", "age_seconds"}
+    assert all(set(row) == keys | {"broken"} for row in told)
+    newest = told[0]
+    assert (newest["recipe"], newest["status"], newest["headline"]) == (
+        "digits",
+        "finished",
+        "top1",
+    )
+    assert set(newest["controls"]) == {"linear", "mlp"}
+    assert newest["score"] == pytest.approx(told[1]["score"] + 1)
+    assert newest["age_seconds"] > 0
+    said = addkit("runs", "list")
+    assert said.out.splitlines()[0].split()[:3] == ["run", "recipe", "status"]
+    assert said.out.splitlines()[1].startswith("runs/b")
+    assert said.err.startswith("next: addkit runs show RUN")
+
+
+BROKEN = [
+    ("recipe.toml", None, "not a run (it holds no recipe.toml)"),
+    ("recipe.toml", "name = ", "recipe.toml: cannot be read"),
+    ("manifest.json", "{", "manifest.json: cannot be read"),
+    ("manifest.json", "[]", "manifest.json: holds no object"),
+    ("manifest.json", '{"scores": 3}', "AttributeError"),
+    ("manifest.json", '{"scores": {"ema": [1]}, "headline": "top1"}', "AttributeError"),
+    ("manifest.json", '{"plan": null}', "AttributeError"),
+    ("controls/mlp/manifest.json", "?", "manifest.json: cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "reason"), BROKEN)
+def test_broken_runs_are_listed_as_broken(
+    addkit: Cli, two_runs: list[Path], file: str, text: str | None, reason: str
+) -> None:
+    broken = two_runs[0] / file
+    if text is None:
+        broken.unlink()
+    else:
+        broken.write_text(text)
+    told = {row["run"]: row for row in addkit("runs", "list", "--json").json}
+    assert told["runs/a"]["status"] == "broken"
+    assert reason in told["runs/a"]["broken"]
+    assert told["runs/b"]["broken"] is None
+    said = addkit("runs", "list")
+    assert said.code == 0
+    assert reason in said.out
+    for words in (["show", "runs/a"], ["compare", "runs/b", "runs/a"]):
+        said = addkit("runs", *words)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("error: runs/a")
+        assert "fault of addkit" not in said.err
+
+
+def test_an_empty_list(addkit: Cli) -> None:
+    Path("runs/notes").mkdir(parents=True)
+    assert addkit("runs", "list", "--json").json == []
+    said = addkit("runs", "list")
+    assert (said.out, said.err) == (
+        "",
+        "no run in runs/; train one with `addkit train RECIPE`\n",
+    )
+    assert addkit("runs", "list", "--root", "elsewhere", "--json").json == []
+
+
+def test_show(addkit: Cli, two_runs: list[Path]) -> None:
+    told = addkit("runs", "show", "runs/a", "--json").json
+    assert told["facts"]["splits"]["test"] > 0
+    assert told["parameters"]["total"] > 0
+    assert told["components"]["loss"].startswith("ce (addkit ")
+    assert told["environment"]["packages"]["torch"]
+    assert set(told["scores"]) >= {"ADD, ema", "control, linear, ema", "control, mlp, ema"}
+    assert told["files"]["recipe.toml"] == (two_runs[0] / "recipe.toml").stat().st_size
+    assert all(size > 0 for size in told["checkpoints"].values())
+    assert told["next"][0] == "addkit evaluate --run runs/a"
+    assert addkit("runs", "show", "a", "--json").json["run"] == "runs/a"
+    said = addkit("runs", "show", "a")
+    assert "plan.steps" in said.out
+    assert "next: addkit report runs/a\n" in said.err
+
+
+def test_an_unfinished_run_can_go_on(addkit: Cli, two_runs: list[Path]) -> None:
+    manifest = two_runs[0] / "manifest.json"
+    manifest.write_text(json.dumps({"status": "running"}))
+    told = addkit("runs", "show", "a", "--json").json
+    assert told["next"] == ["addkit train runs/a/recipe.toml --run-dir runs/a --resume"]
+    assert told["status"] == "running"
+    assert not any(name.startswith("ADD") for name in told["scores"])
+    assert addkit("runs", "show", "a").code == 0
+
+
+def test_misspelt_runs_are_guessed(addkit: Cli, two_runs: list[Path]) -> None:
+    two_runs[0].rename("runs/digits-one")
+    said = addkit("runs", "show", "digits-on")
+    assert (said.code, said.err) == (
+        1,
+        'error: digits-on: no such run folder (did you mean "digits-one"?)\n',
+    )
+    for words in (["runs", "show"], ["report"], ["plot", "losses", "-o", "x.svg"]):
+        assert 'did you mean "digits-one"?' in addkit(*words, "runs/digits-on").err
+    said = addkit("evaluate", "--run", "digits-on")
+    assert said.err == 'error: digits-on: no such run folder (did you mean "digits-one"?)\n'
+
+
+def test_compare(addkit: Cli, two_runs: list[Path]) -> None:
+    told = addkit("runs", "compare", "a", "runs/b", "--json").json
+    assert [run["run"] for run in told["runs"]] == ["runs/a", "runs/b"]
+    scores = {row["score"]: row for row in told["scores"]}
+    assert scores["top1"]["differences"] == [0, pytest.approx(1)]
+    assert told["recipe"] == [{"key": "loss.name", "values": ["ce", "weighted-ce"]}]
+    assert [row["key"] for row in told["environment"]] == ["packages.torch"]
+    assert told["environment"][0]["values"][1] == "9.9"
+    assert told["file"] is None
+    lines = addkit("runs", "compare", "a", "b").out.splitlines()
+    assert lines[0].split() == ["score", "a", "b", "b", "minus", "a"]
+    assert any(line.split() == ["loss.name", '"ce"', '"weighted-ce"'] for line in lines)
+    assert "environment: the same" in addkit("runs", "compare", "a", "a").out
+
+
+def test_compare_needs_two(addkit: Cli, two_runs: list[Path]) -> None:
+    said = addkit("runs", "compare", "a")
+    assert (said.code, said.err) == (
+        2,
+        "error: compare two runs or more; `addkit runs show` tells of one\n",
+    )
+
+
+def test_a_page_of_the_comparison(addkit: Cli, two_runs: list[Path]) -> None:
+    said = addkit("runs", "compare", "a", "b", "-o", "page.html")
+    assert said.err == "page: page.html\n"
+    page = Path("page.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    for part in ("scores", "accuracy", "losses", "recipe", "environment"):
+        assert f'<section id="{part}"' in page
+    assert "b minus a" in page
+    assert page.count("<svg") == 2
+    assert addkit("runs", "compare", "a", "b", "--json", "-o", "p.html").json["file"] == "p.html"
+    bad = addkit("runs", "compare", "a", "b", "-o", "page.pdf")
+    assert (bad.code, bad.out) == (2, "")
+    assert 'ending ".pdf"' in bad.err
+
+
+def test_a_part_without_differences_says_so(addkit: Cli, two_runs: list[Path]) -> None:
+    addkit("runs", "compare", "a", "a", "-o", "page.html")
+    assert "nothing differs in the recipes" in Path("page.html").read_text("utf-8")

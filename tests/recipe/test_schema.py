@@ -1,0 +1,152 @@
+"""The schema of recipes, checked by the part of JSON Schema that it uses."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.plugin import KINDS, Registry
+from addkit.recipe.model import SHARED_TABLES
+from addkit.recipe.schema import DIALECT, recipe_schema
+from addkit.recipe.shipped import shipped_folder
+
+FILES = sorted(shipped_folder().rglob("*.toml"))
+SAYS_NOTHING = {"description", "default", "format", "title", "$schema", "$defs"}
+TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "null": type(None),
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return recipe_schema()
+
+
+def faults(value: Any, schema: Any, root: dict[str, Any], at: str = "") -> Iterator[str]:
+    """Where a value does not fit. Fails on a keyword that it does not know."""
+    if isinstance(schema, bool):
+        yield from () if schema else (f"{at}: nothing may be here",)
+        return
+    for keyword, rule in schema.items():
+        if keyword not in SAYS_NOTHING:
+            yield from broken(keyword, rule, value, schema, root, at)
+
+
+def broken(
+    keyword: str, rule: Any, value: Any, schema: Any, root: dict[str, Any], at: str
+) -> Iterator[str]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    sized = isinstance(value, list)
+    bad = False
+    match keyword:
+        case "$ref":
+            yield from faults(value, root["$defs"][rule.removeprefix("#/$defs/")], root, at)
+        case "anyOf":
+            bad = all(any(faults(value, one, root, at)) for one in rule)
+        case "type":
+            fits = isinstance(value, TYPES[rule])
+            bad = not fits or (isinstance(value, bool) and rule != "boolean")
+        case "properties" | "additionalProperties" if isinstance(value, dict):
+            known = schema.get("properties", {})
+            rules = (
+                known if keyword == "properties" else dict.fromkeys(set(value) - set(known), rule)
+            )
+            for key in rules.keys() & value.keys():
+                yield from faults(value[key], rules[key], root, f"{at}.{key}")
+        case "items" if sized:
+            rest = len(schema.get("prefixItems", ()))
+            for place, one in enumerate(value[rest:]):
+                yield from faults(one, rule, root, f"{at}[{place}]")
+        case "prefixItems" if sized:
+            for place, (one, own) in enumerate(zip(value, rule, strict=False)):
+                yield from faults(one, own, root, f"{at}[{place}]")
+        case "const":
+            bad = value != rule
+        case "enum":
+            bad = value not in rule
+        case "minimum" | "exclusiveMinimum" if number:
+            bad = value < rule or (value == rule and keyword != "minimum")
+        case "maximum" | "exclusiveMaximum" if number:
+            bad = value > rule or (value == rule and keyword != "maximum")
+        case "minItems" | "maxItems" if sized:
+            bad = len(value) < rule if keyword == "minItems" else len(value) > rule
+        case "minLength" | "maxLength" if isinstance(value, str):
+            bad = len(value) < rule if keyword == "minLength" else len(value) > rule
+        case "pattern" if isinstance(value, str):
+            bad = re.search(rule, value) is None
+        case "multipleOf" if number:
+            bad = value % rule != 0
+        case "properties" | "additionalProperties" | "items" | "prefixItems" | "pattern":
+            pass
+        case _ if re.match("min|max|exclusive|multiple", keyword):
+            pass
+        case _:
+            raise AssertionError(f"unknown keyword {keyword}")
+    if bad:
+        yield f"{at}: {keyword}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_every_shipped_layer_fits(file: Path, schema: dict[str, Any]) -> None:
+    assert not list(faults(tomllib.loads(file.read_text("utf-8")), schema, schema))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[training]\nepoch = 3",
+        "[trainning]\nepochs = 3",
+        "sead = 1",
+        "[loss]\nname = 'cee'",
+        "[loss]\nname = 'ce'\nnormalise = true",
+        "[loss]\nnormalize = true",
+        "[encoder]\nwidths = 'all'",
+        "[training]\nepochs = 0",
+        "[training]\nbetas = [0.9]",
+        "[training]\nprecision = 'fp16'",
+        "loss = 'ce'",
+        "extends = 3",
+        "requires = 'x'",
+        "[[ablation.arms]]\nnam = 'x'",
+    ],
+)
+def test_mistakes_do_not_fit(text: str, schema: dict[str, Any]) -> None:
+    assert list(faults(tomllib.loads(text), schema, schema))
+
+
+def test_nothing_is_required_and_nothing_else_allowed(schema: dict[str, Any]) -> None:
+    assert not list(faults({}, schema, schema))
+    assert '"required"' not in json.dumps(schema)
+    assert schema["$schema"] == DIALECT
+    assert schema["additionalProperties"] is False
+    top = {"name", "summary", "seed", "extends", "requires"}
+    assert set(schema["properties"]) == {*top, *(kind.kind for kind in KINDS), *SHARED_TABLES}
+
+
+def test_settings_have_defaults_and_meanings(schema: dict[str, Any]) -> None:
+    smoothing = schema["$defs"]["loss.ce"]["properties"]["label_smoothing"]
+    assert smoothing["default"] == 0.0
+    assert smoothing["description"] == "Share of the target spread over all classes."
+    assert schema["$defs"]["loss.ce"]["properties"]["name"] == {"const": "ce"}
+    assert schema["$defs"]["loss.ce"]["description"] == "Plain cross-entropy."
+    assert schema["properties"]["training"]["properties"]["epochs"]["minimum"] == 1
+
+
+def test_a_plugins_component_is_in_it(registry: Registry) -> None:
+    schema = recipe_schema(registry)
+    fits = tomllib.loads("[loss]\nname = 'focal'\ngamma = 2.0\n[data.crop]\nsize = 3")
+    assert not list(faults(fits, schema, schema))
+    assert list(faults({"loss": {"name": "focal", "gama": 2.0}}, schema, schema))
+    assert "Crop" in schema["$defs"]
