@@ -222,13 +222,13 @@ def _complaint(path: Path, what: str) -> str:
 
 def _equal(path: Path, reference: Path) -> bool:
     """All final weights, ADD's and the controls', to the bit."""
-    wanted, found = _weights(reference), _weights(path)
+    wanted, found = weights_of(reference), weights_of(path)
     return wanted.keys() == found.keys() and all(
         torch.equal(wanted[name], found[name]) for name in wanted
     )
 
 
-def _weights(path: Path) -> dict[str, torch.Tensor]:
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
     """`run: file: tensor` -> tensor of the last checkpoints."""
     weights: dict[str, torch.Tensor] = {}
     for run in (path, *sorted((path / "controls").iterdir())):

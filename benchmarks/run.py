@@ -30,6 +30,8 @@ BENCHMARKS = {
     "k1000": "k1000",
     "loading": "loading",
     "checkpoint-stall": "checkpoint_stall",
+    "kill-pair": "kill_pair",
+    "two-processes": "two_processes",
 }
 """Name -> module, which has `rows(options)`."""
 ON_REQUEST = {"k1000"}

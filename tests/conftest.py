@@ -27,7 +27,7 @@ SMALL = (
     "denoiser.depth=1",
     "training.epochs=2",
     "training.evaluate_every=1",
-    "training.checkpoint_every=1",
+    "checkpoints.every=1",
 )
 """Overrides of digits.toml after which an epoch takes a tenth of a second."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,13 @@ __all__ = ["ImageFile", "Part", "check_image", "read_image", "read_part"]
 ImageFile = Path | BinaryIO
 """A path, or an open binary file such as standard input."""
 
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000"),
+    *("TGA", "ICO", "PCX", "SGI"),
+)
+"""What is read, where Pillow has it. It knows more, among them EPS, which it hands to Ghostscript: a
+program that runs whatever the file says."""
+
 _SIDEWAYS = range(5, 9)
 """EXIF orientations that swap width and height."""
 
@@ -27,6 +35,12 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 class _UnfitError(ValueError):
     """Pixels that have no one reading as 8 bits."""
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,7 @@ def read_image(file: ImageFile, channels: int, name: str | None = None) -> Image
     counts. Raises `DataError` that names the file and what is wrong with it. `name` is what an
     open stream is called there, if it is not standard input.
     """
-    with _explained(file, name), Image.open(file) as image:
+    with _explained(file, name), Image.open(file, formats=_formats()) as image:
         return _flat(_upright(image), channels)
 
 
@@ -63,7 +77,7 @@ def read_part(
     differ by 0.5 to 1.4 levels on average in grainy photos, 8 at most (43 to 50 dB; less at larger
     s), and decoding takes a third to three quarters of the time. Errors are those of `read_image`.
     """
-    with _explained(file, name), Image.open(file) as image:
+    with _explained(file, name), Image.open(file, formats=_formats()) as image:
         width, height = image.size
         orientation = _orientation(image)
         part = choose(height, width) if orientation in _SIDEWAYS else choose(width, height)
@@ -77,7 +91,7 @@ def read_part(
 
 def check_image(path: Path) -> None:
     """Raise the `DataError` of `read_image`, if any. JPEGs are decoded small, yet to their end."""
-    with _explained(path), Image.open(path) as image:
+    with _explained(path), Image.open(path, formats=_formats()) as image:
         image.draft("RGB", (1, 1))
         image.load()
         _flat(image, 1)
@@ -162,4 +176,4 @@ def _not_an_image(file: ImageFile) -> str:
         empty = file.stat().st_size == 0
     else:
         empty = file.seekable() and file.seek(0, 2) == 0
-    return "empty file" if empty else "no image in a format that Pillow reads (JPEG, PNG, ...)"
+    return "empty file" if empty else "no image in a format that is read (JPEG, PNG, WebP, ...)"

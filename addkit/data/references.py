@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 from itertools import accumulate
+from typing import cast
 
 import torch
 from PIL.Image import Image
@@ -87,6 +87,10 @@ class ReferencedImages:
 
     def __len__(self) -> int:
         return len(self.references)
+
+    def over(self, images: ImageSet) -> ReferencedImages:
+        """The same answers for something else that stands for these images."""
+        return ReferencedImages(images, self.references, self._texts, self._plain)
 
     def source(self, index: int) -> str:
         """As the images call it."""

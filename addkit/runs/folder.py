@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from addkit.errors import RunError
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
+from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.disk import disk_errors
 from addkit.runs.pointers import pointed_at
@@ -61,15 +62,18 @@ class Run:
             raise RunError(f"{path}: not a run (it holds no recipe.toml)")
         return cls(path)
 
-    def recipe(self) -> Recipe:
-        """The resolved recipe."""
-        return recipe_from_tables(self.recipe_tables(), self.path / "recipe.toml")
+    def recipe(self, *, tracked: bool = True) -> Recipe:
+        """The resolved recipe; not `tracked`, without a tracker, whose plugin may not be here."""
+        tables = self.recipe_tables()
+        if not tracked:
+            tables.pop("tracker", None)
+        return recipe_from_tables(tables, self.path / "recipe.toml")
 
     def recipe_tables(self) -> dict[str, Any]:
-        """The resolved recipe as it is stored, unchecked."""
+        """The resolved recipe as it is stored, in today's words, unchecked."""
         file = self.path / "recipe.toml"
         try:
-            return tomllib.loads(file.read_text("utf-8"))
+            return upgraded(tomllib.loads(file.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 

@@ -164,5 +164,5 @@ def _codes(network: Network, images: ImageSet, batch_size: int) -> Any:
         for start in range(0, len(images), batch_size)
     ]
     for batch in load(images, slices, seed=None, workers=0):
-        condition = network.condition(batch.images.to(device)).mean(1)
+        condition = network.condition(batch.images.to(device), batch.beside).mean(1)
         yield functional.normalize(condition, dim=-1)

@@ -15,18 +15,46 @@ from addkit.training.control import heads_of
 
 __all__ = ["check_training"]
 
+UNMIXABLE = {"conditioner": "beside", "encoder": "features"}
+"""Kind -> ability of components that read something else than pixels."""
+
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
     """All that a recipe and the facts of its data tell beforehand.
 
     Raises:
-        RecipeError: a control of another task, a rollout that the process would not read, or
-            steps to choose without a split to choose them on.
+        RecipeError: a control of another task, a conditioner that reads what the data has not, a
+            mixture of what cannot be mixed, a rollout that the process would not read, or steps
+            to choose without a split to choose them on.
     """
     heads_of(recipe)
+    _check_columns(recipe, facts)
+    _check_mixing(recipe)
     _check_rows(recipe)
     _check_steps(recipe, facts.split_sizes)
     _check_information(recipe, facts)
+
+
+def _check_columns(recipe: Recipe, facts: DataFacts) -> None:
+    """Raise `RecipeError` if the conditioner reads beside the image, and there is nothing."""
+    conditioner, data = recipe.choices["conditioner"], recipe.choices["data"]
+    if "beside" in conditioner.spec.provides and not facts.columns:
+        raise RecipeError(
+            f'{recipe.source}: the conditioner "{conditioner.name}" reads columns beside the '
+            f'image, and the data "{data.name}" has none; take data with columns, or a '
+            'conditioner that reads the image alone, such as "mean-token"'
+        )
+
+
+def _check_mixing(recipe: Recipe) -> None:
+    """Raise `RecipeError` if two images would become one where that means nothing."""
+    used = [key for key in ("mixup", "cutmix") if getattr(recipe.augmentation, key)]
+    for kind, ability in UNMIXABLE.items():
+        if used and ability in recipe.choices[kind].spec.provides:
+            raise RecipeError(
+                f"{recipe.source}: [augmentation] {' and '.join(used)} cannot mix what the "
+                f'{kind} "{recipe.choices[kind].name}" reads; set to 0'
+            )
 
 
 def _check_rows(recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.model import Network
 from addkit.model.predictor import fill
+from addkit.plugin.protocols import Beside
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.kernels import compile_parts
@@ -34,7 +35,13 @@ class Engine(Protocol):
     sharded: bool
     """True if each process must write its own share of a checkpoint."""
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> StepValue:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        beside: Beside | None = None,
+    ) -> StepValue:
         """One micro-batch forward."""
         ...
 
@@ -73,9 +80,15 @@ class Replicated:
             compile_parts(self.network)
         self.ddp = _ddp(step, recipe) if processes > 1 else None
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> StepValue:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        beside: Beside | None = None,
+    ) -> StepValue:
         """One micro-batch forward."""
-        value: StepValue = (self.ddp or self.step)(images, labels, generator)
+        value: StepValue = (self.ddp or self.step)(images, labels, generator, beside)
         return value
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from addkit.data.loading import load
 from addkit.diffusion import Answer, counted_generator
+from addkit.errors import Stopped
 from addkit.model import Inference, Network
 from addkit.plugin.protocols import Batch, ImageSet, Meter, Task
+from addkit.training.stop import StopSignals
 from addkit.training.world import World
 
 __all__ = ["Case", "answers", "score_cases"]
@@ -36,14 +38,17 @@ def score_cases(
     seed: int,
     workers: int = 0,
     world: World | None = None,
-    pause: Callable[[], None] = lambda: None,
+    stop: StopSignals | None = None,
 ) -> dict[str, Meter]:
     """A meter for each case; see `answers` for the noise.
 
     Each process of a world answers its own batches, and all of them end with the same meters, as
-    one process would have filled them. `pause` is called between batches.
+    one process would have filled them.
+
+    Raises:
+        Stopped: `stop` has heard something, here or on another process; on all of them.
     """
-    world = world or World()
+    world, stop = world or World(), stop or StopSignals()
     meters = {name: task.meter() for name in cases}
     told = answers(
         network,
@@ -55,13 +60,18 @@ def score_cases(
         share=(world.rank, world.size),
     )
     for name, answer, batch in told:
-        pause()
+        if stop.exit_code:
+            break
         meters[name].update(answer, batch)
-    first, *others = world.gathered(meters)
-    for other in others:
-        for name, meter in first.items():
+    gathered = world.gathered((stop.exit_code, meters))
+    asked = [code for code, _ in gathered if code]
+    if asked:
+        raise Stopped(stop.why, min(asked))
+    _, whole = gathered[0]
+    for _, other in gathered[1:]:
+        for name, meter in whole.items():
             meter.merge(other[name])
-    return first
+    return whole
 
 
 @torch.inference_mode()
@@ -82,7 +92,7 @@ def answers(
     device = network.diffusion.null.device
     network.eval()
     for number, batch in _batches(images, batch_size, workers, share):
-        condition = network.condition(batch.images.to(device))
+        condition = network.condition(batch.images.to(device), batch.beside)
         null = network.diffusion.null_condition(condition.shape[1]).expand_as(condition)
         exact: dict[bool, Tensor | None] = {}  # Of every loop: it is the network's, not the path's.
         for name, case in cases.items():

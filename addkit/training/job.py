@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import torch
 from torch import nn
@@ -75,11 +76,12 @@ class Job:
         """Build the recipe's training and load the run's newest checkpoint, if it has one."""
         world = world or World()
         source = build_data(recipe)
+        network = prepared(build_network(recipe, source.facts).to(device), recipe)
+        source = served(source, network)
         # All of them, so that a broken file stops the training before it begins.
         images = {name: source.split(name) for name in source.facts.split_sizes}["train"]
         plan = Plan.of(recipe, len(images), world.size)
         task = build_task(recipe, problem_of(recipe, source.facts))
-        network = prepared(build_network(recipe, source.facts).to(device), recipe)
         step = TrainingStep(network, task, recipe, plan.accumulation)
         job = cls(
             run=run,
@@ -133,6 +135,11 @@ class Job:
             self._begin_shares(Path())
         self.saved_step, self.saved_at = self.progress.step, monotonic()
 
+    def save_once(self) -> None:
+        """`save`, unless this step has been."""
+        if self.saved_step != self.progress.step:
+            self.save()
+
     def _begin_shares(self, folder: Path) -> Callable[[], None]:
         """All processes write into the leader's folder."""
         self._end_shares = self.engine.shards(self.world.told(folder)) or (lambda: None)
@@ -140,14 +147,9 @@ class Job:
 
     def mark_best(self) -> None:
         """The newest checkpoint is the best so far; write one where it is not of this step."""
-        if self.saved_step != self.progress.step:
-            self.save()
+        self.save_once()
         if self.world.leads:
             self.writer.mark_best()
-
-    def pause(self) -> None:
-        """Between batches of an evaluation: stop here if somebody asked. All is saved."""
-        self.stop.check(f"step {self.progress.step} is saved")
 
     @property
     def workers(self) -> int:
@@ -189,6 +191,12 @@ class Job:
         batches = self.loader.batches(own.tolist(), counted_seed(seed, "augment", epoch))
         while micro_batches := list(islice(batches, plan.accumulation)):
             yield micro_batches
+
+
+def served(source: DataSource, network: Network) -> DataSource:
+    """The data as the encoder wants it served, such as features computed once; else as it is."""
+    serve = getattr(network.encoder, "serve", None)
+    return source if serve is None else cast("DataSource", serve(source))
 
 
 def parameters(network: nn.Module) -> list[nn.Parameter]:

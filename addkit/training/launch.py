@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import torch
 
-from addkit.errors import RunError, Stopped
+from addkit.errors import RunError, Stopped, UsageError
 from addkit.recipe import Recipe
 from addkit.training.stop import INTERRUPTED, TERMINATED
 
 if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 __all__ = ["RUN", "die_with_parent", "launch", "processes_here", "report_failure"]
 
@@ -35,9 +35,20 @@ EXIT_CODES = {2: 2, -signal.SIGTERM: TERMINATED}
 
 
 def processes_here(recipe: Recipe, asked: int | None) -> int:
-    """Training processes on this machine: as asked, as the recipe says, or one for each GPU."""
-    wanted = asked or recipe.distributed.processes_per_node
-    return max(torch.cuda.device_count(), 1) if wanted == "auto" else wanted
+    """Training processes on this machine: as asked, as the recipe says, or one for each GPU.
+
+    Raises:
+        UsageError: they would have to share a GPU, which NCCL refuses.
+    """
+    wanted, gpus = asked or recipe.distributed.processes_per_node, torch.cuda.device_count()
+    if wanted == "auto":
+        return max(gpus, 1)
+    if 0 < gpus < wanted:
+        raise UsageError(
+            f"{wanted} processes need a GPU each, and this machine has {gpus}; give --processes "
+            f"{gpus}, or set CUDA_VISIBLE_DEVICES to nothing to train on the CPU"
+        )
+    return wanted
 
 
 def launch(words: Sequence[str], processes: int, run: Path) -> None:
@@ -69,10 +80,10 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
         # The first process has said what is saved.
         raise Stopped("", code) from error
     except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
-        if codes <= {INTERRUPTED, TERMINATED}:
-            raise Stopped("", min(codes)) from error
-        raise _told(error, processes, run) from error
+        rank, failure = min(error.failures.items(), key=_blame)
+        if failure.exitcode in (INTERRUPTED, TERMINATED):
+            raise Stopped("", failure.exitcode) from error
+        raise _told(rank, failure, processes, run) from error
 
 
 def _environment(processes: int, run: Path) -> Mapping[str, str]:
@@ -106,8 +117,7 @@ def _config(processes: int, run: Path) -> Any:
     )
 
 
-def _told(error: ChildFailedError, processes: int, run: Path) -> RunError:
-    rank, failure = min(error.failures.items(), key=_blame)
+def _told(rank: int, failure: ProcessFailure, processes: int, run: Path) -> RunError:
     if failure.exitcode < 0:
         what = f"was killed by {signal.Signals(-failure.exitcode).name}"
     else:

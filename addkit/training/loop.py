@@ -167,7 +167,7 @@ def _backward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
         labels = labels.to(device, non_blocking=True)
         images = batch.images.to(device, non_blocking=True)
         images, labels = mix(images, labels, recipe.augmentation, generator)
-        value = job.engine(images, labels, generator)
+        value = job.engine(images, labels, generator, batch.beside)
     with watch.part("backward"):
         value.scaled.backward()  # type: ignore[no-untyped-call]
     return value

@@ -40,6 +40,12 @@ class Plan:
             RecipeError: the global batch does not divide evenly, or exceeds the data.
         """
         training = recipe.training
+        steps_per_epoch = train_size // training.batch_size
+        if steps_per_epoch == 0:
+            raise RecipeError(
+                f"{recipe.source}: [training] batch_size {training.batch_size} is larger than the "
+                f"{train_size} training images; set training.batch_size to at most {train_size}"
+            )
         each = training.batch_size // processes
         per_process = min(recipe.distributed.per_process_batch or each, each)
         together = per_process * processes
@@ -49,12 +55,6 @@ class Plan:
                 f"{processes} {'process' if processes == 1 else 'processes'} x "
                 f"{max(per_process, 1)} images; change training.batch_size, "
                 "distributed.per_process_batch or --processes"
-            )
-        steps_per_epoch = train_size // training.batch_size
-        if steps_per_epoch == 0:
-            raise RecipeError(
-                f"{recipe.source}: [training] batch_size {training.batch_size} is larger than the "
-                f"{train_size} training images; set training.batch_size to at most {train_size}"
             )
         return cls(
             global_batch=training.batch_size,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from addkit.errors import Stopped
 from addkit.model import Inference, Network, problem_of
 from addkit.plugin.protocols import Meter
 from addkit.training.evaluation import Case, score_cases
@@ -71,14 +72,19 @@ def _inference(job: Job, steps: int | None) -> Inference:
 
 
 def _score(job: Job, network: Network, split: str, cases: dict[str, Case]) -> dict[str, Meter]:
-    return score_cases(
-        network,
-        job.source.split(split),
-        cases,
-        job.task,
-        batch_size=job.recipe.sampling.batch_size,
-        seed=job.recipe.seed,
-        workers=job.workers,
-        world=job.world,
-        pause=job.pause,
-    )
+    try:
+        return score_cases(
+            network,
+            job.source.split(split),
+            cases,
+            job.task,
+            batch_size=job.recipe.sampling.batch_size,
+            seed=job.recipe.seed,
+            workers=job.workers,
+            world=job.world,
+            stop=job.stop,
+        )
+    except Stopped as error:
+        # All processes stop here together, so that they can.
+        job.save_once()
+        raise Stopped(f"{error}; step {job.progress.step} is saved", error.exit_code) from error

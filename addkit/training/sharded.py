@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from addkit.errors import RunError
 from addkit.model import Network, build_network
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.protocols import Beside, DataFacts
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.kernels import compile_parts
@@ -63,9 +63,15 @@ class Sharded:
         if recipe.distributed.compile:
             compile_parts(self.network)
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> StepValue:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        beside: Beside | None = None,
+    ) -> StepValue:
         """One micro-batch forward."""
-        value: StepValue = self.step(images, labels, generator)
+        value: StepValue = self.step(images, labels, generator, beside)
         return value
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:

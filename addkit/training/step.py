@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from addkit.diffusion import ObjectiveSettings, ObjectiveValue, objective
 from addkit.diffusion.times import TimedLosses
 from addkit.model import Network
-from addkit.plugin.protocols import Task
+from addkit.plugin.protocols import Beside, Task
 from addkit.recipe import Recipe
 
 __all__ = ["StepValue", "TrainingStep", "settings_of"]
@@ -55,12 +55,20 @@ class TrainingStep(nn.Module):
         self.low = recipe.training.precision == "bfloat16"
         self.accumulation = accumulation
 
-    def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> StepValue:
-        """Images (B, channels, size, size), labels (B, R, N)."""
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        beside: Beside | None = None,
+    ) -> StepValue:
+        """Images (B, channels, size, size), labels (B, R, N), and what is known beside them."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
             tokens = self.network.tokens(images)
             targets = self.task.targets(labels)
-            value = objective(self.network.diffusion, tokens, targets, self.settings, generator)
+            value = objective(
+                self.network.diffusion, tokens, targets, self.settings, generator, beside
+            )
         told = value.timed
         return StepValue(
             self._everywhere(value.total) / (value.tokens * self.accumulation),
@@ -69,7 +77,6 @@ class TrainingStep(nn.Module):
             value.real_loss is not None,
             () if told is None else (told.t, told.losses, told.weights),
         )
-
 
     def _everywhere(self, total: Tensor) -> Tensor:
         """Let self-conditioning's weights have a gradient, 0 where its coin said no.

@@ -9,8 +9,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from addkit.errors import Stopped
-
 __all__ = ["INTERRUPTED", "TERMINATED", "StopSignals"]
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -61,8 +59,3 @@ class StopSignals:
     def why(self) -> str:
         """For the message: another process of the training may have heard it."""
         return f"stopped by {self.name}" if self.name else "stopped with another process"
-
-    def check(self, what: str) -> None:
-        """Raise `Stopped` if somebody asked; say what has been saved."""
-        if self.exit_code:
-            raise Stopped(f"{self.why}; {what}", self.exit_code)

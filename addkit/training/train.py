@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,6 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from addkit.errors import RunError
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -32,8 +30,6 @@ __all__ = ["TrainResult", "train"]
 
 Scores = dict[str, dict[str, float]]
 """Weights (ema, raw) -> the task's scores."""
-LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
-"""In the errors of PyTorch's engines where another process has gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +98,13 @@ def train(
         profile: write a profiler's trace of a few steps into the run.
 
     Raises:
-        RunError: another process writes to this run, or one of the world has gone.
+        RunError: another process writes to this run.
         Stopped: a signal asked for it; all is saved.
     """
     start, world = perf_counter(), world or World()
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.leads else nullcontext()
-    with owned, StopSignals() as stop, _among(world):
+    with owned, StopSignals() as stop:
         where = _Where(view, device or pick_device(), world, stop, profile)
         if world.leads and "command_started" not in run.manifest():
             run.note(command_started=_now(), status="running", recipe=recipe.name)
@@ -118,20 +114,6 @@ def train(
             run.note(status="finished", finished=_now())
         world.meet()
     return _result(run, scores, controls, perf_counter() - start)
-
-
-@contextmanager
-def _among(world: World) -> Iterator[None]:
-    """Where another process has gone, say so: its own error is the one to read."""
-    try:
-        yield
-    except RuntimeError as error:
-        if world.size == 1 or not LOST.search(str(error)):
-            raise
-        raise RunError(
-            f"process {world.rank} of {world.size} has lost another one, which ended; "
-            "its own error says why"
-        ) from error
 
 
 def _title(recipe: Recipe) -> str:

@@ -7,18 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from addkit.errors import UsageError
+from addkit.errors import RunError, UsageError
 
 __all__ = ["World", "inside", "joined"]
 
 T = TypeVar("T")
 
+LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
+"""In the errors of PyTorch's engines where another process has gone."""
 FIRST_PORT, PORTS = 20_000, 20_000
 """Where SLURM jobs meet: a port that follows from the job's number."""
 
@@ -58,7 +60,7 @@ class World:
             return [value]
         boxes: list[T | None] = [None] * self.size
         dist.all_gather_object(boxes, value)
-        return [box for box in boxes if box is not None]
+        return cast("list[T]", boxes)
 
     def stacked(self, values: Tensor) -> Tensor:
         """Tensors of one shape, one for each process, (size, ...)."""
@@ -94,6 +96,7 @@ def joined(device: str) -> Iterator[World]:
 
     Raises:
         UsageError: the environment is incomplete.
+        RunError: within, another process has gone.
     """
     if not inside():
         yield World()
@@ -102,12 +105,28 @@ def joined(device: str) -> Iterator[World]:
         describe_slurm(os.environ)
     world = _described(os.environ)
     if device == "cuda":
-        torch.cuda.set_device(world.local_rank)
+        # SLURM may show each process one GPU alone.
+        torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield world
+        with _together(world):
+            yield world
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _together(world: World) -> Iterator[None]:
+    """Where another process has gone, say so: its own error is the one to read."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not LOST.search(str(error)):
+            raise
+        raise RunError(
+            f"process {world.rank} of {world.size} has lost another one, which ended; "
+            "its own error says why"
+        ) from error
 
 
 def _described(known: Mapping[str, str]) -> World:
@@ -138,5 +157,4 @@ def describe_slurm(known: MutableMapping[str, str]) -> None:
 
 def first_host(nodes: str) -> str:
     """The first name of a SLURM node list: `gpu[03-07,9],cpu1` -> `gpu03`."""
-    found = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
-    return "".join(part or "" for part in found.groups()) if found else nodes
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", nodes).split(",")[0]

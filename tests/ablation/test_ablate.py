@@ -93,7 +93,7 @@ def test_a_worker_that_fails_tells_its_last_line(tmp_path: Path, view: Any) -> N
 def test_killed_and_started_again(tmp_path: Path) -> None:
     words = ["--set", "encoder.widths=[8, 16]", "--set", "encoder.blocks=1"]
     words += ["--set", "denoiser.width=16", "--set", "training.epochs=8"]
-    words += ["--set", "training.checkpoint_every=1", "--seeds", "1", "--loss", "weighted-ce"]
+    words += ["--set", "checkpoints.every=1", "--seeds", "1", "--loss", "weighted-ce"]
     script = "from addkit.cli.main import main; main()"
     command = [sys.executable, "-c", script, "ablate", *words, "--json"]
     command += ["--store", str(tmp_path)]

@@ -24,7 +24,6 @@ SIZES = (
     "training.batch_size=20",
     "training.precision=float32",
     "training.evaluate_every=1",
-    "distributed.processes=1",
     "distributed.per_process_batch=20",
     "distributed.workers=0",
     "sampling.steps=3",

@@ -218,7 +218,7 @@ def test_a_run_does_not_go_on_with_other_data(
 def test_what_decides_the_result_may_not_change_with_the_place(
     addkit: Cli, words: list[Any], stopped: Path
 ) -> None:
-    changes = ["--set", "data.root=moved", "--set", "distributed.per_process_batch=4"]
+    changes = ["--set", "data.root=moved", "--set", "training.clip_norm=4"]
     said = addkit(*words, "--resume", *changes)
     assert said.code == 1
-    assert "distributed.per_process_batch was None and is 4; undo it" in said.err
+    assert "training.clip_norm was 3.0 and is 4.0; undo it" in said.err

@@ -50,7 +50,9 @@ def test_an_interrupted_training_ends_with_130_and_can_be_resumed(
     assert err.splitlines()[:2] == ["run: run", "ADD: 570 steps"]
     assert "Traceback" not in err
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "running"
-    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-00000000\n"
+    assert "stopped by Ctrl-C; saved after step " in err
+    saved = int(err.split("saved after step ")[1].split(";")[0])
+    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == f"step-{saved:08d}\n"
 
 
 def test_errors_end_with_their_code(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_names_are_shown_as_they_are(
     said = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
     assert said.code == 0
     assert f"run: {run}" in said.err
-    assert f"addkit evaluate --run {run}" in said.out
+    assert f"addkit evaluate --run {run}" in said.err
 
 
 def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

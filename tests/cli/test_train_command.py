@@ -49,8 +49,8 @@ def test_a_summary_for_people_ends_in_the_next_command(addkit: Cli, recipes: Pat
         *("ADD", "ADD"),
         *("control, linear", "control, linear"),
     ]
-    assert f"addkit evaluate --run {run}" in said.out
-    assert f"addkit sample --run {run} --steps 20 IMAGE" in said.out
+    assert f"addkit evaluate --run {run}" in said.err
+    assert f"addkit sample --run {run} --steps 20 IMAGE" in said.err
     assert said.err.startswith(f"run: {run}\n")
 
 

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_truncation_is_noticed(tmp_path: Path, read: object, name: str, progress
     ("content", "text"),
     [
         (b"", "a.jpg: empty file$"),
-        (b"hello", r"a.jpg: no image in a format that Pillow reads \(JPEG, PNG, ...\)$"),
+        (b"hello", r"a.jpg: no image in a format that is read \(JPEG, PNG, WebP, ...\)$"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "a.jpg: "),
     ],
 )
@@ -172,7 +173,7 @@ def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_lack_of_memory_is_nobodys_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(path: object) -> None:
+    def exhausted(path: object, **_: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Image, "open", exhausted)
@@ -248,3 +249,10 @@ def test_parts_of_broken_files(tmp_path: Path) -> None:
     path.write_bytes(_photo(path, False)[:9000])
     with pytest.raises(DataError, match=r"a.jpg: cut short or broken \(.*truncated.*\)"):
         read_part(path, 3, lambda width, height: Part(0, 0, 2, 2))
+
+
+def test_no_format_is_read_that_another_program_would_run(tmp_path: Path) -> None:
+    file = tmp_path / "a.eps"
+    Image.new("RGB", (4, 4)).save(file)
+    with pytest.raises(DataError, match=r"a\.eps: no image in a format that is read"):
+        read_image(file, 3)

@@ -52,6 +52,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 @pytest.fixture
 def answer(addkit: Cli, digit_images: list[Path], monkeypatch: pytest.MonkeyPatch):
     def call(predictor: Predictor, *words: str):
+        Path("r").mkdir(exist_ok=True)
         monkeypatch.setattr("addkit.model.load", lambda path, weights: predictor)
         return addkit("sample", *digit_images, "--run", "r", "--json", "--steps", "3", *words)
 
