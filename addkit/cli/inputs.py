@@ -25,11 +25,13 @@ ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".w
 def find_folder(word: str | Path) -> Path:
     """The folder of a run or an ablation: a path, or its bare name below ./runs.
 
+    Also one of a run's checkpoints, or what names one: `RUN/checkpoints/best`.
+
     Raises:
         RunError: there is none; guesses which was meant.
     """
     path = Path(word)
-    if path.is_dir():
+    if path.is_dir() or (path.is_file() and path.parent.name == "checkpoints"):
         return path
     if (RUNS / path).is_dir():
         return RUNS / path

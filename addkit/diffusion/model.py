@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from addkit.diffusion.beside import completed
 from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.process import evidence, noised
 from addkit.diffusion.results import Clean, Layout
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import (
+        Beside,
+        Column,
         Conditioner,
         Denoiser,
         Embedding,
@@ -87,6 +90,7 @@ class LabelDiffusion(nn.Module):
         num_classes: K.
         num_tokens: N, labels of one image.
         token_classes: of joint labels, the classes [start, stop) that each token can take.
+        columns: what the conditioner may read beside the image.
         lengths: predict how many of the N tokens are real, from the condition.
     """
 
@@ -108,6 +112,7 @@ class LabelDiffusion(nn.Module):
         num_classes: int,
         num_tokens: int = 1,
         token_classes: Sequence[tuple[int, int]] = (),
+        columns: Sequence[Column] = (),
         lengths: bool = False,
     ) -> None:
         super().__init__()
@@ -122,6 +127,7 @@ class LabelDiffusion(nn.Module):
         self.times = times
         self.num_classes = num_classes
         self.num_tokens = num_tokens
+        self.columns = tuple(columns)
         self.memory = zero_linear(denoiser.width, denoiser.width) if self.remembers else None
         self.lengths = zero_linear(conditioner.width, num_tokens + 1) if lengths else None
         forbidden = _forbidden(token_classes, num_classes) if token_classes else None
@@ -137,9 +143,21 @@ class LabelDiffusion(nn.Module):
         """True if something after the embedding needs y_t itself, so that `draw` cannot serve."""
         return self.denoiser.bayes_skip or self.loss.predicts == "noise"
 
-    def condition(self, tokens: Tensor) -> Tensor:
-        """Encoder tokens (B, L, W) -> condition (B, C, V)."""
-        return self.conditioner(tokens)
+    @property
+    def reads_beside(self) -> bool:
+        """True if the condition depends on what is known beside the image."""
+        return getattr(self.conditioner, "reads_beside", False)
+
+    def condition(self, tokens: Tensor, beside: Beside | None = None) -> Tensor:
+        """Encoder tokens (B, L, W) -> condition (B, C, V).
+
+        Where the conditioner reads what is known beside the images, columns that are not given
+        count as missing; where it does not, nothing is read of them.
+        """
+        if not self.reads_beside:
+            return self.conditioner(tokens)
+        known = completed(beside or {}, self.columns, len(tokens), tokens.device)
+        return self.conditioner(tokens, known)  # type: ignore[call-arg]
 
     def null_condition(self, num_tokens: int) -> Tensor:
         """The learned "no image", (1, C, V)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from addkit.diffusion.model import Hidden, LabelDiffusion
 from addkit.diffusion.results import Targets
 from addkit.diffusion.rows import RowLosses, row_losses
 from addkit.diffusion.times import TimedLosses
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Beside
 
 __all__ = ["ObjectiveSettings", "ObjectiveValue", "objective"]
 
@@ -59,6 +63,7 @@ def objective(
     targets: Targets,
     settings: ObjectiveSettings,
     generator: torch.Generator,
+    beside: Beside | None = None,
 ) -> ObjectiveValue:
     r"""E_t [ w(alpha_bar_t) l(f(y_t, t, c), y_0) ], R noisy copies for each image.
 
@@ -68,9 +73,10 @@ def objective(
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to look at.
         generator: on the device of the labels.
+        beside: what is known beside the images; dropped where their condition is.
     """
     condition = drop_condition(
-        model.condition(tokens), model.null, settings.condition_drop, generator
+        model.condition(tokens, beside), model.null, settings.condition_drop, generator
     )
     prepared = model.prepare(condition)
     hidden = model.process.hide(model, prepared, targets, settings, generator)

@@ -36,6 +36,7 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
         image_size=facts.image_size,
         image_channels=facts.image_channels,
         class_names=facts.class_names,
+        columns=facts.columns,
         num_tokens=facts.num_tokens,
         token_names=facts.token_names,
         token_classes=facts.token_classes,
@@ -115,6 +116,7 @@ class _Builder:
             num_classes=self.problem.num_classes,
             num_tokens=self.problem.num_tokens,
             token_classes=self.problem.token_classes,
+            columns=self.problem.columns,
             lengths=task.predicts_length,
         )
         frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from addkit.diffusion import LabelDiffusion
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Encoder
+    from addkit.plugin.protocols import Beside, Encoder
 
 __all__ = ["Network", "ParameterCounts"]
 
@@ -65,9 +65,9 @@ class Network(nn.Module):
             tokens: Tensor = self.encoder(images)
             return tokens
 
-    def condition(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) -> (B, C, V)."""
-        return self.diffusion.condition(self.tokens(images))
+    def condition(self, images: Tensor, beside: Beside | None = None) -> Tensor:
+        """(B, channels, size, size) and what is known beside them -> (B, C, V)."""
+        return self.diffusion.condition(self.tokens(images), beside)
 
     def parameter_counts(self) -> ParameterCounts:
         """Counted by part; the parts sum to the total."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from addkit.data.prepare import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import RunError, UsageError
+from addkit.errors import AddkitWarning, RunError, UsageError
+from addkit.model.beside import BesideRows, Known
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
@@ -22,14 +24,15 @@ from addkit.plugin.protocols import DataFacts, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import checkpoint_of, load_tensors
+from addkit.runs.pointers import pointed_at
 
 __all__ = ["Predictor", "load"]
 
 File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]
 WEIGHTS = ("ema", "raw")
-FIRST_WEIGHTS = {"pretrained": False, "weights": None}
-"""Settings of an encoder that say what it starts from, as they are if it starts from nothing."""
+WITH_WEIGHTS = ("encoder", "conditioner")
+"""Kinds that may start from somebody's weights."""
 
 
 class Predictor:
@@ -84,6 +87,7 @@ class Predictor:
         read_out: str | None = None,
         early_exit: int | None = None,
         given: Mapping[str, str] | None = None,
+        beside: Known | None = None,
         seed: int = 0,
         top: int = 5,
     ) -> list[Any]:
@@ -102,13 +106,17 @@ class Predictor:
             early_exit: leave an image once its answer stood for this many steps; 0 never.
             given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
                 values by name.
+            beside: what is known beside the images, by column, for conditioners that read it: a
+                value for all of them as a person writes it, or what a `Batch` holds. The rest is
+                missing.
             seed: of the noise. The same seed and images give the same answer.
             top: classes to tell.
 
         Raises:
             DataError: a file cannot be read; names it.
-            UsageError: a number out of range, or an unknown component.
+            UsageError: a number out of range, an unknown component, column or category.
         """
+        rows = self._rows(beside)
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
         held = self.task.given(given) if given else None
         inference = self.inference.but(
@@ -118,15 +126,28 @@ class Predictor:
         told: list[Any] = []
         for index, batch in enumerate(self._batches(images)):
             generator = counted_generator(seed, "predict", index, device=self.device)
-            told += self.task.tell(self._answer(batch, inference, generator, votes), top)
+            condition = self._condition(batch, rows)
+            told += self.task.tell(self._answer(condition, inference, generator, votes), top)
         return told
+
+    def _rows(self, beside: Known | None) -> BesideRows:
+        reads = self.network.diffusion.reads_beside
+        if beside is None and reads:
+            warnings.warn(_nothing_beside(self.recipe, self.facts), AddkitWarning, stacklevel=3)
+        if beside and not reads:
+            name = self.recipe.choices["conditioner"].name
+            raise UsageError(f'the conditioner "{name}" reads nothing beside the image')
+        return BesideRows(self.facts.columns, beside or {})
+
+    @torch.inference_mode()
+    def _condition(self, images: Tensor, rows: BesideRows) -> Tensor:
+        return self.network.condition(images.to(self.device), rows.take(len(images)))
 
     @torch.inference_mode()
     def _answer(
-        self, images: Tensor, inference: Inference, generator: torch.Generator, votes: bool
+        self, condition: Tensor, inference: Inference, generator: torch.Generator, votes: bool
     ) -> Answer:
         """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
-        condition = self.network.condition(images.to(self.device))
         answer = inference.answer(self.network.diffusion, condition, generator)
         if self.facts.token_names:
             log_p = inference.log_p(self.network.diffusion, condition, answer.candidates)
@@ -137,11 +158,13 @@ class Predictor:
         return replace(answer, votes=chains.votes, steps=chains.steps)
 
     @torch.inference_mode()
-    def trace(self, images: Images, inference: Inference, seed: int = 0) -> list[ChainStep]:
+    def trace(
+        self, images: Images, inference: Inference, seed: int = 0, beside: Known | None = None
+    ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
         batch = next(self._batches(images))
         generator = counted_generator(seed, "trace", 0, device=self.device)
-        condition = self.network.condition(batch.to(self.device))
+        condition = self._condition(batch, self._rows(beside))
         return inference.trace(self.network.diffusion, condition, generator)
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
@@ -160,6 +183,14 @@ class Predictor:
             raise UsageError(
                 f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})"
             )
+
+
+def _nothing_beside(recipe: Recipe, facts: DataFacts) -> str:
+    return (
+        f'the conditioner "{recipe.choices["conditioner"].name}" reads '
+        f"{', '.join(column.name for column in facts.columns)} beside the image, and none is "
+        "given: all count as missing (`addkit sample --beside NAME=VALUE`)"
+    )
 
 
 def _several(images: File | Sequence[File]) -> Sequence[File]:
@@ -182,7 +213,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     """A trained model from its run folder, or from one of the run's checkpoints.
 
     Args:
-        path: `runs/NAME`, or `runs/NAME/checkpoints/step-N`.
+        path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
         weights: `ema` (the averaged ones; raw where the run keeps none) or `raw`.
         device: where to put it.
 
@@ -192,7 +223,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     if weights not in WEIGHTS:
         raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
     run, checkpoint = _find(Path(path))
-    recipe, facts = run.recipe(), run.facts()
+    recipe, facts = run.recipe(tracked=False), run.facts()
     network = build_network(_from_scratch(recipe), facts)
     file = checkpoint / f"{weights}.safetensors"
     if not file.exists():
@@ -202,12 +233,13 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
 
 
 def _from_scratch(recipe: Recipe) -> Recipe:
-    """The recipe without the encoder's first weights, which may be gone: checkpoints hold all."""
-    encoder = recipe.choices["encoder"]
-    known = type(encoder.config).model_fields
-    first = {key: value for key, value in FIRST_WEIGHTS.items() if key in known}
-    bare = replace(encoder, config=encoder.config.model_copy(update=first))
-    return replace(recipe, choices={**recipe.choices, "encoder": bare})
+    """The recipe without first weights, which may be gone: checkpoints hold all."""
+    chosen = {kind: recipe.choices[kind] for kind in WITH_WEIGHTS}
+    bare = {
+        kind: replace(choice, config=choice.config.from_scratch())
+        for kind, choice in chosen.items()
+    }
+    return replace(recipe, choices={**recipe.choices, **bare})
 
 
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
@@ -220,6 +252,8 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> No
 
 def _find(path: Path) -> tuple[Run, Path]:
     """The run and the checkpoint that a path means."""
+    if path.is_file() and path.parent.name == "checkpoints":
+        path = pointed_at(path.parent, path.name) or path
     if (path / "progress.json").is_file():
         return Run.open(path.parent.parent), path
     if not path.is_dir():

@@ -139,7 +139,7 @@ class Fresh:
         judged: dict[str, list[Judged]] = {name: [] for name in models}
         for number, batch in enumerate(self._read()):
             for name, predictor in models.items():
-                answers = predictor.predict(batch.images, seed=number, top=TOP)
+                answers = predictor.predict(batch.images, beside=batch.beside, seed=number, top=TOP)
                 judged[name] += judge(answers, batch, predictor)
         return [Tested(name, rows) for name, rows in judged.items()]
 

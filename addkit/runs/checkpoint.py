@@ -28,7 +28,7 @@ from addkit.runs.atomic import clean_temporaries, put_in_place, temporary_of
 from addkit.runs.disk import disk_errors
 from addkit.runs.integrity import seal
 from addkit.runs.keeping import Keep, delete_old
-from addkit.runs.pointers import best_of, checkpoint_of, newest_whole, path_of, point, pointed_at
+from addkit.runs.pointers import checkpoint_of, newest_whole, path_of, point, pointed_at
 from addkit.runs.staging import Groups, Staging
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ __all__ = [
     "Keep",
     "Parts",
     "Progress",
-    "best_of",
     "checkpoint_of",
     "clean_temporaries",
     "load_progress",

@@ -10,7 +10,6 @@ from addkit.runs.atomic import write_text
 from addkit.runs.integrity import fault_of
 
 __all__ = [
-    "best_of",
     "checkpoint_of",
     "checkpoints_in",
     "newest_whole",
@@ -55,11 +54,6 @@ def _name_in(pointer: Path) -> str | None:
     if not pointer.exists():
         return None
     return pointer.read_text("utf-8", errors="replace").strip()
-
-
-def best_of(folder: Path) -> Path | None:
-    """The checkpoint that scored best on the way; None if none was marked."""
-    return pointed_at(folder, "best")
 
 
 def checkpoint_of(folder: Path) -> Path | None:

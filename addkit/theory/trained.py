@@ -20,7 +20,7 @@ from addkit.diffusion import (
 from addkit.diffusion.draws import draw_labels
 from addkit.errors import UsageError
 from addkit.model import Predictor, build_data, load
-from addkit.plugin.protocols import Schedule
+from addkit.plugin.protocols import Batch, Schedule
 from addkit.training.audit import LOOP
 
 __all__ = ["Distance", "Entropy", "RunReport", "look_at_run"]
@@ -86,21 +86,21 @@ def look_at_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
         process = predictor.recipe.choices["process"].name
         raise UsageError(f'{path}: its process "{process}" has no chain of noisy labels')
     batch = _images(predictor, images)
-    condition = predictor.network.condition(batch)
+    condition = predictor.network.condition(batch.images, batch.beside)
     source = counted_generator(seed, "theory")
     unknown = _unknown(predictor)
     return RunReport(
         run=str(path),
-        images=len(batch),
+        images=len(batch.indices),
         entropies=_entropies(predictor, condition, source),
         distances=() if unknown else _distances(predictor.network.diffusion, condition, source),
         unknown=unknown,
     )
 
 
-def _images(predictor: Predictor, count: int) -> Tensor:
+def _images(predictor: Predictor, count: int) -> Batch:
     split = build_data(predictor.recipe).split("test")
-    return split.batch(list(range(min(count, len(split)))), None).images
+    return split.batch(list(range(min(count, len(split)))), None)
 
 
 def _unknown(predictor: Predictor) -> str | None:

@@ -223,3 +223,15 @@ def test_a_run_outlives_its_encoders_first_weights(
     assert addkit.load(path).predict(digits) == told
     # They were the weights that it would have drawn itself.
     assert told == addkit.load(run.path).predict(digits)
+
+
+def test_a_pointer_names_a_checkpoint(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    oldest = min(run.glob("checkpoints/step-*"))
+    (run / "checkpoints" / "best").write_text(f"{oldest.name}\n")
+    images = torch.zeros(1, 1, 8, 8)
+    pairs = ((run / "checkpoints" / "latest", run), (run / "checkpoints" / "best", oldest))
+    for pointer, meant in pairs:
+        assert addkit.load(pointer).predict(images) == addkit.load(meant).predict(images)
+    assert addkit.load(run).predict(images) != addkit.load(oldest).predict(images)

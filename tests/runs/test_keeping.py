@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from addkit.runs.checkpoint import Keep, best_of, checkpoint_of
+from addkit.runs.checkpoint import Keep, checkpoint_of
+from addkit.runs.pointers import pointed_at
 
 Save = Callable[..., Path]
 
@@ -38,7 +39,7 @@ def test_the_best_stays_until_another_is_better(save: Save) -> None:
         path = save(step, is_best=step == 1, keep=keep)
     assert _steps(path.parent) == [1, 3]
     best = save(4, is_best=True, keep=keep)
-    assert best_of(path.parent) == best
+    assert pointed_at(path.parent, "best") == best
     save(5, keep=keep)
     assert _steps(path.parent) == [4, 5]
 

@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from addkit.runs.checkpoint import (
-    best_of,
     clean_temporaries,
     load_progress,
     load_tensors,
     newest_whole,
 )
 from addkit.runs.integrity import fault_of
-from addkit.runs.pointers import checkpoints_in
+from addkit.runs.pointers import checkpoints_in, pointed_at
 
 KILLED = """
 import os, signal, sys
@@ -77,5 +76,5 @@ def test_a_save_may_be_killed_at_any_call_to_the_file_system(tmp_path: Path, ste
         steps.add(load_progress(checkpoint).step)
         saved = torch.full((9,), float(load_progress(checkpoint).step))
         assert torch.equal(load_tensors(checkpoint / "raw.safetensors")["w"], saved)
-        assert best_of(folder) is not None
+        assert pointed_at(folder, "best") is not None
     assert steps == {1, step}

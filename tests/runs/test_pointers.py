@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RunError
-from addkit.runs.checkpoint import best_of, checkpoint_of, clean_temporaries, newest_whole
+from addkit.runs.checkpoint import checkpoint_of, clean_temporaries, newest_whole
+from addkit.runs.pointers import pointed_at
 
 Save = Callable[..., Path]
 
@@ -43,7 +44,7 @@ WAYS = [
 def test_before_the_first_there_is_none(tmp_path: Path) -> None:
     assert newest_whole(tmp_path) == (None, [])
     assert newest_whole(tmp_path / "nowhere") == (None, [])
-    assert (checkpoint_of(tmp_path), best_of(tmp_path)) == (None, None)
+    assert (checkpoint_of(tmp_path), pointed_at(tmp_path, "best")) == (None, None)
 
 
 def test_the_newest_is_whole(save: Save) -> None:
@@ -166,9 +167,9 @@ def test_steps_are_compared_as_numbers(save: Save) -> None:
 def test_the_best_one(save: Save) -> None:
     path = save(1, is_best=True)
     save(2)
-    assert best_of(path.parent) == path
+    assert pointed_at(path.parent, "best") == path
     shutil.rmtree(path)
-    assert best_of(path.parent) is None
+    assert pointed_at(path.parent, "best") is None
 
 
 def test_temporaries_of_a_killed_writer_go(save: Save) -> None:

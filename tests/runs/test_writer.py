@@ -15,12 +15,12 @@ from addkit.runs.checkpoint import (
     CheckpointWriter,
     Keep,
     Progress,
-    best_of,
     checkpoint_of,
     load_progress,
     load_tensors,
     newest_whole,
 )
+from addkit.runs.pointers import pointed_at
 
 
 def _names(folder: Path) -> list[str]:
@@ -208,14 +208,14 @@ def test_the_newest_is_marked_as_the_best_once_it_is_written(
     with CheckpointWriter(tmp_path, Keep(), asynchronous=asynchronous) as writer:
         writer.mark_best()
         writer.wait()
-        assert best_of(tmp_path) is None
+        assert pointed_at(tmp_path, "best") is None
         if not asynchronous:
             gate.open.set()
         path = writer.save(Progress(4), _tensors(1.0), parts=gate.parts)
         writer.mark_best()
-        assert best_of(tmp_path) == (None if asynchronous else path)
+        assert pointed_at(tmp_path, "best") == (None if asynchronous else path)
         gate.open.set()
-    assert best_of(tmp_path) == path
+    assert pointed_at(tmp_path, "best") == path
 
 
 def test_a_failed_save_is_not_marked_as_the_best(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_failed_save_is_not_marked_as_the_best(tmp_path: Path) -> None:
     writer.mark_best()
     with pytest.raises(RunError, match="process 3 is gone"):
         writer.close()
-    assert best_of(tmp_path) == first
+    assert pointed_at(tmp_path, "best") == first
 
 
 def test_an_old_one_that_cannot_be_deleted_stops_nothing(

@@ -1,0 +1,132 @@
+"""Columns beside images: from cells as people write them to what a batch holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from addkit.data.loading import LevelImages
+from addkit.diffusion.beside import NO_CATEGORY
+from addkit.errors import DataError
+from addkit.plugin.guess import guess
+from addkit.plugin.protocols import Batch, Beside, Column, ImageSet
+
+__all__ = ["BesideImages", "encoded", "number_in", "picked"]
+
+
+def number_in(cell: str) -> float | None:
+    """The finite number that a cell holds, with a decimal point; None if it holds none."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, ...]:
+    """Cells of one column as a batch holds them; None and "" are missing.
+
+    Raises:
+        DataError: a cell is no number, or none of the categories; guesses which.
+    """
+    match column.kind:
+        case "text":
+            return tuple(cell or "" for cell in cells)
+        case "category":
+            return torch.tensor([_category(column, cell) for cell in cells])
+        case "number":
+            return torch.tensor([_number(column, cell) for cell in cells], dtype=torch.float32)
+
+
+def _number(column: Column, cell: str | None) -> float:
+    if not cell:
+        return math.nan
+    number = number_in(cell)
+    if number is None:
+        raise DataError(f'"{cell}" in column "{column.name}" is not a number, such as 1.5')
+    return (number - column.mean) / column.std
+
+
+def _category(column: Column, cell: str | None) -> int:
+    if not cell:
+        return NO_CATEGORY
+    if cell in column.categories:
+        return column.categories.index(cell)
+    raise DataError(
+        f'"{cell}" is no category of column "{column.name}"{guess(cell, column.categories)}; '
+        f"known: {_some(column.categories)}"
+    )
+
+
+def _some(categories: Sequence[str], most: int = 12) -> str:
+    more = len(categories) - most
+    return ", ".join(categories[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def picked(beside: Beside, indices: Sequence[int]) -> Beside:
+    """These rows, in this order."""
+    chosen = torch.tensor(indices, dtype=torch.int64)
+    return {
+        name: value[chosen]
+        if isinstance(value, Tensor)
+        else tuple(value[index] for index in indices)
+        for name, value in beside.items()
+    }
+
+
+class BesideImages:
+    """An `ImageSet` that hands out columns with its images.
+
+    Args:
+        images: n images.
+        beside: n rows of each column.
+    """
+
+    def __init__(self, images: ImageSet, beside: Beside) -> None:
+        self.labels = images.labels
+        self._images = images
+        self._beside = beside
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def over(self, images: ImageSet) -> BesideImages:
+        """The same columns beside something else that stands for these images."""
+        return BesideImages(images, self._beside)
+
+    def source(self, index: int) -> str:
+        """As the images call it."""
+        return self._images.source(index)
+
+    def picture(self, index: int) -> Image:
+        """As the images show it."""
+        return self._images.picture(index)
+
+    @property
+    def level_shape(self) -> tuple[int, int, int]:
+        """As the images have it; AttributeError where they have none."""
+        return cast("LevelImages", self._images).level_shape
+
+    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
+        """See `LevelImages`."""
+        cast("LevelImages", self._images).levels(indices, seed, out)
+
+    def finished(
+        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
+    ) -> Batch:
+        """See `LevelImages`."""
+        images = cast("LevelImages", self._images)
+        return self._with_rows(images.finished(levels, indices, seed, out))
+
+    def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
+        """These images and what is known beside them; see `ImageSet.batch`."""
+        return self._with_rows(self._images.batch(indices, seed))
+
+    def _with_rows(self, batch: Batch) -> Batch:
+        return replace(batch, beside=picked(self._beside, batch.indices))
