@@ -1,0 +1,128 @@
+"""Every command line of README and docs: run where it is quick, parsed word by word elsewhere.
+
+A comment above a block says how it is treated:
+
+    run: --set training.epochs=1     all its commands run, one after the other with those of the
+                                     page's other such blocks; `train` gets these words more
+    not run: needs two machines      it is parsed; blocks with torchrun, srun or sbatch must say so
+    exit 2: a name that is not there is what it ends with
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from addkit.cli.main import _quiet_first, app
+from addkit.cli.plugin_options import plugins_first
+from addkit.recipe import read_recipe
+
+Cli = Callable[..., Any]
+
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    *("recipes list", "recipes show", "recipes check", "recipes diff", "runs list"),
+    *("plugins list", "plugins show", "schedule show", "schema", "env"),
+}
+"""Always run: they read what comes with addkit, in a fraction of a second."""
+CLUSTER = re.compile(r"\b(torchrun|srun|sbatch|scontrol)\b")
+OF_OTHERS = {"--max-restarts", "--gpus-per-task"}
+"""Options of torchrun and SLURM that the text names."""
+
+
+def _leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, f"{name} {word}".strip())
+    if name and not hasattr(command, "commands"):
+        yield name, command
+
+
+def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command that these words call and its values; raises what the command line would."""
+    tree: Any = typer.main.get_command(app)
+    heard: list[tuple[str, dict[str, Any]]] = []
+    tree.callback = lambda **_: None
+    for name, command in _leaves(tree):
+        command.callback = lambda name=name, **values: heard.append((name, values))
+    tree.main(plugins_first(_quiet_first(words)), prog_name="addkit", standalone_mode=False)
+    return heard[0] if heard else ("", {})
+
+
+def test_every_word_is_known(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for words in script.commands:
+        _, values = parsed(words)
+        recipe = str(values.get("recipe") or "")
+        ours = recipe.startswith("recipes/") or (recipe and "." not in recipe)
+        if ours and "--plugin-file" not in words and not script.note.startswith("exit"):
+            read_recipe(Path(recipe), values.get("set_") or [])
+
+
+def test_what_needs_a_cluster_says_so(script: Any) -> None:
+    if CLUSTER.search(script.text):
+        assert script.note.startswith("not run: needs "), f"{script}: say why it is not run"
+
+
+def test_quick_ones_run(script: Any, addkit: Cli, tmp_path: Path) -> None:
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    if script.note.startswith(("run:", "not run:")):
+        return
+    wanted = int(script.note[5]) if script.note.startswith("exit ") else 0
+    for words in script.commands:
+        if parsed(words)[0] in QUICK or wanted:
+            said = addkit(*words)
+            assert said.code == wanted, f"{script}: {said.err}"
+
+
+@pytest.fixture
+def no_plugin_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forgets the plugin files of a page."""
+    from addkit.plugin.registry import _selected
+    from addkit.plugin.selection import FILES
+
+    monkeypatch.setenv(FILES, "")
+    _selected.cache_clear()
+    yield
+    _selected.cache_clear()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, digit_images: list[Path]) -> Path:
+    """What a reader has: the recipes, and images."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(digit_images):
+        shutil.copy(image, tmp_path / "photos" / f"{number}.png")
+    shutil.copy(digit_images[0], tmp_path / "image.png")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("no_plugin_left")
+def test_marked_ones_run_in_their_order(page: Any, addkit: Cli, reader: Path) -> None:
+    for block in page.of("python"):
+        if block.note.startswith("file: "):
+            (reader / block.note.removeprefix("file: ")).write_text(block.text)
+    for block in page.of("console"):
+        if block.note.startswith("run:"):
+            more = block.note.removeprefix("run:").split()
+            for words in block.commands:
+                said = addkit(*words, *(more if words[0] == "train" else ()))
+                assert said.code == 0, f"{block}: {said.err}"
+
+
+def test_options_in_the_text_exist(page: Any) -> None:
+    tree: Any = typer.main.get_command(app)
+    parameters = [one for _, command in [("", tree), *_leaves(tree)] for one in command.params]
+    known = {word for one in parameters for word in (*one.opts, *one.secondary_opts)}
+    for span in page.spans:
+        if span.startswith("python "):
+            continue
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span))
+        strange = named - known - OF_OTHERS - {"--help"}
+        assert not strange, f"{page}: `{span}` names {strange}"

@@ -1,0 +1,117 @@
+"""TOML blocks are recipes, names and keys exist, and links between pages lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addkit.plugin import KINDS, load_registry
+from addkit.recipe import read_recipe
+from addkit.recipe.model import SHARED_TABLES
+
+ROOT = Path(__file__).parents[2]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+KEY = re.compile(r"(?<![\w./-])([a-z_]+)\.([a-z_]+)(?=$|[\s=,;)])")
+VARIABLE = re.compile(r"\bADDKIT_[A-Z_]+")
+PACKAGING = {"project", "build-system", "tool", "dependency-groups"}
+UNRESOLVED = "not validated: "
+
+
+def _keys() -> set[tuple[str, str]]:
+    """Every table and key that a recipe can have."""
+    shared = {(table, key) for table, model in SHARED_TABLES.items() for key in model.model_fields}
+    chosen = {
+        (kind, key)
+        for (kind, _), provided in load_registry().components.items()
+        for key in ("name", *provided.spec.config.model_fields)
+    }
+    return shared | chosen
+
+
+def test_toml_blocks_are_recipes(
+    layer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Laid over `digits`, or over the recipe that `layer of: NAME` says."""
+    tables = tomllib.loads(layer.text)
+    if PACKAGING & tables.keys():
+        assert "project" in tables, f"{layer}: a fragment of a pyproject.toml has [project]"
+        return
+    if layer.note.startswith(UNRESOLVED):
+        return
+    monkeypatch.chdir(ROOT)
+    base = layer.note.removeprefix("layer of: ") if layer.note.startswith("layer") else "digits"
+    first = "" if "extends" in tables else f'extends = "{base}"\n'
+    file = tmp_path / "layer.toml"
+    file.write_text(first + layer.text)
+    assert read_recipe(file).name
+
+
+def test_keys_in_the_text_exist(page: Any) -> None:
+    known, tables = _keys(), {kind.kind for kind in KINDS} | SHARED_TABLES.keys()
+    for span in page.spans:
+        if not span.startswith(("addkit.", "torch")):
+            named = {key for key in KEY.findall(span) if key[0] in tables}
+            assert named <= known, f"{page}: `{span}` names {named - known}"
+
+
+def test_variables_in_the_text_exist(page: Any) -> None:
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "addkit").rglob("*.py"))
+    for name in VARIABLE.findall(page.text):
+        assert f'"{name}"' in source or f" {name} =" in source, f"{page}: {name}"
+
+
+def test_links_lead_somewhere(page: Any) -> None:
+    for link in LINK.findall(page.prose):
+        if not link.startswith(("http://", "https://")):
+            path, _, anchor = link.partition("#")
+            target = (page.path.parent / path) if path else page.path
+            assert target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in _anchors(target.read_text("utf-8")), f"{page}: {link}"
+
+
+def _anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_modules_and_files_in_the_text_exist(page: Any) -> None:
+    for span in page.spans:
+        if re.fullmatch(r"(addkit|recipes|tests|benchmarks|docs)/[\w./-]+", span):
+            assert (ROOT / span).exists(), f"{page}: `{span}`"
+        if re.fullmatch(r"addkit(\.[a-z_]+)+", span):
+            path = ROOT.joinpath(*span.split("."))
+            assert path.is_dir() or path.with_suffix(".py").is_file() or _is_public(span), span
+
+
+def _is_public(name: str) -> bool:
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    return hasattr(importlib.import_module(module), attribute)
+
+
+def test_kinds_page_lists_every_component() -> None:
+    """With the registry's own summaries, in its order."""
+    text = (ROOT / "docs" / "kinds.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## `(\w+)`[^\n]*\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert list(sections) == [kind.kind for kind in KINDS]
+    registry = load_registry()
+    for kind, section in sections.items():
+        rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", section, re.MULTILINE)
+        built_in = [registry.get(kind, name).spec for name in registry.names(kind)]
+        assert rows == [(spec.name, spec.summary) for spec in built_in], kind
+
+
+def test_cluster_page_names_every_line_of_metrics(digits_run: Path) -> None:
+    lines = (digits_run / "metrics.jsonl").read_text("utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    steps = [entry for entry in entries if "lr" in entry]
+    page = (ROOT / "docs" / "cluster.md").read_text("utf-8")
+    for key in {key for entry in steps for key in (*entry, *entry["parts"])}:
+        assert f"`{key}`" in page, key
