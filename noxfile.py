@@ -1,13 +1,16 @@
-"""Checks: `nox -s tests`, `lint`, `types`, `bench`; plain `nox` runs the first three.
+"""Checks: `nox -s tests`, `plugins`, `lint`, `types`, `bench`; plain `nox` runs all but the last.
 
 All run in the environment that nox itself runs in: torch is large, and one copy is enough.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "plugins"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+PLUGINS = sorted(str(path.parent) for path in Path("plugins").glob("*/pyproject.toml"))
 
 
 def _install(session: nox.Session, group: str) -> None:
@@ -24,6 +27,19 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def plugins(session: nox.Session) -> None:
+    """The example packages: each is installed, tested, and taken away again."""
+    _install(session, "test")
+    pip = ("python", "-m", "pip")
+    for folder in PLUGINS:
+        session.run(*pip, "install", "--quiet", "--no-deps", "-e", folder)
+        try:
+            session.run("python", "-m", "pytest", "-c", f"{folder}/pyproject.toml", folder)
+        finally:
+            session.run(*pip, "uninstall", "--quiet", "--yes", Path(folder).name)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff."""
     _install(session, "lint")
@@ -36,6 +52,8 @@ def types(session: nox.Session) -> None:
     """mypy, strict."""
     _install(session, "types")
     session.run("python", "-m", "mypy")
+    names = [f"addkit_{Path(folder).name.removeprefix('addkit-')}" for folder in PLUGINS]
+    session.run("python", "-m", "mypy", *(word for name in names for word in ("-p", name)))
 
 
 @nox.session

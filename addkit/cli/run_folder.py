@@ -60,12 +60,16 @@ def choose_run(recipe: Recipe, place: Place, processes: int) -> Run:
 
 @contextmanager
 def clean_start(run: Run) -> Iterator[None]:
-    """A training that fails before its first checkpoint leaves no folder behind."""
+    """A training that fails before its first checkpoint leaves no folder behind.
+
+    Unless its error names a log in it.
+    """
     try:
         yield
-    except AddkitError:
+    except AddkitError as error:
         # A lock is another process's: this one has given its own back.
-        if not (run.checkpoints / "latest").exists() and not (run.path / LOCK).exists():
+        begun = (run.checkpoints / "latest").exists() or (run.path / LOCK).exists()
+        if not begun and str(run.path / "logs") not in str(error):
             shutil.rmtree(run.path)
         raise
 

@@ -24,8 +24,8 @@ FORMATS = (
     *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000"),
     *("TGA", "ICO", "PCX", "SGI"),
 )
-"""What is read, where Pillow has it. It knows more, among them EPS, which it hands to Ghostscript: a
-program that runs whatever the file says."""
+"""What is read, where Pillow has it. It knows more, among them EPS, which it hands to Ghostscript:
+a program that runs whatever the file says."""
 
 _SIDEWAYS = range(5, 9)
 """EXIF orientations that swap width and height."""

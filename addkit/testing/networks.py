@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from addkit.diffusion import corrupt
 from addkit.testing.bench import COPIES, IMAGES, Bench, Law, SkippedError, close, need, shaped
 from addkit.testing.fakes import images_of
-from addkit.testing.runs import denoised, generator, levels_of, tokens_of
+from addkit.testing.runs import condition_of, denoised, generator, levels_of
 
 __all__ = ["CONDITIONER", "DENOISER", "EMBEDDING", "ENCODER"]
 
@@ -60,7 +60,7 @@ def gives_a_condition(bench: Bench) -> None:
     """Tokens (B, L, W) become a condition (B, num_tokens, width), float32."""
     built = bench.build()
     shape = (IMAGES, built.num_tokens, built.width)
-    shaped("the condition", built(tokens_of(bench)), shape, torch.float32)
+    shaped("the condition", condition_of(bench, built), shape, torch.float32)
 
 
 def says_whether_it_is_one_token(bench: Bench) -> None:
@@ -72,8 +72,8 @@ def says_whether_it_is_one_token(bench: Bench) -> None:
 
 def conditions_each_image_alone(bench: Bench) -> None:
     """In evaluation an image's condition does not depend on the others in the batch."""
-    built, tokens = bench.build(), tokens_of(bench)
-    close("the first image alone", built(tokens[:1]), built(tokens)[:1])
+    built = bench.build()
+    close("the first image alone", condition_of(bench, built, 1), condition_of(bench, built)[:1])
 
 
 def embeds_states_and_labels(bench: Bench) -> None:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import Clean, corrupt
+from addkit.plugin.protocols import Beside, Column
 from addkit.testing.bench import COPIES, IMAGES, Bench, SkippedError
 from addkit.testing.fakes import images_of, steps_of
 
-__all__ = ["RUNS", "denoised", "generator", "levels_of", "tokens_of"]
+__all__ = ["RUNS", "condition_of", "denoised", "generator", "levels_of", "tokens_of"]
 
 
 def generator(seed: int = 2) -> torch.Generator:
@@ -48,9 +49,25 @@ def _encoder(bench: Bench, built: Any) -> Tensor:
     return tokens
 
 
-def _conditioner(bench: Bench, built: Any) -> Tensor:
-    condition: Tensor = built(tokens_of(bench))
+def condition_of(bench: Bench, built: Any, count: int = IMAGES) -> Tensor:
+    """The condition of the first `count` images, and of what is known beside them."""
+    tokens = tokens_of(bench)[:count]
+    beside = (_beside(bench, count),) if getattr(built, "reads_beside", False) else ()
+    condition: Tensor = built(tokens, *beside)
     return condition
+
+
+def _beside(bench: Bench, count: int) -> Beside:
+    """Each column, some of it missing."""
+    return {column.name: _rows(column, count) for column in bench.problem.columns}
+
+
+def _rows(column: Column, count: int) -> Tensor | tuple[str, ...]:
+    if column.kind == "text":
+        return ("two words", "", "one")[:count]
+    if column.kind == "category":
+        return torch.arange(count) % (len(column.categories) + 1) - 1
+    return torch.tensor([0.5, torch.nan, -1.0])[:count]
 
 
 def _embedding(bench: Bench, built: Any) -> Tensor:
@@ -100,7 +117,7 @@ def _read_out(bench: Bench, built: Any) -> Tensor:
 
 RUNS: dict[str, Callable[[Bench, Any], Tensor]] = {
     "encoder": _encoder,
-    "conditioner": _conditioner,
+    "conditioner": condition_of,
     "embedding": _embedding,
     "denoiser": denoised,
     "schedule": _schedule,

@@ -30,7 +30,9 @@ def sample(
 
 
 def test_values_are_for_all_images(sample: Cli) -> None:
-    low, high = (sample("--beside", f"half={half}", "--beside", "size=3") for half in ("low", "high"))
+    low, high = (
+        sample("--beside", f"half={half}", "--beside", "size=3") for half in ("low", "high")
+    )
     assert (low.code, low.err) == (0, "")
     assert low.json[0]["labels"] != high.json[0]["labels"]
     nothing = sample()

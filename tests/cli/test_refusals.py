@@ -173,19 +173,14 @@ def test_words_that_typer_refuses(addkit: Cli) -> None:
     ("change", "error"),
     [
         (
-            "training.batch_size=2000",
-            "batch_size 2000 is larger than the 1258 training images; "
+            "training.batch_size=2048",
+            "batch_size 2048 is larger than the 1258 training images; "
             "set training.batch_size to at most 1258",
         ),
         (
-            "distributed.processes=3",
-            "batch_size 64 is no multiple of 3 processes x 21 images; "
-            "change batch_size, distributed.processes or distributed.per_process_batch",
-        ),
-        (
             "distributed.per_process_batch=24",
-            "batch_size 64 is no multiple of 1 processes x 24 images; "
-            "change batch_size, distributed.processes or distributed.per_process_batch",
+            "batch_size 64 is no multiple of 1 process x 24 images; "
+            "change training.batch_size, distributed.per_process_batch or --processes",
         ),
     ],
 )
@@ -228,13 +223,17 @@ def test_what_a_training_could_not_end_with(
     assert sorted(Path().rglob("*")) == before
 
 
-def test_several_processes_need_what_is_not_there_yet(addkit: Cli, recipes: Path) -> None:
+@pytest.mark.parametrize("dry", [True, False])
+def test_processes_that_do_not_fit(addkit: Cli, recipes: Path, dry: bool) -> None:
+    """Before any of them is started."""
     path = recipes / "digits.toml"
-    said = addkit("train", path, "--set", "distributed.processes=2")
+    said = addkit("train", path, "--processes", "3", *(["--dry-run"] if dry else []))
     assert said.code == 2
-    assert said.err.startswith(f"error: {path}: [distributed] processes is 2, and this training")
+    assert said.err.splitlines()[-1] == (
+        f"error: {path}: [training] batch_size 64 is no multiple of 3 processes x 21 images; "
+        "change training.batch_size, distributed.per_process_batch or --processes"
+    )
     assert not list(Path().glob("runs/*"))
-    assert addkit("train", path, "--set", "distributed.processes=2", "--dry-run").code == 0
 
 
 @pytest.mark.parametrize("words", [["--fresh"], []])

@@ -4,8 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest

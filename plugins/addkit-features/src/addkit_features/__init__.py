@@ -1,0 +1,89 @@
+"""An encoder whose features are computed once and read from the disk in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from addkit.errors import PluginError
+from addkit.plugin import Choices, Config, EncoderSpec, Problem, Spec, hookimpl, load_registry
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Encoder
+
+__all__ = ["FrozenFeaturesConfig", "inner"]
+
+ADDKIT_API = 1
+"""The version of addkit's plugin interface that this is written for."""
+
+
+class FrozenFeaturesConfig(Config):
+    """z = E(x), E another encoder that keeps its weights: z is computed once for each image.
+
+    Training reads z from files; a user's own images, and evaluations after training, go through E.
+    """
+
+    of: dict[str, Any] = Field(
+        {"name": "vit", "patch_size": 4, "width": 32, "depth": 1, "heads": 2},
+        description="The encoder E, as its own table would have it, its name included.",
+    )
+    cache: Path = Field(Path("cache/features"), description="Folder of the files.")
+    views: int = Field(
+        0,
+        ge=0,
+        description="Augmented views of each training image, one at random an epoch; 0: the image.",
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="Of the numbers on disk.")
+    batch_size: int = Field(256, ge=1, description="Images at a time while features are computed.")
+    frozen: Literal[True] = Field(True, description="Always.")
+
+    def from_scratch(self) -> Self:
+        """Without the first weights of E."""
+        spec, config = inner(self.of)
+        bare = config.from_scratch().model_dump(mode="json", exclude_none=True)
+        return self.model_copy(update={"of": {"name": spec.name, **bare}})
+
+
+def inner(table: Mapping[str, Any]) -> tuple[Spec[Any, Any], Config]:
+    """The encoder that a table names, and its settings. Raises `PluginError` if it is none."""
+    settings = {key: value for key, value in table.items() if key != "name"}
+    spec = load_registry().get("encoder", str(table.get("name", ""))).spec
+    if spec.name == "frozen-features":
+        raise PluginError("of names frozen-features itself; name the encoder behind it")
+    try:
+        config: Config = spec.config.model_validate(settings)
+    except ValidationError as error:
+        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PluginError(f'encoder "{spec.name}": {what}') from error
+    return spec, config
+
+
+def _build(config: FrozenFeaturesConfig, problem: Problem) -> Encoder:
+    from addkit_features.encoder import FrozenFeatures
+
+    spec, settings = inner(config.of)
+    return FrozenFeatures(config, spec.build(settings, problem), problem.seed)
+
+
+def _check(config: FrozenFeaturesConfig, choices: Choices) -> Iterable[str]:
+    try:
+        inner(config.of)
+    except PluginError as error:
+        yield f"of: {error}"
+
+
+@hookimpl
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """What this package adds to addkit."""
+    yield EncoderSpec(
+        name="frozen-features",
+        config=FrozenFeaturesConfig,
+        build=_build,
+        # Whether there is a class token, the conditioner finds out when it is built.
+        provides=frozenset({"class-token", "features"}),
+        check=_check,
+        summary="Another encoder's features, computed once and cached.",
+    )

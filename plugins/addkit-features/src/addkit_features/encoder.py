@@ -1,0 +1,41 @@
+"""An encoder that takes images, or what it made of them before."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from addkit.plugin.protocols import DataSource, Encoder
+from addkit_features import FrozenFeaturesConfig
+from addkit_features.source import FeatureSource
+
+__all__ = ["FrozenFeatures"]
+
+
+class FrozenFeatures(nn.Module):
+    """Images (B, channels, size, size), or their tokens (B, L, W), -> tokens (B, L, W)."""
+
+    def __init__(self, config: FrozenFeaturesConfig, encoder: Encoder, seed: int) -> None:
+        super().__init__()
+        self.encoder = cast("nn.Module", encoder).requires_grad_(False).eval()
+        self.config, self.seed = config, seed
+        self.width, self.num_tokens = encoder.width, encoder.num_tokens
+        self.num_prefix_tokens = encoder.num_prefix_tokens
+
+    def train(self, mode: bool = True) -> FrozenFeatures:
+        """As `nn.Module.train`, but the encoder stays in evaluation mode."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens pass as they are."""
+        if images.ndim == 3:
+            return images
+        tokens: Tensor = self.encoder(images)
+        return tokens
+
+    def serve(self, source: DataSource) -> DataSource:
+        """The data with features in place of images. Raises `RecipeError` for endless views."""
+        return FeatureSource(source, self.encoder, self.config, self.seed)

@@ -1,0 +1,116 @@
+"""The condition from the image and from what is known beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from addkit.errors import RecipeError
+from addkit.plugin import Problem
+from addkit.plugin.guess import guess
+from addkit.plugin.protocols import Beside, Column
+from addkit_metadata import MetadataConfig
+
+__all__ = ["Metadata"]
+
+
+class Metadata(nn.Module):
+    """Tokens (B, L, W) and columns -> condition (B, image tokens + columns, V)."""
+
+    reads_beside = True
+
+    def __init__(self, config: MetadataConfig, problem: Problem) -> None:
+        """Raises `RecipeError` if a column is named that cannot be read."""
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.columns = _chosen(config.columns, problem.columns)
+        self.prefix = problem.num_prefix_tokens
+        image_tokens = {"mean": 1, "all": problem.num_encoder_tokens, "none": 0}[config.image]
+        self.num_tokens = max(1, image_tokens + len(self.columns))
+        self.project = nn.Sequential(
+            nn.LayerNorm(problem.encoder_width), nn.Linear(problem.encoder_width, config.width)
+        )
+        self.readers = nn.ModuleList(_reader(column, config) for column in self.columns)
+
+    def forward(self, tokens: Tensor, beside: Beside) -> Tensor:
+        """(B, L, W) and B rows of each column -> (B, C, V)."""
+        parts = list(self._image(tokens))
+        for column, reader in zip(self.columns, self.readers, strict=True):
+            parts.append(reader(self._hidden(beside[column.name])).unsqueeze(1))
+        if not parts:
+            parts = [self.project(tokens.mean(1, keepdim=True)) * 0]
+        return torch.cat(parts, 1)
+
+    def _image(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        if self.config.image == "none":
+            return ()
+        if self.config.image == "mean":
+            tokens = tokens[:, self.prefix :].mean(1, keepdim=True)
+        return (self.project(tokens),)
+
+    def _hidden(self, value: Tensor | tuple[str, ...]) -> Tensor:
+        """In training some rows as if nobody knew them."""
+        known = cast("Tensor", value)
+        if not (self.training and self.config.hide):
+            return known
+        gone = torch.rand(known.shape, device=known.device) < self.config.hide
+        return known.masked_fill(gone, math.nan if known.is_floating_point() else -1)
+
+
+class NumberReader(nn.Module):
+    """A standardised number (B,), NaN where missing -> (B, V)."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: MetadataConfig) -> None:
+        super().__init__()
+        octaves = 2.0 ** torch.arange(config.frequencies) * math.pi / 4
+        self.register_buffer("frequencies", octaves, persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(1 + 2 * config.frequencies, config.width),
+            nn.GELU(),
+            nn.Linear(config.width, config.width),
+        )
+        self.missing = nn.Parameter(torch.randn(config.width) * 0.02)
+
+    def forward(self, number: Tensor) -> Tensor:
+        """(B,) -> (B, V)."""
+        # The tails of an unusual number must not drown what the rest says.
+        x = number.nan_to_num().clamp(-6, 6).unsqueeze(-1)
+        angles = x * self.frequencies
+        read = self.layers(torch.cat([x, angles.sin(), angles.cos()], -1))
+        return torch.where(number.isnan().unsqueeze(-1), self.missing.to(read.dtype), read)
+
+
+class CategoryReader(nn.Module):
+    """A category (B,), -1 where missing -> (B, V)."""
+
+    def __init__(self, column: Column, config: MetadataConfig) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(len(column.categories) + 1, config.width)
+
+    def forward(self, category: Tensor) -> Tensor:
+        """(B,) -> (B, V)."""
+        row: Tensor = self.rows(category + 1)
+        return row
+
+
+def _reader(column: Column, config: MetadataConfig) -> nn.Module:
+    if column.kind == "number":
+        return NumberReader(config)
+    return CategoryReader(column, config)
+
+
+def _chosen(names: Sequence[str], columns: Sequence[Column]) -> tuple[Column, ...]:
+    known = {column.name: column for column in columns if column.kind != "text"}
+    for name in names:
+        if name not in known:
+            raise RecipeError(
+                f'[conditioner] columns: the data has no number or category "{name}"'
+                f"{guess(name, known)}; it has: {', '.join(known) or 'none'}"
+            )
+    return tuple(known[name] for name in names or known)

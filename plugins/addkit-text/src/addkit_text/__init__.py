@@ -1,0 +1,141 @@
+"""A sentence beside the image: a conditioner that reads it, and data that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from addkit.data import DataConfig, Deviation, OwnImagesConfig
+from addkit.plugin import ConditionerSpec, Config, DataSpec, Problem, Spec, hookimpl
+
+if TYPE_CHECKING:
+    from addkit.plugin.protocols import Conditioner, DataSource
+
+__all__ = ["EmojiSentencesConfig", "TableTextConfig", "TextConfig"]
+
+ADDKIT_API = 1
+"""The version of addkit's plugin interface that this is written for."""
+
+
+class TextConfig(Config):
+    """c = (P z, W f(s)): the image's tokens and the feature of a sentence s.
+
+    f is the text tower of a CLIP (Radford et al. 2021), any of open_clip's or a small one of its
+    own; a sentence that nobody wrote has a learned vector in place of its feature.
+    """
+
+    model: str = Field(
+        "", description='open_clip\'s name, with a tag for its weights: NAME.TAG; "": a small one.'
+    )
+    pretrained: bool = Field(False, description="Load open_clip's weights for the name and tag.")
+    weights: Path | None = Field(None, description="Load this local file of a whole CLIP instead.")
+    frozen: bool = Field(False, description="Keep the tower's weights as they are.")
+    width: int = Field(64, ge=8, description="V, width of the condition; of a small tower too.")
+    depth: int = Field(2, ge=1, description="Blocks of a small tower.")
+    heads: int = Field(4, ge=1, description="Heads of a small tower.")
+    context: int = Field(24, ge=4, le=512, description="Subwords that a small tower reads.")
+    image: Literal["mean", "all", "none"] = Field(
+        "mean", description="The image as one token, their mean, as all of them, or not at all."
+    )
+    column: str = Field("", description='The text column to read; "": the first.')
+    hide: float = Field(
+        0.0, ge=0, lt=1, description="Chance that training hides a sentence, to do without."
+    )
+
+    @model_validator(mode="after")
+    def weights_have_a_model(self) -> TextConfig:
+        """Weights are of a named model, and come from one place."""
+        if self.pretrained and self.weights is not None:
+            raise ValueError("give pretrained = true or a weights file, not both")
+        if (self.pretrained or self.weights is not None) and not self.model:
+            raise ValueError('name the model that the weights are of, such as model = "ViT-B-32"')
+        if self.pretrained and "." not in self.model:
+            raise ValueError("pretrained needs a tag: model = NAME.TAG")
+        if self.width % self.heads and not self.model:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
+
+
+class TableTextConfig(OwnImagesConfig):
+    """A CSV file with a column of sentences, one of labels and, perhaps, one of image files."""
+
+    file: Path = Field(description="The table, UTF-8; its first line names the columns.")
+    separator: str = Field(
+        ",", min_length=1, max_length=1, description="What stands between cells."
+    )
+    root: Path | None = Field(
+        None, description="Folder that image files are named from; by default the table's own."
+    )
+    image_column: str = Field("image", description='The column of image files; "": there is none.')
+    text_column: str = Field("text", description="The column of sentences; empty where unknown.")
+    label_column: str = Field("label", description="The column of classes.")
+    image_size: int = Field(64, ge=4, le=4096, description="Shorter side after resizing.")
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of each class in `test`.")
+
+
+class EmojiSentencesConfig(DataConfig):
+    """The group of 3,788 drawings of emoji behind noise, with their names as sentences beside them.
+
+    Of what `test` and `validation` show, train may have another variant: another gender, or tone.
+    Drawings and names come with addkit (OFL 1.1; Unicode).
+    """
+
+    noise: float = Field(
+        0.5, ge=0, description="Deviation of the noise on pixels in [0, 1], the same each time."
+    )
+
+    missing: float = Field(0.0, ge=0, le=1, description="Share of sentences that nobody wrote.")
+    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group in test.")
+    image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
+    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
+    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
+
+    @property
+    def image_channels(self) -> int:
+        """Colour."""
+        return 3
+
+
+def _text(config: TextConfig, problem: Problem) -> Conditioner:
+    from addkit_text.conditioner import Text
+
+    return Text(config, problem)
+
+
+def _table_text(config: TableTextConfig, problem: Problem) -> DataSource:
+    from addkit_text.table import TableText
+
+    return TableText(config)
+
+
+def _emoji_sentences(config: EmojiSentencesConfig, problem: Problem) -> DataSource:
+    from addkit_text.emoji import EmojiSentences
+
+    return EmojiSentences(config)
+
+
+@hookimpl
+def addkit_components() -> Iterable[Spec[Any, Any]]:
+    """What this package adds to addkit."""
+    yield ConditionerSpec(
+        name="text",
+        config=TextConfig,
+        build=_text,
+        provides=frozenset({"beside"}),
+        summary="A sentence beside the image, read by a CLIP text tower.",
+    )
+    yield DataSpec(
+        name="table-text",
+        config=TableTextConfig,
+        build=_table_text,
+        summary="A CSV file of sentences and labels, images optional.",
+    )
+    yield DataSpec(
+        name="emoji-sentences",
+        config=EmojiSentencesConfig,
+        build=_emoji_sentences,
+        summary="Emoji with their names as sentences; comes with addkit.",
+    )
