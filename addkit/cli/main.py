@@ -168,7 +168,5 @@ def _explain(error: Exception) -> int:
     from addkit.plugin.registry import loaded_third_parties
 
     guests = ", ".join(loaded_third_parties())
-    whose = (
-        f"addkit's or a plugin's ({guests}; try `addkit plugins check`)" if guests else "addkit's"
-    )
+    others = f" or a plugin's ({guests}; try `addkit plugins check`)" if guests else ""
     return fail(f"{text}\nThis is a fault of addkit's{others}; ADDKIT_DEBUG=1 shows where.", 1)
