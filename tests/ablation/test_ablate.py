@@ -72,12 +72,12 @@ def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
 def test_a_failed_arm_is_told_and_the_others_go_on(
     small: Recipe, tmp_path: Path, here: None, view: Any
 ) -> None:
-    wanted = [("", ("training.batch_size=5000",)), WANTED[1]]
+    wanted = [("", ("training.batch_size=5120",)), WANTED[1]]
     result = ablate(plan(small, wanted, seeds=1), Store(tmp_path), view)
     large, steps = result.arms
-    assert "batch_size 5000 is larger than the 1258 training images" in (large.error or "")
+    assert "batch_size 5120 is larger than the 1258 training images" in (large.error or "")
     assert large.verdict == "failed"
-    assert list(view.failed) == ["training.batch_size 5000, seed 0"]
+    assert list(view.failed) == ["training.batch_size 5120, seed 0"]
     assert steps.mean is not None
     assert result.base.mean is not None
 

@@ -1,0 +1,157 @@
+"""Signals: heard, saved, gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from addkit.cli.live import LiveView
+from addkit.runs.checkpoint import checkpoint_of, load_tensors
+from addkit.training import scoring
+from addkit.training.loop import StepReport
+from addkit.training.stop import StopSignals
+
+Cli = Callable[..., Any]
+Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
+
+SETS = [
+    word
+    for change in (
+        *("encoder.widths=[4, 8]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1"),
+        *("training.epochs=2", "training.evaluate_every=1", "checkpoints.every=2"),
+        "control.heads=[]",
+    )
+    for word in ("--set", change)
+]
+CODES = [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
+NAMES = {signal.SIGINT: "Ctrl-C"}
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_signal_is_remembered(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(number)
+    with StopSignals() as stop:
+        assert stop.exit_code == 0
+        os.kill(os.getpid(), number)
+        assert stop.exit_code == code
+        assert stop.why == f"stopped by {NAMES.get(number, number.name)}"
+    assert signal.getsignal(number) is before
+
+
+def test_another_thread_hears_nothing() -> None:
+    before, heard = signal.getsignal(signal.SIGTERM), []
+
+    def listen() -> None:
+        with StopSignals() as stop:
+            heard.append((signal.getsignal(signal.SIGTERM) is before, stop.why))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert heard == [(True, "stopped with another process")]
+
+
+SECOND = """
+import os, signal
+from addkit.training.stop import StopSignals
+with StopSignals():
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here", flush=True)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        print("not at once", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_leaves_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "still here\n")
+
+
+def _stored(run: Path) -> dict[str, torch.Tensor]:
+    checkpoint = checkpoint_of(run / "checkpoints")
+    assert checkpoint is not None
+    return {
+        f"{file.stem}: {name}": tensor.clone()
+        for file in sorted(checkpoint.glob("*.safetensors"))
+        for name, tensor in load_tensors(file).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody has stopped."""
+    from addkit.model import build_data
+    from addkit.recipe import read_recipe
+    from addkit.runs import Run
+    from addkit.training.train import train
+    from addkit.training.view import View
+
+    recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", SETS[1::2])
+    run = Run.create(tmp_path_factory.mktemp("straight") / "run", recipe, build_data(recipe).facts)
+    train(recipe, run, View(), device="cpu")
+    return run.path
+
+
+def _rest(addkit: Cli, words: list[Any], straight: Path, same: Same) -> None:
+    assert addkit(*words, "--resume").code == 0
+    assert same(_stored(straight), _stored(Path("r")))
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
+    addkit: Cli,
+    recipes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    straight: Path,
+    same: Same,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    def step(self: LiveView, report: StepReport) -> None:
+        if report.step == 6:
+            os.kill(os.getpid(), number)
+
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SETS]
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveView, "step", step)
+        said = addkit(*words)
+    assert said.code == code
+    # Heard after the sixth step's sums, so the seventh one tells it.
+    why = f"stopped by {NAMES.get(number, number.name)}"
+    assert said.err.splitlines()[-1] == f"{why}; saved after step 7; go on with --resume"
+    assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000007"
+    _rest(addkit, words, straight, same)
+
+
+def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch, straight: Path, same: Same
+) -> None:
+    score = scoring.score_cases
+
+    def stopped(*words: Any, **more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(*words, **more)
+
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SETS]
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "score_cases", stopped)
+        said = addkit(*words)
+    assert said.code == 143
+    assert said.err.splitlines()[-1] == (
+        "stopped by SIGTERM; step 19 is saved; go on with --resume"
+    )
+    assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000019"
+    _rest(addkit, words, straight, same)
