@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
-from addkit.data.loading import LevelImages
+from addkit.data.wrapped import WrappedImages
 from addkit.diffusion.beside import NO_CATEGORY
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
@@ -80,7 +78,7 @@ def picked(beside: Beside, indices: Sequence[int]) -> Beside:
     }
 
 
-class BesideImages:
+class BesideImages(WrappedImages):
     """An `ImageSet` that hands out columns with its images.
 
     Args:
@@ -89,44 +87,14 @@ class BesideImages:
     """
 
     def __init__(self, images: ImageSet, beside: Beside) -> None:
+        super().__init__(images)
         self.labels = images.labels
-        self._images = images
         self._beside = beside
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def over(self, images: ImageSet) -> BesideImages:
         """The same columns beside something else that stands for these images."""
         return BesideImages(images, self._beside)
 
-    def source(self, index: int) -> str:
-        """As the images call it."""
-        return self._images.source(index)
-
-    def picture(self, index: int) -> Image:
-        """As the images show it."""
-        return self._images.picture(index)
-
-    @property
-    def level_shape(self) -> tuple[int, int, int]:
-        """As the images have it; AttributeError where they have none."""
-        return cast("LevelImages", self._images).level_shape
-
-    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
-        """See `LevelImages`."""
-        cast("LevelImages", self._images).levels(indices, seed, out)
-
-    def finished(
-        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
-    ) -> Batch:
-        """See `LevelImages`."""
-        images = cast("LevelImages", self._images)
-        return self._with_rows(images.finished(levels, indices, seed, out))
-
-    def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images and what is known beside them; see `ImageSet.batch`."""
-        return self._with_rows(self._images.batch(indices, seed))
-
-    def _with_rows(self, batch: Batch) -> Batch:
+    def completed(self, batch: Batch) -> Batch:
+        """With what is known beside the images."""
         return replace(batch, beside=picked(self._beside, batch.indices))

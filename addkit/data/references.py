@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import cast
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
-from addkit.data.loading import LevelImages
+from addkit.data.wrapped import WrappedImages
 from addkit.plugin.protocols import Batch, ImageSet
 
 __all__ = ["ReferencedImages", "References"]
@@ -62,7 +60,7 @@ class References:
         return torch.stack(filled), counts
 
 
-class ReferencedImages:
+class ReferencedImages(WrappedImages):
     """An `ImageSet` whose images have several right answers.
 
     Args:
@@ -79,9 +77,9 @@ class ReferencedImages:
         texts: Sequence[Sequence[str]],
         plain: Callable[[str], str],
     ) -> None:
+        super().__init__(images)
         self.labels = references.first()
         self.references = references
-        self._images = images
         self._texts = texts
         self._plain = plain
 
@@ -92,39 +90,12 @@ class ReferencedImages:
         """The same answers for something else that stands for these images."""
         return ReferencedImages(images, self.references, self._texts, self._plain)
 
-    def source(self, index: int) -> str:
-        """As the images call it."""
-        return self._images.source(index)
-
-    def picture(self, index: int) -> Image:
-        """As the images show it."""
-        return self._images.picture(index)
-
     def texts(self, index: int) -> tuple[str, ...]:
         """An image's answers as they would be decoded if nothing were cut or unknown."""
         return tuple(map(self._plain, self._texts[index]))
 
-    @property
-    def level_shape(self) -> tuple[int, int, int]:
-        """As the images have it; AttributeError where they have none."""
-        return cast("LevelImages", self._images).level_shape
-
-    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
-        """See `LevelImages`."""
-        cast("LevelImages", self._images).levels(indices, seed, out)
-
-    def finished(
-        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
-    ) -> Batch:
-        """See `LevelImages`."""
-        images = cast("LevelImages", self._images)
-        return self._answered(images.finished(levels, indices, seed, out))
-
-    def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images with all their answers; see `ImageSet.batch`."""
-        return self._answered(self._images.batch(indices, seed))
-
-    def _answered(self, batch: Batch) -> Batch:
+    def completed(self, batch: Batch) -> Batch:
+        """With all answers of the images."""
         references, counts = self.references.batch(batch.indices)
         return replace(
             batch,
