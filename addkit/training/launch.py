@@ -27,8 +27,10 @@ __all__ = ["RUN", "die_with_parent", "launch", "processes_here", "report_failure
 
 RUN = "ADDKIT_RUN"
 """Environment of a launched process: the run that was chosen for it."""
-GRACE = 300
-"""Seconds in which processes may save before they are killed, where PyTorch lets us say so."""
+GRACE = "90"
+"""Seconds in which processes may save before they are killed, where PyTorch lets us say so: a GPU
+that waits for a lost one must not wait for long. The environment may say another number."""
+PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 PR_SET_PDEATHSIG = 1
 EXIT_CODES = {2: 2, -signal.SIGTERM: TERMINATED}
 """Of this command for a process's; 1 for others."""
@@ -91,7 +93,7 @@ def _environment(processes: int, run: Path) -> Mapping[str, str]:
     return {
         RUN: str(run.absolute()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE),
+        PATIENCE: os.environ.get(PATIENCE, GRACE),
     }
 
 
