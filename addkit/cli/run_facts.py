@@ -11,6 +11,7 @@ from typing import Any
 from addkit.errors import AddkitError, RunError
 from addkit.recipe.differences import differences
 from addkit.runs import Run
+from addkit.runs.lock import is_locked
 
 __all__ = ["compared", "entry", "run_entries", "told"]
 
@@ -42,12 +43,18 @@ def _line(run: Run) -> dict[str, Any]:
     headline = manifest.get("headline")
     return {
         "recipe": recipe.get("name"),
-        "status": manifest.get("status", "not begun"),
+        "status": _status(run, manifest),
         "headline": headline,
         "score": _score(manifest, headline),
         "controls": {n: _score(one.manifest(), headline) for n, one in run.controls().items()},
         "steps": manifest.get("plan", {}).get("steps"),
     }
+
+
+def _status(run: Run, manifest: Mapping[str, Any]) -> str:
+    """What the manifest says; a run that nobody writes to is not running, whatever it says."""
+    told = str(manifest.get("status", "not begun"))
+    return "stopped" if told == "running" and not is_locked(run.path) else told
 
 
 def _score(manifest: Mapping[str, Any], headline: str | None) -> float | None:

@@ -29,7 +29,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LOCK", "locked"]
+__all__ = ["LOCK", "is_locked", "locked"]
 
 LOCK = "lock"
 """The file in the run folder; it tells who writes, as JSON."""
@@ -58,6 +58,23 @@ def locked(run: Path) -> Iterator[None]:
     finally:
         _held.discard(descriptor)
         _release(file, descriptor)
+
+
+def is_locked(run: Path) -> bool:
+    """True if a process writes to the run now; reads only."""
+    file = run / LOCK
+    if not file.exists():
+        return False
+    if not fcntl:
+        return not _gone(_holder(file))
+    try:
+        with file.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return not _gone(_holder(file))
+    return False
 
 
 def _taken(file: Path) -> int:

@@ -171,7 +171,10 @@ def _nothing(registry: Registry, package: str | None) -> str:
     owners = sorted({one.distribution for one in registry.components.values()})
     if package is None:
         return "no third party's plugin is installed; `addkit plugins check addkit` checks ours"
-    return f'no package "{package}" has components{guess(package, owners)}. {", ".join(owners)} do.'
+    return (
+        f'no package "{package}" has components{guess(package, owners)}. {", ".join(owners)} do. '
+        "A package in a folder is found once it is installed: pip install -e FOLDER"
+    )
 
 
 def _bench(provided: Provided, example: Mapping[str, Any]) -> Bench:

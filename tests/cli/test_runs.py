@@ -115,7 +115,7 @@ def test_an_unfinished_run_can_go_on(addkit: Cli, two_runs: list[Path]) -> None:
     manifest.write_text(json.dumps({"status": "running"}))
     told = addkit("runs", "show", "a", "--json").json
     assert told["next"] == ["addkit train runs/a/recipe.toml --run-dir runs/a --resume"]
-    assert told["status"] == "running"
+    assert told["status"] == "stopped"
     assert not any(name.startswith("ADD") for name in told["scores"])
     assert addkit("runs", "show", "a").code == 0
 

@@ -218,3 +218,12 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "open", closed)
     with pytest.raises(RunError, match=r"lock: cannot be written: Read-only .*folder writable"):
         locked(tmp_path).__enter__()
+
+
+def test_readers_see_whether_somebody_writes(tmp_path: Path, way: str) -> None:
+    assert not lock.is_locked(tmp_path)
+    with _holder(tmp_path, way) as process:
+        assert lock.is_locked(tmp_path)
+        process.kill()
+        process.wait()
+        assert not lock.is_locked(tmp_path)
