@@ -27,7 +27,9 @@ ELSEWHERE = {
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+def files(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     """Settings of the components that have no default file or folder."""
     names = [f"{animal}/{number}.png" for animal in ("cats", "dogs") for number in range(6)]
     for number, name in enumerate(names):
@@ -42,6 +44,7 @@ def files(tmp_path: Path) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     coco = tmp_path / "coco.json"
     coco.write_text(json.dumps({"images": images, "annotations": said}), "utf-8")
     size = {"image_size": 16}
+    words = tmp_path_factory.mktemp("words")  # Not among the photos.
     photos = {"train_images": str(tmp_path), "val_images": str(tmp_path)}
     return {
         ("data", "image-folder"): {"root": str(tmp_path), **size},
@@ -54,7 +57,7 @@ def files(tmp_path: Path) -> Mapping[tuple[str, str], Mapping[str, Any]]:
             **photos,
             **size,
         },
-        ("tokenizer", "tokenizers-file"): _tokenizers_file(tmp_path / "words" / "tokenizer.json"),
+        ("tokenizer", "tokenizers-file"): _tokenizers_file(words / "tokenizer.json"),
     }
 
 
@@ -67,7 +70,6 @@ def _tokenizers_file(path: Path) -> Mapping[str, Any]:
     model = models.WordLevel({word: number for number, word in enumerate(words)}, "<unk>")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    path.parent.mkdir()
     tokenizer.save(str(path))
     return {"file": str(path), "pad": "<pad>"}
 
