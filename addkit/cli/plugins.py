@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit import __version__
-from addkit.cli.completion import only_built_ins
+from addkit.cli.completion import complete_kind, only_built_ins
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -37,7 +37,10 @@ def root() -> None:
 
 @plugins.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Option(help="Of this kind alone, such as loss.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Of this kind alone, such as loss.", autocompletion=complete_kind),
+    ] = None,
     requirements: Annotated[
         bool, typer.Option("--requirements", help="Lines for a requirements.txt instead.")
     ] = False,
@@ -89,7 +92,7 @@ def stored_rows() -> list[dict[str, Any]]:
 
 @plugins.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="Such as schedule.")],
+    kind: Annotated[str, typer.Argument(help="Such as schedule.", autocompletion=complete_kind)],
     name: Annotated[str, typer.Argument(help="Such as cosine.")],
     json: Json = False,
 ) -> None:
@@ -142,7 +145,10 @@ def check(
 @plugins.command()
 def new(
     name: Annotated[str, typer.Argument(help="Of the package and its component: my-conditioner.")],
-    kind: Annotated[str, typer.Option(help="Of the component, such as conditioner.")],
+    kind: Annotated[
+        str,
+        typer.Option(help="Of the component, such as conditioner.", autocompletion=complete_kind),
+    ],
     directory: Annotated[
         Path | None, typer.Option(help="Where to write it; ./NAME if not given.")
     ] = None,

@@ -17,17 +17,19 @@ __all__ = [
     "json_text",
     "put_in_place",
     "temporary_of",
+    "whole_file",
     "whole_folder",
     "write_json",
     "write_text",
 ]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file by this text: a reader sees the old file or the new one."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a file; on success it takes the place of `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         fsync_path(temporary)
         temporary.replace(path)
     except BaseException:
@@ -35,6 +37,12 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by this text: a reader sees the old file or the new one."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

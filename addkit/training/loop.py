@@ -94,10 +94,11 @@ def fit(job: Job, watcher: Watcher) -> None:
 def _epoch(job: Job, watcher: Watcher, epoch: int) -> None:
     job.network.train()
     watch = Stopwatch(job.device)
+    statistics = RunningStatistics(job.network, job.world, job.plan.parts)
     steps = job.steps(epoch)
     begin = perf_counter()
     while micro_batches := _next(steps, watch):
-        done = _step(job, micro_batches, watch)
+        done = _step(job, micro_batches, statistics, watch)
         seconds = perf_counter() - begin
         begin = perf_counter()
         job.progress = Progress(job.progress.step + 1, job.progress.seconds + seconds)
@@ -123,11 +124,13 @@ def _save_if_due(job: Job, done: _Done, epoch: int) -> None:
         job.save()
 
 
-def _step(job: Job, micro_batches: list[Batch], watch: Stopwatch) -> _Done:
+def _step(
+    job: Job, micro_batches: list[Batch], statistics: RunningStatistics, watch: Stopwatch
+) -> _Done:
     """One optimizer step over this process's micro-batches."""
     training, network = job.recipe.training, job.network
     job.engine.optimizer.zero_grad(set_to_none=True)
-    statistics = RunningStatistics(network, job.world, job.plan.parts)
+    statistics.begin()
     values = []
     for number, batch in enumerate(micro_batches):
         last = number + 1 == len(micro_batches)

@@ -14,6 +14,7 @@ from addkit.training.loop import StepReport
 from addkit.training.loss_by_time import LossByTime
 from addkit.training.profiling import ProfileWindow
 from addkit.training.scoring import meters_of, scores_of
+from addkit.training.stopwatch import peak_memory
 from addkit.training.view import View
 
 __all__ = ["Recorder"]
@@ -63,6 +64,9 @@ class Recorder:
         told["images_per_second"] = rate
         if self.peak is not None:
             told["mfu"] = mfu(self.flops, rate, self.peak * job.world.size)
+        memory = peak_memory(job.device)
+        if memory is not None:
+            told["gpu_memory"] = memory
         self.log(job, told)
         self.view.step(report)
         if self.window is not None:

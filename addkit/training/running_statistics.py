@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from addkit.training.world import World
@@ -17,22 +17,20 @@ class RunningStatistics:
     Otherwise they would follow the order in which micro-batches happen to meet on a process.
 
     Args:
-        network: with or without batch norm.
+        network: in training, with or without batch norm.
         world: whose micro-batches count.
         parts: micro-batches in a step, over all processes; with 1 there is nothing to do.
     """
 
     def __init__(self, network: nn.Module, world: World, parts: int) -> None:
-        norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
         self.world, self.parts = world, parts
-        self.held: list[Tensor] = []
-        self.counts: list[Tensor] = []
-        for norm in norms if parts > 1 else ():
-            if norm.running_mean is None or norm.running_var is None:
-                continue
-            self.held += [norm.running_mean, norm.running_var]
-            if norm.num_batches_tracked is not None:
-                self.counts.append(norm.num_batches_tracked)
+        norms = network.modules() if parts > 1 else ()
+        tracked = [m for m in norms if isinstance(m, _BatchNorm) and m.training]
+        self.held = [x for m in tracked for x in (m.running_mean, m.running_var) if x is not None]
+        self.counts = [m.num_batches_tracked for m in tracked if m.num_batches_tracked is not None]
+
+    def begin(self) -> None:
+        """Before the first micro-batch of a step."""
         self.start = [tensor.clone() for tensor in self.held]
         self.before = [count.clone() for count in self.counts]
         self.sums = [torch.zeros_like(tensor) for tensor in self.held]

@@ -13,6 +13,7 @@ from addkit.training.world import World
 def _step(batches: list[torch.Tensor]) -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(3)
     statistics = RunningStatistics(norm, World(), len(batches))
+    statistics.begin()
     for batch in batches:
         norm(batch)
         statistics.next()
@@ -50,6 +51,7 @@ def test_their_order_does_not_matter() -> None:
 def test_where_there_is_nothing_to_keep(network: nn.Module) -> None:
     before = {name: x.clone() for name, x in network.state_dict().items()}
     statistics = RunningStatistics(network, World(), 2)
+    statistics.begin()
     network(torch.randn(8, 3))
     statistics.next()
     statistics.settle()

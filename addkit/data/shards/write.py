@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from addkit.data.shards.plan import PlannedShard, Sample, Shardable, plan_shards
 from addkit.data.shards.store import FolderStore, names_below
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
-from addkit.runs.atomic import clean_temporaries, fsync_path
+from addkit.runs.atomic import clean_temporaries, whole_file
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -155,20 +154,12 @@ def _ensure(out: Path, known: Mapping[str, Members], planned: PlannedShard) -> t
 
 
 def _write(path: Path, planned: PlannedShard) -> Members:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         with _Hashed(temporary) as file:
             places = _pack(file, planned.samples)
-            file.flush()
-            os.fsync(file.fileno())
-        sha256 = file.sha256.hexdigest()
+        sha256, size = file.sha256.hexdigest(), temporary.stat().st_size
         if checksum(temporary) != sha256:
             raise DataError(f"{path}: the disk gives back other bytes than were written to it.")
-        size = temporary.stat().st_size
-        temporary.replace(path)
-        fsync_path(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
     names = tuple(sample.name for sample in planned.samples)
     return Members(planned.digest, size, sha256, names, *places)
 
@@ -236,14 +227,8 @@ def _copy(file: Path, out: Path, name: str) -> SideFile:
     path = out / name
     path.parent.mkdir(parents=True, exist_ok=True)
     clean_temporaries(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         copyfile(file, temporary)
-        fsync_path(temporary)
-        temporary.replace(path)
-        fsync_path(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
     return SideFile(name, path.stat().st_size, checksum(path))
 
 
