@@ -13,15 +13,19 @@ __all__ = ["PURE_NOISE", "draw"]
 
 PURE_NOISE = 1.05
 """Where t = T lies, apart from the bin that ends there."""
+LEAST = 1e-4
+"""Nats. Nearly clean labels cost next to nothing, and would take most of the axis."""
 
 
 @styled
 def draw(data: Sequence[Line]) -> Figure:
-    """A line for each moment of the training; x is t, or `PURE_NOISE`, y above 0 logarithmic."""
+    """A line for each moment of the training; x is t, or `PURE_NOISE`, y logarithmic, cut at `LEAST`."""
     figure = new_figure(2.9 + 0.16 * len(data))
     axis = figure.subplots()
     draw_lines(axis, data)
     axis.set_yscale("log")
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], LEAST))
+    axis.yaxis.set_major_formatter("{x:g}")
     shown = [0, 0.2, 0.4, 0.6, 0.8]
     axis.set_xticks([*shown, PURE_NOISE], [*map(str, shown), "T"])
     axis.set_xlabel("t, from clean to pure noise")

@@ -78,6 +78,7 @@ def test_every_figure_fits_a_page(drawn: Callable[[], Figure]) -> None:
     assert FAINT not in svg
     assert "<text" in svg  # not paths
     assert "<metadata" not in svg
+    assert "mathdefault" not in svg  # a power of ten in TeX, which nobody typesets
     assert figure.get_figwidth() < 5
 
 
