@@ -65,6 +65,14 @@ Cli = Callable[..., Said]
 Trained = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def a_plain_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CI machine says of itself must not change what is tested."""
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @pytest.fixture(scope="session")
 def recipes() -> Path:
     return ROOT / "recipes"
@@ -76,8 +84,6 @@ def addkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     from addkit.cli.main import main
 
     monkeypatch.chdir(tmp_path)
-    for name in ("ADDKIT_DEBUG", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
 
     def call(*words: object, stdin: bytes = b"") -> Said:
         monkeypatch.setattr(sys, "argv", ["addkit", *map(str, words)])

@@ -132,7 +132,8 @@ def _told(rank: int, failure: ProcessFailure, processes: int, run: Path) -> RunE
 def _blame(failed: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
     """First who was killed, then who had an error; last who ended because of another."""
     rank, failure = failed
-    ended = failure.exitcode == -signal.SIGTERM or "has lost another" in _message(failure)
+    asked = failure.exitcode in (-signal.SIGTERM, INTERRUPTED, TERMINATED)
+    ended = asked or "has lost another" in _message(failure)
     return ended, failure.exitcode >= 0, rank
 
 

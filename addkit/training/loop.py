@@ -135,14 +135,20 @@ def _step(
     for number, batch in enumerate(micro_batches):
         last = number + 1 == len(micro_batches)
         with job.engine.accumulating(last):
-            values.append(_backward(job, batch, number, watch))
-        statistics.next()
+            values.append(_forward(job, batch, number, watch))
+            statistics.collect()
+            if last:
+                # Small messages cost waiting, not bytes, so they travel behind the backward pass.
+                statistics.send()
+                arrived = job.world.sum_behind(_summed(job, values))
+            with watch.part("backward"):
+                values[-1].scaled.backward()  # type: ignore[no-untyped-call]
+        statistics.rewind()
     with watch.part("communication"):
         statistics.settle()
-        sums = job.world.sum(_summed(job, values))
         trained = parameters(network)
         norm = norm_of(trained)
-        told, size = sums.tolist(), norm.item()
+        told, size = arrived().tolist(), norm.item()
     alike = job.plan.parts * values[0].tokens
     factor = alike / told[1] if told[1] else 1.0
     done = _told(job, told, size * factor, values)
@@ -159,8 +165,8 @@ def _step(
     return done
 
 
-def _backward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
-    """Forward and backward of this process's micro-batch number `turn` in the step."""
+def _forward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
+    """This process's micro-batch number `turn` in the step."""
     recipe, device, step = job.recipe, job.device, job.progress.step
     number = turn * job.plan.processes + job.world.rank
     with watch.part("forward"):
@@ -170,10 +176,7 @@ def _backward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
         labels = labels.to(device, non_blocking=True)
         images = batch.images.to(device, non_blocking=True)
         images, labels = mix(images, labels, recipe.augmentation, generator)
-        value = job.engine(images, labels, generator, batch.beside)
-    with watch.part("backward"):
-        value.scaled.backward()  # type: ignore[no-untyped-call]
-    return value
+        return job.engine(images, labels, generator, batch.beside)
 
 
 def _summed(job: Job, values: list[StepValue]) -> Tensor:

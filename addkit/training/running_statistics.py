@@ -35,18 +35,28 @@ class RunningStatistics:
         self.before = [count.clone() for count in self.counts]
         self.sums = [torch.zeros_like(tensor) for tensor in self.held]
 
-    def next(self) -> None:
+    def collect(self) -> None:
         """After the forward pass of a micro-batch."""
-        for tensor, start, total in zip(self.held, self.start, self.sums, strict=True):
+        for tensor, total in zip(self.held, self.sums, strict=True):
             total += tensor
+
+    def rewind(self) -> None:
+        """After its backward pass, which may look at them."""
+        for tensor, start in zip(self.held, self.start, strict=True):
             tensor.copy_(start)
 
+    def send(self) -> None:
+        """After the last `collect`: add up over all processes, behind what comes next."""
+        if self.held:
+            flat = torch.cat([total.flatten() for total in self.sums])
+            self.arrived = self.world.sum_behind(flat)
+
     def settle(self) -> None:
-        """After the last one."""
+        """After the last `rewind`."""
         if not self.held:
             return
-        flat = self.world.sum(torch.cat([total.flatten() for total in self.sums]))
-        parts = torch.split(flat.div_(self.parts), [tensor.numel() for tensor in self.held])
+        means = self.arrived().div_(self.parts)
+        parts = torch.split(means, [tensor.numel() for tensor in self.held])
         for tensor, mean in zip(self.held, parts, strict=True):
             tensor.copy_(mean.view_as(tensor))
         for count, before in zip(self.counts, self.before, strict=True):

@@ -97,9 +97,13 @@ def spread(
 
 
 def lay_out(network: nn.Module) -> None:
-    """Make parameters contiguous, in place: FSDP2 knows no channels_last."""
+    """Make parameters contiguous, in place: FSDP2 knows no channels_last.
+
+    Copied even so, since with one channel both layouts are contiguous, and convolutions choose
+    their kernel by the strides.
+    """
     for parameter in network.parameters():
-        parameter.data = parameter.data.contiguous()
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
 
 
 def _placement(parameter: nn.Parameter, processes: int) -> Shard | None:

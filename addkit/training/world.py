@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -45,6 +45,17 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def sum_behind(self, values: Tensor) -> Callable[[], Tensor]:
+        """`sum` that travels while this process goes on; what comes back waits for it."""
+        message = dist.all_reduce(values, async_op=True) if self.size > 1 else None
+
+        def arrived() -> Tensor:
+            if message is not None:
+                message.wait()
+            return values
+
+        return arrived
 
     def told(self, value: T) -> T:
         """What the leader passed, on every process."""

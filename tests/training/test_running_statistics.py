@@ -16,7 +16,9 @@ def _step(batches: list[torch.Tensor]) -> nn.BatchNorm1d:
     statistics.begin()
     for batch in batches:
         norm(batch)
-        statistics.next()
+        statistics.collect()
+        statistics.rewind()
+    statistics.send()
     statistics.settle()
     return norm
 
@@ -53,6 +55,8 @@ def test_where_there_is_nothing_to_keep(network: nn.Module) -> None:
     statistics = RunningStatistics(network, World(), 2)
     statistics.begin()
     network(torch.randn(8, 3))
-    statistics.next()
+    statistics.collect()
+    statistics.rewind()
+    statistics.send()
     statistics.settle()
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())

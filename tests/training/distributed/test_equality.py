@@ -43,17 +43,16 @@ def test_four_micro_batches_are_the_same_within_rounding(told: Told, processes: 
 
 
 def test_shares_of_a_network_learn_what_the_whole_does(told: Told) -> None:
-    """The gradient's norm is summed in another order, and training amplifies that."""
+    """Only the gradient's norm is summed in another order."""
     one, pair = told["fsdp-1", 0], [told["fsdp-2", rank] for rank in (0, 1)]
     assert pair[0]["loss"] == pair[1]["loss"]
-    assert pair[0]["loss"][:10] == pytest.approx(one["loss"][:10], rel=1e-6)
-    assert pair[0]["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert pair[0]["loss"] == pytest.approx(one["loss"], rel=1e-5)
     assert pair[0]["scores"] == pair[1]["scores"]
     weights = [name for name in one["state"] if name.startswith(("raw", "ema"))]
     assert set(weights) == set(pair[0]["state"])
     for name in weights:
         torch.testing.assert_close(
-            pair[0]["state"][name].float(), one["state"][name].float(), atol=0.02, rtol=0.02
+            pair[0]["state"][name].float(), one["state"][name].float(), atol=1e-4, rtol=1e-4
         )
 
 
@@ -76,5 +75,4 @@ def test_another_number_of_processes_goes_on_to_the_same_bits(told: Told, way: s
 def test_another_number_of_shares_goes_on_likewise(told: Told, way: str, like: str) -> None:
     again, whole = told[way, 0]["loss"], told[like, 0]["loss"][10:]
     assert told[way, 0]["begin"] == 10
-    assert again[:5] == pytest.approx(whole[:5], rel=1e-5)
-    assert again == pytest.approx(whole, rel=1e-3)
+    assert again == pytest.approx(whole, rel=1e-5)

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+from addkit.errors import RunError, Stopped
+from addkit.training.launch import launch
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -204,3 +208,46 @@ def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: 
             raise RunError(text)
         assert run.path.exists() is kept
         shutil.rmtree(run.path, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ((143, 1), "process 1 of 2 failed: DataError: a photo"),
+        ((-15, 1), "process 1 of 2 failed: DataError: a photo"),
+        ((1, -9), "process 1 of 2 was killed by SIGKILL"),
+        ((1, 1), "process 0 of 2 failed: DataError: a photo"),
+    ],
+)
+def test_whoever_ended_because_of_another_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], told: str
+) -> None:
+    with pytest.raises(RunError, match=told):
+        _launched(tmp_path, monkeypatch, codes)
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_processes_that_were_all_asked_to_stop_have_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    with pytest.raises(Stopped) as stopped:
+        _launched(tmp_path, monkeypatch, (code, code))
+    assert stopped.value.exit_code == code
+
+
+def _launched(run: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int]) -> None:
+    """`launch`, of which torchrun's agent says that its processes ended like that."""
+    (run / "error.json").write_text('{"message": "DataError: a photo"}')
+    failures = {
+        rank: ProcessFailure(rank, 1, code, str(run / "error.json") if code == 1 else "")
+        for rank, code in enumerate(codes)
+    }
+
+    def fail(*words: str) -> None:
+        raise ChildFailedError("addkit", failures)
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *_: fail)
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("logging.disable", lambda _: None)
+    launch(("train",), 2, run)
