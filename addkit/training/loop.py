@@ -166,7 +166,7 @@ def _step(
 
 
 def _forward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
-    """This process's micro-batch number `turn` in the step."""
+    """Micro-batch number `turn` of this process in the step."""
     recipe, device, step = job.recipe, job.device, job.progress.step
     number = turn * job.plan.processes + job.world.rank
     with watch.part("forward"):
