@@ -65,9 +65,16 @@ Cli = Callable[..., Said]
 Trained = Callable[..., Path]
 
 
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So that nothing is left in the home of whoever runs the tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def a_plain_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CI machine says of itself must not change what is tested."""
+def a_plain_place(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
+    """What a machine says of itself must not change what is tested."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
     for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -1,18 +1,19 @@
 """What a shell may complete: recipes, runs, components' names, and keys of recipes.
 
 A shell waits for it at every tab, so it loads neither torch nor pydantic: the words of addkit's own
-components lie in words.json (`python -m addkit.cli.completion` writes them anew), and only where
-there are plugins is the registry asked.
+components lie in words.json (`python -m addkit.cli.completion` writes them anew), and where there
+are plugins the registry is asked once.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from addkit.cli.remembered import only_built_ins, recall, remember
 
 __all__ = [
     "FIGURES",
@@ -23,7 +24,6 @@ __all__ = [
     "complete_recipe",
     "complete_recipe_or_run",
     "complete_run",
-    "only_built_ins",
     "registry_words",
     "words",
 ]
@@ -88,22 +88,14 @@ def complete_key(incomplete: str) -> list[str]:
 
 def words() -> dict[str, Any]:
     """`components`: kind -> names; `keys`: every dotted key that a recipe may hold."""
-    if not only_built_ins():
-        return registry_words()
-    stored: dict[str, Any] = json.loads(WORDS.read_text("utf-8"))
-    return stored
-
-
-def only_built_ins() -> bool:
-    """True if no plugin is installed or asked for, so that stored words are all there are."""
-    return not (os.environ.get("ADDKIT_PLUGIN_FILES") or _plugins())
-
-
-def _plugins() -> bool:
-    """True if some distribution has an entry point of ours."""
-    # importlib.metadata would say it as well, and takes as long to import as all the rest.
-    found = (one for place in sys.path for one in Path(place).glob("*.dist-info/entry_points.txt"))
-    return any("[addkit]" in file.read_text("utf-8", "replace") for file in found)
+    if only_built_ins():
+        stored: dict[str, Any] = json.loads(WORDS.read_text("utf-8"))
+        return stored
+    known: dict[str, Any] | None = recall("words")
+    if known is None:
+        known = registry_words()
+        remember("words", known)
+    return known
 
 
 def registry_words() -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit import __version__
-from addkit.cli.completion import complete_kind, only_built_ins
+from addkit.cli.completion import complete_kind
+from addkit.cli.remembered import only_built_ins, recall, remember
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -60,27 +61,39 @@ def list_(
     registry, output = load_registry(), Output(json=json)
     if requirements:
         _show_requirements(output, registry)
-    else:
-        _tell(output, _rows(registry, kind))
+        return
+    rows = _rows(registry, kind)
+    # What is wrong with a plugin is told each time, as it may have been mended elsewhere.
+    if kind is None and not (registry.broken or registry.heavy):
+        remember("rows", rows)
+    _tell(output, rows)
 
 
 def quick_list(words: list[str]) -> bool:
-    """`plugins list` from a stored list, where addkit's own components are all there are.
+    """`plugins list` as it was told before, where it would be told the same again.
 
     As quick as --help: parsing and the registry would load pydantic. False if it cannot be told
     so, and nothing has been written.
     """
     if words[:2] != ["plugins", "list"] or words[2:] not in ([], ["--json"]):
         return False
-    if {"ADDKIT_PLUGINS", "ADDKIT_NO_PLUGINS"} & os.environ.keys() or not only_built_ins():
+    rows = _known_rows()
+    if rows is None:
         return False
     from addkit.cli.output import Output
 
-    rows = [{**row, "version": __version__} for row in loads(BUILT_INS.read_text("utf-8"))]
     # A reader that has gone away, such as `head -1`, is no error.
     with suppress(BrokenPipeError):
         _tell(Output(json=bool(words[2:])), rows)
     return True
+
+
+def _known_rows() -> list[dict[str, Any]] | None:
+    chosen = {"ADDKIT_PLUGINS", "ADDKIT_NO_PLUGINS"} & os.environ.keys()
+    if chosen or not only_built_ins():
+        known: list[dict[str, Any]] | None = recall("rows")
+        return known
+    return [{**row, "version": __version__} for row in loads(BUILT_INS.read_text("utf-8"))]
 
 
 def stored_rows() -> list[dict[str, Any]]:
