@@ -21,9 +21,12 @@ def _install(session: nox.Session, group: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite; arguments go to pytest."""
+    """The whole suite, on all cores; arguments go to pytest."""
     _install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    spread = ("-n", "auto", "--dist", "loadfile")
+    # A process for each core: their threads would be in each other's way.
+    alone = {"OMP_NUM_THREADS": "1"}
+    session.run("python", "-m", "pytest", *spread, *session.posargs, env=alone)
 
 
 @nox.session

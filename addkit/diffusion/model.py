@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.diffusion.beside import completed
+from addkit.diffusion.contracts import shaped
 from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.process import evidence, noised
 from addkit.diffusion.results import Clean, Layout
@@ -130,6 +131,8 @@ class LabelDiffusion(nn.Module):
         self.columns = tuple(columns)
         self.memory = zero_linear(denoiser.width, denoiser.width) if self.remembers else None
         self.lengths = zero_linear(conditioner.width, num_tokens + 1) if lengths else None
+        probe = torch.full((2, 1, num_tokens), 0.5)
+        shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
         forbidden = _forbidden(token_classes, num_classes) if token_classes else None
         self.register_buffer("forbidden", forbidden, persistent=False)
 
@@ -154,10 +157,13 @@ class LabelDiffusion(nn.Module):
         Where the conditioner reads what is known beside the images, columns that are not given
         count as missing; where it does not, nothing is read of them.
         """
-        if not self.reads_beside:
-            return self.conditioner(tokens)
-        known = completed(beside or {}, self.columns, len(tokens), tokens.device)
-        return self.conditioner(tokens, known)  # type: ignore[call-arg]
+        known: tuple[Any, ...] = ()
+        if self.reads_beside:
+            known = (completed(beside or {}, self.columns, len(tokens), tokens.device),)
+        condition: Tensor = self.conditioner(tokens, *known)
+        wanted = (len(tokens), "C", self.conditioner.width)
+        shaped(condition, wanted, "conditioner", "a condition")
+        return condition
 
     def null_condition(self, num_tokens: int) -> Tensor:
         """The learned "no image", (1, C, V)."""
@@ -185,7 +191,8 @@ class LabelDiffusion(nn.Module):
             if self.embedding is None:
                 return State(self.null.new_zeros(len(clean.ids), 1, clean.ids.shape[-1], 0))
             if clean.soft is None and not (hold or self.holds_state):
-                return State(self.embedding.draw(clean.ids, alpha_bar, generator))
+                h = self.embedding.draw(clean.ids, alpha_bar, generator)
+                return State(self._embedded(h, clean.ids.shape))
             shape = (*clean.ids.shape, self.num_classes)
             noise = torch.randn(shape, generator=generator, device=clean.ids.device)
             noisy = noised(clean.dense(self.num_classes), noise, alpha_bar, self.schedule.scale)
@@ -195,7 +202,12 @@ class LabelDiffusion(nn.Module):
         """A state that somebody holds."""
         if self.embedding is None:
             return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
-        return State(self.embedding.read(y_t, alpha_bar), y_t, noise)
+        h = self.embedding.read(y_t, alpha_bar)
+        return State(self._embedded(h, y_t.shape[:-1]), y_t, noise)
+
+    def _embedded(self, h: Tensor, shape: Sequence[int]) -> Tensor:
+        shaped(h, (*shape, "D"), "embedding", "a state")
+        return h
 
     def features(
         self,
@@ -221,6 +233,7 @@ class LabelDiffusion(nn.Module):
             missing = h.shape[2] - remembered.shape[2]
             h = h + functional.pad(remembered, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
+        shaped(features, ("B", "R", h.shape[2], self.denoiser.width), "denoiser", "features")
         return features if layout is None else features[:, :, layout.first_answer :]
 
     def outputs(
@@ -235,6 +248,14 @@ class LabelDiffusion(nn.Module):
             assert alpha_bar is not None
             outputs = outputs + evidence(alpha_bar, self.schedule.scale).unsqueeze(-1) * state.y_t
         return outputs
+
+    def losses(
+        self, outputs: Tensor, labels: Tensor, alpha_bar: Tensor, noise: Tensor | None
+    ) -> Tensor:
+        """What each of the labels (B, R, N) costs, of the same shape; see `Loss`."""
+        losses = self.loss(outputs, labels, alpha_bar, noise)
+        shaped(losses, labels.shape, "loss", "losses")
+        return losses
 
     def logits(
         self,
@@ -252,6 +273,7 @@ class LabelDiffusion(nn.Module):
             places: which of the N tokens these are; None: all.
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
+        shaped(logits, outputs.shape, "loss", "logits")
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])

@@ -48,7 +48,7 @@ def row_losses(
     state, alpha_bar = hidden.state, hidden.alpha_bar
     if state.y_t is not None or labels.numel() * model.num_classes <= LARGEST:
         outputs = model.outputs(features, state, alpha_bar).expand(*labels.shape, -1)
-        losses = model.loss(outputs, labels, alpha_bar, state.noise)
+        losses = model.losses(outputs, labels, alpha_bar, state.noise)
         with torch.no_grad():
             right = model.logits(outputs, state.y_t, alpha_bar).argmax(-1) == labels
         return RowLosses(losses, right)
@@ -77,7 +77,7 @@ def _chunk(
 ) -> tuple[Tensor, Tensor]:
     """Rows (n, D), (n,), (n,), (n,) -> losses and hits (n,)."""
     outputs, levels = model.outputs(features[None, None]), alpha_bar[None, None]
-    losses = model.loss(outputs, labels[None, None], levels, None)
+    losses = model.losses(outputs, labels[None, None], levels, None)
     with torch.no_grad():
         best = model.logits(outputs, None, levels, places).argmax(-1)
     return losses[0, 0], best[0, 0] == labels

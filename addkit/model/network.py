@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import LabelDiffusion
+from addkit.diffusion.contracts import shaped
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Beside, Encoder
@@ -63,7 +64,9 @@ class Network(nn.Module):
         """(B, channels, size, size) -> (B, L, W)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)
-            return tokens
+        width = cast("Encoder", self.encoder).width
+        shaped(tokens, (len(images), "L", width), "encoder", "tokens")
+        return tokens
 
     def condition(self, images: Tensor, beside: Beside | None = None) -> Tensor:
         """(B, channels, size, size) and what is known beside them -> (B, C, V)."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,15 @@ def test_a_picture_of_points(digits_run: Path, tmp_path: Path) -> None:
 
 
 def test_errors(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run, ignore=shutil.ignore_patterns("evaluation.json"))
+
     def call(*words: object) -> None:
         CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
     with pytest.raises(UsageError, match="name the file with -o"):
-        call("losses", digits_run)
+        call("losses", run)
     with pytest.raises(
         NotShownError, match=r'figure "steps": the run was not evaluated yet; `addk'
     ):
-        call("steps", digits_run, "-o", tmp_path / "f.png")
+        call("steps", run, "-o", tmp_path / "f.png")

@@ -247,7 +247,7 @@ def test_a_shuffled_state_belongs_to_another_image(exact) -> None:
 
 def test_tokens_of_one_image_have_noise_of_their_own(exact) -> None:
     model = exact(3, _constant_m(1.0), num_tokens=4)
-    steps = _run(model, torch.zeros(2, 1, 3), steps=2, chains=5, hold=True)
+    steps = _run(model, torch.zeros(2, 4, 3), steps=2, chains=5, hold=True)
     assert steps[1].y_t.shape == (2, 5, 4, 3)
     assert len(steps[1].y_t.flatten().unique()) == 2 * 5 * 4 * 3
 

@@ -1,0 +1,35 @@
+"""Shapes at the seams between components, so that a wrong one is told and not broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from addkit.errors import PluginError
+
+__all__ = ["shaped"]
+
+
+def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str) -> Any:
+    """The tensor itself.
+
+    Args:
+        given: what a component gave.
+        wanted: its sizes; a word stands for any size.
+        kind: of the component.
+        what: it is, such as "a condition".
+
+    Raises:
+        PluginError: it is no tensor, or has another shape.
+    """
+    found = tuple(getattr(given, "shape", ())) if hasattr(given, "shape") else None
+    if found is not None and len(found) == len(wanted):
+        pairs = zip(found, wanted, strict=True)
+        if all(isinstance(size, str) or one == size for one, size in pairs):
+            return given
+    told = f"of shape {found}" if found is not None else f"of type {type(given).__name__}"
+    shape = ", ".join(map(str, wanted))
+    raise PluginError(
+        f"the {kind} gave {what} {told}, not ({shape}); if it comes from a plugin, "
+        "`addkit plugins check` tries it alone"
+    )
