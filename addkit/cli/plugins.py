@@ -12,6 +12,7 @@ import typer
 
 from addkit import __version__
 from addkit.cli.completion import complete_kind
+from addkit.cli.plugin_options import choose
 from addkit.cli.remembered import only_built_ins, recall, remember
 
 if TYPE_CHECKING:
@@ -129,18 +130,24 @@ def show(
 def check(
     package: Annotated[
         str | None,
-        typer.Argument(help="A distribution; addkit for the built-ins. Without: all third-party."),
+        typer.Argument(
+            help="A distribution, or a file; addkit for the built-ins. Without: all third-party."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Check every component of a package against the laws of its kind. Exit code 1 if one fails.
 
     addkit plugins check my-conditioner
+    addkit plugins check my-experiment.py
     """
     from addkit.cli.output import Output
     from addkit.plugin import load_registry
     from addkit.testing import check_package
 
+    if package is not None and package.endswith(".py"):
+        choose(False, None, [Path(package)])
+        package = Path(package).name
     verdicts, registry = [], load_registry()
     output = Output(json=json)
     for verdict in check_package(registry, package):

@@ -203,14 +203,21 @@ def import_file(path: Path) -> tuple[str, Callable[[], object]]:
     """Who a plugin file is, its name and a hash of its text, and what imports it.
 
     Raises:
-        PluginError: it cannot be read.
+        PluginError: it cannot be read, or belongs to a package, whose other files it would miss.
     """
+    if path.name == "__init__.py":
+        raise PluginError(f"plugin file {path} is part of a package; {_install(path)}.")
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise PluginError(f"plugin file {path}: {error.strerror}.") from None
     module = f"addkit_plugin_file_{digest[:8]}"
     return f"{path.name} sha256:{digest[:8]}", lambda: _imported(module, path)
+
+
+def _install(file: Path) -> str:
+    owners = (folder for folder in file.parents if (folder / "pyproject.toml").is_file())
+    return f"install that instead: pip install -e {next(owners, 'FOLDER')}"
 
 
 def _imported(name: str, path: Path) -> object:

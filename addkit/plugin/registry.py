@@ -47,6 +47,9 @@ GROUP = "addkit"
 """The entry-point group that third parties write in their pyproject.toml."""
 
 
+ELSEWHERE = "Is it a plugin's? Install that (pip install -e FOLDER), or give --plugin-file FILE."
+
+
 class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
     """No plugin provides a component of this kind and name."""
 
@@ -67,8 +70,10 @@ class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
         if claiming:
             text = f'{kind} "{name}" cannot be used.'
         else:
-            text = f'no {kind} is called "{name}"{guess(name, known)}.'
+            guessed = guess(name, known)
+            text = f'no {kind} is called "{name}"{guessed}.'
             text += f" Known: {', '.join(known) or 'none'}."
+            text += "" if guessed or self.suspects else f" {ELSEWHERE}"
         text += "".join(f" Broken plugin: {one}." for one in self.suspects)
         if left_out:
             text += f" Plugins left out: {', '.join(left_out)}."

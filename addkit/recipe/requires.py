@@ -14,6 +14,8 @@ __all__ = ["check_requires"]
 
 ALLOWED = 'a list of requirements such as ["addkit-clip>=0.3"]'
 
+LOCAL = " (what lies in a folder: pip install -e FOLDER)"
+
 
 def check_requires(requires: Any, origin: Origin) -> None:
     """Nothing if every package is installed, new enough and not left out.
@@ -27,7 +29,7 @@ def check_requires(requires: Any, origin: Origin) -> None:
         return
     told = ", ".join(f"{text} ({why})" for text, why in missing)
     install = " ".join(quoted(text) for text, why in missing if "left out" not in why)
-    remedy = f" Install them with: pip install {install}" if install else ""
+    remedy = f" Install them with: pip install {install}{LOCAL}" if install else ""
     text = f"missing required plugins: {told}.{remedy}"
     raise FaultyRecipeError([Fault(origin, text, "requires", shortened(requires))])
 

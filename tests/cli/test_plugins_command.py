@@ -257,3 +257,53 @@ def test_a_plugin_file_that_is_missing(addkit: Any, installed: Plugin) -> None:
     said = addkit("plugins", "list", "--plugin-file=nowhere.py")
     assert said.code == 2
     assert "--plugin-file nowhere.py: no such file." in said.err
+
+
+FILE = """
+from addkit import hookimpl
+from addkit.plugin import Config, ScheduleSpec
+
+
+class Settings(Config):
+    pass
+
+
+def build(config, problem):
+    from addkit.schedules.cosine import CosineConfig, CosineSchedule
+
+    return CosineSchedule(CosineConfig())
+
+
+@hookimpl
+def addkit_components():
+    yield ScheduleSpec(name="slow", config=Settings, build=build, summary="Falls slowly.")
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--plugin-file", "my.py")])
+def test_a_file_is_checked(
+    addkit: Any, installed: Plugin, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "my.py").write_text(FILE)
+    said = addkit("plugins", "check", "my.py", *more)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("ok    schedule slow: ")
+
+
+def test_a_file_that_is_not_there(addkit: Any, installed: Plugin) -> None:
+    said = addkit("plugins", "check", "my.py")
+    assert (said.code, said.err) == (2, "error: --plugin-file my.py: no such file.\n")
+
+
+def test_a_packages_own_file_is_no_plugin_file(
+    addkit: Any, installed: Plugin, tmp_path: Path
+) -> None:
+    package = tmp_path / "mine" / "src" / "mine"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(FILE)
+    said = addkit("plugins", "list", "--plugin-file", package / "__init__.py")
+    wanted = f"error: plugin file {package / '__init__.py'} is part of a package; install that"
+    assert (said.code, said.err) == (2, f"{wanted} instead: pip install -e FOLDER.\n")
+    (tmp_path / "mine" / "pyproject.toml").write_text("")
+    said = addkit("plugins", "list", "--plugin-file", package / "__init__.py")
+    assert said.err == f"{wanted} instead: pip install -e {tmp_path / 'mine'}.\n"

@@ -25,7 +25,7 @@ from addkit.plugin import (
 )
 from addkit.plugin.contract import lacking
 from addkit.plugin.guess import guess
-from addkit.plugin.registry import Broken
+from addkit.plugin.registry import Broken, built_ins
 
 Install = Callable[[str, str, str], EntryPoint]
 
@@ -110,7 +110,16 @@ def test_unknown_component() -> None:
 def test_unknown_component_of_an_empty_kind() -> None:
     with pytest.raises(UnknownComponent) as caught:
         Registry.of([]).get("loss", "ce")
-    assert str(caught.value) == 'no loss is called "ce". Known: none.'
+    assert str(caught.value) == (
+        'no loss is called "ce". Known: none. Is it a plugin\'s? Install that '
+        "(pip install -e FOLDER), or give --plugin-file FILE."
+    )
+
+
+def test_a_guess_is_enough() -> None:
+    with pytest.raises(UnknownComponent) as caught:
+        Registry.loaded(built_ins()).get("schedule", "cosin")
+    assert str(caught.value).endswith("Known: cosine, identity, linear, sigmoid.")
 
 
 def test_unknown_component_hints_at_broken_plugins(install: Install) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from addkit.errors import RecipeError
 from addkit.plugin import Registry
+from addkit.plugin.registry import ELSEWHERE
 from addkit.recipe import read_recipe
 
 EXTENDS = 'extends = "base.toml"\n'
@@ -147,7 +148,8 @@ def test_a_default_that_nobody_provides_hides_no_other_error(
     with pytest.raises(RecipeError) as caught:
         read_recipe(Path("x.toml"), registry=Registry(kept))
     assert str(caught.value) == (
-        'x.toml: [process] no process is called "gaussian". Known: none.\n'
+        'x.toml: [process] no process is called "gaussian". Known: none. '
+        f"{ELSEWHERE}\n"
         "x.toml:2: seed must be at least 0, found -1."
     )
 

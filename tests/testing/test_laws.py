@@ -109,8 +109,10 @@ def test_global_random_numbers() -> None:
     assert "saying_twice_is_saying_the_same" in broken
 
 
-def test_a_builder_that_raises_breaks_every_law_that_builds() -> None:
-    broken = told(verdict(ScheduleSpec, lambda config, problem: 1 / 0))
+def test_a_builder_that_raises_is_told_once() -> None:
+    given = verdict(ScheduleSpec, lambda config, problem: 1 / 0)
+    broken = told(given)
+    assert (list(broken), given.skipped) == (["builds_on_the_cpu"], "the others need it built")
     assert broken["builds_on_the_cpu"] == (
         'it failed: PluginError: schedule "mine" of my-plugin 0.3 cannot be built: '
         "ZeroDivisionError: division by zero"
