@@ -1,4 +1,4 @@
-"""`help`: wall time of help and of a shell's tab over importing typer and the like, and imports."""
+"""`help`: wall time of help, a list and a shell's tab over importing typer and the like, and imports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from measure import Options, Row, Target, alternate, ratios
 FORBIDDEN = ("torch", "timm", "pydantic")
 HEAVY = (*FORBIDDEN, "torchvision", "torchmetrics", "numpy", "PIL", "matplotlib", "safetensors")
 ADDKIT = str(Path(sys.executable).with_name("addkit"))
+LIST = [ADDKIT, "plugins", "list"]
 BASELINE = [sys.executable, "-c", "import typer, rich, pydantic, pluggy"]
 TABS = ("addkit tr", "addkit recipes show d", "addkit ablate --loss m", "addkit ablate --set tr")
 """Lines of a shell, the last word of each to be completed."""
@@ -30,6 +31,8 @@ finally:
 def rows(options: Options) -> Iterator[Row]:
     """The ratio, then the number of heavy modules."""
     yield _timed([ADDKIT, "--help"], {}, "addkit --help", options)
+    _run(LIST, {})  # Where there are plugins, the first one asks them.
+    yield _timed(LIST, {}, "addkit plugins list", options)
     for line in TABS:
         words = line.split()
         asked = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}

@@ -76,16 +76,20 @@ def quick_list(words: list[str]) -> bool:
     As quick as --help: parsing and the registry would load pydantic. False if it cannot be told
     so, and nothing has been written.
     """
-    if words[:2] != ["plugins", "list"] or words[2:] not in ([], ["--json"]):
+    if words[:2] != ["plugins", "list"]:
         return False
-    rows = _known_rows()
-    if rows is None:
+    json, kind = "--json" in words, [word for word in words[2:] if word != "--json"]
+    rows = _known_rows() if not kind or (len(kind), kind[0]) == (2, "--kind") else None
+    if rows is not None and kind:
+        # Broken ones and those left out are of no kind, and told beside any.
+        rows = [row for row in rows if row["kind"] in (kind[1], None)]
+    if not rows or rows[0]["kind"] is None:
         return False
     from addkit.cli.output import Output
 
     # A reader that has gone away, such as `head -1`, is no error.
     with suppress(BrokenPipeError):
-        _tell(Output(json=bool(words[2:])), rows)
+        _tell(Output(json=json), rows)
     return True
 
 

@@ -31,7 +31,9 @@ def test_list_has_every_component(addkit: Any, installed: Plugin) -> None:
     assert "cosine" not in text
 
 
-@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "more", [(), ("--json",), ("--kind", "loss"), ("--json", "--kind", "to_one")]
+)
 def test_the_quick_list_is_the_list(
     addkit: Any, installed: Plugin, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
@@ -40,10 +42,10 @@ def test_the_quick_list_is_the_list(
     quick = addkit("plugins", "list", *more).out
     monkeypatch.setattr(plugins, "only_built_ins", lambda: False)
     assert addkit("plugins", "list", *more).out == quick
-    assert not plugins.quick_list(["plugins", "list", "--kind", "loss"])
-    assert not plugins.quick_list(["plugins", "show"])
-    monkeypatch.setenv("ADDKIT_PLUGINS", "")
     monkeypatch.setattr(plugins, "only_built_ins", lambda: True)
+    for words in (["show"], ["list", "--kind", "los"], ["list", "--kind"], ["list", "loss"]):
+        assert not plugins.quick_list(["plugins", *words])
+    monkeypatch.setenv("ADDKIT_PLUGINS", "")
     assert not plugins.quick_list(["plugins", "list"])
 
 
