@@ -1,4 +1,4 @@
-"""`help`: wall time of help, a list and a shell's tab over importing typer and the like, and imports."""
+"""`help`: wall time of help, a list and a tab over that of some imports, and what is imported."""
 
 from __future__ import annotations
 
