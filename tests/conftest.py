@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from addkit.errors import AddkitWarning
+from addkit.plugin.selection import TOLD_BY
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +76,7 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def a_plain_place(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
     """What a machine says of itself must not change what is tested."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
-    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG"):
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG", TOLD_BY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
 

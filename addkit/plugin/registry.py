@@ -16,7 +16,7 @@ import addkit
 from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
-from addkit.plugin.selection import Selection
+from addkit.plugin.selection import Selection, speaks_of_plugins
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -196,7 +196,9 @@ def _tell(registry: Registry, strict: bool) -> None:
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
         for who in registry.heavy
     ]
-    for text, error in faults:
-        if strict:
-            raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error
-        warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)
+    if strict and faults:
+        text, error = faults[0]
+        raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error
+    if faults and speaks_of_plugins():
+        for text, _ in faults:
+            warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)

@@ -15,7 +15,17 @@ from pathlib import Path
 from addkit.errors import PluginError
 from addkit.plugin.guess import guess
 
-__all__ = ["FILES", "ONLY", "STRICT", "WITHOUT", "Selection", "canonical", "select"]
+__all__ = [
+    "FILES",
+    "ONLY",
+    "STRICT",
+    "TOLD_BY",
+    "WITHOUT",
+    "Selection",
+    "canonical",
+    "select",
+    "speaks_of_plugins",
+]
 
 ONLY = "ADDKIT_PLUGINS"
 """Load these installed plugins alone, `a,b`; an empty value loads none."""
@@ -25,6 +35,8 @@ FILES = "ADDKIT_PLUGIN_FILES"
 """Load these Python files as plugins, joined as in PATH."""
 STRICT = "ADDKIT_STRICT_PLUGINS"
 """`1`: a broken plugin is an error."""
+TOLD_BY = "ADDKIT_PLUGINS_TOLD_BY"
+"""The process that has told what is wrong with plugins, for those that it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,12 @@ def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None
         before = [one for one in os.environ.get(FILES, "").split(os.pathsep) if one]
         chosen = [*before, *(str(file.absolute()) for file in files)]
         os.environ[FILES] = os.pathsep.join(dict.fromkeys(chosen))
+
+
+def speaks_of_plugins() -> bool:
+    """True in one process of a command: the one that a person started, or the leading one."""
+    own = str(os.getpid())
+    return os.environ.get("RANK", "0") == "0" and os.environ.setdefault(TOLD_BY, own) == own
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from addkit.plugin.registry import _selected
+from addkit.plugin.selection import TOLD_BY
+
 Plugin = Callable[..., Path]
 
 GOOD = """
@@ -91,6 +94,18 @@ def test_a_recipe_that_needs_it_hears_why(
     assert said.code == 2
     assert "mine.toml:3: [schedule] no schedule is called" in said.err
     assert f'Broken plugin: {name} 0.3 (entry point "mine"): {error}.' in said.err
+
+
+def test_processes_of_one_command_tell_it_once(
+    addkit: Any, installed: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("import-error", SET_ASIDE["import-error"][0])
+    assert "broken plugin" in addkit("plugins", "show", "loss", "ce").err
+    for name, value in ((TOLD_BY, "1"), ("RANK", "1")):
+        _selected.cache_clear()
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv(name, value)
+            assert addkit("plugins", "show", "loss", "ce").err == ""
 
 
 def test_strict_stops(addkit: Any, installed: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
