@@ -183,8 +183,12 @@ def _summed(job: Job, values: list[StepValue]) -> Tensor:
     """What all processes add up: the values' sums, and who wants to stop or to save."""
     minutes = job.recipe.checkpoints.minutes
     save = job.world.leads and 0 < minutes <= job.minutes_since_save
-    asked = [float(job.stop.exit_code == code) for code in (TERMINATED, INTERRUPTED)]
-    wishes = torch.tensor([*asked, float(save)], device=job.device)
+    asked = [job.stop.exit_code == code for code in (TERMINATED, INTERRUPTED)]
+    wishes = torch.zeros(3, device=job.device)
+    for place, wish in enumerate([*asked, save]):
+        # Copied from the host they would hold up a GPU until it has done all before.
+        if wish:
+            wishes[place] = 1.0
     return torch.cat([torch.stack([value.sums.detach() for value in values]).sum(0), wishes])
 
 
