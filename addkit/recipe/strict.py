@@ -15,6 +15,9 @@ __all__ = ["is_needless", "parsed", "validated"]
 
 C = TypeVar("C", bound=Config)
 
+DEEPEST = 100
+"""Tables or lists within each other."""
+
 
 def parsed(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
@@ -24,9 +27,21 @@ def parsed(text: str) -> dict[str, Any]:
         RecursionError: it is nested too deeply.
     """
     tables = tomllib.loads(text)
+    _refuse_depth(tables)
     # Hexadecimal numbers of any length can be read, but neither checked nor told of.
     json.dumps(tables, default=str)
     return tables
+
+
+def _refuse_depth(tables: dict[str, Any]) -> None:
+    """Not left to Python, whose limits differ between its versions and functions."""
+    level: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        values = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [inner for each in values for inner in each if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise RecursionError
 
 
 def validated(config: type[C], values: Mapping[str, Any]) -> C:

@@ -237,6 +237,7 @@ def test_circle(folder: Path, registry: Registry) -> None:
         ),
         (b"a = 1\n\nb = '\xff'", "x.toml:3: not UTF-8 text."),
         (b"a = " + b"[" * 5000, "x.toml: tables or lists are nested too deeply."),
+        (b"a" + b".a" * 101 + b" = 1", "x.toml: tables or lists are nested too deeply."),
         (b"a" + b".a" * 5_000 + b" = 1", "x.toml: tables or lists are nested too deeply."),
         (
             b"a = 0x1" + b"0" * 5000,

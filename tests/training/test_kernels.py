@@ -20,6 +20,7 @@ def undone() -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # The tracer looks at it.
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_a_compiled_network_learns_the_same(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the compiler's front end; its back end takes minutes, and is PyTorch's."""
     calls: list[Any] = []
