@@ -5,7 +5,7 @@ A file may leave anything to what it extends, so no key is required; what it say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -29,7 +29,10 @@ EXTENDS = {
 
 
 def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
-    """The schema, draft 2020-12: tables of components are unions told apart by `name`.
+    """The schema, draft 2020-12, of which editors take two parts.
+
+    A component's table has the keys of all components of its kind, to be completed and explained,
+    since editors do not look into conditions; what its `name` allows is a condition, to be checked.
 
     Args:
         registry: the components to describe; by default all that are installed.
@@ -49,7 +52,7 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     parts = _Parts(refs, shared.get("$defs", {}))
     for (kind, name), spec in specs.items():
         parts.define(f"{kind}.{name}", {**parts.of(spec.config), "description": spec.summary}, name)
-    tables = {kind.kind: _component(kind.kind, registry.names(kind.kind)) for kind in KINDS}
+    tables = {kind.kind: parts.component(kind.kind, registry.names(kind.kind)) for kind in KINDS}
     shared_tables = {table: parts.of(config) for table, config in SHARED_TABLES.items()}
     top = parts.of(Top)["properties"]
     return {
@@ -80,6 +83,29 @@ class _Parts:
         properties = {"name": {"const": name}, **schema.get("properties", {})}
         self._defs[place] = {**schema, "properties": properties}
 
+    def component(self, kind: str, names: Sequence[str]) -> dict[str, Any]:
+        """The table of a kind, whichever of its components it names, if any."""
+        refs = {name: {"$ref": REF.format(model=f"{kind}.{name}")} for name in names}
+        keys: dict[str, list[Any]] = {}
+        for name in names:
+            own = self._defs[f"{kind}.{name}"]["properties"]
+            for key, schema in own.items():
+                keys.setdefault(key, []).append(schema)
+        named = {"description": f"Which {kind.replace('_', '-')} it is.", "enum": list(names)}
+        # Not oneOf: a table that leaves its name to what it extends fits several components.
+        allowed: dict[str, Any] = {"anyOf": list(refs.values())} if refs else {}
+        # Not allOf of conditions: editors would merge it, and forget the keys beside it.
+        for name, ref in refs.items():
+            picked = {"required": ["name"], "properties": {"name": {"const": name}}}
+            allowed = {"if": picked, "then": ref, "else": allowed}
+        return {
+            "description": f"The {kind.replace('_', '-')}: {', '.join(names)}.",
+            "type": "object",
+            "properties": {**{key: _any(each) for key, each in keys.items()}, "name": named},
+            "additionalProperties": False,
+            **allowed,
+        }
+
     def used(self, roots: Any) -> dict[str, Any]:
         """The definitions that something refers to."""
         found: dict[str, Any] = {}
@@ -92,14 +118,13 @@ class _Parts:
         return dict(sorted(found.items()))
 
 
-def _component(kind: str, names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "description": f"The {kind.replace('_', '-')}: {', '.join(names)}.",
-        "type": "object",
-        "properties": {"name": {"enum": list(names)}},
-        # Not oneOf: a table that leaves its name to what it extends fits several components.
-        "anyOf": [{"$ref": f"#/$defs/{kind}.{name}"} for name in names],
-    }
+def _any(schemas: Sequence[Any]) -> dict[str, Any]:
+    """The one schema, or whichever fits; told by the meaning of the first."""
+    different = [one for place, one in enumerate(schemas) if one not in schemas[:place]]
+    if len(different) == 1:
+        return dict(different[0])
+    meaning = different[0].get("description")
+    return {**({"description": meaning} if meaning else {}), "anyOf": different}
 
 
 def _tidy(schema: Any) -> Any:

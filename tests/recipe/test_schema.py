@@ -53,6 +53,13 @@ def broken(
     match keyword:
         case "$ref":
             yield from faults(value, root["$defs"][rule.removeprefix("#/$defs/")], root, at)
+        case "if":
+            picked = "else" if any(faults(value, rule, root, at)) else "then"
+            yield from faults(value, schema[picked], root, at)
+        case "then" | "else":
+            pass
+        case "required":
+            bad = not set(rule) <= set(value)
         case "anyOf":
             bad = all(any(faults(value, one, root, at)) for one in rule)
         case "type":
@@ -111,6 +118,8 @@ def test_every_shipped_layer_fits(file: Path, schema: dict[str, Any]) -> None:
         "sead = 1",
         "[loss]\nname = 'cee'",
         "[loss]\nname = 'ce'\nnormalise = true",
+        "[schedule]\nname = 'cosine'\nbeta_min = 0.1",
+        "[schedule]\noffset = 0.1\nbeta_min = 0.1",
         "[loss]\nnormalize = true",
         "[encoder]\nwidths = 'all'",
         "[training]\nepochs = 0",
@@ -128,7 +137,7 @@ def test_mistakes_do_not_fit(text: str, schema: dict[str, Any]) -> None:
 
 def test_nothing_is_required_and_nothing_else_allowed(schema: dict[str, Any]) -> None:
     assert not list(faults({}, schema, schema))
-    assert '"required"' not in json.dumps(schema)
+    assert json.dumps(schema).count('"required"') == json.dumps(schema).count('"if"')
     assert schema["$schema"] == DIALECT
     assert schema["additionalProperties"] is False
     top = {"name", "summary", "seed", "extends", "requires"}
@@ -142,6 +151,21 @@ def test_settings_have_defaults_and_meanings(schema: dict[str, Any]) -> None:
     assert schema["$defs"]["loss.ce"]["properties"]["name"] == {"const": "ce"}
     assert schema["$defs"]["loss.ce"]["description"] == "Plain cross-entropy."
     assert schema["properties"]["training"]["properties"]["epochs"]["minimum"] == 1
+
+
+def test_an_editor_finds_every_key_beside_the_name(schema: dict[str, Any]) -> None:
+    """It looks into properties, and not into conditions."""
+    schedule = schema["properties"]["schedule"]["properties"]
+    assert schedule["name"]["enum"] == ["cosine", "identity", "linear", "sigmoid"]
+    assert {"scale", "offset", "beta_min", "tau"} <= set(schedule)
+    assert schedule["scale"]["description"].startswith("b, height of the hot entry")
+    assert all("description" in one or "anyOf" in one for one in schedule.values())
+
+
+def test_a_wrong_key_is_told_by_itself(schema: dict[str, Any]) -> None:
+    text = "[schedule]\nname = 'cosine'\nscal = 1.0"
+    found = set(faults(tomllib.loads(text), schema, schema))
+    assert found == {".schedule.scal: nothing may be here"}
 
 
 def test_a_plugins_component_is_in_it(registry: Registry) -> None:
