@@ -5,7 +5,10 @@ K classes, L encoder tokens, C condition tokens; W, V and D the widths of encode
 condition tokens and the embedded state h. Times t lie in [0, 1], and t = 1 (the paper's T) is pure
 noise. alpha_bar lies in [0, 1]. Both have a shape that broadcasts to (B, R, N).
 
-Encoders, conditioners, embeddings and denoisers are `torch.nn.Module`s; the rest are plain objects.
+Encoders, conditioners, embeddings, denoisers and times are `torch.nn.Module`s; the rest are plain
+objects. Each example is whole but for `import torch` and `from torch import nn`, and keeps the laws
+of its kind; one that takes a `Problem` gets it from `Spec.build`. `addkit plugins new` writes a
+package around one like it.
 """
 
 from __future__ import annotations
@@ -100,7 +103,32 @@ class Vocabulary(Protocol):
 
 
 class Tokenizer(Protocol):
-    """Cuts captions into tokens."""
+    """Cuts captions into tokens.
+
+    A worked example::
+
+        class Characters:
+            def learn(self, captions):
+                return Signs(["<pad>", *sorted({sign for text in captions for sign in text})])
+
+            def restore(self, tokens):
+                return Signs(tokens)
+
+        class Signs:
+            pad, unknown = 0, 0
+
+            def __init__(self, tokens):
+                self.tokens = tuple(tokens)
+
+            def encode(self, text):
+                return [self.tokens.index(sign) for sign in text if sign in self.tokens]
+
+            def decode(self, ids):
+                return "".join(self.tokens[one] for one in ids).partition("<pad>")[0]
+
+            def plain(self, text):
+                return text
+    """
 
     def learn(self, captions: Iterable[str]) -> Vocabulary:
         """The vocabulary for these training captions; the same captions give the same one."""
@@ -116,6 +144,29 @@ class DataSource(Protocol):
 
     How a user's own image becomes the encoder's input follows from the facts alone
     (`addkit.data.prepare.prepare_image`), so that a run can answer where its data is not.
+
+    A worked example::
+
+        from addkit.data.memory_images import Bitmaps, MemoryImages
+        from addkit.data.source import Source
+        from addkit.plugin.protocols import DataFacts
+
+        class Halves(Source):
+            '''Images of which one half is white.'''
+
+            def __init__(self):
+                names, sizes = ("left", "right"), {"train": 16, "test": 4}
+                grey = {"image_channels": 1, "mean": (0.5,), "std": (0.5,)}
+                pixels = {"image_size": 8, "shorter_side": 8, **grey}
+                facts = DataFacts(num_classes=2, class_names=names, split_sizes=sizes, **pixels)
+                super().__init__(facts)
+
+            def _open(self, name, augmenter):
+                labels = torch.arange(self.facts.split_sizes[name]).remainder(2).unsqueeze(1)
+                images = torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8)
+                images[0::2, :, :, :4], images[1::2, :, :, 4:] = 255, 255
+                names = tuple(f"{name} {number}" for number in range(len(labels)))
+                return MemoryImages(Bitmaps(images, 255, labels, names), self.pixels, augmenter)
     """
 
     facts: DataFacts
@@ -135,6 +186,19 @@ class Encoder(Protocol):
     One that wants something else than pixels in training, such as features computed once, has
     `serve(source: DataSource) -> DataSource`: the same data as it wants it. Its Spec provides
     `features`, and it must still take pixels, which is all that a user's own images are.
+
+    A worked example::
+
+        class Patches(nn.Module):
+            num_prefix_tokens, width = 0, 16
+
+            def __init__(self, problem):
+                super().__init__()
+                self.num_tokens = (problem.image_size // 4) ** 2
+                self.cut = nn.Conv2d(problem.image_channels, 16, 4, stride=4)
+
+            def forward(self, images):
+                return self.cut(images).flatten(2).transpose(1, 2)
     """
 
     width: int
@@ -152,6 +216,18 @@ class Conditioner(Protocol):
     One that reads what is known beside the image has `reads_beside = True`, its Spec provides
     `beside`, and it is called with (tokens, beside): `beside` holds each of `Problem.columns`, on
     the device of the tokens, missing where nobody knows it.
+
+    A worked example, whose Spec provides `one-token`::
+
+        class Largest(nn.Module):
+            num_tokens = 1
+
+            def __init__(self, problem):
+                super().__init__()
+                self.width, self.prefix = problem.encoder_width, problem.num_prefix_tokens
+
+            def forward(self, tokens):
+                return tokens[:, self.prefix :].amax(1, keepdim=True)
     """
 
     width: int
@@ -163,7 +239,25 @@ class Conditioner(Protocol):
 
 
 class Embedding(Protocol):
-    """How the network reads a noisy label. Two doors onto the same distribution."""
+    """How the network reads a noisy label. Two doors onto the same distribution.
+
+    A worked example::
+
+        from addkit.diffusion import corrupt
+
+        class Projected(nn.Module):
+            def __init__(self, problem):
+                super().__init__()
+                self.scale, self.classes = problem.scale, problem.num_classes
+                self.project = nn.Linear(problem.num_classes, problem.state_width, bias=False)
+
+            def read(self, y_t, alpha_bar):
+                return self.project(y_t)
+
+            def draw(self, labels, alpha_bar, generator):
+                noisy = corrupt(labels, alpha_bar, self.classes, generator, self.scale)
+                return self.read(noisy.y_t, alpha_bar)
+    """
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """A state that somebody holds, (B, R, N, K) -> h, (B, R, N, D)."""
@@ -175,7 +269,26 @@ class Embedding(Protocol):
 
 
 class Denoiser(Protocol):
-    """The network f(y_t, t, c) up to its last linear layer."""
+    """The network f(y_t, t, c) up to its last linear layer.
+
+    A worked example, whose Spec provides `reads-state`::
+
+        class Sum(nn.Module):
+            uses_state, bayes_skip, self_condition, width = True, True, 0.0, 32
+
+            def __init__(self, problem):
+                super().__init__()
+                self.condition = nn.Linear(problem.condition_width, 32)
+                self.layers = nn.Sequential(nn.Linear(33, 64), nn.GELU(), nn.Linear(64, 32))
+
+            def prepare(self, condition):
+                return (self.condition(condition.mean(1)),)
+
+            def forward(self, h, t, prepared, layout=None):
+                h = h + prepared[0][:, None, None]
+                time = t.expand(h.shape[:3]).unsqueeze(-1)
+                return self.layers(torch.cat([h, time.to(h.dtype)], -1))
+    """
 
     width: int
     """D, the width of h and of the features."""
@@ -214,7 +327,16 @@ class JointDenoiser(Denoiser, Protocol):
 
 
 class Schedule(Protocol):
-    """alpha_bar(t), falling from about 1 at t = 0 to about 0 at t = 1."""
+    """alpha_bar(t), falling from about 1 at t = 0 to about 0 at t = 1.
+
+    A worked example::
+
+        class Square:
+            scale, t_power = 1.0, 1.0
+
+            def alpha_bar(self, t):
+                return (1 - t) ** 2
+    """
 
     scale: float
     """b, the height of the hot entry: y_t = b sqrt(alpha_bar) y_0 + sqrt(1 - alpha_bar) eps."""
@@ -227,7 +349,17 @@ class Schedule(Protocol):
 
 
 class Times(Protocol):
-    """Which t training looks at; an `nn.Module` that keeps what it learns in buffers."""
+    """Which t training looks at; an `nn.Module` that keeps what it learns in buffers.
+
+    A worked example::
+
+        class Late(nn.Module):
+            def forward(self, u):
+                return u.sqrt()
+
+            def learn(self, t, losses, weights):
+                pass
+    """
 
     def __call__(self, u: Tensor) -> Tensor:
         """Uniform in [0, 1], any shape -> t, same shape, rising from 0 to 1."""
@@ -239,7 +371,20 @@ class Times(Protocol):
 
 
 class Loss(Protocol):
-    """Compares the network's K outputs with the clean label."""
+    """Compares the network's K outputs with the clean label.
+
+    A worked example::
+
+        class Brier:
+            predicts = "label"
+
+            def __call__(self, outputs, labels, alpha_bar, noise):
+                hot = nn.functional.one_hot(labels, outputs.shape[-1])
+                return (outputs.softmax(-1) - hot).square().sum(-1)
+
+            def logits(self, outputs, y_t, alpha_bar):
+                return outputs
+    """
 
     predicts: Literal["label", "noise"]
     """What the outputs stand for. `noise` makes the objective hold y_t and pass the noise."""
@@ -256,7 +401,16 @@ class Loss(Protocol):
 
 
 class ToOne(Protocol):
-    """From predicted logits to the clean label that is fed back."""
+    """From predicted logits to the clean label that is fed back.
+
+    A worked example::
+
+        from addkit.diffusion import Clean
+
+        class Best:
+            def __call__(self, logits, generator):
+                return Clean(logits.argmax(-1))
+    """
 
     def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
         """(B, R, N, K) -> labels (B, R, N), hard or soft."""
@@ -264,7 +418,23 @@ class ToOne(Protocol):
 
 
 class Process(Protocol):
-    """How labels are hidden from the network in training, and found again in sampling."""
+    """How labels are hidden from the network in training, and found again in sampling.
+
+    A worked example, whose Spec provides `token-times`::
+
+        from dataclasses import replace
+        from addkit.diffusion import GaussianProcess
+
+        class Lenient(GaussianProcess):
+            '''One label in ten is not asked for.'''
+
+            def hide(self, model, prepared, targets, settings, generator):
+                shape, device = targets.labels.shape, generator.device
+                asked = torch.rand(shape, generator=generator, device=device) > 0.1
+                weights = asked.float() if targets.weights is None else asked * targets.weights
+                targets = replace(targets, weights=weights)
+                return super().hide(model, prepared, targets, settings, generator)
+    """
 
     def hide(
         self,
@@ -308,6 +478,16 @@ class Sampler(Protocol):
     y_s = b sqrt(alpha_bar_s) y_0 + sqrt(1 - alpha_bar_s) (r eps_hat + sqrt(1 - r^2) eps), where
     eps_hat is the noise that y_t holds if y_0 is right. r = 0 re-noises (the paper). Subclass
     `addkit.samplers.shared.SharedTime` to state only what differs from that.
+
+    A worked example, whose Spec provides `shared-time`::
+
+        from addkit.samplers.shared import SharedTime
+
+        class Half(SharedTime):
+            carries_state = True
+
+            def carry(self, m_t, m_s):
+                return torch.full_like(m_s, 0.5)
     """
 
     start: Literal["noise", "zero"]
@@ -330,7 +510,19 @@ class Sampler(Protocol):
 
 
 class ReadOut(Protocol):
-    """The rule that turns chains into an answer."""
+    """The rule that turns chains into an answer.
+
+    A worked example::
+
+        from addkit.read_outs.last import Last
+
+        class Mildest(Last):
+            '''The mean of the chains' last probabilities, a little towards all alike.'''
+
+            def probabilities(self, end):
+                mean = end.step.logits.softmax(-1).mean(1)
+                return 0.99 * mean + 0.01 / mean.shape[-1]
+    """
 
     start: Literal["noise", "zero"]
     """The first state: drawn noise, or y_T = 0."""
@@ -387,7 +579,19 @@ class Prediction(Protocol):
 
 
 class Task(Protocol):
-    """What a batch means, and how an answer is scored and told."""
+    """What a batch means, and how an answer is scored and told.
+
+    A worked example::
+
+        from addkit.diffusion import Targets
+        from addkit.tasks.classification import Classification
+
+        class Weighted(Classification):
+            '''The first class counts twice.'''
+
+            def targets(self, labels):
+                return Targets(labels, 1.0 + (labels == 0))
+    """
 
     headline: str
     """The score that stands for all of them: a field of what the meter computes."""

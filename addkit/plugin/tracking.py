@@ -13,6 +13,21 @@ class Tracker(Protocol):
 
     What it raises once training has begun is told and stops nothing, so what is missing (a
     package, a key) is for `Spec.build` to refuse.
+
+    A worked example::
+
+        from pathlib import Path
+
+        class Notes:
+            def begin(self, run, recipe):
+                self.file = Path(run, "notes.txt").open("a", encoding="utf-8")
+
+            def log(self, step, values):
+                told = [f"{name}={value:.4g}" for name, value in values.items()]
+                print(step, *told, file=self.file)
+
+            def close(self):
+                self.file.close()
     """
 
     def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
