@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ FENCE = re.compile(
     r"^(?:<!-- (?P<note>[^\n]*?) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S[^\n]*\n|\n(?= {4}))+")
+"""Of equations, and of commands that stand between them."""
 ASSIGNMENT = re.compile(r"\w+=\S*")
 STARTERS = ("srun", "nice", "exec")
 ENDS = ("&&", "||", ";", "|", ">", ">>", "<", "&")
@@ -58,16 +61,22 @@ class Page:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        return [
-            Block(
-                self.path.name,
-                self.text.count("\n", 0, found.start()) + 1,
-                found["language"],
-                found["text"],
-                found["note"] or "",
-            )
+        fenced = [
+            self._block(found, found["language"], found["text"], found["note"] or "")
             for found in FENCE.finditer(self.text)
         ]
+        # Lines stay where they are.
+        bare = FENCE.sub(lambda found: "\n" * found[0].count("\n"), self.text)
+        return fenced + [self._indented(found) for found in INDENTED.finditer(bare)]
+
+    def _indented(self, found: re.Match[str]) -> Block:
+        text = textwrap.dedent(found[0])
+        is_console = re.search(r"^addkit ", text, re.MULTILINE)
+        return self._block(found, "console" if is_console else "text", text, "")
+
+    def _block(self, found: re.Match[str], language: str, text: str, note: str) -> Block:
+        line = found.string.count("\n", 0, found.start()) + 1
+        return Block(self.path.name, line, language, text, note)
 
     def of(self, *languages: str) -> list[Block]:
         """The blocks in these languages."""

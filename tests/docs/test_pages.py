@@ -51,6 +51,12 @@ def test_toml_blocks_are_recipes(
     assert read_recipe(file).name
 
 
+def test_fences_stand_at_the_margin(page: Any) -> None:
+    """Others would not be seen by these tests."""
+    assert not re.search(r"^[ \t>]+```", page.text, re.MULTILINE)
+    assert "```" not in page.prose
+
+
 def test_keys_in_the_text_exist(page: Any) -> None:
     known, tables = _keys(), {kind.kind for kind in KINDS} | SHARED_TABLES.keys()
     for span in page.spans:

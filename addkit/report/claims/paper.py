@@ -20,7 +20,7 @@ __all__ = ["CLAIMS"]
 
 ABLATE = ("addkit ablate {ablation} --seeds {seeds}",)
 CAPTION = (
-    "addkit train {captions} --set seed=S --set "
+    "addkit train {captions} --set seed=0 --set "
     """'control.heads=["autoregressive", "masked", "masked-weighted", "one-shot"]'""",
 )
 COSINE = (*CAPTION, "addkit evaluate --run RUN --clip MODEL:WEIGHTS")
