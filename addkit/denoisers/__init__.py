@@ -24,11 +24,11 @@ TIME = Field(True, description="Read t. A posterior embedding already says all t
 class TransformerConfig(Config):
     """Blocks in which label tokens attend to themselves and to a condition prepared once."""
 
-    width: int = Field(512, ge=8)
+    width: int = Field(512, ge=8, description="D, of the embedded state and the features.")
     depth: int = Field(5, ge=1, description="Blocks.")
-    heads: int = Field(8, ge=1)
-    mlp_ratio: float = Field(4.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    heads: int = Field(8, ge=1, description="Of attention; they share the width.")
+    mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of a block's MLP over the width.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
     time: bool = TIME
     bayes_skip: bool = SKIP
     self_condition: float = Field(
@@ -49,9 +49,9 @@ class TransformerConfig(Config):
 class MlpConfig(Config):
     """Residual MLP blocks modulated by time and condition; for one label."""
 
-    width: int = Field(256, ge=8)
+    width: int = Field(256, ge=8, description="D, of the embedded state and the features.")
     depth: int = Field(2, ge=1, description="Blocks.")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
     time: bool = TIME
     bayes_skip: bool = SKIP
 
@@ -59,13 +59,13 @@ class MlpConfig(Config):
 class ControlConfig(Config):
     """A classifier in the denoiser's place: same encoder, data, budget and code path."""
 
-    head: Literal["linear", "mlp"] = "linear"
+    head: Literal["linear", "mlp"] = Field("linear", description="What stands on the condition.")
     width: int = Field(256, ge=8, description="Of the mlp head.")
     depth: int = Field(2, ge=1, description="Blocks of the mlp head.")
     hidden: int | None = Field(
         None, ge=1, description="Within a block of the mlp head; 4 x width if not given."
     )
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
 
 
 def _transformer(config: TransformerConfig, problem: Problem) -> Denoiser:

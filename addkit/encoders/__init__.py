@@ -44,10 +44,10 @@ class VitConfig(PretrainedConfig):
     """A vision transformer of timm's. The sizes below override the named model's."""
 
     model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
-    patch_size: int | None = Field(None, ge=1)
-    width: int | None = Field(None, ge=8)
-    depth: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
+    patch_size: int | None = Field(None, ge=1, description="Pixels; the model's own if not given.")
+    width: int | None = Field(None, ge=8, description="Of a token; the model's own if not given.")
+    depth: int | None = Field(None, ge=1, description="Blocks; the model's own if not given.")
+    heads: int | None = Field(None, ge=1, description="The model's own if not given.")
 
 
 class TimmConfig(PretrainedConfig):
@@ -61,7 +61,7 @@ class CnnConfig(EncoderConfig):
         (32, 64, 128), min_length=1, description="Channels; the size halves between them."
     )
     blocks: int = Field(1, ge=1, description="Convolutions for each width.")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
 
 
 def _vit(config: VitConfig, problem: Problem) -> Encoder:

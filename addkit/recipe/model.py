@@ -16,15 +16,15 @@ Share = Annotated[float, Field(ge=0)]
 class Training(Config):
     """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
 
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(30, ge=1, description="Passes over the training images.")
     batch_size: int = Field(64, ge=1, description="Global: over all processes and accumulation.")
     base_lr: float | None = Field(
         None, gt=0, description="Learning rate for a batch of 256: lr = base_lr * batch_size / 256."
     )
     lr: float | None = Field(None, gt=0, description="The peak learning rate itself.")
-    min_lr: float = Field(0.0, ge=0)
-    warmup_epochs: float = Field(1.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    min_lr: float = Field(0.0, ge=0, description="Learning rate of the last step.")
+    warmup_epochs: float = Field(1.0, ge=0, description="Epochs of a rising learning rate.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="Of AdamW's two moments.")
     weight_decay: float = Field(
         0.05, ge=0, description="On matrices; not on biases, norms, tokens."
     )
@@ -42,7 +42,9 @@ class Training(Config):
     )
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Chance of the null condition.")
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of averaged weights; 0 keeps none.")
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of the trunk; noise, softmax and losses stay in float32."
+    )
     evaluate_every: int = Field(1, ge=1, description="Epochs between accuracies on the way.")
 
     @model_validator(mode="after")
@@ -179,7 +181,7 @@ class Ablation(Config):
 
     seeds: int = Field(3, ge=1, description="Trainings of each arm: seed, seed + 1, ...")
     controls: tuple[Head, ...] = Field((), description="Matched models to set beside, as arms.")
-    arms: tuple[Arm, ...] = ()
+    arms: tuple[Arm, ...] = Field((), description="Changes to the base, each told against it.")
 
     @model_validator(mode="after")
     def names_differ(self) -> Ablation:

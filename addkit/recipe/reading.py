@@ -29,10 +29,10 @@ __all__ = ["read_recipe", "recipe_from_tables"]
 class Top(Config):
     """The keys above the first table."""
 
-    name: str | None = None
-    summary: str = ""
-    seed: int = Field(0, ge=0)
-    requires: tuple[str, ...] = ()
+    name: str | None = Field(None, description="Of the runs; the file's if not given.")
+    summary: str = Field("", description="One line for `addkit recipes list`.")
+    seed: int = Field(0, ge=0, description="Of all that is random.")
+    requires: tuple[str, ...] = Field((), description='Packages, such as "addkit-clip>=0.3".')
 
 
 _TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)

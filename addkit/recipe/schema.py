@@ -24,7 +24,8 @@ VALUES = ("default", "const", "enum", "examples")
 
 EXTENDS = {
     "description": "Recipes that this one changes, relative to it; of several the later wins.",
-    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    "type": ["string", "array"],
+    "items": {"type": "string"},
 }
 
 
@@ -85,19 +86,19 @@ class _Parts:
 
     def component(self, kind: str, names: Sequence[str]) -> dict[str, Any]:
         """The table of a kind, whichever of its components it names, if any."""
-        refs = {name: {"$ref": REF.format(model=f"{kind}.{name}")} for name in names}
-        keys: dict[str, list[Any]] = {}
+        own = {name: self._defs[f"{kind}.{name}"] for name in names}
+        keys: dict[str, list[Any]] = {"name": []}
+        for schema in own.values():
+            for key, value in schema["properties"].items():
+                keys.setdefault(key, []).append(value)
+        told = "\n".join(f"- {name}: {schema['description']}" for name, schema in own.items())
+        named = {"description": told, "enum": list(names)}
+        # Not allOf: editors would merge its conditions, and forget the keys beside them.
+        allowed: dict[str, Any] = {}
         for name in names:
-            own = self._defs[f"{kind}.{name}"]["properties"]
-            for key, schema in own.items():
-                keys.setdefault(key, []).append(schema)
-        named = {"description": f"Which {kind.replace('_', '-')} it is.", "enum": list(names)}
-        # Not oneOf: a table that leaves its name to what it extends fits several components.
-        allowed: dict[str, Any] = {"anyOf": list(refs.values())} if refs else {}
-        # Not allOf of conditions: editors would merge it, and forget the keys beside it.
-        for name, ref in refs.items():
             picked = {"required": ["name"], "properties": {"name": {"const": name}}}
-            allowed = {"if": picked, "then": ref, "else": allowed}
+            ref = {"$ref": REF.format(model=f"{kind}.{name}")}
+            allowed = {"if": picked, "then": ref, **({"else": allowed} if allowed else {})}
         return {
             "description": f"The {kind.replace('_', '-')}: {', '.join(names)}.",
             "type": "object",
@@ -118,30 +119,38 @@ class _Parts:
         return dict(sorted(found.items()))
 
 
-def _any(schemas: Sequence[Any]) -> dict[str, Any]:
-    """The one schema, or whichever fits; told by the meaning of the first."""
-    different = [one for place, one in enumerate(schemas) if one not in schemas[:place]]
-    if len(different) == 1:
-        return dict(different[0])
-    meaning = different[0].get("description")
-    return {**({"description": meaning} if meaning else {}), "anyOf": different}
+def _any(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What fits one of them. An editor offers a key as often as there are branches."""
+    shapes: list[Any] = []
+    for schema in schemas:
+        shape = {
+            key: value for key, value in schema.items() if key not in ("description", "default")
+        }
+        shapes += [] if shape in shapes else [shape]
+    told = dict.fromkeys(one["description"] for one in schemas if "description" in one)
+    meaning = {"description": "\n".join(told)} if told else {}
+    return {**meaning, **(shapes[0] if len(shapes) == 1 else {"anyOf": shapes})}
 
 
 def _tidy(schema: Any) -> Any:
-    """Without what a layer may leave out, and without titles that only repeat the key."""
+    """Without what a layer may leave out, titles that repeat the key, and TOML's missing null."""
     if isinstance(schema, list):
         return [_tidy(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {}
+    told: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
             told[key] = {name: _tidy(one) for name, one in value.items()}
         elif key in VALUES:
-            told[key] = value
+            told |= {key: value} if value is not None else {}
         elif key not in ("title", "required"):
             told[key] = _tidy(value)
-    return told
+    branches = [one for one in told.get("anyOf", ()) if one != {"type": "null"}]
+    if len(branches) == 1:
+        del told["anyOf"]
+        return {**branches[0], **told}
+    return {**told, "anyOf": branches} if branches else told
 
 
 def _refs(schema: Any) -> list[str]:

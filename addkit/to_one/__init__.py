@@ -22,7 +22,7 @@ class ArgMaxConfig(Config):
 class SoftmaxConfig(Config):
     """The distribution itself (table 2, "sampling with softmax")."""
 
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="Divides the logits.")
 
 
 class SampleConfig(Config):
