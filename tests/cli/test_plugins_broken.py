@@ -186,3 +186,42 @@ def test_a_wrong_shape(addkit: Any, installed: Plugin) -> None:
     assert "keeps_the_shape_of_t" in said.out
     assert "But alpha_bar of t () has shape (1, 1), not ()" in said.out
     assert addkit("plugins", "show", "loss", "ce").code == 0
+
+
+FLAT = """
+from addkit.plugin import ConditionerSpec, Config, hookimpl
+
+class Settings(Config):
+    pass
+
+def build(config, problem):
+    from torch import nn
+
+    class Flat(nn.Module):
+        width, num_tokens = problem.encoder_width, 1
+
+        def forward(self, tokens):
+            return tokens.amax(1)
+
+    return Flat()
+
+@hookimpl
+def addkit_components():
+    yield ConditionerSpec(
+        name="flat",
+        config=Settings,
+        build=build,
+        summary="S.",
+        provides=frozenset({"one-token"}),
+    )
+"""
+
+
+def test_a_training_names_who_gave_a_wrong_shape(addkit: Any, installed: Plugin) -> None:
+    installed("flat", FLAT)
+    said = addkit("train", "digits", "--set", "conditioner.name=flat", "--run-dir", "run")
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == (
+        "error: the conditioner gave a condition of shape (32, 64), not (32, C, 64); if it comes "
+        "from a plugin, `addkit plugins check` tries it alone"
+    )
