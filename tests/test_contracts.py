@@ -124,7 +124,7 @@ COMMANDS = {
     "schedule show": "names --classes --scale --suggest --output --json",
     "recipes list": "--json",
     "recipes show": "recipe --set --resolved --json",
-    "recipes check": "files --json",
+    "recipes check": "files --set --json",
     "recipes diff": "left right --json",
     "runs list": "--root --json",
     "runs show": "run --json",

@@ -59,7 +59,7 @@ def ablate(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="The base: a file, or a name in the first place; the digits if absent.",
+            help="The base: a recipe's name or file; the digits if absent.",
             autocompletion=complete_recipe,
         ),
     ] = None,
@@ -113,6 +113,7 @@ def ablate(
 
     \b
     addkit ablate --loss mse
+    addkit ablate --loss mse mse-noise fashion-mnist
     addkit ablate recipes/fashion-mnist.toml --loss ce weighted-ce --guidance 1 2 --grid
     addkit ablate recipes/ablation.toml
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from addkit.cli.completion import complete_key, complete_recipe
+
 if TYPE_CHECKING:
     from addkit.data.shards.index import Shard
 
 __all__ = ["data"]
+
+MB = 1e6
 
 data = typer.Typer(help="Prepare data sets.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -23,7 +28,13 @@ def root() -> None:
 
 @data.command()
 def shard(
-    recipe: Annotated[Path, typer.Argument(help="The recipe that reads the images, a TOML file.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="The recipe that reads the images: its name, or a TOML file.",
+            autocompletion=complete_recipe,
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the shards, new or begun before.")],
     set_: Annotated[
         list[str] | None,
@@ -31,6 +42,7 @@ def shard(
             "--set",
             metavar="TABLE.KEY=VALUE",
             help="Change the recipe; the value is TOML. May be repeated.",
+            autocompletion=complete_key,
         ),
     ] = None,
     shard_size: Annotated[
@@ -52,21 +64,20 @@ def shard(
     addkit train recipes/image-folder.toml --set data.root=OUT
     """
     if verify:
-        _verify(out, jobs, json)
+        _verify(recipe, set_ or [], out, round(shard_size * MB), jobs, json)
     else:
-        _shard(recipe, set_ or [], out, int(shard_size * 1e6), jobs, json)
+        _shard(recipe, set_ or [], out, round(shard_size * MB), jobs, json)
 
 
 def _shard(
     file: Path, changes: Sequence[str], out: Path, shard_size: int, jobs: int, json: bool
 ) -> None:
-    from shlex import quote
-
     from addkit.cli.output import Output, note
-    from addkit.data.shards.write import write_shards
+    from addkit.data.shards.write import refuse_busy, write_shards
     from addkit.model import build_data
     from addkit.recipe import read_recipe
 
+    refuse_busy(out)
     recipe = read_recipe(file, list(changes))
 
     def told(shard: Shard, before: bool) -> None:
@@ -89,13 +100,16 @@ def _shard(
         output.data({"folder": str(out), **_sums(written.shards), **counts})
     else:
         _show(output, written.shards)
-        output.hint(f"addkit train {quote(str(file))} --set {quote(f'data.root={out}')}")
+        output.hint(shlex.join(["addkit", "train", str(file), "--set", f"data.root={out}"]))
 
 
-def _verify(out: Path, jobs: int, json: bool) -> None:
+def _verify(
+    file: Path, changes: Sequence[str], out: Path, shard_size: int, jobs: int, json: bool
+) -> None:
     from dataclasses import asdict
 
     from addkit.cli.output import Output
+    from addkit.data.shards.index import Index
     from addkit.data.shards.verify import verify_shards
     from addkit.errors import DataError
 
@@ -109,10 +123,16 @@ def _verify(out: Path, jobs: int, json: bool) -> None:
         for one in broken:
             output.line(f"{one.file}: {one.problem}")
     if broken:
-        raise DataError(
-            f"{out}: {len(broken)} files are broken. The same command without --verify writes them "
-            "again."
-        )
+        files = "1 file is" if len(broken) == 1 else f"{len(broken)} files are"
+        again = _command(file, changes, out, Index.read(out).shard_size or shard_size)
+        raise DataError(f"{out}: {files} broken; to write what is broken again: {again}")
+
+
+def _command(file: Path, changes: Sequence[str], out: Path, shard_size: int) -> str:
+    """What writes these shards."""
+    words = ["addkit", "data", "shard", str(file), str(out)]
+    words += [word for change in changes for word in ("--set", change)]
+    return shlex.join([*words, "--shard-size", f"{shard_size / MB:.10g}"])
 
 
 def _sums(shards: Sequence[Shard]) -> dict[str, Any]:
@@ -131,7 +151,7 @@ def _sum(shards: Sequence[Shard]) -> dict[str, int]:
 
 def _show(output: Any, shards: Sequence[Shard]) -> None:
     rows = [
-        (name, f"{one['shards']:,}", f"{one['samples']:,}", f"{one['bytes'] / 1e6:,.1f}")
+        (name, f"{one['shards']:,}", f"{one['samples']:,}", f"{one['bytes'] / MB:,.1f}")
         for name, one in _sums(shards)["splits"].items()
     ]
     output.table(["split", "shards", "images", "MB"], rows)

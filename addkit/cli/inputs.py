@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,16 @@ from addkit.plugin.guess import guess
 from addkit.plugin.protocols import DataFacts
 from addkit.runs import RUNS, newest_run
 
-__all__ = ["Found", "find_folder", "find_images", "find_run", "readable", "rewind"]
+__all__ = [
+    "Found",
+    "Named",
+    "find_folder",
+    "find_images",
+    "find_run",
+    "readable",
+    "rewind",
+    "run_named",
+]
 
 ImageFile = Path | BinaryIO
 
@@ -37,7 +46,22 @@ def find_folder(word: str | Path) -> Path:
         return RUNS / path
     parent = path.parent if path.parent != Path() else RUNS
     names = [one.name for one in parent.iterdir()] if parent.is_dir() else []
-    raise RunError(f"{path}: no such run folder{guess(path.name, names)}")
+    what = "a file, not a run's folder" if path.is_file() else "no such run folder"
+    near = guess(path.name, names) or "; `addkit runs list` lists those in runs/"
+    raise RunError(f"{path}: {what}{near}")
+
+
+def run_named(word: Path) -> Path | None:
+    """The folder of the run that stands in a recipe's place: a path, or a bare name below ./runs.
+
+    None if the word means a recipe. A known recipe's bare name does, whatever else has it.
+    """
+    from addkit.recipe.shipped import known_recipes
+
+    if str(word) in known_recipes():
+        return None
+    runs = (path for path in (word, RUNS / word) if (path / "recipe.toml").is_file())
+    return next(runs, None)
 
 
 def find_run(path: Path | None) -> Path:
@@ -50,46 +74,72 @@ def find_run(path: Path | None) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Images, and what was named but holds none."""
+class Named:
+    """A file that a command line names or a folder of it holds."""
 
-    images: list[tuple[str, ImageFile]] = field(default_factory=list)
-    """(name to show, file)."""
-    refused: list[str] = field(default_factory=list)
-    """A sentence for each."""
+    name: str
+    file: ImageFile | None = None
+    refused: str = ""
+    """The sentence on why it cannot be read, which begins with the name; empty if it can."""
+
+    @property
+    def reason(self) -> str:
+        """The sentence without the name."""
+        return self.refused.removeprefix(f"{self.name}: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was named, in order."""
+
+    named: list[Named]
+
+    @property
+    def images(self) -> list[tuple[str, ImageFile]]:
+        """(name to show, file) of those that can be read, as far as is known."""
+        return [(one.name, one.file) for one in self.named if one.file is not None]
+
+    @property
+    def refused(self) -> list[str]:
+        """A sentence for each other one."""
+        return [one.refused for one in self.named if one.file is None]
 
 
 def find_images(words: list[str]) -> Found:
     """The image that each word means, folders opened, `-` read from stdin."""
-    found = Found()
-    for word in words:
-        if word == "-":
-            found.images.append(("-", BytesIO(sys.stdin.buffer.read())))
-            continue
-        try:
-            found.images.extend((str(path), path) for path in _below(Path(word)))
-        except DataError as error:
-            found.refused.append(str(error))
-        except OSError as error:
-            found.refused.append(f"{word}: cannot be read ({error.strerror})")
-    return found
+    return Found([one for word in words for one in _named(word)])
 
 
-def readable(files: list[tuple[str, ImageFile]], facts: DataFacts) -> Found:
-    """Those of the files that can be read as the encoder's input, and why the others cannot."""
+def _named(word: str) -> list[Named]:
+    if word == "-":
+        return [Named("-", BytesIO(sys.stdin.buffer.read()))]
+    if not word:
+        # As a path it would be the working directory.
+        return [Named("", refused='"": an empty name; give a file or a folder')]
+    path = Path(word)
+    try:
+        return [Named(str(path), path) for path in _below(path)]
+    except DataError as error:
+        return [Named(str(path), refused=str(error))]
+    except OSError as error:
+        return [Named(word, refused=f"{word}: cannot be read ({error.strerror})")]
+
+
+def readable(found: Found, facts: DataFacts) -> Found:
+    """The same, those refused that cannot be read as the encoder's input."""
+    return Found([one if one.file is None else _tried(one, one.file, facts) for one in found.named])
+
+
+def _tried(one: Named, file: ImageFile, facts: DataFacts) -> Named:
     from addkit.data.prepare import prepare_image
 
-    found = Found()
-    for name, file in files:
-        try:
-            prepare_image(rewind(file), facts)
-        except DataError as error:
-            found.refused.append(str(error))
-        except MemoryError:
-            found.refused.append(f"{name}: too large for this machine's memory")
-        else:
-            found.images.append((name, file))
-    return found
+    try:
+        prepare_image(rewind(file), facts)
+    except DataError as error:
+        return Named(one.name, refused=str(error))
+    except MemoryError:
+        return Named(one.name, refused=f"{one.name}: too large for this machine's memory")
+    return one
 
 
 def _below(path: Path) -> list[Path]:

@@ -133,15 +133,26 @@ def check(
         list[str],
         typer.Argument(help="Recipes by name or file.", autocompletion=complete_recipe),
     ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TABLE.KEY=VALUE",
+            help="A change of each of them, as for train.",
+            autocompletion=complete_key,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Tell everything that is wrong with recipes. Exit code 2 if anything is.
 
+    \b
     addkit recipes check recipes/*.toml
+    addkit recipes check digits --set training.epochs=5
     """
     from addkit.cli.output import Output
 
-    found = {file: _faults(file) for file in files}
+    found = {file: _faults(file, set_ or []) for file in files}
     output = Output(json=json)
     if json:
         output.data([_checked(file, faults) for file, faults in found.items()])
@@ -155,12 +166,12 @@ def check(
         raise typer.Exit(2)
 
 
-def _faults(file: str) -> list[Fault]:
+def _faults(file: str, changes: list[str]) -> list[Fault]:
     from addkit.recipe import read_recipe
     from addkit.recipe.faults import FaultyRecipeError
 
     try:
-        read_recipe(Path(file))
+        read_recipe(Path(file), changes)
     except FaultyRecipeError as error:
         return list(error.faults)
     return []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as short
 from time import time
 from typing import Any
 
@@ -13,10 +14,16 @@ from addkit.recipe.differences import differences
 from addkit.runs import Run
 from addkit.runs.lock import is_locked
 
-__all__ = ["compared", "entry", "run_entries", "told"]
+__all__ = ["OTHER_DATA", "compared", "entry", "run_entries", "subtracted", "told"]
 
 MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
 """What makes a folder a run, or what is left of one."""
+HARMLESS = {
+    *("image_size", "mean", "std", "resize", "channels"),
+    *("bad_files", "validation", "train_size", "validation_size"),
+}
+"""Keys of data tables that leave the test images and their labels what they are."""
+OTHER_DATA = "The data differ: scores on other images or labels are not subtracted from each other."
 MALFORMED = (AddkitError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
 """Nobody promises that a file of a run still holds what was once written."""
 
@@ -145,7 +152,7 @@ def _next(run: Run) -> Iterator[str]:
 
     path = quote(str(run.path))
     if not run.finished:
-        yield f"addkit train {path}/recipe.toml --run-dir {path} --resume"
+        yield f"addkit train {path} --resume"
         return
     yield f"addkit evaluate --run {path}"
     yield f"addkit sample --run {path} IMAGE"
@@ -155,27 +162,76 @@ def _next(run: Run) -> Iterator[str]:
 def compared(paths: list[Path]) -> dict[str, Any]:
     """Runs side by side: scores and what each adds to the first's, and the keys that differ.
 
+    A run that was scored on other images than the first has no differences of scores; `data` tells
+    the keys that make them others.
+
     Raises `RunError` if one is broken.
     """
     for path in paths:
         with _usable(path):
             _line(Run.open(path))
+            _tested_on(Run.open(path))
     runs = [Run.open(path) for path in paths]
     manifests = [run.manifest() for run in runs]
     scores = [_scores(manifest) for manifest in manifests]
     names = dict.fromkeys(name for one in scores for name in one)
     values = {name: [one.get(name) for one in scores] for name in names}
+    tested = [_tested_on(run) for run in runs]
+    same = [not differences([tested[0], one]) for one in tested]
     seen = [manifest.get("environment", {}) for manifest in manifests]
     return {
         "runs": [entry(path) for path in paths],
         "scores": [
-            {"score": name, "values": each, "differences": [_minus(one, each[0]) for one in each]}
+            {"score": name, "values": each, "differences": _minus_first(each, same)}
             for name, each in values.items()
             if any(one is not None for one in each)
         ],
+        "data": _varying(tested),
         "recipe": _varying([run.recipe_tables() for run in runs]),
         "environment": _varying(seen),
     }
+
+
+def _tested_on(run: Run) -> dict[str, Any]:
+    """What decides which images and labels a run's scores are of.
+
+    Places do not, if classes and numbers of images are the same: they may be another machine's.
+    """
+    facts = run.facts()
+    table = run.recipe_tables().get("data", {})
+    kept = {key: value for key, value in table.items() if key not in HARMLESS | _places(table)}
+    known = {
+        "classes": facts.num_classes,
+        "class_names": short(list(facts.class_names)),
+        "test_images": facts.split_sizes.get("test"),
+    }
+    return {"data": kept, "facts": known}
+
+
+def _places(table: Mapping[str, Any]) -> set[str]:
+    """Keys of a data table that say where files lie; a name where its component is not here."""
+    from addkit.plugin.registry import UnknownComponent, load_registry
+
+    try:
+        config = load_registry().get("data", str(table.get("name"))).spec.config
+    except UnknownComponent:
+        return {"root", "file"}
+    paths = (Path, Path | None)
+    return {name for name, one in config.model_fields.items() if one.annotation in paths}
+
+
+def subtracted(names: Sequence[str], found: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """(place, title) of each run whose scores are shown minus the first's, of `compared`'s."""
+    rows = [row["differences"] for row in found["scores"]]
+    places = range(1, len(names))
+    fit = [place for place in places if any(row[place] is not None for row in rows)]
+    return [(place, f"{names[place]} minus {names[0]}") for place in fit]
+
+
+def _minus_first(values: list[float | None], same: list[bool]) -> list[float | None]:
+    return [
+        _minus(one, values[0]) if fits else None for one, fits in zip(values, same, strict=True)
+    ]
 
 
 def _minus(value: float | None, first: float | None) -> float | None:

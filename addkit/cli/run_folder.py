@@ -20,7 +20,7 @@ from addkit.recipe import Recipe
 from addkit.recipe.model import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
 from addkit.runs.lock import LOCK, locked
-from addkit.training.checks import check_training
+from addkit.training.checks import check_shards, check_training
 from addkit.training.plan import Plan
 
 __all__ = ["choose_run", "clean_start"]
@@ -89,9 +89,10 @@ def _shared_out(recipe: Recipe, processes: int) -> Recipe:
 
 def _facts(recipe: Recipe, processes: int) -> DataFacts:
     """Of the recipe's data. What cannot be trained is refused before a folder is made or moved."""
-    facts = build_data(recipe).facts
+    source = build_data(recipe)
+    facts = source.facts
     check_training(recipe, facts)
-    Plan.of(recipe, facts.split_sizes["train"], processes)
+    check_shards(recipe, source, Plan.of(recipe, facts.split_sizes["train"], processes))
     tracker = recipe.choices["tracker"]
     tracker.spec.build(tracker.config, Problem())
     build_network(recipe, facts, device="meta")

@@ -41,7 +41,8 @@ def list_runs(
     if json:
         output.data(found)
     elif not found:
-        note(f"no run in {root}/; train one with `addkit train RECIPE`")
+        what = "no run in" if root.is_dir() or root == Path("runs") else "no such folder:"
+        note(f"{what} {root}/; train one with `addkit train RECIPE`")
     else:
         output.table(
             ["run", "recipe", "status", "score", "", "control", "", "steps", "age"],
@@ -182,16 +183,21 @@ def compare(
 
 def _show_compared(output: Output, names: list[str], found: dict[str, Any]) -> None:
     from addkit.cli.recipes import worded
+    from addkit.cli.run_facts import OTHER_DATA, subtracted
     from addkit.cli.scores import score_cells, score_columns
 
-    rows = []
+    rows, minus = [], subtracted(names, found)
     for row in found["scores"]:
         cells = [score_cells({row["score"]: value})[0] for value in row["values"]]
-        signed = ["-" if d is None else f"{d:+.4g}" for d in row["differences"][1:]]
-        rows.append([score_columns({row["score"]: None})[0], *cells, *signed])
-    minus = [f"{name} minus {names[0]}" for name in names[1:]]
-    output.table(["score", *names, *minus], rows)
-    for title in ("recipe", "environment"):
+        signed = [row["differences"][place] for place, _ in minus]
+        deltas = ["-" if d is None else f"{d:+.4g}" for d in signed]
+        rows.append([score_columns({row["score"]: None})[0], *cells, *deltas])
+    output.table(["score", *names, *(title for _, title in minus)], rows)
+    if found["data"]:
+        output.line(f"\n{OTHER_DATA}")
+    for title in ("data", "recipe", "environment"):
+        if title == "data" and not found["data"]:
+            continue
         differing = [[row["key"], *map(worded, row["values"])] for row in found[title]]
         output.line()
         if differing:

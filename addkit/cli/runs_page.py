@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from addkit.cli.recipes import worded
+from addkit.cli.run_facts import OTHER_DATA, subtracted
 from addkit.report.figures import accuracy, losses
 from addkit.report.figures.accuracy import Accuracies
 from addkit.report.fresh import Fresh
@@ -31,25 +32,26 @@ from addkit.runs import Run
 __all__ = ["write_comparison"]
 
 
-class Together(RunFiles):
-    """The first run's files, where the recipe is not of importance."""
-
-    @cached_property
-    def tables(self) -> dict[str, Any]:
-        """What the page says of the recipe."""
-        return {"name": "several", "summary": "Differences are from the first run."}
-
-
 @dataclass(frozen=True)
 class SideBySide(RunReport):
     """Several runs as one thing to report."""
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
+    recipes: tuple[str, ...]
 
     @property
-    def path(self) -> Path:
-        """No folder: what the page is called."""
-        return Path(" beside ".join(self.names))
+    def title(self) -> str:
+        """The runs by their names."""
+        *others, last = self.names
+        return f"Runs {', '.join(others)} and {last}"
+
+    @property
+    def summary(self) -> str:
+        """The recipe, or one for each run, and what differences are from."""
+        named = list(dict.fromkeys(self.recipes))
+        words = [f"`{name}`" for name in (named if named[1:] == [] else self.recipes)]
+        told = f"Recipe{'s' if words[1:] else ''} {', '.join(words)}."
+        return f"{told} Differences are from the first run, `{self.names[0]}`."
 
 
 def write_comparison(page: Path, paths: Sequence[Path], found: dict[str, Any]) -> None:
@@ -65,37 +67,44 @@ def write_comparison(page: Path, paths: Sequence[Path], found: dict[str, Any]) -
     """
     names = [path.name for path in paths]
     runs = dict(zip(names, map(Run, paths), strict=True))
-    files = Together(Run(paths[0]))
-    recipes, machines = found["recipe"], found["environment"]
+    files = RunFiles(Run(paths[0]))
+    recipes, machines, data = found["recipe"], found["environment"], found["data"]
     parts = [
-        _part("scores", "Scores", lambda: _scores(names, found["scores"])),
+        _part("scores", "Scores", lambda: _scores(names, found)),
         _part("accuracy", "Accuracy while training", lambda: _accuracy(runs, files.headline), True),
         _part("losses", "Training losses", lambda: _losses(runs), True),
+        *([_part("data", "Data", lambda: _keys(names, data, "data"))] if data else []),
         _part("recipe", "Recipes", lambda: _keys(names, recipes, "recipe")),
         _part("environment", "Environments", lambda: _keys(names, machines, "environment")),
     ]
-    write_page(page, SideBySide(files, Fresh(files, ()), tuple(names)), parts)
+    named = tuple(str(one["recipe"] or "?") for one in found["runs"])
+    write_page(page, SideBySide(files, Fresh(files, ()), tuple(names), named), parts)
 
 
 def _part(name: str, title: str, show: Callable[[], Shown], figure: bool = False) -> Part:
     return Part(name=name, title=title, of_run=lambda _: show(), figure=figure)
 
 
-def _scores(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Shown:
-    minus = [f"{name} minus {names[0]}" for name in names[1:]]
+def _scores(names: Sequence[str], found: dict[str, Any]) -> Shown:
+    minus = subtracted(names, found)
     cells = [
         [
             score_title(row["score"]),
             *(score_text(row["score"], value) for value in row["values"]),
-            *("-" if d is None else f"{d:+.4g}" for d in row["differences"][1:]),
+            *(_signed(row["differences"][place]) for place, _ in minus),
         ]
-        for row in rows
+        for row in found["scores"]
     ]
     return Shown(
         "Scores on the test split at the end of training, averaged weights. One training each: "
         "`addkit ablate` tells such a difference from noise.",
-        tables=[Table(["score", *names, *minus], cells)],
+        tables=[Table(["score", *names, *(title for _, title in minus)], cells)],
+        sentences=[OTHER_DATA] if found["data"] else [],
     )
+
+
+def _signed(difference: float | None) -> str:
+    return "-" if difference is None else f"{difference:+.4g}"
 
 
 def _keys(names: Sequence[str], rows: Sequence[dict[str, Any]], what: str) -> Shown:

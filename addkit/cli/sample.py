@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,15 +157,18 @@ def sample(
     wishes = _wishes(template, length, given or [])
     known = _pairs("--beside", beside or [], "age=7") or None
     asked = {**ask, "given": wishes, "beside": known, "seed": seed, "top": top}
-    files, told = _answers(predictor, found, asked)
+    found, told = _answers(predictor, found, asked)
+    files = found.images
+    if not files:
+        raise DataError("\n".join(found.refused))
     for reason in found.refused:
         fail(reason, 1)
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
         _show(output, [name for name, _ in files], told, predictor, ask)
     else:
-        pairs = zip(files, told, strict=True)
-        output.data([_entry(name, told, predictor, ask) for (name, _), told in pairs])
+        answers = iter([_entry(one, predictor, ask) for one in told])
+        output.data(_entries(found, answers))
     if trace is not None:
         _trace(predictor, files, ask, wishes, known, seed, trace)
     elif predictor.loops:
@@ -174,10 +178,16 @@ def sample(
         raise typer.Exit(1)
 
 
-def _answers(
-    predictor: Predictor, found: Found, ask: dict[str, Any]
-) -> tuple[list[tuple[str, Any]], list[Any]]:
-    """The files that can be read, and an answer for each. Adds the others to `found.refused`.
+def _entries(found: Found, answers: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What programs get of each thing named: its answer, or why there is none."""
+    return [
+        {"image": one.name, **({"error": one.reason} if one.file is None else next(answers))}
+        for one in found.named
+    ]
+
+
+def _answers(predictor: Predictor, found: Found, ask: dict[str, Any]) -> tuple[Found, list[Any]]:
+    """What was found, with what cannot be read refused, and an answer for each other one.
 
     Files are looked at one by one only where one of them fails, so good ones are read once.
     """
@@ -188,15 +198,12 @@ def _answers(
         return predictor.predict([rewind(file) for _, file in files], **ask)
 
     try:
-        return found.images, predict(found.images)
+        return found, predict(found.images)
     except (DataError, MemoryError):
-        rest = readable(found.images, predictor.facts)
-        if not rest.refused:
+        rest = readable(found, predictor.facts)
+        if len(rest.images) == len(found.images):
             raise
-        found.refused.extend(rest.refused)
-        if not rest.images:
-            raise DataError("\n".join(found.refused)) from None
-        return rest.images, predict(rest.images)
+        return rest, predict(rest.images) if rest.images else []
 
 
 def _wishes(template: str | None, length: int | None, given: list[str]) -> dict[str, str]:
@@ -219,12 +226,9 @@ def _pairs(option: str, words: list[str], example: str) -> dict[str, str]:
     return pairs
 
 
-def _entry(
-    name: str, prediction: Prediction, predictor: Predictor, ask: dict[str, Any]
-) -> dict[str, Any]:
+def _entry(prediction: Prediction, predictor: Predictor, ask: dict[str, Any]) -> dict[str, Any]:
     inference = predictor.inference.but(**ask)
     return {
-        "image": name,
         **prediction.data(),
         "guidance": inference.guidance,
         "chains": inference.chains,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -36,14 +36,38 @@ class SeveralCommand(GroupedCommand):
             if getattr(option, "multiple", False)
             for name in option.opts
         }
-        return super().parse_args(ctx, spread(args, several))
+        takes_recipe = any(one.name == "recipe" for one in self.get_params(ctx))
+        own = is_recipe if takes_recipe else ends_in_toml
+        return super().parse_args(ctx, spread(args, several, own))
 
 
-def spread(args: Sequence[str], several: Collection[str]) -> list[str]:
+def ends_in_toml(word: str) -> bool:
+    """True for a recipe's file."""
+    return word.endswith(".toml") and not PAIR.match(word)
+
+
+def is_recipe(word: str) -> bool:
+    """True for a recipe's file, and for the bare name of a known one that no component has."""
+    from addkit.cli.completion import words
+    from addkit.recipe.shipped import known_recipes
+
+    if ends_in_toml(word):
+        return True
+    return word in known_recipes() and not any(
+        word in names for kind, names in words()["components"].items() if kind != "data"
+    )
+
+
+def spread(
+    args: Sequence[str],
+    several: Collection[str],
+    own: Callable[[str], bool] = ends_in_toml,
+) -> list[str]:
     """`--opt a b,c` as `--opt a --opt b --opt c`, for the options named in `several`.
 
-    Values stop at the next option. After the first one, a word that ends in .toml is the command's
-    own argument, so that `--loss ce mse recipe.toml` names a recipe; so is all that follows `--`.
+    Values stop at the next option. After the first one, a word of which `own` is true is the
+    command's own argument, so that `--loss ce mse recipe.toml` names a recipe; so is all that
+    follows `--`.
     """
     told: list[str] = []
     option: str | None = None
@@ -59,7 +83,7 @@ def spread(args: Sequence[str], several: Collection[str]) -> list[str]:
         elif _is_option(word):
             option = None
             told.append(word)
-        elif option is None or (word.endswith(".toml") and not PAIR.match(word)):
+        elif option is None or own(word):
             told.append(word)
         else:
             told += _repeated(option, word)

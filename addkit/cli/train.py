@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +26,8 @@ def train(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="The experiment: a TOML file, or the name of one that comes with addkit.",
+            help="The experiment: a TOML file, or the name of one that comes with addkit. With "
+            "--resume also a run's folder.",
             autocompletion=complete_recipe,
         ),
     ],
@@ -102,21 +105,43 @@ def train(
     \b
     addkit train digits --set training.epochs=5
     addkit train recipes/imagenet.toml --resume
+    addkit train runs/digits-20261124-120000 --resume
     addkit train recipes/imagenet.toml --dry-run --processes 64
     """
     from addkit.errors import UsageError
-    from addkit.recipe import read_recipe
 
     if resume and fresh:
         raise UsageError("--resume goes on and --fresh begins anew; give one of them")
     changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
-    read = read_recipe(recipe, changes)
+    place = Place(run_dir, resume=resume, fresh=fresh)
+    read, place = _meant(recipe, changes, place)
     if dry_run:
         tell_plan(read, processes, images_per_second, measure=measure, json=json)
     elif images_per_second or measure:
         raise UsageError("--images-per-second and --measure estimate a plan; add --dry-run")
     else:
-        _train(read, Place(run_dir, resume=resume, fresh=fresh), processes, profile, json)
+        _train(read, place, processes, profile, json)
+
+
+def _meant(word: Path, changes: list[str], place: Place) -> tuple[Recipe, Place]:
+    """The recipe, and where its run is: that of a run's folder with --resume goes on there."""
+    from addkit.cli.inputs import run_named
+    from addkit.errors import UsageError
+    from addkit.recipe import read_recipe, recipe_from_tables
+    from addkit.runs import Run
+
+    run = run_named(word)
+    if run is None:
+        return read_recipe(word, changes), place
+    if not place.resume:
+        raise UsageError(
+            f"{run}: a run's folder; go on with it: addkit train {quote(str(run))} --resume; "
+            f"train its recipe anew: addkit train {quote(str(run / 'recipe.toml'))}"
+        )
+    if place.folder is not None and place.folder.absolute() != run.absolute():
+        raise UsageError(f"{run}: goes on in its own folder; leave out --run-dir {place.folder}")
+    tables, source = Run.open(run).recipe_tables(), run / "recipe.toml"
+    return recipe_from_tables(tables, source, overrides=changes), replace(place, folder=run)
 
 
 def _train(recipe: Recipe, place: Place, processes: int | None, profile: bool, json: bool) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from addkit.data.counting import uniforms
 from addkit.data.loading import epoch_order
+from addkit.data.shards.enough import check_enough
 from addkit.diffusion.randomness import counted_seed
-from addkit.errors import DataError
 from addkit.plugin.protocols import ImageSet
 
 __all__ = ["SHUFFLE_BUFFER", "buffered_order", "epoch_batches"]
@@ -45,7 +45,7 @@ def epoch_batches(
     if shards is None:
         order = epoch_order(seed, epoch, len(images))
         return order[: steps * parts * size].view(steps, parts, size)
-    _refuse_few(shards, parts)
+    check_enough(images, parts)
     segments = _as_they_lie(shards, seed, epoch).tensor_split(parts)
     rows = [
         segment[buffered_order(counted_seed(seed, "buffer", epoch, part), len(segment), buffer)]
@@ -84,14 +84,3 @@ def _as_they_lie(shards: Tensor, seed: int, epoch: int) -> Tensor:
     ranks = epoch_order(counted_seed(seed, "shards"), epoch, len(numbers)).argsort()
     by_place = shards[:, 1].argsort(stable=True)
     return by_place[ranks[members[by_place]].argsort(stable=True)]
-
-
-def _refuse_few(shards: Tensor, parts: int) -> None:
-    count = len(torch.unique(shards[:, 0]))
-    if count < parts:
-        raise DataError(
-            f"the training images lie in {count} shards, and a step has {parts} micro-batches, "
-            "each of which reads shards of its own.\nWrite smaller shards (`addkit data shard "
-            f"--shard-size`), {count}/{parts} of this size or less, or set "
-            "distributed.per_process_batch higher."
-        )

@@ -22,6 +22,10 @@ from addkit.recipe.writing import quoted, shortened
 __all__ = ["Layer", "load_file", "merge", "require", "shown"]
 
 REQUIRES = "requires"
+RECIPE = "recipe.toml"
+"""In a run's folder."""
+MOST_NAMES = 8
+"""Of files that an error tells."""
 
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that say what a file is, so nothing that extends it inherits them."""
@@ -196,6 +200,8 @@ def _read(path: Path, cited: _Cited) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise cited.refused(f"no such file{_near(path)}.") from None
+    except IsADirectoryError:
+        raise cited.refused(f"a folder, not a recipe's file{_within(path)}.") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise refuse(Origin(shown(path), line), "not UTF-8 text.") from None
@@ -206,11 +212,22 @@ def _read(path: Path, cited: _Cited) -> str:
 
 
 def _near(path: Path) -> str:
+    if path.is_symlink():
+        return " (a link that leads nowhere)"
     names = [file.name for file in path.parent.glob("*.toml")]
+    names += [file.parent.name for file in path.parent.glob(f"*/{RECIPE}")]
     # `recipes/digits.toml` where nobody has cloned addkit.
-    known = [path.stem] if path.stem in known_recipes() else []
-    near = guess(path.name, names) or guess(path.stem, known)
+    near = guess(path.name, names) or guess(path.stem, known_recipes())
     return near or f" (looked in {path.parent.absolute()})"
+
+
+def _within(folder: Path) -> str:
+    """What in the folder may have been meant."""
+    if (folder / RECIPE).is_file():
+        return f"; the recipe of this run is {shown(folder / RECIPE)}"
+    names = sorted(file.name for file in folder.glob("*.toml"))
+    more = ", ..." if names[MOST_NAMES:] else ""
+    return f"; it holds {', '.join(names[:MOST_NAMES])}{more}" if names else " (no .toml in it)"
 
 
 def _parsed(text: str, place: str) -> dict[str, Any]:

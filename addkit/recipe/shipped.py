@@ -35,15 +35,19 @@ def known_recipes() -> dict[str, Path]:
 def named(word: Path | str) -> Path:
     """The recipe that a command line means: a path, or the bare name of a known recipe.
 
+    A folder that happens to have a recipe's name, such as a run's, hides it not.
+
     Raises:
         RecipeError: it looks like a name, and neither such a file nor such a recipe exists.
     """
     path = Path(word)
-    if path.suffix == ".toml" or path.name != os.fspath(word) or os.path.lexists(path):
+    if path.suffix == ".toml" or path.name != os.fspath(word):
         return path
-    known = known_recipes()
-    if path.name in known:
+    is_there, known = os.path.lexists(path), known_recipes()
+    if path.name in known and (path.is_dir() or not is_there):
         return known[path.name]
+    if is_there:
+        return path
     from addkit.plugin.guess import guess  # loads pydantic, which completion does without
 
     near = guess(path.name, [*known, *(file.name for file in Path().glob("*.toml"))])

@@ -89,15 +89,13 @@ def write_page(path: Path, source: Source, parts: Sequence[Part] = PARTS) -> lis
 
 def _title(source: Source) -> str:
     if isinstance(source, RunReport):
-        return f"Run {source.path.absolute().name}"
+        return source.title
     return f"Ablation {source.path.absolute().name}"
 
 
 def _summary(source: Source) -> str:
     if isinstance(source, RunReport):
-        tables = source.files.tables
-        summary = tables.get("summary") or ""
-        return f"Recipe `{tables.get('name', '?')}`. {summary}".strip()
+        return source.summary
     result = source.result
     return f"Recipe `{result.recipe}`: the base and {len(result.arms)} arms, measured by " + (
         f"`{result.metric}`, seeds {', '.join(map(str, result.seeds))}."

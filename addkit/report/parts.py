@@ -60,6 +60,17 @@ class RunReport:
         """The folder."""
         return self.files.run.path
 
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return f"Run {self.path.absolute().name}"
+
+    @property
+    def summary(self) -> str:
+        """The page's first sentences. Words between backticks are code."""
+        tables = self.files.tables
+        return f"Recipe `{tables.get('name', '?')}`. {tables.get('summary') or ''}".strip()
+
 
 Source = RunReport | AblationFiles
 

@@ -39,9 +39,16 @@ UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _held: set[int] = set()
 
 
+OTHER_RUN = "choose another folder with --run-dir"
+
+
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, instead: str = OTHER_RUN) -> Iterator[None]:
     """Hold the lock of a run folder, which is made if it is not there.
+
+    Args:
+        run: the folder, or any other that one process at a time may write to.
+        instead: what whoever is refused can do, apart from stopping the holder.
 
     Raises:
         RunError: another process, or this one, holds it: says which, and what to do. Or the folder
@@ -50,7 +57,7 @@ def locked(run: Path) -> Iterator[None]:
     file = run / LOCK
     with disk_errors(file, 0, lambda: pointed_at(run / "checkpoints", "latest")):
         run.mkdir(parents=True, exist_ok=True)
-        descriptor = _taken(file)
+        descriptor = _taken(file, instead)
     _held.add(descriptor)
     _let_children_go()
     try:
@@ -77,14 +84,14 @@ def is_locked(run: Path) -> bool:
     return False
 
 
-def _taken(file: Path) -> int:
+def _taken(file: Path, instead: str) -> int:
     """An open descriptor that holds the lock and has been signed."""
     try:
-        descriptor = _flocked(file) if fcntl else _created(file)
+        descriptor = _flocked(file, instead) if fcntl else _created(file, instead)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        descriptor = _created(file)
+        descriptor = _created(file, instead)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, _signature().encode())
     return descriptor
@@ -101,7 +108,7 @@ def _signature() -> str:
     )
 
 
-def _flocked(file: Path) -> int:
+def _flocked(file: Path, instead: str) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -109,7 +116,7 @@ def _flocked(file: Path) -> int:
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
-                raise _refusal(file) from error
+                raise _refusal(file, instead) from error
             raise
         if _is(file, descriptor):
             return descriptor
@@ -117,13 +124,13 @@ def _flocked(file: Path) -> int:
         os.close(descriptor)
 
 
-def _created(file: Path) -> int:
+def _created(file: Path, instead: str) -> int:
     if file.exists() and _gone(_holder(file)):
         file.unlink(missing_ok=True)
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError as error:
-        raise _refusal(file, f"; if it is gone, delete {file}") from error
+        raise _refusal(file, f"{instead}; if it is gone, delete {file}") from error
 
 
 def _release(file: Path, descriptor: int) -> None:
@@ -177,12 +184,12 @@ def _runs(pid: Any) -> bool:
     return True
 
 
-def _refusal(file: Path, more: str = "") -> RunError:
+def _refusal(file: Path, instead: str) -> RunError:
     holder = _holder(file)
     pid, host, since = (holder.get(key, "unknown") for key in ("pid", "host", "started"))
     return RunError(
         f"{file.parent}: is being written by process {pid} on {host} since {since}; "
-        f"stop it, or choose another folder with --run-dir{more}"
+        f"stop it, or {instead}"
     )
 
 

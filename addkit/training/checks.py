@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from shlex import quote
 from typing import Any
 
+from addkit.data.shards import ShardStore
+from addkit.data.shards.enough import check_enough
 from addkit.diffusion.information import scarce_information
 from addkit.errors import AddkitWarning, RecipeError
 from addkit.model import problem_of
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.protocols import DataFacts, DataSource
 from addkit.recipe import Recipe
 from addkit.training.control import heads_of
+from addkit.training.plan import Plan
 
-__all__ = ["check_training"]
+__all__ = ["check_shards", "check_training"]
 
 UNMIXABLE = {"conditioner": "beside", "encoder": "features"}
 """Kind -> ability of components that read something else than pixels."""
@@ -33,6 +37,14 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
     _check_rows(recipe)
     _check_steps(recipe, facts.split_sizes)
     _check_information(recipe, facts)
+
+
+def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
+    """Raise `DataError` if the data lie in fewer shards than a step has micro-batches."""
+    # Features that are computed once lie in no shards, and other stores may take long to open.
+    in_shards = isinstance(getattr(source, "store", None), ShardStore)
+    if in_shards and "features" not in recipe.choices["encoder"].spec.provides:
+        check_enough(source.split("train"), plan.parts, quote(str(recipe.source)))
 
 
 def _check_columns(recipe: Recipe, facts: DataFacts) -> None:

@@ -12,7 +12,7 @@ from addkit.diffusion import counted_generator
 from addkit.model import build_data, build_network, build_task, problem_of
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe
-from addkit.training.checks import check_training
+from addkit.training.checks import check_shards, check_training
 from addkit.training.environment import pick_device
 from addkit.training.footprint import footprint
 from addkit.training.launch import processes_here
@@ -50,17 +50,19 @@ def dry_run(
         scaled) and how it came about; memory, bytes for each process by part; wire, what each
         process sends; time; files to be read.
     """
-    facts = build_data(recipe).facts
+    source = build_data(recipe)
+    facts = source.facts
     check_training(recipe, facts)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
+    check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")
     if recipe.distributed.recompute_activations:
         network.recompute_activations()
     counts = asdict(network.parameter_counts())
     found = footprint(recipe, facts, network, plan)
-    source = "given"
+    how = "given"
     if measure:
-        images_per_second, source = measure_speed(recipe, facts, plan), _how(plan)
+        images_per_second, how = measure_speed(recipe, facts, plan), _how(plan)
     numbers = asdict(plan)
     peak = numbers.pop("peak_lr")
     return {
@@ -72,7 +74,7 @@ def dry_run(
         "learning_rate_rule": _rule(recipe),
         "memory": {**found.memory, "total": sum(found.memory.values())},
         "wire": _wire(recipe, found.traffic, plan),
-        "time": _time(plan, images_per_second, source),
+        "time": _time(plan, images_per_second, how),
         "classes": facts.num_classes,
         "tokens": facts.num_tokens,
         "notes": dict(facts.notes),

@@ -126,3 +126,21 @@ def test_ctrl_c(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     said = addkit("ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL)
     assert said.code == 130
     assert "stopped; the same command goes on where it was" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["digits", "--loss", "mse"],
+        ["--loss", "mse", "digits"],
+        ["--loss", "mse", "mse-noise", "digits", "--seeds", "1"],
+        ["--guidance", "1", "2", "digits"],
+        ["--axis", "schedule.scale=1,2", "digits"],
+        ["--set", "training.epochs=1", "digits", "--loss", "mse"],
+    ],
+)
+def test_a_recipe_s_name_stands_anywhere(addkit: Any, words: list[str]) -> None:
+    told = addkit("ablate", *words, "--dry-run", "--json")
+    assert told.code == 0, told.err
+    first = addkit("ablate", "digits", *(w for w in words if w != "digits"), "--dry-run", "--json")
+    assert told.json == first.json

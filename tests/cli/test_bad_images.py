@@ -6,6 +6,7 @@ ADDKIT_MUTATIONS=2000 in the environment damages so many.
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import struct
@@ -135,7 +136,12 @@ def test_bad_ones_are_named_and_the_others_answered(
     names = [f"./{name}" for name in (*REFUSED, *READ)]
     said = addkit("sample", good, *names, good, "--run", digits_run, "--json")
     assert said.code == 1
-    assert [entry["image"] for entry in said.json] == [str(good), *READ, str(good)]
+    names_told = [entry["image"] for entry in said.json]
+    assert names_told == [str(good), *REFUSED, *READ, str(good)]
+    for entry in said.json:
+        assert entry.keys() == {"image", "error"} if entry["image"] in REFUSED else entry["labels"]
+    lines_of_json = addkit("sample", good, *names, good, "--run", digits_run, "--jsonl").out
+    assert [json.loads(line) for line in lines_of_json.splitlines()] == said.json
     lines = said.err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["error"] * len(REFUSED)
     for line, name in zip(lines, REFUSED, strict=True):
@@ -217,7 +223,10 @@ def test_odd_things_by_name(
     said = addkit("sample", f"odd/{name}", "odd/good.png", "--run", digits_run, "--json")
     assert said.code == 1
     assert said.err.startswith(f"error: odd/{name}: {reason}")
-    assert [entry["image"] for entry in said.json] == ["odd/good.png"]
+    bad, good = said.json
+    assert bad["image"] == f"odd/{name}"
+    assert bad["error"].startswith(reason)
+    assert (good["image"], "error" in good) == ("odd/good.png", False)
 
 
 def test_no_permission(
@@ -238,7 +247,8 @@ def test_no_permission(
     said = addkit("sample", secret, good, "--run", digits_run, "--json")
     assert said.code == 1
     assert said.err == "error: secret.png: cannot be read (Permission denied)\n"
-    assert len(said.json) == 1
+    assert said.json[0] == {"image": "secret.png", "error": "cannot be read (Permission denied)"}
+    assert len(said.json) == 2
 
 
 def test_a_folder_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +288,7 @@ def test_too_large_for_the_memory(
     monkeypatch.setattr(prepare, "read_image", short)
     said = addkit("sample", "large.png", good, "--run", digits_run, "--json")
     assert said.err == "error: large.png: too large for this machine's memory\n"
-    assert len(said.json) == 1
+    assert said.json[0] == {"image": "large.png", "error": "too large for this machine's memory"}
 
 
 def damaged(content: bytes, dice: random.Random) -> bytes:
@@ -298,7 +308,7 @@ def test_damaged_images_stop_nothing(addkit: Cli, digits_run: Path, good: Path) 
     for name in names:
         Path(name).write_bytes(damaged(dice.choice(sound), dice))
     said = addkit("sample", good, *names, "--run", digits_run, "--json")
-    answered = {entry["image"] for entry in said.json} - {str(good)}
+    answered = {entry["image"] for entry in said.json if "error" not in entry} - {str(good)}
     refused = {line.removeprefix("error: ").split(":")[0] for line in said.err.splitlines()}
     warned = {name for name in refused if name.startswith("warning")}
     assert said.code == 1

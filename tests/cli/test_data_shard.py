@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from addkit.cli.data import data
-from addkit.errors import AddkitError, DataError, UsageError
+from addkit.errors import AddkitError, DataError, RunError, UsageError
 from addkit.model import build_data
 from addkit.recipe import read_recipe
+from addkit.runs.lock import locked
 
 app = typer.Typer(rich_markup_mode=None)
 app.add_typer(data, name="data")
@@ -87,11 +90,67 @@ def test_verify(words: list[Any]) -> None:
     ]
     assert isinstance(told.exception, DataError)
     assert told.exception.exit_code == 1
-    assert str(told.exception) == (
-        "out: 1 files are broken. The same command without --verify writes them again."
-    )
     told = _call(*words, "--verify")
     assert "out/train-00001.tar: altered: another checksum" in told.stdout.splitlines()
+
+
+def test_the_repair_that_verify_names_works(words: list[Any]) -> None:
+    _call(*words)
+    path = Path("out/train-00001.tar")
+    path.write_bytes(b"")
+    # Without --shard-size, which the index tells.
+    told = _call(*words[:4], "--verify")
+    head, command = str(told.exception).split(": addkit data shard ")
+    assert head == "out: 1 file is broken; to write what is broken again"
+    assert command == f"{words[0]} out --set data.root=photos --shard-size 0.01"
+    assert _call(*command.split()).exit_code == 0
+    assert _call(*words[:4], "--verify").exit_code == 0
+
+
+def test_what_is_no_folder_of_shards(words: list[Any]) -> None:
+    Path("file").touch()
+    assert str(_call(words[0], "file", *words[2:]).exception) == "file is a file. Name a folder."
+    for name in ("file", "nope"):
+        told = _call(words[0], name, "--verify")
+        assert str(told.exception) == f"{name}: no such folder."
+    told = _call(words[0], "photos", "--verify")
+    assert str(told.exception) == (
+        "photos: holds no shards. `addkit data shard RECIPE photos` writes some."
+    )
+
+
+def test_a_folder_that_is_being_written_is_refused(words: list[Any]) -> None:
+    with locked(Path("out")):
+        told = _call(*words)
+        assert isinstance(told.exception, RunError)
+        assert re.fullmatch(
+            rf"out: is being written by process {os.getpid()} on .* since .*; stop it, or wait for "
+            "it: shards that are whole stay and count",
+            str(told.exception),
+        )
+    # As a kill leaves it.
+    Path("out").mkdir(exist_ok=True)
+    Path("out/lock").write_text("{}")
+    assert _call(*words).exit_code == 0
+    assert not Path("out/lock").exists()
+
+
+def test_too_few_shards_are_refused_before_a_training_with_a_size_that_is_enough(
+    words: list[Any], addkit: Any
+) -> None:
+    _call(*words)
+    train = ["train", words[0], "--set", "data.root=out", "--set", "training.batch_size=8"]
+    train += ["--set", "distributed.per_process_batch=1"]
+    for more in (["--dry-run"], ["--dry-run", "--processes", "2"], ["--processes", "2"]):
+        said = addkit(*train, *more)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.count("the training images lie in 5 shards, and a step has 8 micro") == 1
+    assert not Path("runs").exists()
+    assert f"`addkit data shard {words[0]} NEW_FOLDER --set data.root=IMAGES --s" in said.err
+    (size,) = re.findall(r"--shard-size ([\d.]+)` gives enough", said.err)
+    assert _call(words[0], "new", "--set", "data.root=photos", "--shard-size", size).exit_code == 0
+    assert len(list(Path("new").glob("train-*.tar"))) >= 8
+    assert addkit(*train, "--dry-run", "--set", "data.root=new").code == 0
 
 
 def test_a_data_set_in_memory(recipes: Path, tmp_path: Path) -> None:

@@ -62,6 +62,66 @@ def test_check_tells_every_problem_of_every_file(addkit: Cli) -> None:
     assert addkit("recipes", "check", "digits").code == 0
 
 
+def test_check_takes_changes(addkit: Cli) -> None:
+    assert addkit("recipes", "check", "digits", "--set", "training.epochs=2").code == 0
+    said = addkit("recipes", "check", "digits", "emoji", "--set", "training.epoch=2", "--json")
+    assert said.code == 2
+    for one in said.json:
+        (problem,) = one["problems"]
+        assert problem["file"] == "--set training.epoch=2"
+        assert problem["guess"] == "epochs"
+
+
+@pytest.mark.parametrize(
+    ("word", "guessed"),
+    [
+        ("digts", "digits"),
+        ("digts.toml", "digits"),
+        ("recipe/digts.toml", "digits"),
+        ("some/min.toml", "mine.toml"),
+        ("runs/digits-20", "digits-2026"),
+    ],
+)
+def test_check_guesses_names_and_files(addkit: Cli, word: str, guessed: str) -> None:
+    Path("some").mkdir()
+    Path("some/mine.toml").touch()
+    Path("runs/digits-2026").mkdir(parents=True)
+    Path("runs/digits-2026/recipe.toml").touch()
+    said = addkit("recipes", "check", word)
+    assert said.code == 2
+    assert said.out == f'{word}: no such file (did you mean "{guessed}"?).\n'
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_folder_is_no_recipe(addkit: Cli, command: str) -> None:
+    Path("run").mkdir()
+    Path("run/recipe.toml").touch()
+    Path("none").mkdir()
+    Path("some").mkdir()
+    for name in "abcdefghij":
+        Path(f"some/{name}.toml").touch()
+    for folder, more in (
+        ("./run", "; the recipe of this run is run/recipe.toml"),
+        ("none", " (no .toml in it)"),
+        ("some", f"; it holds {', '.join(f'{name}.toml' for name in 'abcdefgh')}, ..."),
+    ):
+        said = addkit("recipes", command, folder)
+        assert said.code == 2
+        told = f"{Path(folder)}: a folder, not a recipe's file{more}.\n"
+        assert (said.out + said.err).removeprefix("error: ") == told
+
+
+def test_a_link_that_leads_nowhere(addkit: Cli) -> None:
+    Path("gone.toml").symlink_to("nowhere.toml")
+    said = addkit("recipes", "show", "gone.toml")
+    assert said.err == "error: gone.toml: no such file (a link that leads nowhere).\n"
+
+
+def test_a_folder_does_not_hide_a_known_recipe(addkit: Cli) -> None:
+    Path("digits").mkdir()
+    assert addkit("recipes", "check", "digits").out == "digits: sound\n"
+
+
 def test_check_in_json(addkit: Cli, recipes: Path) -> None:
     Path("a.toml").write_text(f"extends = '{recipes}/digits.toml'\n[loss]\nname = 'mes'")
     said = addkit("recipes", "check", "a.toml", "digits", "--json")

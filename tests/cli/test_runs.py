@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from addkit.cli.run_facts import _places
+
 Cli = Callable[..., Any]
 
 
@@ -94,6 +96,19 @@ def test_an_empty_list(addkit: Cli) -> None:
     assert addkit("runs", "list", "--root", "elsewhere", "--json").json == []
 
 
+def test_a_root_that_is_not_there(addkit: Cli) -> None:
+    said = addkit("runs", "list", "--root", "nope")
+    assert said.err == "no such folder: nope/; train one with `addkit train RECIPE`\n"
+
+
+def test_what_is_no_run(addkit: Cli) -> None:
+    Path("notes.txt").touch()
+    more = "; `addkit runs list` lists those in runs/\n"
+    said = addkit("runs", "show", "notes.txt")
+    assert said.err == f"error: notes.txt: a file, not a run's folder{more}"
+    assert addkit("runs", "show", "x").err == f"error: x: no such run folder{more}"
+
+
 def test_show(addkit: Cli, two_runs: list[Path]) -> None:
     told = addkit("runs", "show", "runs/a", "--json").json
     assert told["facts"]["splits"]["test"] > 0
@@ -114,7 +129,7 @@ def test_an_unfinished_run_can_go_on(addkit: Cli, two_runs: list[Path]) -> None:
     manifest = two_runs[0] / "manifest.json"
     manifest.write_text(json.dumps({"status": "running"}))
     told = addkit("runs", "show", "a", "--json").json
-    assert told["next"] == ["addkit train runs/a/recipe.toml --run-dir runs/a --resume"]
+    assert told["next"] == ["addkit train runs/a --resume"]
     assert told["status"] == "stopped"
     assert not any(name.startswith("ADD") for name in told["scores"])
     assert addkit("runs", "show", "a").code == 0
@@ -148,6 +163,46 @@ def test_compare(addkit: Cli, two_runs: list[Path]) -> None:
     assert "environment: the same" in addkit("runs", "compare", "a", "a").out
 
 
+@pytest.fixture
+def other_data(two_runs: list[Path]) -> list[Path]:
+    """The same, b with another test split."""
+    recipe, facts = two_runs[1] / "recipe.toml", two_runs[1] / "facts.json"
+    recipe.write_text(recipe.read_text().replace("test_share = 0.3", "test_share = 0.2"))
+    stored = json.loads(facts.read_text())
+    stored["split_sizes"]["test"] = 360
+    facts.write_text(json.dumps(stored))
+    return two_runs
+
+
+def test_scores_on_other_data_are_not_subtracted(addkit: Cli, other_data: list[Path]) -> None:
+    told = addkit("runs", "compare", "a", "b", "a", "--json").json
+    scores = {row["score"]: row for row in told["scores"]}
+    assert None not in scores["top1"]["values"]
+    assert scores["top1"]["differences"] == [0, None, 0]
+    rows = {row["key"]: row["values"] for row in told["data"]}
+    assert rows["data.test_share"] == [0.3, 0.2, 0.3]
+    assert rows["facts.test_images"][1] == 360
+    lines = addkit("runs", "compare", "a", "b").out.splitlines()
+    assert lines[0].split() == ["score", "a", "b"]
+    said = "The data differ: scores on other images or labels are not subtracted from each other."
+    assert said in lines
+    assert ["data.test_share", "0.3", "0.2"] in [line.split() for line in lines]
+    addkit("runs", "compare", "a", "b", "-o", "page.html")
+    page = Path("page.html").read_text("utf-8")
+    assert said in page
+    assert "b minus a" not in page
+
+
+def test_the_same_data_at_another_size_and_place(addkit: Cli, two_runs: list[Path]) -> None:
+    recipe = two_runs[1] / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("image_size = 8", "image_size = 16"))
+    told = addkit("runs", "compare", "a", "b", "--json").json
+    assert told["data"] == []
+    assert "data.image_size" in [row["key"] for row in told["recipe"]]
+    assert _places({"name": "image-folder"}) == {"root"}
+    assert _places({"name": "gone"}) == {"root", "file"}
+
+
 def test_compare_needs_two(addkit: Cli, two_runs: list[Path]) -> None:
     said = addkit("runs", "compare", "a")
     assert (said.code, said.err) == (
@@ -161,6 +216,9 @@ def test_a_page_of_the_comparison(addkit: Cli, two_runs: list[Path]) -> None:
     assert said.err == "page: page.html\n"
     page = Path("page.html").read_text("utf-8")
     assert page.startswith("<!doctype html>")
+    assert "<title>Runs a and b" in page
+    assert "Recipe <code>digits</code>. Differences are from the first run, <code>a</code>" in page
+    assert "several" not in page
     for part in ("scores", "accuracy", "losses", "recipe", "environment"):
         assert f'<section id="{part}"' in page
     assert "b minus a" in page

@@ -73,12 +73,19 @@ def test_standard_input(addkit: Cli, digits_run: Path, digit_images: list[Path])
     assert (said.code, said.err) == (1, "error: standard input: empty file\n")
 
 
+def test_an_empty_name_is_not_the_working_directory(addkit: Cli, digit_images: list[Path]) -> None:
+    Path("x.png").write_bytes(digit_images[0].read_bytes())
+    said = addkit("sample", "")
+    assert (said.code, said.err) == (1, 'error: "": an empty name; give a file or a folder\n')
+
+
 def test_files_that_are_no_images_are_named(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     said = addkit("sample", digit_images[0], "notes.txt", "--run", digits_run, "--json")
-    assert (said.code, [entry["image"] for entry in said.json]) == (1, [str(digit_images[0])])
+    assert (said.code, said.json[0]["image"]) == (1, str(digit_images[0]))
+    assert said.json[1].keys() == {"image", "error"}
     assert said.err.startswith("error: notes.txt: no image in a format that is read")
     cut = tmp_path / "cut.png"
     cut.write_bytes(digit_images[0].read_bytes()[:60])
@@ -123,7 +130,8 @@ def test_without_a_run_the_newest_finished_one_is_taken(
 
 def test_a_run_that_is_none(addkit: Cli, digit_images: list[Path], tmp_path: Path) -> None:
     said = addkit("sample", digit_images[0], "--run", "nothing")
-    assert (said.code, said.err) == (1, "error: nothing: no such run folder\n")
+    told = "error: nothing: no such run folder; `addkit runs list` lists those in runs/\n"
+    assert (said.code, said.err) == (1, told)
     said = addkit("sample", digit_images[0], "--run", tmp_path)
     assert said.err == f"error: {tmp_path}: not a run (it holds no recipe.toml)\n"
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from addkit.cli.several import SeveralCommand, pieces, spread
+from addkit.cli.several import SeveralCommand, is_recipe, pieces, spread
 
 SEVERAL = {"--loss", "--scale", "-l"}
 
@@ -35,6 +36,27 @@ SEVERAL = {"--loss", "--scale", "-l"}
 )
 def test_spreads_values(given: str, told: str) -> None:
     assert spread(given.split(), SEVERAL) == told.split()
+
+
+@pytest.mark.parametrize(
+    ("word", "is_one"),
+    [
+        *(("digits", True), ("fashion-mnist", True), ("a.toml", True), ("k=a.toml", False)),
+        *(("mse", False), ("nothing", False), ("1", False)),
+    ],
+)
+def test_a_known_recipe_s_name_is_the_command_s_own(word: str, is_one: bool) -> None:
+    assert is_recipe(word) == is_one
+
+
+def test_a_recipe_that_has_a_component_s_name_is_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    for name in ("mse", "mine"):
+        (tmp_path / "recipes" / f"{name}.toml").touch()
+    assert (is_recipe("mse"), is_recipe("mine")) == (False, True)
 
 
 def test_an_option_without_a_value_takes_the_next_word_whatever_it_is() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,44 @@ def test_resume_takes_the_newest_unfinished_run(
     said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--run-dir", run, "--json")
     assert said.code == 0
     assert said.err.splitlines() == [f"run: {run}"]
+
+
+@pytest.fixture
+def stopped(digits_run: Path, tmp_path: Path) -> Path:
+    """runs/one, which lacks its last status."""
+    run = Path(shutil.copytree(digits_run, tmp_path / "runs" / "one"))
+    Run(run).note(status="running")
+    return run
+
+
+@pytest.mark.parametrize("word", ["runs/one", "one", "./runs/one/"])
+def test_a_run_s_folder_goes_on_with_resume(addkit: Cli, stopped: Path, word: str) -> None:
+    said = addkit("train", word, "--resume", "--json")
+    assert (said.code, said.json["run"]) == (0, "runs/one")
+    assert Run(stopped).finished
+    assert [path.name for path in Path("runs").iterdir()] == ["one"]
+    same = addkit("train", word, "--resume", "--run-dir", "runs/one", "--json")
+    assert same.code == 0
+
+
+def test_a_run_s_folder_without_resume_names_the_commands(addkit: Cli, stopped: Path) -> None:
+    said = addkit("train", "runs/one")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "error: runs/one: a run's folder; go on with it: addkit train runs/one --resume; train its "
+        "recipe anew: addkit train runs/one/recipe.toml\n"
+    )
+    said = addkit("train", "runs/one", "--resume", "--run-dir", "runs/two")
+    assert said.code == 2
+    assert said.err == "error: runs/one: goes on in its own folder; leave out --run-dir runs/two\n"
+    said = addkit("train", "runs/one", "--resume", "--set", "seed=5")
+    assert said.code == 1
+    assert "the recipe has changed since this run began: seed was 0 and is 5" in said.err
+    said = addkit("train", "runs", "--resume")
+    assert (said.code, said.err) == (
+        2,
+        "error: runs: a folder, not a recipe's file (no .toml in it).\n",
+    )
 
 
 def test_fresh_moves_the_old_run_aside(addkit: Cli, recipes: Path) -> None:

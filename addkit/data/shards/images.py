@@ -46,6 +46,11 @@ class ShardedImages(FileImages):
         """(n, 2) int64: each image's shard and its place in there; see `addkit.data.order`."""
         return self._places[:, :2]
 
+    @property
+    def sizes(self) -> Tensor:
+        """(n,) int64: each image's bytes in its shard."""
+        return self._places[:, 2]
+
     def source(self, index: int) -> str:
         """Such as `OUT/train-00003.tar: cat/12.jpg`."""
         shard = self._reader.names[int(self._places[index, 0])]

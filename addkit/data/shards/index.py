@@ -87,6 +87,8 @@ class Index:
     files: tuple[SideFile, ...]
     left_out: Names
     """Images that could not be read and therefore are in no shard."""
+    shard_size: int | None = None
+    """Bytes of images after which a shard was closed; older indexes do not tell."""
 
     @classmethod
     def of(
@@ -96,9 +98,10 @@ class Index:
         shards: tuple[Shard, ...],
         files: tuple[SideFile, ...],
         left_out: tuple[str, ...],
+        shard_size: int,
     ) -> Index:
         """In the present version."""
-        return cls(_VERSION, data, class_names, shards, files, left_out)
+        return cls(_VERSION, data, class_names, shards, files, left_out, shard_size)
 
     @classmethod
     def read(cls, root: Path) -> Index:

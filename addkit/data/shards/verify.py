@@ -33,8 +33,10 @@ def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Bro
 
     Raises `DataError` if there is no index that can be used.
     """
+    if not out.is_dir():
+        raise DataError(f"{out}: no such folder.")
     if not is_sharded(out):
-        raise DataError(f"{out}: holds no shards.")
+        raise DataError(f"{out}: holds no shards. `addkit data shard RECIPE {out}` writes some.")
     index = Index.read(out)
     with ThreadPoolExecutor(jobs) as pool:
         problems = list(pool.map(_problem, _expected(out, index)))

@@ -29,11 +29,14 @@ from addkit.data.shards.store import FolderStore, names_below
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
+from addkit.runs.lock import LOCK, is_locked, locked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["Written", "write_shards"]
+__all__ = ["Written", "refuse_busy", "write_shards"]
+
+INSTEAD = "wait for it: shards that are whole stay and count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def write_shards(
 
     Raises:
         UsageError: images that do not lie in files.
+        RunError: another process writes to `out`.
         DataError: broken data, data that has changed since `out` was begun, a foreign folder, or a
             disk that cannot be written to.
     """
@@ -77,24 +81,38 @@ def write_shards(
         _refuse_foreign(out)
     plan = plan_shards(images, store.root, seed, shard_size)
     with _explained(out):
+        # First, so that a folder that cannot be written is told of in words for shards.
         (out / MEMBERS).mkdir(parents=True, exist_ok=True)
+    with locked(out, INSTEAD), _explained(out):
         for folder in (out, out / MEMBERS):
             clean_temporaries(folder)
         known = _known(out)
         _refuse_changed(out, plan, known)
         shards, kept = _written(out, plan, known, jobs, told)
-        _index(images, store, data, shards, out).write(out)
+        _index(images, store, data, shards, out, shard_size).write(out)
     return Written(tuple(shards), kept)
 
 
+def refuse_busy(out: Path) -> None:
+    """Raise `RunError` if another process writes to the folder, before data are looked at."""
+    if is_locked(out):
+        with locked(out, INSTEAD):
+            pass
+
+
 def _index(
-    source: Shardable, store: FolderStore, data: str, shards: Sequence[Shard], out: Path
+    source: Shardable,
+    store: FolderStore,
+    data: str,
+    shards: Sequence[Shard],
+    out: Path,
+    shard_size: int,
 ) -> Index:
     """Copies the files that go with it."""
     names = () if source.facts.pad is not None else source.facts.class_names
     left_out = tuple(sorted(names_below(store.root, store.left_out)))
     files = _copied(source.side_files, store.root, out)
-    return Index.of(data, names, tuple(shards), files, left_out)
+    return Index.of(data, names, tuple(shards), files, left_out, shard_size)
 
 
 def _known(out: Path) -> Mapping[str, Members]:
@@ -237,8 +255,15 @@ def _refuse_inside(out: Path, root: Path) -> None:
         raise DataError(f"{out} lies in {root}, among the images. Name a folder outside of it.")
 
 
+def _others(out: Path) -> bool:
+    """Whether anything but a lock, which a kill may leave, is in the folder."""
+    return any(entry.name != LOCK for entry in out.iterdir())
+
+
 def _refuse_foreign(out: Path) -> None:
-    if not out.is_dir() or (out / MEMBERS).is_dir() or not any(out.iterdir()):
+    if out.is_file():
+        raise DataError(f"{out} is a file. Name a folder.")
+    if not out.is_dir() or (out / MEMBERS).is_dir() or not _others(out):
         return
     raise DataError(f"{out} holds other files. Name a new folder.")
 
