@@ -181,6 +181,14 @@ def compare(
         note(f"page: {page}")
 
 
+def _signed(name: str, difference: float | None) -> str:
+    from addkit.cli.scores import score_cells
+
+    if difference is None:
+        return "-"
+    return ("-" if difference < 0 else "+") + score_cells({name: abs(difference)})[0]
+
+
 def _show_compared(output: Output, names: list[str], found: dict[str, Any]) -> None:
     from addkit.cli.recipes import worded
     from addkit.cli.run_facts import OTHER_DATA, subtracted
@@ -189,8 +197,7 @@ def _show_compared(output: Output, names: list[str], found: dict[str, Any]) -> N
     rows, minus = [], subtracted(names, found)
     for row in found["scores"]:
         cells = [score_cells({row["score"]: value})[0] for value in row["values"]]
-        signed = [row["differences"][place] for place, _ in minus]
-        deltas = ["-" if d is None else f"{d:+.4g}" for d in signed]
+        deltas = [_signed(row["score"], row["differences"][place]) for place, _ in minus]
         rows.append([score_columns({row["score"]: None})[0], *cells, *deltas])
     output.table(["score", *names, *(title for _, title in minus)], rows)
     if found["data"]:

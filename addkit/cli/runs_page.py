@@ -91,7 +91,7 @@ def _scores(names: Sequence[str], found: dict[str, Any]) -> Shown:
         [
             score_title(row["score"]),
             *(score_text(row["score"], value) for value in row["values"]),
-            *(_signed(row["differences"][place]) for place, _ in minus),
+            *(_signed(row["score"], row["differences"][place]) for place, _ in minus),
         ]
         for row in found["scores"]
     ]
@@ -103,8 +103,10 @@ def _scores(names: Sequence[str], found: dict[str, Any]) -> Shown:
     )
 
 
-def _signed(difference: float | None) -> str:
-    return "-" if difference is None else f"{difference:+.4g}"
+def _signed(name: str, difference: float | None) -> str:
+    if difference is None:
+        return "-"
+    return ("-" if difference < 0 else "+") + score_text(name, abs(difference))
 
 
 def _keys(names: Sequence[str], rows: Sequence[dict[str, Any]], what: str) -> Shown:

@@ -159,6 +159,7 @@ def test_compare(addkit: Cli, two_runs: list[Path]) -> None:
     assert told["file"] is None
     lines = addkit("runs", "compare", "a", "b").out.splitlines()
     assert lines[0].split() == ["score", "a", "b", "b", "minus", "a"]
+    assert lines[1].split()[-1] == "+1.00"
     assert any(line.split() == ["loss.name", '"ce"', '"weighted-ce"'] for line in lines)
     assert "environment: the same" in addkit("runs", "compare", "a", "a").out
 
