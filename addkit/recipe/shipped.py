@@ -35,7 +35,7 @@ def known_recipes() -> dict[str, Path]:
 def named(word: Path | str) -> Path:
     """The recipe that a command line means: a path, or the bare name of a known recipe.
 
-    A folder that happens to have a recipe's name, such as a run's, hides it not.
+    A folder that happens to have a recipe's name, such as a run's, does not hide it.
 
     Raises:
         RecipeError: it looks like a name, and neither such a file nor such a recipe exists.
