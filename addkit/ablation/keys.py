@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from addkit import __version__
+from addkit.plugin.identity import third_parties
 from addkit.recipe import Recipe
 
 __all__ = ["ANSWERING", "answer_key", "answer_tables", "fingerprint", "training_key"]
@@ -21,17 +22,26 @@ TELLING = ("name", "summary", "control", "ablation", "checkpoints", "tracker")
 def training_key(recipe: Recipe) -> str:
     """Equal for recipes that train the same network, by this version of addkit."""
     apart = {*ANSWERING, *TELLING}
-    return fingerprint({k: v for k, v in recipe.tables().items() if k not in apart})
+    tables = {k: v for k, v in recipe.tables().items() if k not in apart}
+    return fingerprint({**tables, **_guests(recipe, tables)})
 
 
 def answer_key(recipe: Recipe) -> str:
     """Equal for recipes that ask a network in the same way."""
-    return fingerprint(answer_tables(recipe))
+    tables = answer_tables(recipe)
+    return fingerprint({**tables, **_guests(recipe, tables)})
 
 
 def answer_tables(recipe: Recipe) -> dict[str, Any]:
     """How the recipe asks."""
     return {key: value for key, value in recipe.tables().items() if key in ANSWERING}
+
+
+def _guests(recipe: Recipe, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The code of other people's components, which may change under the same recipe."""
+    names = {kind: one.name for kind, one in recipe.choices.items() if kind in tables}
+    found = third_parties(names)
+    return {"plugins": found} if found else {}
 
 
 def fingerprint(value: Mapping[str, Any]) -> str:

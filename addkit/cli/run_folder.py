@@ -20,6 +20,7 @@ from addkit.recipe import Recipe
 from addkit.recipe.model import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
 from addkit.runs.lock import LOCK, locked
+from addkit.runs.provenance import changed
 from addkit.training.checks import check_shards, check_training
 from addkit.training.plan import Plan
 
@@ -55,6 +56,7 @@ def choose_run(recipe: Recipe, place: Place, processes: int) -> Run:
             f"{path}: holds a run already; go on with --resume, or begin anew with --fresh"
         )
     with locked(path):
+        _refuse_other_plugins(Run.open(path), recipe)
         return _same(Run.open(path), recipe, processes)
 
 
@@ -126,6 +128,14 @@ def _move_aside(path: Path) -> None:
     )
     path.rename(old)
     note(f"moved the old run to {old}")
+
+
+def _refuse_other_plugins(run: Run, recipe: Recipe) -> None:
+    if others := changed(run.manifest(), recipe):
+        raise RunError(
+            f"{run.path}: a plugin has changed since this run began: {'; '.join(others)}; "
+            "bring the old one back, or use --fresh"
+        )
 
 
 def _same(run: Run, recipe: Recipe, processes: int) -> Run:

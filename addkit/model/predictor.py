@@ -25,6 +25,7 @@ from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import checkpoint_of, load_tensors
 from addkit.runs.pointers import pointed_at
+from addkit.runs.provenance import changed
 
 __all__ = ["Predictor", "load"]
 
@@ -224,6 +225,9 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
     run, checkpoint = _find(Path(path))
     recipe, facts = run.recipe(tracked=False), run.facts()
+    if others := changed(run.manifest(), recipe):
+        told = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
+        warnings.warn(told, AddkitWarning, stacklevel=2)
     network = build_network(_from_scratch(recipe), facts)
     file = checkpoint / f"{weights}.safetensors"
     if not file.exists():

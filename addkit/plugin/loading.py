@@ -6,7 +6,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -38,6 +38,8 @@ class Provided:
     spec: Spec[Any, Any]
     provider: str
     """Distribution and version, such as `addkit 0.1.0`; of a file its name and a hash."""
+    module: str = ""
+    """Of the entry point; empty for addkit's own, and for files."""
 
     @property
     def distribution(self) -> str:
@@ -166,7 +168,9 @@ class Loader:
         return found
 
     def _provided(self, name: str, spec: Spec[Any, Any]) -> Provided:
-        provided = Provided(spec, self._providers[name])
+        entry_point = self._entry_points.get(name)
+        module = entry_point.module if entry_point else ""
+        provided = Provided(spec, self._providers[name], module)
         if not provided.is_third_partys:
             return provided
         build = GuardedBuild(provided.provider, spec.kind, spec.name, spec.build)
@@ -175,7 +179,9 @@ class Loader:
     @contextmanager
     def _watched(self, name: str) -> Iterator[None]:
         was_there = "torch" in sys.modules
-        yield
+        # What a plugin prints must not stand in a command's result.
+        with redirect_stdout(sys.stderr):
+            yield
         if not was_there and "torch" in sys.modules:
             self.heavy.append(self._providers[name])
 

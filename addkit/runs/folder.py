@@ -22,13 +22,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from addkit.errors import RunError
+from addkit.errors import RecipeError, RunError
 from addkit.plugin.protocols import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
 from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.disk import disk_errors
 from addkit.runs.pointers import pointed_at
+from addkit.runs.provenance import made_with
 
 __all__ = ["RUNS", "Run", "newest_run"]
 
@@ -67,7 +68,11 @@ class Run:
         tables = self.recipe_tables()
         if not tracked:
             tables.pop("tracker", None)
-        return recipe_from_tables(tables, self.path / "recipe.toml")
+        try:
+            return recipe_from_tables(tables, self.path / "recipe.toml")
+        except RecipeError as error:
+            # Whose component is missing, the manifest still knows.
+            raise RecipeError(f"{error} {made_with(self.manifest())}".rstrip()) from error
 
     def recipe_tables(self) -> dict[str, Any]:
         """The resolved recipe as it is stored, in today's words, unchecked."""

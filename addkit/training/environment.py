@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from addkit.plugin import load_registry
+from addkit.plugin.identity import identity_of
 from addkit.recipe import Recipe
 
 __all__ = ["environment", "pick_device"]
@@ -33,7 +34,7 @@ def environment(recipe: Recipe, device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "components": {
-            kind: f"{choice.name} ({registry.get(kind, choice.name).provider})"
+            kind: f"{choice.name} ({identity_of(registry.get(kind, choice.name))})"
             for kind, choice in recipe.choices.items()
         },
     }
