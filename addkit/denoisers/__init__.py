@@ -89,8 +89,9 @@ def _control(config: ControlConfig, problem: Problem) -> Denoiser:
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
     if "one-token" not in choices["conditioner"].spec.provides:
         yield (
-            f'[conditioner] "{choices["conditioner"].name}" gives many tokens, and this denoiser '
-            'reads one; use the denoiser "transformer" or the conditioner "mean-token"'
+            f'[conditioner] "{choices["conditioner"].name}" gives many tokens (its Spec does not '
+            'provide "one-token"), and this denoiser reads one; use the denoiser "transformer" or '
+            'the conditioner "mean-token"'
         )
 
 

@@ -10,7 +10,9 @@ from addkit.errors import PluginError
 __all__ = ["shaped"]
 
 
-def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str) -> Any:
+def shaped(
+    given: Any, wanted: Sequence[int | str], kind: str, what: str, maker: str = ""
+) -> Any:
     """The tensor itself.
 
     Args:
@@ -18,6 +20,7 @@ def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str) -> Any
         wanted: its sizes; a word stands for any size.
         kind: of the component.
         what: it is, such as "a condition".
+        maker: the component's name and package, if it is not addkit's own.
 
     Raises:
         PluginError: it is no tensor, or has another shape.
@@ -29,7 +32,5 @@ def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str) -> Any
             return given
     told = f"of shape {found}" if found is not None else f"of type {type(given).__name__}"
     shape = ", ".join(map(str, wanted))
-    raise PluginError(
-        f"the {kind} gave {what} {told}, not ({shape}); if it comes from a plugin, "
-        "`addkit plugins check` tries it alone"
-    )
+    alone = "; `addkit plugins check` tries it alone" if maker else ""
+    raise PluginError(f"{f'the {kind} {maker}'.strip()} gave {what} {told}, not ({shape}){alone}")

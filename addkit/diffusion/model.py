@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ class LabelDiffusion(nn.Module):
         token_classes: of joint labels, the classes [start, stop) that each token can take.
         columns: what the conditioner may read beside the image.
         lengths: predict how many of the N tokens are real, from the condition.
+        makers: kind -> name and package of each component that is not addkit's own.
     """
 
     null: nn.Parameter
@@ -115,6 +116,7 @@ class LabelDiffusion(nn.Module):
         token_classes: Sequence[tuple[int, int]] = (),
         columns: Sequence[Column] = (),
         lengths: bool = False,
+        makers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.conditioner = conditioner
@@ -126,13 +128,14 @@ class LabelDiffusion(nn.Module):
         self.loss = loss
         self.process = process
         self.times = times
+        self.makers = dict(makers or {})
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
         self.memory = zero_linear(denoiser.width, denoiser.width) if self.remembers else None
         self.lengths = zero_linear(conditioner.width, num_tokens + 1) if lengths else None
         probe = torch.full((2, 1, num_tokens), 0.5)
-        shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
+        self._shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
         forbidden = _forbidden(token_classes, num_classes) if token_classes else None
         self.register_buffer("forbidden", forbidden, persistent=False)
 
@@ -161,8 +164,9 @@ class LabelDiffusion(nn.Module):
         if self.reads_beside:
             known = (completed(beside or {}, self.columns, len(tokens), tokens.device),)
         condition: Tensor = self.conditioner(tokens, *known)
-        wanted = (len(tokens), "C", self.conditioner.width)
-        shaped(condition, wanted, "conditioner", "a condition")
+        length = getattr(self.conditioner, "num_tokens", "C")
+        wanted = (len(tokens), length, self.conditioner.width)
+        self._shaped(condition, wanted, "conditioner", "a condition")
         return condition
 
     def null_condition(self, num_tokens: int) -> Tensor:
@@ -206,8 +210,11 @@ class LabelDiffusion(nn.Module):
         return State(self._embedded(h, y_t.shape[:-1]), y_t, noise)
 
     def _embedded(self, h: Tensor, shape: Sequence[int]) -> Tensor:
-        shaped(h, (*shape, "D"), "embedding", "a state")
+        self._shaped(h, (*shape, "D"), "embedding", "a state")
         return h
+
+    def _shaped(self, given: Tensor, wanted: Sequence[int | str], kind: str, what: str) -> None:
+        shaped(given, wanted, kind, what, self.makers.get(kind, ""))
 
     def features(
         self,
@@ -233,7 +240,7 @@ class LabelDiffusion(nn.Module):
             missing = h.shape[2] - remembered.shape[2]
             h = h + functional.pad(remembered, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
-        shaped(features, ("B", "R", h.shape[2], self.denoiser.width), "denoiser", "features")
+        self._shaped(features, ("B", "R", h.shape[2], self.denoiser.width), "denoiser", "features")
         return features if layout is None else features[:, :, layout.first_answer :]
 
     def outputs(
@@ -254,7 +261,7 @@ class LabelDiffusion(nn.Module):
     ) -> Tensor:
         """What each of the labels (B, R, N) costs, of the same shape; see `Loss`."""
         losses = self.loss(outputs, labels, alpha_bar, noise)
-        shaped(losses, labels.shape, "loss", "losses")
+        self._shaped(losses, labels.shape, "loss", "losses")
         return losses
 
     def logits(
@@ -273,7 +280,7 @@ class LabelDiffusion(nn.Module):
             places: which of the N tokens these are; None: all.
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
-        shaped(logits, outputs.shape, "loss", "logits")
+        self._shaped(logits, outputs.shape, "loss", "logits")
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from addkit.diffusion import LabelDiffusion, counted_seed
+from addkit.errors import PluginError
 from addkit.model.network import Network
+from addkit.plugin.contract import GuardedBuild
 from addkit.plugin.protocols import DataFacts, DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
@@ -92,6 +94,24 @@ class _Builder:
         choice = self.recipe.choices[kind]
         return choice.spec.build(choice.config, self.problem)
 
+    def makers(self) -> dict[str, str]:
+        """Whose a component is, if it is not addkit's own."""
+        found = {kind: choice.spec.build for kind, choice in self.recipe.choices.items()}
+        return {
+            kind: f'"{build.name}" of {build.provider}'
+            for kind, build in found.items()
+            if isinstance(build, GuardedBuild)
+        }
+
+    def refuse_many(self, num_tokens: int) -> None:
+        """The denoiser was chosen by what the Spec says, which knows no settings."""
+        choice = self.recipe.choices["conditioner"]
+        if "one-token" in choice.spec.provides and num_tokens != 1:
+            raise PluginError(
+                f'the conditioner {self.makers().get("conditioner", choice.name)} gives '
+                f'{num_tokens} tokens with these settings, and its Spec provides "one-token"'
+            )
+
     def network(self) -> Network:
         encoder = self.build("encoder")
         self.know(
@@ -100,6 +120,7 @@ class _Builder:
             num_prefix_tokens=encoder.num_prefix_tokens,
         )
         conditioner = self.build("conditioner")
+        self.refuse_many(conditioner.num_tokens)
         self.know(condition_width=conditioner.width, num_condition_tokens=conditioner.num_tokens)
         denoiser = self.build("denoiser")
         task: Task = self.build("task")
@@ -118,6 +139,7 @@ class _Builder:
             token_classes=self.problem.token_classes,
             columns=self.problem.columns,
             lengths=task.predicts_length,
+            makers=self.makers(),
         )
         frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)
         return Network(encoder, diffusion, frozen=frozen)

@@ -65,7 +65,8 @@ class Network(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)
         width = cast("Encoder", self.encoder).width
-        shaped(tokens, (len(images), "L", width), "encoder", "tokens")
+        maker = self.diffusion.makers.get("encoder", "")
+        shaped(tokens, (len(images), "L", width), "encoder", "tokens", maker)
         return tokens
 
     def condition(self, images: Tensor, beside: Beside | None = None) -> Tensor:

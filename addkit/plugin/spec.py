@@ -156,12 +156,43 @@ class Spec(Generic[C, T]):
     summary: str
     """One line for listings."""
     provides: frozenset[str] = frozenset()
-    """Abilities that other components may ask for, such as `class-token`."""
+    """Abilities that other components may ask for, see `ABILITIES`. Without `one-token`, say, a
+    conditioner is taken to give many."""
     check: Callable[[C, Choices], Iterable[str]] = no_objection
     """Reasons why this component cannot go with the recipe's other choices; none means it can."""
     needs: Mapping[str, Any] = field(default_factory=dict)
     """Settings without which `check` objects, such as {"denoiser.bayes_skip": False}: an ablation
     that changes this component alone sets them too."""
+
+
+ABILITIES: Mapping[str, Mapping[str, str]] = {
+    "data": {
+        "captions": "its labels are captions",
+        "attributes": "its labels are several attributes of an image",
+    },
+    "encoder": {
+        "class-token": "its first token is a class token",
+        "features": "it serves features that are computed once",
+    },
+    "conditioner": {
+        "one-token": "its condition is one token, whatever its settings",
+        "beside": "it reads what is known beside the image",
+    },
+    "process": {"token-times": "it draws a time for each token"},
+    "denoiser": {
+        "reads-state": "it reads the noisy labels",
+        "joint": "its tokens see each other",
+    },
+    "sampler": {
+        "shared-time": "all tokens follow one time",
+        "ordered": "tokens settle one after the other",
+        "left-to-right": "they do so from left to right",
+        "draws": "it draws the clean label itself",
+    },
+    "read_out": {"one-pass": "it answers in one pass"},
+}
+"""What `Spec.provides` may say, by kind, since some component asks for it. A name of your own, for
+components of your own that ask for it, begins with `x-`."""
 
 
 class TokenizerSpec(Spec[C, "Tokenizer | None"]):

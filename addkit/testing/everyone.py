@@ -15,7 +15,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from addkit.plugin.contract import lacking
+from addkit.plugin.guess import guess
 from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
+from addkit.plugin.spec import ABILITIES
 from addkit.recipe.strict import validated
 from addkit.recipe.writing import toml_value
 from addkit.testing.bench import Bench, LawBrokenError, SkippedError, close, need
@@ -33,11 +35,15 @@ print(json.dumps("torch" in sys.modules))
 
 
 def says_what_it_is(bench: Bench) -> None:
-    """Its summary is one line of 100 characters at most."""
+    """Its summary is one line of 100 characters at most, and it provides what there is."""
     summary = bench.provided.spec.summary
     need(bool(summary.strip()), "its summary is empty")
     need("\n" not in summary, "its summary has several lines")
     need(len(summary) <= 100, f"its summary has {len(summary)} characters, more than 100")
+    known = ABILITIES.get(bench.provided.spec.kind, {})
+    for one in bench.provides - known.keys():
+        told = f'it provides "{one}", which nothing asks for{guess(one, known)}'
+        need(one.startswith("x-"), f"{told}. Known: {', '.join(known) or 'none'}")
 
 
 def needs_no_torch_before_build(bench: Bench) -> None:

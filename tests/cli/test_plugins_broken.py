@@ -222,6 +222,24 @@ def test_a_training_names_who_gave_a_wrong_shape(addkit: Any, installed: Plugin)
     said = addkit("train", "digits", "--set", "conditioner.name=flat", "--run-dir", "run")
     assert said.code == 2
     assert said.err.splitlines()[-1] == (
-        "error: the conditioner gave a condition of shape (32, 64), not (32, C, 64); if it comes "
-        "from a plugin, `addkit plugins check` tries it alone"
+        'error: the conditioner "flat" of flat 0.3 gave a condition of shape (32, 64), not '
+        "(32, 1, 64); `addkit plugins check` tries it alone"
     )
+
+
+def test_tokens_that_its_spec_denies(addkit: Any, installed: Plugin) -> None:
+    installed("flat", FLAT.replace("num_tokens = problem.encoder_width, 1", "num_tokens = 64, 3"))
+    said = addkit("train", "digits", "--set", "conditioner.name=flat", "--dry-run")
+    assert (said.code, said.err) == (
+        2,
+        'error: the conditioner "flat" of flat 0.3 gives 3 tokens with these settings, and its '
+        'Spec provides "one-token"\n',
+    )
+
+
+def test_an_ability_that_nothing_asks_for(addkit: Any, installed: Plugin) -> None:
+    installed("flat", FLAT.replace('"one-token"', '"one-tokn"'))
+    said = addkit("plugins", "check", "flat")
+    assert 'it provides "one-tokn", which nothing asks for (did you mean "one-token"?)' in said.out
+    said = addkit("train", "digits", "--set", "conditioner.name=flat", "--dry-run")
+    assert '"flat" gives many tokens (its Spec does not provide "one-token")' in said.err

@@ -62,7 +62,7 @@ def _flat(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("kind", "method", "change", "told"),
     [
-        ("conditioner", "__call__", _flat, "a condition of shape (4, 3), not (4, C, 3)"),
+        ("conditioner", "__call__", _flat, "a condition of shape (4, 3), not (4, 1, 3)"),
         ("embedding", "read", _flat, "a state of shape (4, 0), not (4, 2, 1, D)"),
         ("denoiser", "__call__", _flat, "features of shape (4, 3), not (B, R, 1, 3)"),
         ("denoiser", "__call__", _first, "features of shape (4, 1, 1, 1), not (B, R, 1, 3)"),
@@ -78,7 +78,7 @@ def test_a_training_step_names_the_component(
     model._modules.pop(kind, None)
     model.__dict__[kind] = Changed(inner, method, change)
     targets = Targets(torch.zeros(4, 2, 1, dtype=torch.long))
-    with pytest.raises(PluginError, match=re.escape(f"the {kind} gave {told}; if it")):
+    with pytest.raises(PluginError, match=re.escape(f"the {kind} gave {told}") + "$"):
         objective(model, torch.zeros(4, 1, 3), targets, ObjectiveSettings(), torch.Generator())
 
 
