@@ -17,6 +17,7 @@ from addkit.cli.remembered import only_built_ins, recall, remember
 
 __all__ = [
     "FIGURES",
+    "complete_any_component",
     "complete_component",
     "complete_figure",
     "complete_key",
@@ -64,6 +65,12 @@ def complete_component(kind: str) -> Callable[[str], list[str]]:
         return [f"{before}{comma}{name}" for name in _beginning(last, _names(kind))]
 
     return complete
+
+
+def complete_any_component(incomplete: str) -> list[str]:
+    """Names of every kind: what stands before is not known."""
+    known = (name for names in words()["components"].values() for name in names)
+    return _beginning(incomplete, sorted(set(known)))
 
 
 def complete_kind(incomplete: str) -> list[str]:

@@ -165,8 +165,11 @@ def _explain(error: Exception) -> int:
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties
 
     guests = ", ".join(loaded_third_parties())
+    place = place_of(error) if guests else ""
     others = f" or a plugin's ({guests}; try `addkit plugins check`)" if guests else ""
-    return fail(f"{text}\nThis is a fault of addkit's{others}; ADDKIT_DEBUG=1 shows where.", 1)
+    fault = f"This is a fault of addkit's{others}; ADDKIT_DEBUG=1 shows where."
+    return fail(f"{text}{place}\n{fault}", 1)

@@ -10,9 +10,11 @@ import codecs
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +35,8 @@ __all__ = [
 
 WIDE = 10_000
 """Characters of a line where there is no terminal: a table is never cut for a program."""
+SHORT = 12
+"""Letters in the heading of a column of numbers that never wraps."""
 
 SPELLED = {
     "█": "#",
@@ -106,15 +110,22 @@ class Output:
         title: str | None = None,
         words: int = 1,
     ) -> None:
-        """A table for people; the first `words` columns to the left, numbers to the right."""
+        """A table for people; the first `words` columns to the left, numbers to the right.
+
+        Where it is too wide, what a row is called stays whole, and no text is cut off.
+        """
         from rich.table import Table
 
+        cells = [[_plain(cell) for cell in row] for row in rows]
+        named = max((len(row[0]) for row in cells), default=0) <= stdout().width // 2
         table = Table(title=title and _plain(title), box=None, pad_edge=False, title_justify="left")
         for number, column in enumerate(columns):
-            is_text = number < words
-            table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text)
-        for row in rows:
-            table.add_row(*map(_plain, row))
+            side: Literal["left", "right"] = "left" if number < words else "right"
+            # rich takes room from the widest of those that wrap: texts, and headings of runs.
+            whole = named if number == 0 else number >= words and len(column) <= SHORT
+            table.add_column(column, justify=side, no_wrap=whole, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
         stdout().print(table)
 
 
@@ -165,8 +176,16 @@ def note(text: str) -> None:
 
 
 def hint(command: str) -> None:
-    """The command that a person may want next."""
-    note(f"next: {command}")
+    """The command that a person may want next; with the plugin files that this one had."""
+    files = os.environ.get("ADDKIT_PLUGIN_FILES", "").split(os.pathsep)
+    more = "".join(f" --plugin-file {shlex.quote(_near(file))}" for file in files if file)
+    note(f"next: {command}{more if command.startswith('addkit ') else ''}")
+
+
+def _near(file: str) -> str:
+    """Relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(Path(file).relative_to(here)) if Path(file).is_relative_to(here) else file
 
 
 def warn(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit import __version__
-from addkit.cli.completion import complete_kind
+from addkit.cli.completion import complete_any_component, complete_kind
 from addkit.cli.plugin_options import choose
 from addkit.cli.remembered import only_built_ins, recall, remember
 
@@ -111,7 +111,9 @@ def stored_rows() -> list[dict[str, Any]]:
 @plugins.command()
 def show(
     kind: Annotated[str, typer.Argument(help="Such as schedule.", autocompletion=complete_kind)],
-    name: Annotated[str, typer.Argument(help="Such as cosine.")],
+    name: Annotated[
+        str, typer.Argument(help="Such as cosine.", autocompletion=complete_any_component)
+    ],
     json: Json = False,
 ) -> None:
     """Show a component: what it does, its settings, who provides it, and a table to paste.
@@ -142,6 +144,7 @@ def check(
 ) -> None:
     """Check every component of a package against the laws of its kind. Exit code 1 if one fails.
 
+    \b
     addkit plugins check my-conditioner
     addkit plugins check my-experiment.py
     """
@@ -149,9 +152,8 @@ def check(
     from addkit.plugin import load_registry
     from addkit.testing import check_package
 
-    if package is not None and package.endswith(".py"):
-        choose(False, None, [Path(package)])
-        package = Path(package).name
+    if package is not None:
+        package = _meant(package)
     verdicts, registry = [], load_registry()
     output = Output(json=json)
     for verdict in check_package(registry, package):
@@ -199,6 +201,20 @@ def new(
     output.line("next:")
     for command in _next_commands(name, folder):
         output.line(f"  {command}")
+
+
+def _meant(word: str) -> str:
+    """The package that a file, a package's folder, or its own name means."""
+    path = Path(word)
+    if path.suffix == ".py":
+        choose(False, None, [path])
+        return path.name
+    project = path / "pyproject.toml"
+    if not project.is_file():
+        return word.rstrip("/")
+    from tomllib import loads
+
+    return str(loads(project.read_text("utf-8")).get("project", {}).get("name", word))
 
 
 def _next_commands(name: str, folder: Path) -> list[str]:

@@ -235,10 +235,9 @@ def worded(value: Any) -> str:
 
 def _tables(word: str) -> dict[str, Any]:
     """The resolved tables; of a run as they are stored, so that old runs can be compared too."""
+    from addkit.cli.inputs import run_named
     from addkit.recipe import read_recipe
     from addkit.runs import Run
 
-    path = Path(word)
-    if (path / "recipe.toml").is_file():
-        return Run.open(path).recipe_tables()
-    return read_recipe(path).tables()
+    run = run_named(Path(word))
+    return read_recipe(Path(word)).tables() if run is None else Run.open(run).recipe_tables()

@@ -225,7 +225,8 @@ def subtracted(names: Sequence[str], found: Mapping[str, Any]) -> list[tuple[int
     rows = [row["differences"] for row in found["scores"]]
     places = range(1, len(names))
     fit = [place for place in places if any(row[place] is not None for row in rows)]
-    return [(place, f"{names[place]} minus {names[0]}") for place in fit]
+    alone = len(names) == 2
+    return [(p, "difference" if alone else f"{names[p]} minus {names[0]}") for p in fit]
 
 
 def _minus_first(values: list[float | None], same: list[bool]) -> list[float | None]:

@@ -11,6 +11,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from addkit.plugin.selection import TOLD_BY
+
 __all__ = ["PACKAGES", "VARIABLES", "surroundings"]
 
 PACKAGES = (
@@ -157,5 +159,6 @@ def _plugins() -> dict[str, Any]:
 
 
 def _variables() -> dict[str, str]:
-    told = [name for name in os.environ if name in VARIABLES or name.startswith(PREFIXES)]
+    known = (name for name in os.environ if name in VARIABLES or name.startswith(PREFIXES))
+    told = [name for name in known if name != TOLD_BY]
     return {name: "set" if SECRET.search(name) else os.environ[name] for name in sorted(told)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from addkit.plugin.contract import GuardedBuild
 from addkit.plugin.spec import Choices, Config, DenoiserSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
@@ -87,11 +88,13 @@ def _control(config: ControlConfig, problem: Problem) -> Denoiser:
 
 
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
-    if "one-token" not in choices["conditioner"].spec.provides:
+    conditioner = choices["conditioner"]
+    if "one-token" not in conditioner.spec.provides:
+        theirs = isinstance(conditioner.spec.build, GuardedBuild)
+        why = ' (its Spec does not provide "one-token")' if theirs else ""
         yield (
-            f'[conditioner] "{choices["conditioner"].name}" gives many tokens (its Spec does not '
-            'provide "one-token"), and this denoiser reads one; use the denoiser "transformer" or '
-            'the conditioner "mean-token"'
+            f'[conditioner] "{conditioner.name}" gives many tokens{why}, and this denoiser reads '
+            'one; use the denoiser "transformer" or the conditioner "mean-token"'
         )
 
 

@@ -10,9 +10,7 @@ from addkit.errors import PluginError
 __all__ = ["shaped"]
 
 
-def shaped(
-    given: Any, wanted: Sequence[int | str], kind: str, what: str, maker: str = ""
-) -> Any:
+def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
     """The tensor itself.
 
     Args:

@@ -108,7 +108,7 @@ class _Builder:
         choice = self.recipe.choices["conditioner"]
         if "one-token" in choice.spec.provides and num_tokens != 1:
             raise PluginError(
-                f'the conditioner {self.makers().get("conditioner", choice.name)} gives '
+                f"the conditioner {self.makers().get('conditioner', choice.name)} gives "
                 f'{num_tokens} tokens with these settings, and its Spec provides "one-token"'
             )
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import sysconfig
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, get_args
 
 from addkit.errors import AddkitError, PluginError
 from addkit.plugin import protocols
 from addkit.plugin.spec import KINDS, Config, Problem, Spec
 
-__all__ = ["GuardedBuild", "lacking", "one_line"]
+__all__ = ["GuardedBuild", "lacking", "one_line", "place_of"]
+
+ADDKIT, STANDARD = Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))
+LIBRARIES = {"torch", "timm", "torchvision", "pydantic", "pluggy", "typer", "click"}
+"""Their folders: an error that passes through them arose before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,22 @@ def lacking(kind: str, built: object) -> tuple[str, ...]:
 def one_line(error: BaseException) -> str:
     """An error as one line: its type and its text."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def place_of(error: BaseException) -> str:
+    """` (FILE:LINE)` of the last step of an error that is neither addkit's nor a library's."""
+    steps = [
+        step for step in traceback.extract_tb(error.__traceback__) if _is_theirs(step.filename)
+    ]
+    return f" ({Path(steps[-1].filename).name}:{steps[-1].lineno})" if steps else ""
+
+
+def _is_theirs(file: str) -> bool:
+    where = Path(file)
+    if where.suffix != ".py" or not where.is_absolute() or where.is_relative_to(ADDKIT):
+        return False
+    standard = where.is_relative_to(STANDARD) and "site-packages" not in where.parts
+    return not (standard or LIBRARIES & set(where.parts))
 
 
 def _what(built: object) -> str:

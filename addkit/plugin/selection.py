@@ -94,7 +94,7 @@ def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None
         os.environ[WITHOUT] = ",".join([os.environ.get(WITHOUT, ""), *without]).strip(",")
     for file in files:
         if not file.is_file():
-            raise PluginError(f"--plugin-file {file}: no such file.")
+            raise PluginError(f"plugin file {file}: no such file.")
     if files:
         before = [one for one in os.environ.get(FILES, "").split(os.pathsep) if one]
         chosen = [*before, *(str(file.absolute()) for file in files)]

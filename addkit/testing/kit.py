@@ -11,7 +11,7 @@ import torch
 
 from addkit.errors import UsageError
 from addkit.plugin import Provided, Registry, load_registry
-from addkit.plugin.contract import one_line
+from addkit.plugin.contract import one_line, place_of
 from addkit.plugin.guess import guess
 from addkit.testing import answers, everyone, levels, networks, sources
 from addkit.testing.bench import Bench, Example, Law, LawBrokenError, NotHereError, SkippedError
@@ -69,7 +69,8 @@ class Trial:
             text = f'{spec.kind} "{spec.name}": {self.statement} But {error}'
             raise LawBrokenError(text) from None
         except Exception as error:
-            text = f'{spec.kind} "{spec.name}": {self.statement} But it failed: {one_line(error)}'
+            failed = f"{one_line(error)}{place_of(error)}"
+            text = f'{spec.kind} "{spec.name}": {self.statement} But it failed: {failed}'
             raise LawBrokenError(text) from error
 
     def __str__(self) -> str:

@@ -217,3 +217,20 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, words: str) -> None
     assert "Traceback" not in done.stderr
     assert "rror" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_rows_keep_their_names_where_there_is_little_room(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["digits-20261129-083001", "digits-20261129-083055"]
+    heads = ["score", *names, f"{names[1]} minus {names[0]}"]
+    Output().table(heads, [["top-1 %", "15.40", "15.21", "-0.19"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("top-1 %")] == [
+        ["top-1", "%", "15.40", "15.21", "-0.19"]
+    ]
+    run = "runs/digits-20261129-083001"
+    Output().table(["run", "what", "more"], [[run, "x" * 60, "y" * 30]], words=3)
+    assert run in capsys.readouterr().out

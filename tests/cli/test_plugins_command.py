@@ -258,7 +258,7 @@ def test_a_plugin_file(addkit: Any, installed: Plugin, tmp_path: Path, first: bo
 def test_a_plugin_file_that_is_missing(addkit: Any, installed: Plugin) -> None:
     said = addkit("plugins", "list", "--plugin-file=nowhere.py")
     assert said.code == 2
-    assert "--plugin-file nowhere.py: no such file." in said.err
+    assert "plugin file nowhere.py: no such file." in said.err
 
 
 FILE = """
@@ -294,7 +294,7 @@ def test_a_file_is_checked(
 
 def test_a_file_that_is_not_there(addkit: Any, installed: Plugin) -> None:
     said = addkit("plugins", "check", "my.py")
-    assert (said.code, said.err) == (2, "error: --plugin-file my.py: no such file.\n")
+    assert (said.code, said.err) == (2, "error: plugin file my.py: no such file.\n")
 
 
 def test_a_packages_own_file_is_no_plugin_file(
@@ -309,3 +309,20 @@ def test_a_packages_own_file_is_no_plugin_file(
     (tmp_path / "mine" / "pyproject.toml").write_text("")
     said = addkit("plugins", "list", "--plugin-file", package / "__init__.py")
     assert said.err == f"{wanted} instead: pip install -e {tmp_path / 'mine'}.\n"
+
+
+def test_a_packages_folder_is_checked(addkit: Any, installed: Plugin, tmp_path: Path) -> None:
+    installed("mine", FILE)
+    (tmp_path / "somewhere").mkdir()
+    (tmp_path / "somewhere" / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    for word in ("somewhere/", "somewhere", "mine/", "mine"):
+        said = addkit("plugins", "check", word)
+        assert (said.code, said.out[:19]) == (0, "ok    schedule slow")
+
+
+def test_the_next_command_has_the_plugin_file(
+    addkit: Any, installed: Plugin, tmp_path: Path
+) -> None:
+    (tmp_path / "my.py").write_text(FILE)
+    said = addkit("recipes", "list", "--plugin-file", "my.py")
+    assert said.err.endswith("or addkit train NAME --plugin-file my.py\n")

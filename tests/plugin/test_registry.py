@@ -23,7 +23,7 @@ from addkit.plugin import (
     UnknownComponent,
     hookimpl,
 )
-from addkit.plugin.contract import lacking
+from addkit.plugin.contract import lacking, place_of
 from addkit.plugin.guess import guess
 from addkit.plugin.registry import Broken, built_ins
 
@@ -365,3 +365,14 @@ def test_importing_the_registry_is_light() -> None:
     code = "import sys, addkit.plugin; print({'torch', 'timm', 'torchvision'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_the_place_of_an_error_is_the_plugins(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text("import json\n\n\ndef read():\n    return json.loads('{')\n")
+    names: dict[str, object] = {}
+    exec(compile(file.read_text(), file, "exec"), names)
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        names["read"]()  # type: ignore[operator]
+    assert place_of(caught.value) == " (theirs.py:5)"
+    assert place_of(ValueError()) == ""

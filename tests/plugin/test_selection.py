@@ -99,7 +99,7 @@ def test_options_write_the_environment(tmp_path: Path) -> None:
 
 
 def test_a_missing_plugin_file(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"--plugin-file .*three\.py: no such file\."):
+    with pytest.raises(PluginError, match=r"plugin file .*three\.py: no such file\."):
         select(none=False, without=[], files=[tmp_path / "three.py"])
 
 
