@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from addkit.plugin import KINDS, load_registry
+from addkit.plugin.spec import ABILITIES
 from addkit.recipe import read_recipe
 from addkit.recipe.model import SHARED_TABLES
 
@@ -121,3 +122,9 @@ def test_cluster_page_names_every_line_of_metrics(digits_run: Path) -> None:
     page = (ROOT / "docs" / "cluster.md").read_text("utf-8")
     for key in {key for entry in steps for key in (*entry, *entry["parts"])}:
         assert f"`{key}`" in page, key
+
+
+def test_plugins_page_lists_every_ability() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    known = [(kind, name, told) for kind, of in ABILITIES.items() for name, told in of.items()]
+    assert re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.+) \|$", text, re.MULTILINE) == known
