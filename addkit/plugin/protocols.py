@@ -8,8 +8,8 @@ noise. alpha_bar lies in [0, 1]. Both have a shape that broadcasts to (B, R, N).
 Encoders, conditioners, embeddings, denoisers and times are `torch.nn.Module`s; the rest are plain
 objects. Each example is whole but for `import torch` and `from torch import nn`, and keeps the laws
 of its kind; one that takes a `Problem` gets it from `Spec.build`. What other components rely on,
-such as a condition of one token, the Spec `provides` (`addkit.plugin.spec.ABILITIES`). `addkit plugins new` writes a
-package around one like it.
+such as a condition of one token, the Spec `provides` (`addkit.plugin.spec.ABILITIES`).
+`addkit plugins new` writes a package around one like it.
 """
 
 from __future__ import annotations
