@@ -77,7 +77,7 @@ def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) ->
     Its condition is log p(k | x), (B, N, K).
     """
     model = LabelDiffusion(
-        conditioner=Handed(num_classes),
+        conditioner=Handed(num_classes, num_tokens),
         embedding=_NoEmbedding(),
         denoiser=_LogPrior(num_classes),
         schedule=schedule,
