@@ -23,7 +23,7 @@ def identity_of(provided: Provided) -> str:
     """
     if not provided.module or HASH in f" {provided.version}":
         return provided.provider
-    return provided.provider + HASH + _hash(provided.module.partition(".")[0])
+    return provided.provider + HASH + _hash(_package(provided.module))
 
 
 def third_parties(names: Mapping[str, str]) -> dict[str, str]:
@@ -35,6 +35,13 @@ def third_parties(names: Mapping[str, str]) -> dict[str, str]:
         for kind, one in found.items()
         if one is not None and one.is_third_partys
     }
+
+
+def _package(module: str) -> str:
+    """The outermost package around a module that is not a namespace of several owners."""
+    names = module.split(".")
+    around = (".".join(names[: count + 1]) for count in range(len(names)))
+    return next(name for name in around if sys.modules[name].__file__)
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from addkit.plugin import (
 )
 from addkit.plugin.contract import lacking, place_of
 from addkit.plugin.guess import guess
+from addkit.plugin.identity import _package
 from addkit.plugin.registry import Broken, built_ins
 
 Install = Callable[[str, str, str], EntryPoint]
@@ -376,3 +378,14 @@ def test_the_place_of_an_error_is_the_plugins(tmp_path: Path) -> None:
         names["read"]()  # type: ignore[operator]
     assert place_of(caught.value) == " (theirs.py:5)"
     assert place_of(ValueError()) == ""
+
+
+def test_a_namespace_is_not_hashed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner in ("one", "two"):
+        folder = tmp_path / "shared_names" / owner
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("shared_names.one")
+    assert _package("shared_names.one") == "shared_names.one"
+    assert _package("addkit.losses.focal") == "addkit"
