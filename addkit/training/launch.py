@@ -120,21 +120,27 @@ def _config(processes: int, run: Path) -> Any:
 
 
 def _told(rank: int, failure: ProcessFailure, processes: int, run: Path) -> RunError:
-    if failure.exitcode < 0:
+    killed = failure.exitcode < 0 and not _own_error(failure)
+    if killed:
         what = f"was killed by {signal.Signals(-failure.exitcode).name}"
     else:
         what = f"failed: {_message(failure)}"
     told = RunError(f"{run}: process {rank} of {processes} {what}{_log(run, rank)}")
-    told.exit_code = EXIT_CODES.get(failure.exitcode, 1)
+    told.exit_code = EXIT_CODES.get(failure.exitcode, 1) if killed or failure.exitcode > 0 else 1
     return told
 
 
 def _blame(failed: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
     """First who was killed, then who had an error; last who ended because of another."""
     rank, failure = failed
-    asked = failure.exitcode in (-signal.SIGTERM, INTERRUPTED, TERMINATED)
-    ended = asked or "has lost another" in _message(failure)
-    return ended, failure.exitcode >= 0, rank
+    own, code = _own_error(failure), failure.exitcode
+    asked = code in (INTERRUPTED, TERMINATED) or (code == -signal.SIGTERM and not own)
+    return asked or "has lost another" in own, bool(own) or code >= 0, rank
+
+
+def _own_error(failure: ProcessFailure) -> str:
+    """What it left; also one that was still ending when the agent, for another's sake, ended it."""
+    return _message(failure) if Path(failure.error_file).is_file() else ""
 
 
 def _message(failure: ProcessFailure) -> str:

@@ -210,20 +210,33 @@ def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: 
         shutil.rmtree(run.path, ignore_errors=True)
 
 
+PHOTO = "DataError: a photo"
+LOST = "process 0 of 2 has lost another one, which ended; its own error says why"
+
+
 @pytest.mark.parametrize(
-    ("codes", "told"),
+    ("codes", "errors", "told", "code"),
     [
-        ((143, 1), "process 1 of 2 failed: DataError: a photo"),
-        ((-15, 1), "process 1 of 2 failed: DataError: a photo"),
-        ((1, -9), "process 1 of 2 was killed by SIGKILL"),
-        ((1, 1), "process 0 of 2 failed: DataError: a photo"),
+        ((143, 1), ("", PHOTO), f"process 1 of 2 failed: {PHOTO}", 1),
+        ((-15, 1), ("", PHOTO), f"process 1 of 2 failed: {PHOTO}", 1),
+        ((1, -9), (LOST, ""), "process 1 of 2 was killed by SIGKILL", 1),
+        ((1, 1), (PHOTO, PHOTO), f"process 0 of 2 failed: {PHOTO}", 1),
+        # The agent ended it while it was still leaving with its own error.
+        ((1, -15), (LOST, PHOTO), f"process 1 of 2 failed: {PHOTO}", 1),
+        ((2, -15), ("a key", ""), "process 0 of 2 failed: a key", 2),
     ],
 )
 def test_whoever_ended_because_of_another_is_not_blamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    codes: tuple[int, int],
+    errors: tuple[str, str],
+    told: str,
+    code: int,
 ) -> None:
-    with pytest.raises(RunError, match=told):
-        _launched(tmp_path, monkeypatch, codes)
+    with pytest.raises(RunError, match=told) as raised:
+        _launched(tmp_path, monkeypatch, codes, errors)
+    assert raised.value.exit_code == code
 
 
 @pytest.mark.parametrize("code", [130, 143])
@@ -231,16 +244,21 @@ def test_processes_that_were_all_asked_to_stop_have_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     with pytest.raises(Stopped) as stopped:
-        _launched(tmp_path, monkeypatch, (code, code))
+        _launched(tmp_path, monkeypatch, (code, code), ("stopped", "stopped"))
     assert stopped.value.exit_code == code
 
 
-def _launched(run: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int]) -> None:
+def _launched(
+    run: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], errors: tuple[str, str]
+) -> None:
     """`launch`, of which torchrun's agent says that its processes ended like that."""
-    (run / "error.json").write_text('{"message": "DataError: a photo"}')
+    files = [run / f"{rank}.json" for rank in range(2)]
+    for file, error in zip(files, errors, strict=True):
+        if error:
+            file.write_text(json.dumps({"message": error}))
     failures = {
-        rank: ProcessFailure(rank, 1, code, str(run / "error.json") if code == 1 else "")
-        for rank, code in enumerate(codes)
+        rank: ProcessFailure(rank, 1, code, str(file))
+        for rank, (code, file) in enumerate(zip(codes, files, strict=True))
     }
 
     def fail(*words: str) -> None:
