@@ -23,12 +23,13 @@ def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str, maker:
     Raises:
         PluginError: it is no tensor, or has another shape.
     """
-    found = tuple(getattr(given, "shape", ())) if hasattr(given, "shape") else None
+    found = getattr(given, "shape", None)
     if found is not None and len(found) == len(wanted):
         pairs = zip(found, wanted, strict=True)
         if all(isinstance(size, str) or one == size for one, size in pairs):
             return given
-    told = f"of shape {found}" if found is not None else f"of type {type(given).__name__}"
+    told = f"type {type(given).__name__}" if found is None else f"shape {tuple(found)}"
     shape = ", ".join(map(str, wanted))
     alone = "; `addkit plugins check` tries it alone" if maker else ""
-    raise PluginError(f"{f'the {kind} {maker}'.strip()} gave {what} {told}, not ({shape}){alone}")
+    who = f"the {kind} {maker}".strip()
+    raise PluginError(f"{who} gave {what} of {told}, not ({shape}){alone}")

@@ -21,7 +21,7 @@ def identity_of(provided: Provided) -> str:
 
     A version says nothing of a package that is being worked on (`pip install -e`).
     """
-    if not provided.module or HASH in f" {provided.version}":
+    if not provided.module:
         return provided.provider
     return provided.provider + HASH + _hash(_package(provided.module))
 
