@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "AddkitError",
-    "AddkitWarning",
-    "DataError",
-    "PluginError",
-    "RecipeError",
-    "RunError",
-    "Stopped",
-    "UsageError",
-]
-
 
 class AddkitError(Exception):
     """Base: the run failed. The text says what, where, what is allowed and what to do."""

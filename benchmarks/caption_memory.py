@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import ObjectiveSettings, Targets, objective
-from addkit.diffusion import rows as chunks
+from addkit.diffusion import chunked_loss as chunks
 from addkit.embeddings.posterior import PosteriorEmbedding
 
 BATCH, REUSE = 64, 4

@@ -38,8 +38,8 @@ from addkit.plugin.spec import Problem
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.samplers.kappa import KappaSampler
 from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.argmax import ArgMax
 
 __all__ = ["SIZES", "TINY", "Dense", "Size", "network"]
@@ -118,7 +118,7 @@ class Unshared(nn.Module):
         return out
 
 
-class Beside(Unshared):
+class SideInputs(Unshared):
     """The same weights, the condition tokens going through every block beside the label tokens.
 
     Another function, since a condition token then reads labels and time: compared in cost alone.
@@ -190,7 +190,7 @@ def network(size: Size, process: str = "gaussian") -> LabelDiffusion:
             if process == "gaussian"
             else TokenEmbedding(size.classes, size.width, 1.0, spread=0.5),
             denoiser=TransformerDenoiser(config, size.width, size.tokens),
-            schedule=IdentitySchedule(IdentityConfig.model_validate({}), size.classes),
+            schedule=LabelAccuracySchedule(LabelAccuracyConfig.model_validate({}), size.classes),
             loss=CrossEntropy(0.0),
             process=GaussianProcess() if process == "gaussian" else AutoregressiveProcess(None),
             num_classes=size.classes,
@@ -218,7 +218,7 @@ def _dense(fast: Captioner, denoiser: type[Unshared]) -> Captioner:
 
 def _rows(size: Size, seconds: float, chains: int) -> Iterator[Row]:
     fast = _captioner(size, network(size))
-    dense, beside = _dense(fast, Unshared), _dense(fast, Beside)
+    dense, side_inputs = _dense(fast, Unshared), _dense(fast, SideInputs)
     name = f"{size.name}, {STEPS} steps, dense noise"
     yield Row(
         name="caption-sampling",
@@ -229,7 +229,7 @@ def _rows(size: Size, seconds: float, chains: int) -> Iterator[Row]:
     yield Row(
         name="caption-sampling",
         compares=f"{name}, condition tokens in every block / fast",
-        values=ratios(alternate(beside.captions, fast.captions, seconds=seconds, fewest=2)),
+        values=ratios(alternate(side_inputs.captions, fast.captions, seconds=seconds, fewest=2)),
     )
     if size is not SIZES[0]:
         yield _agreement(size, dense, fast, chains)

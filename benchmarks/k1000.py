@@ -46,7 +46,7 @@ CLIP = 3.0
 LEVELS = (1.0, 0.5, 0.1)
 """Times at which the prediction is compared with the exact posterior."""
 COLUMNS = (
-    "prior",
+    "one-pass",
     "t = T",
     "5 steps",
     "20 steps",
@@ -202,7 +202,7 @@ def build(head: Head, seed: int) -> LabelDiffusion:
 def _component(head: Head, kind: str, problem: Problem) -> Any:
     settings = dict(head.tables.get(kind, {"name": "mean-token"}))
     choice = _choice(kind, settings.pop("name"), settings)
-    return choice.spec.build(choice.config, problem)
+    return choice.spec.create(choice.config, problem)
 
 
 def _choice(kind: str, name: str, settings: dict[str, Any] | None = None) -> Choice:
@@ -241,7 +241,7 @@ def evaluate(model: LabelDiffusion, head: Head, task: Task) -> Scores:
     condition = model.condition(task.x.unsqueeze(1))
     scores: Scores = {}
     if not head.predicts_noise:
-        scores["prior"] = _accuracy(model, condition, task, read_out="prior")
+        scores["one-pass"] = _accuracy(model, condition, task, read_out="one-pass")
     if head.is_control:
         scores["KL, t = 1"] = _probe(model, condition, task, 1.0)[0]
         return scores
@@ -316,7 +316,7 @@ def bayes_rows(task: Task) -> dict[str, Scores]:
         told = _exact(task, y_t, alpha_bar, model.schedule.scale).argmax(-1)
         prior = task.log_posterior(task.x).argmax(-1)
         found[f"exact, {name} schedule"] = {
-            "prior": 100 * float((prior == task.labels).float().mean()),
+            "one-pass": 100 * float((prior == task.labels).float().mean()),
             "true y_t, t = .1": 100 * float((told == task.labels).float().mean()),
         }
     return found
@@ -397,13 +397,13 @@ def rows(options: Options) -> Iterator[Row]:
         values=[collapse["20 steps"]],
         target=Target(1.0),
     )
-    control = found["control, linear head"][0]["prior"]
+    control = found["control, linear head"][0]["one-pass"]
     for name, scores in found.items():
-        if "prior" in scores[0]:
+        if "one-pass" in scores[0]:
             yield Row(
                 name="k1000",
                 compares=f"{name}: top-1 by the prior read-out / linear control",
-                values=[scores[0]["prior"] / control],
+                values=[scores[0]["one-pass"] / control],
             )
 
 

@@ -60,7 +60,7 @@ def _rows(name: str, done: dict[str, int]) -> Iterator[Row]:
 def _measure(
     folder: Path, kills: int, chance: random.Random, sign: signal.Signals
 ) -> dict[str, int]:
-    import addkit.cli.start  # noqa: F401 - loads everything before the forks
+    import addkit.cli.launch  # noqa: F401 - loads everything before the forks
 
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

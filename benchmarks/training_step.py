@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from addkit.model import build_data, build_network, build_task, problem_of
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress
@@ -76,7 +76,7 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Timesteps:
     """Of one step, in seconds."""
 
     wall: float
@@ -134,15 +134,15 @@ def _job(recipe: Recipe) -> Job:
     )
 
 
-def _pairs(add: Job, control: Job, pairs: int) -> list[tuple[Times, Times]]:
+def _pairs(add: Job, control: Job, pairs: int) -> list[tuple[Timesteps, Timesteps]]:
     """Alternating steps; the first of each makes the optimizer's state and does not count."""
     _step(add), _step(control)
     return [(_step(add), _step(control)) for _ in range(pairs)]
 
 
-def _step(job: Job) -> Times:
+def _step(job: Job) -> Timesteps:
     job.progress = Progress()
     watch = Stopwatch()
     start = process_time()
     fit(job, watch)
-    return Times(watch.seconds, process_time() - start)
+    return Timesteps(watch.seconds, process_time() - start)

@@ -17,9 +17,9 @@ class NoConfig(Config):
 
 def _data(config: NoConfig, problem: Problem) -> Any:
     from addkit.data import DigitsConfig
-    from addkit.data.beside import BesideImages, encoded
     from addkit.data.digits import Digits
-    from addkit.plugin.protocols import Column
+    from addkit.data.side_inputs import SideInputsImages, encoded
+    from addkit.plugin.facts import Column
 
     columns = (
         Column("half", "category", HALVES),
@@ -40,7 +40,7 @@ def _data(config: NoConfig, problem: Problem) -> Any:
                 "size": [None if i % 5 == 0 else str(k) for i, k in enumerate(labels)],
                 "name": [None if i % 3 == 0 else f"a {k}" for i, k in enumerate(labels)],
             }
-            return BesideImages(images, {c.name: encoded(c, cells[c.name]) for c in columns})
+            return SideInputsImages(images, {c.name: encoded(c, cells[c.name]) for c in columns})
 
     return DigitsWithColumns()
 
@@ -50,7 +50,7 @@ def _conditioner(config: NoConfig, problem: Problem) -> Any:
     from torch import Tensor, nn
 
     class Reader(nn.Module):
-        reads_beside = True
+        reads_side_inputs = True
         num_tokens = 1
 
         def __init__(self) -> None:
@@ -59,11 +59,11 @@ def _conditioner(config: NoConfig, problem: Problem) -> Any:
             self.halves = nn.Embedding(len(problem.columns[0].categories) + 1, self.width)
             self.sizes = nn.Linear(2, self.width)
 
-        def forward(self, tokens: Tensor, beside: Any) -> Tensor:
-            size = beside["size"]
+        def forward(self, tokens: Tensor, side_inputs: Any) -> Tensor:
+            size = side_inputs["size"]
             known = torch.stack([size.nan_to_num(), size.isnan().float()], -1)
-            words = torch.tensor([float(len(text)) for text in beside["name"]]).to(tokens)
-            out = tokens.mean(1) + self.halves(beside["half"] + 1) + self.sizes(known)
+            words = torch.tensor([float(len(text)) for text in side_inputs["name"]]).to(tokens)
+            out = tokens.mean(1) + self.halves(side_inputs["half"] + 1) + self.sizes(known)
             return (out + words[:, None] / 10).unsqueeze(1)
 
     return Reader()
@@ -76,6 +76,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="reader",
         config=NoConfig,
         build=_conditioner,
-        provides=frozenset({"one-token", "beside"}),
+        provides=frozenset({"one-token", "side-inputs"}),
         summary="Reads the columns.",
     )

@@ -22,8 +22,6 @@ from addkit.recipe import Recipe
 from addkit.runs.atomic import write_json
 from addkit.training.control import heads_for
 
-__all__ = ["AblationPlan", "AblationResult", "ablate", "plan"]
-
 
 @dataclass(frozen=True)
 class AblationPlan:

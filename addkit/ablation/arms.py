@@ -11,15 +11,13 @@ from addkit.ablation.keys import ANSWERING, answer_key, training_key
 from addkit.errors import AddkitError
 from addkit.model import build_data
 from addkit.plugin import load_registry
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.facts import DataFacts
 from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
 from addkit.recipe.overrides import changes_of
 from addkit.recipe.writing import toml_value
 from addkit.training.control import control_recipe
-
-__all__ = ["Arm", "arms_of", "matched_base", "name_of"]
 
 BASE = "base"
 

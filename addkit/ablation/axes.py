@@ -8,8 +8,6 @@ from itertools import product
 
 from addkit.errors import UsageError
 
-__all__ = ["Axis", "combinations"]
-
 
 @dataclass(frozen=True, slots=True)
 class Axis:

@@ -9,8 +9,6 @@ from typing import Any
 
 from addkit.metrics.statistics import paired_interval, verdict
 
-__all__ = ["BaseRow", "Row", "compare"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseRow:

@@ -16,8 +16,6 @@ from typing import IO, Protocol
 from addkit.ablation.worker import Task, as_line
 from addkit.runs import Run
 
-__all__ = ["View", "execute"]
-
 LOOK_SECONDS = 0.5
 
 

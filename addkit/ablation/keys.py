@@ -11,8 +11,6 @@ from addkit import __version__
 from addkit.plugin.identity import third_parties
 from addkit.recipe import Recipe
 
-__all__ = ["ANSWERING", "answer_key", "answer_tables", "fingerprint", "training_key"]
-
 ANSWERING = ("to_one", "sampler", "read_out", "sampling")
 """Tables that say how a trained network answers; it was trained without them."""
 TELLING = ("name", "summary", "control", "ablation", "checkpoints", "tracker")

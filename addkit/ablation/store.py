@@ -14,8 +14,6 @@ from typing import Any
 
 from addkit.runs import RUNS, Run
 
-__all__ = ["ABLATIONS", "Store"]
-
 ABLATIONS = RUNS / "ablations"
 
 

@@ -19,18 +19,16 @@ from typing import Any
 
 from addkit.data.cores import fitting_workers
 from addkit.errors import AddkitError
+from addkit.evaluation.batches import Case, score_cases
 from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.training.environment import pick_device
-from addkit.training.evaluation import Case, score_cases
 from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
 from addkit.training.view import View
-
-__all__ = ["Task", "work"]
 
 
 @dataclass(frozen=True, slots=True)

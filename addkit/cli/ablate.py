@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from addkit.ablation.compare import BaseRow
     from addkit.recipe import Recipe
 
-__all__ = ["ablate"]
 
 CHANGES = "What to change"
 
@@ -31,7 +30,7 @@ AXES = {
     "embedding": "embedding.name",
     "denoiser": "denoiser.name",
     "schedule": "schedule.name",
-    "times": "times.name",
+    "timesteps": "timesteps.name",
     "loss": "loss.name",
     "to_one": "to_one.name",
     "sampler": "sampler.name",
@@ -65,7 +64,7 @@ def ablate(
     ] = None,
     loss: Annotated[Several, _kind("loss", "Losses: ce, weighted-ce, mse, mse-noise.")] = None,
     schedule: Annotated[Several, _kind("schedule", "Noise schedules.")] = None,
-    times: Annotated[Several, _kind("times", "Training times: power, warped.")] = None,
+    timesteps: Annotated[Several, _kind("timesteps", "Training times: power, warped.")] = None,
     embedding: Annotated[Several, _kind("embedding", "Label embeddings.")] = None,
     denoiser: Annotated[Several, _kind("denoiser", "Denoisers.")] = None,
     encoder: Annotated[Several, _kind("encoder", "Encoders.")] = None,
@@ -209,7 +208,7 @@ def _show(result: AblationResult) -> None:
         ["arm", "seeds", title, "sd", "minus base", "95 % interval", "verdict", "trainings"],
         [
             _cells(result, result.base, ["", "", ""]),
-            *(_cells(result, arm, _beside(result, arm)) for arm in result.arms),
+            *(_cells(result, arm, _side_inputs(result, arm)) for arm in result.arms),
         ],
     )
     for row in (result.base, *result.arms):
@@ -222,13 +221,13 @@ def _show(result: AblationResult) -> None:
     output.hint(f"addkit report {shlex.quote(str(result.folder))}")
 
 
-def _cells(result: AblationResult, row: BaseRow, beside: list[str]) -> list[str]:
+def _cells(result: AblationResult, row: BaseRow, side_inputs: list[str]) -> list[str]:
     known = sum(value is not None for value in row.values)
     numbers = [_number(result.metric, value) for value in (row.mean, row.sd)]
-    return [row.name, str(known), *numbers, *beside, str(row.train_runs)]
+    return [row.name, str(known), *numbers, *side_inputs, str(row.train_runs)]
 
 
-def _beside(result: AblationResult, arm: Any) -> list[str]:
+def _side_inputs(result: AblationResult, arm: Any) -> list[str]:
     if arm.difference is None:
         return ["-", "-", arm.verdict]
     interval = "-"

@@ -8,8 +8,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from addkit.cli.output import animated, note, stderr, warn
 
-__all__ = ["AblationView"]
-
 
 class AblationView:
     """Which trainings are at work, how far they are, and how they ended.

@@ -12,7 +12,6 @@ from addkit.cli.completion import complete_run
 if TYPE_CHECKING:
     from addkit.report.claims import Judgement
 
-__all__ = ["claims"]
 
 PAGE = Path("docs/claims.md")
 

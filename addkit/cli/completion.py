@@ -15,20 +15,6 @@ from typing import Any
 
 from addkit.cli.remembered import only_built_ins, recall, remember
 
-__all__ = [
-    "FIGURES",
-    "complete_any_component",
-    "complete_component",
-    "complete_figure",
-    "complete_key",
-    "complete_kind",
-    "complete_recipe",
-    "complete_recipe_or_run",
-    "complete_run",
-    "registry_words",
-    "words",
-]
-
 WORDS = Path(__file__).with_name("words.json")
 RUNS = Path("runs")
 """`addkit.runs.RUNS`, which would load pydantic."""

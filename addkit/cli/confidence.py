@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from addkit.cli.output import Output
 
-__all__ = ["show_early_exit", "show_uncertainty"]
 
 BAR = 30
 """Characters of a chain whose steps are all taken."""
 
 
 def show_uncertainty(output: Output, found: dict[str, Any]) -> None:
-    """The rows of `addkit.training.uncertainty.Uncertainty`, then what the votes are worth."""
+    """The rows of `addkit.evaluation.uncertainty.Uncertainty`, then what the votes are worth."""
     output.line()
     output.table(
         [
@@ -68,7 +67,7 @@ def _name(confidence: str, scaled: bool) -> str:
 
 
 def show_early_exit(output: Output, rows: list[dict[str, Any]]) -> None:
-    """The rows of `addkit.training.early_exit.exit_curve`, with a bar of the steps taken."""
+    """The rows of `addkit.evaluation.early_exit.exit_curve`, with a bar of the steps taken."""
     from addkit.cli.scores import score_cells, score_columns
 
     known = ("early_exit", "mean_steps", "saved", "difference", "low", "high")

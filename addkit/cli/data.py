@@ -14,7 +14,6 @@ from addkit.cli.completion import complete_key, complete_recipe
 if TYPE_CHECKING:
     from addkit.data.shards.index import Shard
 
-__all__ = ["data"]
 
 MB = 1e6
 

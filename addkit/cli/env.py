@@ -9,8 +9,6 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["env"]
-
 
 def env(
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -19,8 +17,8 @@ def env(
 
     addkit env
     """
+    from addkit.cli.environment import surroundings
     from addkit.cli.output import Output
-    from addkit.cli.surroundings import surroundings
 
     found = surroundings()
     output = Output(json=json)

@@ -11,9 +11,8 @@ import typer
 from addkit.cli.completion import complete_component, complete_key, complete_run
 
 if TYPE_CHECKING:
-    from addkit.training.evaluate import Evaluation
+    from addkit.evaluation.run import Evaluation
 
-__all__ = ["evaluate"]
 
 ANSWERS, MORE = "Ways to answer, each combination of them", "What else to measure"
 
@@ -46,7 +45,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="last, prior, mean, vote, consensus, likelihood.",
+            help="last, one-pass, mean, vote, consensus, likelihood.",
             autocompletion=complete_component("read_out"),
             rich_help_panel=ANSWERS,
         ),
@@ -55,7 +54,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+            help="renoise, ddim, ancestral, gibbs, refine, maskgit, left-to-right, beam.",
             autocompletion=complete_component("sampler"),
             rich_help_panel=ANSWERS,
         ),
@@ -125,13 +124,13 @@ def evaluate(
 ) -> None:
     """Score a run, and audit what its loop does.
 
-    addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out prior,last
+    addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
     from dataclasses import asdict
 
-    from addkit.cli.inputs import find_run
+    from addkit.cli.image_arguments import find_run
     from addkit.cli.output import Output, note
-    from addkit.training.evaluate import Grid, Wish, evaluate_run
+    from addkit.evaluation.run import Grid, Wish, evaluate_run
 
     grid = Grid(
         steps=_numbers("steps", steps, int),

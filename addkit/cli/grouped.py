@@ -6,8 +6,6 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["GroupedCommand"]
-
 
 class GroupedCommand(TyperCommand):
     """A command whose help puts options under the names given as `rich_help_panel`."""

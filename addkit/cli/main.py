@@ -31,8 +31,6 @@ from addkit.cli.tab import answer
 from addkit.cli.theory import theory
 from addkit.cli.train import train
 
-__all__ = ["app", "main"]
-
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
 
 \b
@@ -139,7 +137,7 @@ class _Teller:
     """
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.warned: set[str] = set()
 
     def __call__(
         self,
@@ -150,8 +148,8 @@ class _Teller:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, UserWarning) and str(message) not in self.told:
-            self.told.add(str(message))
+        if issubclass(category, UserWarning) and str(message) not in self.warned:
+            self.warned.add(str(message))
             warn(str(message))
 
 

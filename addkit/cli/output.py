@@ -19,19 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = [
-    "Output",
-    "animated",
-    "fail",
-    "finish",
-    "hint",
-    "note",
-    "prepare",
-    "set_quiet",
-    "stderr",
-    "stdout",
-    "warn",
-]
 
 WIDE = 10_000
 """Characters of a line where there is no terminal: a table is never cut for a program."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from addkit.recipe import Recipe
 
-__all__ = ["tell_plan"]
 
 MIB = 2**20
 
@@ -24,7 +23,7 @@ def tell_plan(
 ) -> None:
     """Print sizes, memory, traffic and time. Writes nothing."""
     from addkit.cli.output import Output
-    from addkit.training.dry_run import dry_run
+    from addkit.planning.dry_run import dry_run
 
     sizes = dry_run(recipe, processes, images_per_second, measure=measure)
     output = Output(json=json)

@@ -9,8 +9,6 @@ import typer
 
 from addkit.cli.completion import FIGURES, complete_figure, complete_key, complete_run
 
-__all__ = ["plot"]
-
 
 def plot(
     figure: Annotated[
@@ -47,12 +45,12 @@ def plot(
 
     addkit plot steps runs/digits-20261124-120000 -o steps.svg
     """
-    from addkit.cli.inputs import find_folder
+    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
     from addkit.report.figures import write_figure
     from addkit.report.figures.style import check_figure
-    from addkit.report.parts import figure_named, figure_of, open_source
     from addkit.report.registry import PARTS
+    from addkit.report.sections import figure_named, figure_of, open_source
     from addkit.runs import newest_run
 
     figure_named(PARTS, figure)

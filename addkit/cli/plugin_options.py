@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["NoPlugin", "NoPlugins", "PluginFile", "choose", "plugins_first"]
-
 NONE, WITHOUT, FILE = "--no-plugins", "--no-plugin", "--plugin-file"
 
 NoPlugins = Annotated[

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from addkit.plugin import Provided, Registry
     from addkit.testing import Verdict
 
-__all__ = ["plugins", "quick_list", "stored_rows"]
 
 BUILT_INS = Path(__file__).with_name("built_ins.json")
 """Rows of `plugins list --json` for addkit's own components, but for the version."""

@@ -10,9 +10,8 @@ import typer
 from addkit.cli.completion import complete_key, complete_recipe, complete_recipe_or_run
 
 if TYPE_CHECKING:
-    from addkit.recipe.faults import Fault
+    from addkit.recipe.errors import Fault
 
-__all__ = ["recipes", "worded"]
 
 recipes = typer.Typer(
     help="Find, read, check and compare recipes.", rich_markup_mode=None, no_args_is_help=True
@@ -168,7 +167,7 @@ def check(
 
 def _faults(file: str, changes: list[str]) -> list[Fault]:
     from addkit.recipe import read_recipe
-    from addkit.recipe.faults import FaultyRecipeError
+    from addkit.recipe.errors import FaultyRecipeError
 
     try:
         read_recipe(Path(file), changes)
@@ -235,7 +234,7 @@ def worded(value: Any) -> str:
 
 def _tables(word: str) -> dict[str, Any]:
     """The resolved tables; of a run as they are stored, so that old runs can be compared too."""
-    from addkit.cli.inputs import run_named
+    from addkit.cli.image_arguments import run_named
     from addkit.recipe import read_recipe
     from addkit.runs import Run
 

@@ -18,8 +18,6 @@ from typing import Any
 
 from addkit import __version__
 
-__all__ = ["only_built_ins", "recall", "remember"]
-
 GROUP = "[addkit]"
 """Of entry points."""
 CHOOSING = ("ADDKIT_PLUGINS", "ADDKIT_NO_PLUGINS", "ADDKIT_PLUGIN_FILES", "ADDKIT_STRICT_PLUGINS")

@@ -10,8 +10,6 @@ import typer
 
 from addkit.cli.completion import FIGURES, complete_key, complete_run
 
-__all__ = ["report"]
-
 
 def report(
     folder: Annotated[
@@ -44,10 +42,10 @@ def report(
     """
     from dataclasses import asdict
 
-    from addkit.cli.inputs import find_folder
+    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
     from addkit.report.page import check_page, write_page
-    from addkit.report.parts import open_source
+    from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
     path = newest_run().path if folder is None else find_folder(folder)

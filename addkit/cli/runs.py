@@ -12,7 +12,6 @@ from addkit.cli.completion import complete_run
 if TYPE_CHECKING:
     from addkit.cli.output import Output
 
-__all__ = ["runs"]
 
 runs = typer.Typer(help="Look at runs.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -34,7 +33,7 @@ def list_runs(
     addkit runs list
     """
     from addkit.cli.output import Output, note
-    from addkit.cli.run_facts import run_entries
+    from addkit.cli.run_summary import run_entries
 
     found = run_entries(root)
     output = Output(json=json)
@@ -93,9 +92,9 @@ def show(
 
     addkit runs show runs/digits-20261124-120000
     """
-    from addkit.cli.inputs import find_folder
+    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
-    from addkit.cli.run_facts import told
+    from addkit.cli.run_summary import told
 
     found = told(find_folder(run))
     output = Output(json=json)
@@ -159,9 +158,9 @@ def compare(
 
     addkit runs compare runs/digits-a runs/digits-b -o compared.html
     """
-    from addkit.cli.inputs import find_folder
+    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
-    from addkit.cli.run_facts import compared
+    from addkit.cli.run_summary import compared
     from addkit.errors import UsageError
 
     if len(which) < 2:
@@ -191,7 +190,7 @@ def _signed(name: str, difference: float | None) -> str:
 
 def _show_compared(output: Output, names: list[str], found: dict[str, Any]) -> None:
     from addkit.cli.recipes import worded
-    from addkit.cli.run_facts import OTHER_DATA, subtracted
+    from addkit.cli.run_summary import OTHER_DATA, subtracted
     from addkit.cli.scores import score_cells, score_columns
 
     rows, minus = [], subtracted(names, found)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from addkit.cli.recipes import worded
-from addkit.cli.run_facts import OTHER_DATA, subtracted
+from addkit.cli.run_summary import OTHER_DATA, subtracted
 from addkit.report.figures import accuracy, losses
 from addkit.report.figures.accuracy import Accuracies
-from addkit.report.fresh import Fresh
-from addkit.report.gather import (
+from addkit.report.page import write_page
+from addkit.report.predictions import Fresh
+from addkit.report.run_files import (
     NotShownError,
     RunFiles,
     accuracy_line,
@@ -23,13 +24,10 @@ from addkit.report.gather import (
     panels,
     scored_split,
 )
-from addkit.report.page import write_page
-from addkit.report.parts import Part, RunReport, Shown
 from addkit.report.scores import axis_title, score_text, score_title
+from addkit.report.sections import Part, RunReport, Shown
 from addkit.report.tables import Table
 from addkit.runs import Run
-
-__all__ = ["write_comparison"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def write_comparison(page: Path, paths: Sequence[Path], found: dict[str, Any]) -
     Args:
         page: .html.
         paths: folders of runs.
-        found: what `addkit.cli.run_facts.compared` says of them.
+        found: what `addkit.cli.run_summary.compared` says of them.
 
     Raises:
         UsageError: another file ending, or no such folder.

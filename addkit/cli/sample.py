@@ -14,12 +14,11 @@ from addkit.cli.completion import complete_component, complete_run
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from addkit.cli.inputs import Found
+    from addkit.cli.image_arguments import Found
     from addkit.diffusion import ChainStep
     from addkit.model import Predictor
     from addkit.plugin.protocols import Prediction
 
-__all__ = ["sample"]
 
 ANSWER, KNOWN, SHOW = "How to answer", "What is known already", "What to show"
 
@@ -68,7 +67,7 @@ def sample(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="renoise, ddim, ancestral, gibbs, refine, commit, left-to-right, beam.",
+            help="renoise, ddim, ancestral, gibbs, refine, maskgit, left-to-right, beam.",
             autocompletion=complete_component("sampler"),
             rich_help_panel=ANSWER,
         ),
@@ -77,7 +76,7 @@ def sample(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="last, prior, mean, vote, consensus, likelihood.",
+            help="last, one-pass, mean, vote, consensus, likelihood.",
             autocompletion=complete_component("read_out"),
             rich_help_panel=ANSWER,
         ),
@@ -101,9 +100,10 @@ def sample(
             rich_help_panel=KNOWN,
         ),
     ] = None,
-    beside: Annotated[
+    side_inputs: Annotated[
         list[str] | None,
         typer.Option(
+            "--input",
             metavar="NAME=VALUE",
             help="What the conditioner reads beside the images, for all of them. Repeatable.",
             rich_help_panel=KNOWN,
@@ -134,7 +134,7 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.inputs import find_images, find_run
+    from addkit.cli.image_arguments import find_images, find_run
     from addkit.cli.output import Output, fail
     from addkit.errors import DataError
     from addkit.model import load
@@ -155,8 +155,8 @@ def sample(
         "read_out": read_out,
     }
     wishes = _wishes(template, length, given or [])
-    known = _pairs("--beside", beside or [], "age=7") or None
-    asked = {**ask, "given": wishes, "beside": known, "seed": seed, "top": top}
+    known = _pairs("--input", side_inputs or [], "age=7") or None
+    asked = {**ask, "given": wishes, "side_inputs": known, "seed": seed, "top": top}
     found, told = _answers(predictor, found, asked)
     files = found.images
     if not files:
@@ -191,7 +191,7 @@ def _answers(predictor: Predictor, found: Found, ask: dict[str, Any]) -> tuple[F
 
     Files are looked at one by one only where one of them fails, so good ones are read once.
     """
-    from addkit.cli.inputs import readable, rewind
+    from addkit.cli.image_arguments import readable, rewind
     from addkit.errors import DataError
 
     def predict(files: list[tuple[str, Any]]) -> list[Any]:
@@ -291,7 +291,7 @@ def _trace(
     seed: int,
     path: Path,
 ) -> None:
-    from addkit.cli.inputs import rewind
+    from addkit.cli.image_arguments import rewind
     from addkit.cli.output import note
     from addkit.report.trace import MOST_IMAGES, draw_trace
 

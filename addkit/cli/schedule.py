@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from addkit.diffusion.information import Suggestion
     from addkit.theory.schedules import View
 
-__all__ = ["schedule"]
 
 schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -52,7 +51,7 @@ def show(
 ) -> None:
     """Show what a noisy label still tells over time, for schedules side by side.
 
-    addkit schedule show cosine identity --classes 1000 --scale 1 2
+    addkit schedule show cosine label-accuracy --classes 1000 --scale 1 2
     """
     from addkit.cli.output import Output, note
     from addkit.diffusion.information import SCALES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["schema"]
-
 
 def schema() -> None:
     """Print a JSON Schema of recipes, with every installed component, for your editor.

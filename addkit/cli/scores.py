@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["legend", "score_cells", "score_columns"]
-
 TITLES = {
     "top1": "top-1 %",
     "top5": "top-5 %",

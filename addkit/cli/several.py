@@ -9,8 +9,6 @@ from typing import Any
 
 from addkit.cli.grouped import GroupedCommand
 
-__all__ = ["SeveralCommand", "pieces", "spread"]
-
 PAIR = re.compile(r"[\w.-]+=")
 """How KEY=VALUE begins. Such a value is one, whatever commas it holds."""
 

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["VARIABLE", "answer", "candidates"]
-
 VARIABLE = "_ADDKIT_COMPLETE"
 """Set by the shell: `complete_bash`, `complete_zsh`, `complete_fish` or `complete_powershell`."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from addkit.theory.findings import Finding, Result
     from addkit.theory.trained import RunReport
 
-__all__ = ["theory"]
-
 
 def theory(
     names: Annotated[

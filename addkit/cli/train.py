@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_key, complete_recipe
-from addkit.cli.place import Place
 from addkit.cli.plan import tell_plan
+from addkit.cli.run_location import Place
 
 if TYPE_CHECKING:
     from addkit.recipe import Recipe
     from addkit.training.train import TrainResult
 
-__all__ = ["train"]
 
 MACHINE, PLAN = "On this machine", "A plan"
 
@@ -125,7 +124,7 @@ def train(
 
 def _meant(word: Path, changes: list[str], place: Place) -> tuple[Recipe, Place]:
     """The recipe, and where its run is: that of a run's folder with --resume goes on there."""
-    from addkit.cli.inputs import run_named
+    from addkit.cli.image_arguments import run_named
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
@@ -145,8 +144,8 @@ def _meant(word: Path, changes: list[str], place: Place) -> tuple[Recipe, Place]
 
 
 def _train(recipe: Recipe, place: Place, processes: int | None, profile: bool, json: bool) -> None:
+    from addkit.cli.launch import start
     from addkit.cli.output import Output
-    from addkit.cli.start import start
 
     result = start(recipe, place, processes, profile=profile)
     if result is None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
-from addkit.plugin.spec import Choices, ConditionerSpec, Config, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Conditioner
+from addkit.plugin.spec import Choices, ConditionerSpec, Config, Spec, hookimpl
 
 __all__ = ["AllTokensConfig", "ClassTokenConfig", "MeanTokenConfig"]
 
@@ -35,24 +32,6 @@ class AllTokensConfig(ConditionerConfig):
     """Every encoder token."""
 
 
-def _class_token(config: ClassTokenConfig, problem: Problem) -> Conditioner:
-    from addkit.conditioners.tokens import ClassToken
-
-    return ClassToken(config.width, problem)
-
-
-def _mean_token(config: MeanTokenConfig, problem: Problem) -> Conditioner:
-    from addkit.conditioners.tokens import MeanToken
-
-    return MeanToken(config.width, problem)
-
-
-def _all_tokens(config: AllTokensConfig, problem: Problem) -> Conditioner:
-    from addkit.conditioners.tokens import AllTokens
-
-    return AllTokens(config.width, problem)
-
-
 def _needs_class_token(config: ClassTokenConfig, choices: Choices) -> Iterable[str]:
     if "class-token" not in choices["encoder"].spec.provides:
         yield (
@@ -67,7 +46,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ConditionerSpec(
         name="class-token",
         config=ClassTokenConfig,
-        build=_class_token,
+        build="addkit.conditioners.tokens:ClassToken",
         provides=frozenset({"one-token"}),
         check=_needs_class_token,
         summary="The encoder's class token (paper).",
@@ -75,13 +54,13 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ConditionerSpec(
         name="mean-token",
         config=MeanTokenConfig,
-        build=_mean_token,
+        build="addkit.conditioners.tokens:MeanToken",
         provides=frozenset({"one-token"}),
         summary="The mean of the encoder's patch tokens (paper).",
     )
     yield ConditionerSpec(
         name="all-tokens",
         config=AllTokensConfig,
-        build=_all_tokens,
+        build="addkit.conditioners.tokens:AllTokens",
         summary="Every encoder token.",
     )

@@ -258,30 +258,6 @@ class CaptionFolderConfig(CaptionConfig):
     )
 
 
-def _digits(config: DigitsConfig, problem: Problem) -> DataSource:
-    from addkit.data.digits import Digits
-
-    return Digits(config)
-
-
-def _fashion_mnist(config: FashionMNISTConfig, problem: Problem) -> DataSource:
-    from addkit.data.fashion_mnist import FashionMNIST
-
-    return FashionMNIST(config)
-
-
-def _image_folder(config: ImageFolderConfig, problem: Problem) -> DataSource:
-    from addkit.data.image_folder import ImageFolder
-
-    return ImageFolder(config)
-
-
-def _imagenet(config: ImageNetConfig, problem: Problem) -> DataSource:
-    from addkit.data.imagenet import ImageNet
-
-    return ImageNet(config)
-
-
 _NO_TOKENIZER = (
     'captions must be cut into tokens, and [tokenizer] is "none"; write [tokenizer] name = "words"'
 )
@@ -322,25 +298,25 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="digits",
         config=DigitsConfig,
-        build=_digits,
+        build="addkit.data.digits:Digits",
         summary="1,797 handwritten digits, 8 x 8 grey; comes with addkit.",
     )
     yield DataSpec(
         name="fashion-mnist",
         config=FashionMNISTConfig,
-        build=_fashion_mnist,
+        build="addkit.data.fashion_mnist:FashionMNIST",
         summary="70,000 pieces of clothing, 28 x 28 grey.",
     )
     yield DataSpec(
         name="image-folder",
         config=ImageFolderConfig,
-        build=_image_folder,
+        build="addkit.data.image_folder:ImageFolder",
         summary="Your images, one sub-folder for each class.",
     )
     yield DataSpec(
         name="imagenet",
         config=ImageNetConfig,
-        build=_imagenet,
+        build="addkit.data.imagenet:ImageNet",
         summary="ImageNet-1k in torchvision's layout.",
     )
     yield DataSpec(

@@ -12,8 +12,6 @@ from addkit.data.joint import AttributeTableConfig
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
-__all__ = ["read_splits"]
-
 _SPLITS = ("train", "validation", "test")
 
 Splits = Mapping[str, Sequence[Row]]

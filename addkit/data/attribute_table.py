@@ -18,8 +18,6 @@ from addkit.data.source import Source
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
-__all__ = ["AttributeTable"]
-
 _MOST_LISTED = 20
 
 

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from addkit.data import DataConfig
-from addkit.plugin.protocols import MISSING, DataFacts
-
-__all__ = ["Attributes", "Row", "joint_facts"]
+from addkit.plugin.facts import MISSING, DataFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,6 @@ from addkit.diffusion.randomness import counted_seed
 from addkit.errors import RecipeError
 from addkit.recipe.model import Augmentation
 
-__all__ = ["Augmenter", "seeded"]
-
 # Which uniforms of an image decide what. Each has its own, so switching one change on or off
 # leaves the others as they were.
 _FLIP, _DOWN, _ACROSS, _ERASE = 0, 1, 2, 3

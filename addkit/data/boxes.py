@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["covered", "random_boxes"]
-
 
 def random_boxes(
     draws: Tensor, area: tuple[float, float], ratio: tuple[float, float], height: int, width: int

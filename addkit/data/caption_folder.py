@@ -15,8 +15,6 @@ from addkit.data.verify import shortened
 from addkit.errors import DataError
 from addkit.plugin.protocols import Tokenizer
 
-__all__ = ["CaptionFolder"]
-
 
 class CaptionFolder(Source):
     """Images in a folder with a file of their captions.

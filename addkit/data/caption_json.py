@@ -14,8 +14,6 @@ from addkit.data.captioned import Captions
 from addkit.data.verify import shortened
 from addkit.errors import DataError
 
-__all__ = ["read_coco", "read_karpathy"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Image:

@@ -17,8 +17,6 @@ from addkit.data.verify import shortened
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
-__all__ = ["read_captions"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:

@@ -13,9 +13,8 @@ from addkit.data.file_images import FileImages
 from addkit.data.references import ReferencedImages, References
 from addkit.data.shards.images import ShardedImages
 from addkit.data.splits import hold_out
-from addkit.plugin.protocols import DataFacts, Tokenizer, Vocabulary
-
-__all__ = ["CaptionedImages", "Captions", "CaptionTokens", "caption_facts"]
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import Tokenizer, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from addkit.data.source import Source
 from addkit.data.splits import held_out_count
 from addkit.data.verify import shortened
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts, Tokenizer
-
-__all__ = ["CocoCaptions"]
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import Tokenizer
 
 _PUBLISHED = {
     "2014": {"train": 82_783, "test": 40_504},

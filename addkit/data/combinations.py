@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from addkit.diffusion.randomness import counted_seed
 
-__all__ = ["hold_out_combinations"]
-
 
 def hold_out_combinations(
     parts: Sequence[frozenset[str]], names: Sequence[str], share: float, seed: int

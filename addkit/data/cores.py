@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["fitting_workers"]
-
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MOST = 8
 

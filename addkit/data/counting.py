@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["uniforms"]
-
 
 def _signed(word: int) -> int:
     word &= 2**64 - 1

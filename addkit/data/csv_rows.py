@@ -11,8 +11,6 @@ from pathlib import Path
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
-__all__ = ["CsvRow", "CsvTable", "read_csv"]
-
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:

@@ -14,9 +14,7 @@ from addkit.data.augment import Augmenter
 from addkit.data.memory_images import Bitmaps, MemoryImages
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count, hold_out, split_sizes
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["Digits"]
+from addkit.plugin.facts import DataFacts
 
 _CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 _WHITE = 16

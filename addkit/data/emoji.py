@@ -16,8 +16,6 @@ from addkit.data.references import ReferencedImages
 from addkit.data.source import Source
 from addkit.plugin.protocols import Tokenizer
 
-__all__ = ["EmojiCaptions"]
-
 _VARIANTS = 3
 _TONED = re.compile(r"(.+) ((?:medium-light|medium-dark|light|medium|dark) skin tone)")
 

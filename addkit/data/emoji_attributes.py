@@ -12,8 +12,6 @@ from addkit.data.joint import EmojiAttributesConfig
 from addkit.data.memory_images import MemoryImages
 from addkit.data.source import Source
 
-__all__ = ["EmojiAttributes"]
-
 
 class EmojiAttributes(Source):
     """Drawings of emoji with their attributes, split by combination; read from the package.

@@ -18,8 +18,6 @@ from addkit.data.images import read_image
 from addkit.data.memory_images import Bitmaps
 from addkit.data.pixels import to_levels
 
-__all__ = ["EMOJI_FILE", "Emoji", "emoji_bitmaps", "emoji_list"]
-
 _FILE = files("addkit.data").joinpath("embedded", "emoji.zip")
 EMOJI_FILE = Path(str(_FILE))
 _WHITE = 255

@@ -13,9 +13,7 @@ from addkit.data.memory_images import Bitmaps, MemoryImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out, split_sizes
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["FashionMNIST"]
+from addkit.plugin.facts import DataFacts
 
 _CLASSES = (
     "T-shirt/top",

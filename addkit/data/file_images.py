@@ -15,9 +15,7 @@ from addkit.data.augment import Augmenter
 from addkit.data.folders import Listing
 from addkit.data.images import ImageFile, read_image, read_part
 from addkit.data.pixels import Pixels, resampled, to_levels
-from addkit.plugin.protocols import Batch
-
-__all__ = ["FileImages"]
+from addkit.plugin.facts import Batch
 
 
 class FileImages:

@@ -16,8 +16,6 @@ from torch import Tensor
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
 
-__all__ = ["Disk", "Listing", "Tree", "class_names", "list_images", "missing_folder", "visible"]
-
 _LITTER = {"thumbs.db", "desktop.ini"}
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from addkit.errors import DataError
 
-__all__ = ["read_idx"]
-
 _UNSIGNED_BYTES = 0x08
 
 

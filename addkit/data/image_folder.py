@@ -11,9 +11,7 @@ from addkit.data.folders import Listing, Tree, class_names, list_images, missing
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["ImageFolder"]
+from addkit.plugin.facts import DataFacts
 
 
 class ImageFolder(Source):

@@ -14,9 +14,7 @@ from addkit.data.folders import Listing, Tree, class_names, list_images, missing
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["ImageNet"]
+from addkit.plugin.facts import DataFacts
 
 _FOLDERS = {"train": "train", "test": "val"}
 _SIZES = {"train": 1_281_167, "test": 50_000}

@@ -15,8 +15,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from addkit.errors import DataError
 
-__all__ = ["ImageFile", "Part", "check_image", "read_image", "read_part"]
-
 ImageFile = Path | BinaryIO
 """A path, or an open binary file such as standard input."""
 

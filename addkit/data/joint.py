@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from addkit.data import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin.spec import DataSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import DataSource
-
-__all__ = ["AttributeTableConfig", "EmojiAttributesConfig", "OutfitsConfig"]
+from addkit.plugin.spec import DataSpec, Spec, hookimpl
 
 
 class AttributeTableConfig(OwnImagesConfig):
@@ -121,45 +116,27 @@ class OutfitsConfig(DataConfig):
     )
 
 
-def _attribute_table(config: AttributeTableConfig, problem: Problem) -> DataSource:
-    from addkit.data.attribute_table import AttributeTable
-
-    return AttributeTable(config)
-
-
-def _emoji_attributes(config: EmojiAttributesConfig, problem: Problem) -> DataSource:
-    from addkit.data.emoji_attributes import EmojiAttributes
-
-    return EmojiAttributes(config)
-
-
-def _outfits(config: OutfitsConfig, problem: Problem) -> DataSource:
-    from addkit.data.outfits import Outfits
-
-    return Outfits(config)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in data sets with joint labels."""
     yield DataSpec(
         name="attribute-table",
         config=AttributeTableConfig,
-        build=_attribute_table,
+        build="addkit.data.attribute_table:AttributeTable",
         provides=frozenset({"attributes"}),
         summary="Your images, a CSV column for each attribute.",
     )
     yield DataSpec(
         name="emoji-attributes",
         config=EmojiAttributesConfig,
-        build=_emoji_attributes,
+        build="addkit.data.emoji_attributes:EmojiAttributes",
         provides=frozenset({"attributes"}),
         summary="Group, gender and skin tone of emoji; comes with addkit.",
     )
     yield DataSpec(
         name="outfits",
         config=OutfitsConfig,
-        build=_outfits,
+        build="addkit.data.outfits:Outfits",
         provides=frozenset({"attributes"}),
         summary="Four noisy pieces of clothing, few combinations allowed.",
     )

@@ -19,9 +19,8 @@ from addkit.data.counting import uniforms
 from addkit.data.slabs import Slabs
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, RunError
-from addkit.plugin.protocols import Batch, ImageSet
-
-__all__ = ["LevelImages", "Loader", "epoch_order", "load"]
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import ImageSet
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:

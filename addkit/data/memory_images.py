@@ -12,9 +12,7 @@ from torch.nn.functional import interpolate
 
 from addkit.data.augment import Augmenter
 from addkit.data.pixels import Pixels
-from addkit.plugin.protocols import Batch
-
-__all__ = ["Bitmaps", "MemoryImages"]
+from addkit.plugin.facts import Batch
 
 
 @dataclass(frozen=True, slots=True)

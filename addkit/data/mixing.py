@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from addkit.data.boxes import covered
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation
-
-__all__ = ["mix", "pick_answers"]
 
 
 def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:

@@ -11,8 +11,6 @@ from addkit.data.shards.enough import check_enough
 from addkit.diffusion.randomness import counted_seed
 from addkit.plugin.protocols import ImageSet
 
-__all__ = ["SHUFFLE_BUFFER", "buffered_order", "epoch_batches"]
-
 SHUFFLE_BUFFER = 2048
 """Images that wait in a shuffle buffer, about 250 MB of ImageNet. A constant, as it decides which
 images meet in a step, and need not be large: shards are mixed when they are written."""

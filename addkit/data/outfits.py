@@ -32,10 +32,9 @@ from addkit.data.pixels import Pixels
 from addkit.data.source import Source
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, RecipeError
-from addkit.plugin.protocols import Batch, DataFacts, ImageSet
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.protocols import ImageSet
 from addkit.recipe.model import Augmentation
-
-__all__ = ["Outfits", "allowed_combinations"]
 
 _PLACES = ("top left", "top right", "bottom left", "bottom right")
 _SIDE, _POOLED, _WHITE = 7, 4, 255

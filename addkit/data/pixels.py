@@ -10,9 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["Pixels", "resampled", "to_levels", "to_pixels"]
+from addkit.plugin.facts import DataFacts
 
 
 @dataclass(frozen=True, slots=True)

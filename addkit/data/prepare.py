@@ -6,9 +6,7 @@ from torch import Tensor
 
 from addkit.data.images import ImageFile, read_image
 from addkit.data.pixels import Pixels
-from addkit.plugin.protocols import DataFacts
-
-__all__ = ["prepare_image"]
+from addkit.plugin.facts import DataFacts
 
 
 def prepare_image(file: ImageFile, facts: DataFacts) -> Tensor:

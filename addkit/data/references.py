@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from addkit.data.wrapped import WrappedImages
-from addkit.plugin.protocols import Batch, ImageSet
-
-__all__ = ["ReferencedImages", "References"]
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import ImageSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Slabs"]
-
 _Slab = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 

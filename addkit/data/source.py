@@ -9,10 +9,9 @@ from typing import Self
 from addkit.data.augment import Augmenter
 from addkit.data.pixels import Pixels
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts, ImageSet
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import ImageSet
 from addkit.recipe.model import Augmentation
-
-__all__ = ["Source"]
 
 
 class Source(ABC):

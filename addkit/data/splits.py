@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from addkit.diffusion.randomness import counted_seed
 
-__all__ = ["held_out_count", "hold_out", "split_sizes"]
-
 
 def held_out_count(images: int, share: float) -> int:
     """How many of a class's images are held out: the share, rounded, and 1 at least.

@@ -14,8 +14,6 @@ from addkit.data.folders import Listing
 from addkit.data.images import check_image
 from addkit.errors import DataError
 
-__all__ = ["missing_files", "shortened", "sound_images"]
-
 _CHUNK = 256
 _SHOWN = 20
 

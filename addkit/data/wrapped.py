@@ -10,9 +10,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from addkit.data.loading import LevelImages
-from addkit.plugin.protocols import Batch, ImageSet
-
-__all__ = ["WrappedImages"]
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import ImageSet
 
 
 class WrappedImages(ABC):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from addkit.plugin.contract import GuardedBuild
-from addkit.plugin.spec import Choices, Config, DenoiserSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Denoiser
+from addkit.plugin.spec import Choices, Config, DenoiserSpec, Spec, hookimpl
 
 __all__ = ["ControlConfig", "MlpConfig", "TransformerConfig"]
 
@@ -69,24 +66,6 @@ class ControlConfig(Config):
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
 
 
-def _transformer(config: TransformerConfig, problem: Problem) -> Denoiser:
-    from addkit.denoisers.transformer import TransformerDenoiser
-
-    return TransformerDenoiser(config, problem.condition_width, problem.num_tokens)
-
-
-def _mlp(config: MlpConfig, problem: Problem) -> Denoiser:
-    from addkit.denoisers.mlp import MlpDenoiser
-
-    return MlpDenoiser(config, problem.condition_width)
-
-
-def _control(config: ControlConfig, problem: Problem) -> Denoiser:
-    from addkit.denoisers.control import Control
-
-    return Control(config, problem.condition_width)
-
-
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
     conditioner = choices["conditioner"]
     if "one-token" not in conditioner.spec.provides:
@@ -104,14 +83,14 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DenoiserSpec(
         name="transformer",
         config=TransformerConfig,
-        build=_transformer,
+        build="addkit.denoisers.transformer:TransformerDenoiser",
         provides=frozenset({"reads-state", "joint"}),
         summary="Self-attention over labels and a prepared condition.",
     )
     yield DenoiserSpec(
         name="mlp",
         config=MlpConfig,
-        build=_mlp,
+        build="addkit.denoisers.mlp:MlpDenoiser",
         provides=frozenset({"reads-state"}),
         check=_one_condition_token,
         summary="adaLN MLP; the fastest for one label.",
@@ -119,7 +98,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DenoiserSpec(
         name="control",
         config=ControlConfig,
-        build=_control,
+        build="addkit.denoisers.control:Control",
         check=_one_condition_token,
         summary="A classifier head that ignores the state.",
     )

@@ -4,9 +4,15 @@ from addkit.diffusion.chain import FREE, ChainSettings, chain
 from addkit.diffusion.gaussian import GaussianProcess
 from addkit.diffusion.guidance import drop_condition, guide
 from addkit.diffusion.likelihood import any_order_likelihood
-from addkit.diffusion.model import Hidden, LabelDiffusion, State
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch, State
 from addkit.diffusion.objective import ObjectiveSettings, ObjectiveValue, objective
-from addkit.diffusion.process import alpha_bar_at, corrupt, evidence, noised, signal_to_noise
+from addkit.diffusion.process import (
+    alpha_bar_at,
+    corrupt,
+    log_likelihood_scale,
+    noised,
+    signal_to_noise,
+)
 from addkit.diffusion.randomness import counted_generator, counted_seed
 from addkit.diffusion.results import (
     Answer,
@@ -22,12 +28,12 @@ from addkit.diffusion.theory import (
     gibbs_accuracy,
     probability_arg_max,
 )
-from addkit.diffusion.times import TimeSettings, draw_times, time_grid
+from addkit.diffusion.timesteps import TimeSettings, draw_times, time_grid
 
 __all__ = [
     "FREE",
     "GaussianProcess",
-    "Hidden",
+    "NoisyBatch",
     "Layout",
     "Targets",
     "TimeSettings",
@@ -49,7 +55,7 @@ __all__ = [
     "counted_seed",
     "draw_times",
     "drop_condition",
-    "evidence",
+    "log_likelihood_scale",
     "flip_probability",
     "gibbs_accuracy",
     "guide",

@@ -11,8 +11,6 @@ from addkit.diffusion.guidance import guide
 from addkit.diffusion.model import LabelDiffusion, State
 from addkit.diffusion.results import Layout
 
-__all__ = ["Branches", "Look"]
-
 
 @dataclass(frozen=True, slots=True)
 class Look:

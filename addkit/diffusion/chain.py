@@ -26,12 +26,11 @@ from addkit.diffusion.draws import draw_labels
 from addkit.diffusion.model import FORBIDDEN, LabelDiffusion, State
 from addkit.diffusion.process import noised, signal_to_noise
 from addkit.diffusion.results import ChainStep, Clean, Layout
-from addkit.diffusion.times import time_grid
+from addkit.diffusion.timesteps import time_grid
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Sampler, ToOne
 
-__all__ = ["FREE", "ChainSettings", "chain", "forced", "walk"]
 
 FREE = -1
 """In `ChainSettings.held`: a token that is not given."""

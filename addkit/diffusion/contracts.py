@@ -7,8 +7,6 @@ from typing import Any
 
 from addkit.errors import PluginError
 
-__all__ = ["shaped"]
-
 
 def shaped(given: Any, wanted: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
     """The tensor itself.

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from addkit.diffusion.results import Clean
 
-__all__ = ["draw_labels"]
-
 
 def draw_labels(logits: Tensor, generator: torch.Generator) -> Clean:
     """One hard label from softmax(logits), (..., K) -> (...), by the Gumbel maximum in fp64.

@@ -10,30 +10,28 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.chain import ChainSettings, chain
+from addkit.diffusion.chunked_loss import most_likely
 from addkit.diffusion.likelihood import any_order_likelihood
-from addkit.diffusion.model import Hidden, LabelDiffusion
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch
 from addkit.diffusion.results import ChainStep, Clean, Layout, Targets
-from addkit.diffusion.rows import most_likely
-from addkit.diffusion.times import TimeSettings, draw_times, even_rows
+from addkit.diffusion.timesteps import TimeSettings, draw_times, even_rows
 
 if TYPE_CHECKING:
     from addkit.diffusion.objective import ObjectiveSettings
     from addkit.plugin.protocols import Sampler, ToOne
 
-__all__ = ["GaussianProcess", "layout_of"]
-
 
 class GaussianProcess:
     """q(y_t | y_0) = N(b sqrt(alpha_bar_t) y_0, (1 - alpha_bar_t) I), token by token."""
 
-    def hide(
+    def corrupt(
         self,
         model: LabelDiffusion,
         prepared: tuple[Tensor, ...],
         targets: Targets,
         settings: ObjectiveSettings,
         generator: torch.Generator,
-    ) -> Hidden:
+    ) -> NoisyBatch:
         """Noisy labels at drawn times. Tokens at t = 0 are given, so they have no loss."""
         t = draw_times(targets.labels.shape, generator, _times(model, settings))  # type: ignore[arg-type]
         if targets.known is not None:
@@ -46,12 +44,16 @@ class GaussianProcess:
         weights = targets.weights
         if settings.token_times[2]:
             weights = (t > 0).float() if weights is None else weights * (t > 0)
-        hidden = Hidden(state, t, alpha_bar, weights, drawn=t)
-        return self.laid_out(hidden, model, targets, generator)
+        hidden = NoisyBatch(state, t, alpha_bar, weights, drawn=t)
+        return self.with_layout(hidden, model, targets, generator)
 
-    def laid_out(
-        self, hidden: Hidden, model: LabelDiffusion, targets: Targets, generator: torch.Generator
-    ) -> Hidden:
+    def with_layout(
+        self,
+        hidden: NoisyBatch,
+        model: LabelDiffusion,
+        targets: Targets,
+        generator: torch.Generator,
+    ) -> NoisyBatch:
         """Noisy tokens as the network reads them: each sees every present one."""
         return replace(hidden, layout=layout_of(targets))
 
@@ -96,7 +98,7 @@ class GaussianProcess:
         earlier = t + (1 - t) * further
         alpha_bar = model.schedule.alpha_bar(earlier)
         state = model.corrupt(Clean(targets.labels), alpha_bar, generator)
-        look = self.laid_out(Hidden(state, earlier, alpha_bar), model, targets, generator)
+        look = self.with_layout(NoisyBatch(state, earlier, alpha_bar), model, targets, generator)
         features = model.features(look.state, look.t, prepared, look.layout)
         guess = most_likely(model, features, look.state, alpha_bar)
         rows = even_rows(batch, reuse, settings.rollout, generator).unsqueeze(-1)
@@ -116,6 +118,6 @@ def _times(model: LabelDiffusion, settings: ObjectiveSettings) -> TimeSettings:
         stratified=settings.stratified,
         pure_noise=settings.pure_noise,
         power=model.schedule.t_power,
-        warp=model.times,
+        warp=model.timesteps,
         token_times=settings.token_times,
     )

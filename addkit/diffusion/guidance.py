@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["drop_condition", "guide"]
-
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Uncond + w (cond - uncond): w = 1 is off, w = 0 ignores the image."""

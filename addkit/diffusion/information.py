@@ -23,20 +23,6 @@ from addkit.plugin.spec import Problem
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Schedule
 
-__all__ = [
-    "SCALES",
-    "ENOUGH",
-    "INFORMATIVE",
-    "Profile",
-    "Suggestion",
-    "informative_range",
-    "informative_share",
-    "log_snr",
-    "mutual_information",
-    "profile",
-    "scarce_information",
-    "suggest",
-]
 
 INFORMATIVE = (0.05, 0.95)
 """A time is informative if y_t holds between these shares of the label's log2 K bits."""
@@ -207,7 +193,7 @@ def _best(name: str, num_classes: int, scales: Sequence[float]) -> Suggestion:
 def _share(name: str, scale: float, num_classes: int) -> float:
     spec = load_registry().get("schedule", name).spec
     config = spec.config.model_validate({"scale": scale})
-    schedule = spec.build(config, Problem(num_classes=num_classes, scale=scale))
+    schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
     return informative_share(schedule, num_classes)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["zero_linear"]
-
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer that starts at zero: what it adds to starts as if it were not there."""

@@ -8,8 +8,6 @@ from torch import Tensor
 from addkit.diffusion.model import LabelDiffusion
 from addkit.diffusion.results import Clean, Layout
 
-__all__ = ["any_order_likelihood", "counted", "token_log_probabilities"]
-
 
 def any_order_likelihood(
     model: LabelDiffusion,

@@ -10,26 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.diffusion.beside import completed
 from addkit.diffusion.contracts import shaped
 from addkit.diffusion.layers import zero_linear
-from addkit.diffusion.process import evidence, noised
+from addkit.diffusion.process import log_likelihood_scale, noised
 from addkit.diffusion.results import Clean, Layout
+from addkit.diffusion.side_inputs import completed
 
 if TYPE_CHECKING:
+    from addkit.plugin.facts import Column, SideInputs
     from addkit.plugin.protocols import (
-        Beside,
-        Column,
         Conditioner,
         Denoiser,
         Embedding,
         Loss,
         Process,
         Schedule,
-        Times,
+        Timesteps,
     )
 
-__all__ = ["Hidden", "LabelDiffusion", "State"]
 
 FORBIDDEN = -1e4
 """Logit of a class that a token cannot take: no probability in fp32, and no infinity."""
@@ -60,7 +58,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class NoisyBatch:
     """What a process shows the network in a training step, and which tokens count."""
 
     state: State
@@ -110,13 +108,13 @@ class LabelDiffusion(nn.Module):
         schedule: Schedule,
         loss: Loss,
         process: Process,
-        times: Times | None = None,
+        times: Timesteps | None = None,
         num_classes: int,
         num_tokens: int = 1,
         token_classes: Sequence[tuple[int, int]] = (),
         columns: Sequence[Column] = (),
         lengths: bool = False,
-        makers: Mapping[str, str] | None = None,
+        plugin_names: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.conditioner = conditioner
@@ -127,8 +125,8 @@ class LabelDiffusion(nn.Module):
         self.schedule = schedule
         self.loss = loss
         self.process = process
-        self.times = times
-        self.makers = dict(makers or {})
+        self.timesteps = times
+        self.plugin_names = dict(plugin_names or {})
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
@@ -150,19 +148,19 @@ class LabelDiffusion(nn.Module):
         return self.denoiser.bayes_skip or self.loss.predicts == "noise"
 
     @property
-    def reads_beside(self) -> bool:
+    def reads_side_inputs(self) -> bool:
         """True if the condition depends on what is known beside the image."""
-        return getattr(self.conditioner, "reads_beside", False)
+        return getattr(self.conditioner, "reads_side_inputs", False)
 
-    def condition(self, tokens: Tensor, beside: Beside | None = None) -> Tensor:
+    def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).
 
         Where the conditioner reads what is known beside the images, columns that are not given
         count as missing; where it does not, nothing is read of them.
         """
         known: tuple[Any, ...] = ()
-        if self.reads_beside:
-            known = (completed(beside or {}, self.columns, len(tokens), tokens.device),)
+        if self.reads_side_inputs:
+            known = (completed(side_inputs or {}, self.columns, len(tokens), tokens.device),)
         condition: Tensor = self.conditioner(tokens, *known)
         length = getattr(self.conditioner, "num_tokens", "C")
         wanted = (len(tokens), length, self.conditioner.width)
@@ -214,7 +212,7 @@ class LabelDiffusion(nn.Module):
         return h
 
     def _shaped(self, given: Tensor, wanted: Sequence[int | str], kind: str, what: str) -> None:
-        shaped(given, wanted, kind, what, self.makers.get(kind, ""))
+        shaped(given, wanted, kind, what, self.plugin_names.get(kind, ""))
 
     def features(
         self,
@@ -253,7 +251,10 @@ class LabelDiffusion(nn.Module):
         outputs: Tensor = self.output(features).float()
         if self.denoiser.bayes_skip and state is not None and state.y_t is not None:
             assert alpha_bar is not None
-            outputs = outputs + evidence(alpha_bar, self.schedule.scale).unsqueeze(-1) * state.y_t
+            outputs = (
+                outputs
+                + log_likelihood_scale(alpha_bar, self.schedule.scale).unsqueeze(-1) * state.y_t
+            )
         return outputs
 
     def losses(

@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from addkit.diffusion.chunked_loss import RowLosses, row_losses
 from addkit.diffusion.guidance import drop_condition
-from addkit.diffusion.model import Hidden, LabelDiffusion
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch
 from addkit.diffusion.results import Targets
-from addkit.diffusion.rows import RowLosses, row_losses
-from addkit.diffusion.times import TimedLosses
+from addkit.diffusion.timesteps import TimedLosses
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Beside
-
-__all__ = ["ObjectiveSettings", "ObjectiveValue", "objective"]
+    from addkit.plugin.facts import SideInputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ def objective(
     targets: Targets,
     settings: ObjectiveSettings,
     generator: torch.Generator,
-    beside: Beside | None = None,
+    side_inputs: SideInputs | None = None,
 ) -> ObjectiveValue:
     r"""E_t [ w(alpha_bar_t) l(f(y_t, t, c), y_0) ], R noisy copies for each image.
 
@@ -73,13 +71,13 @@ def objective(
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to look at.
         generator: on the device of the labels.
-        beside: what is known beside the images; dropped where their condition is.
+        side_inputs: what is known beside the images; dropped where their condition is.
     """
     condition = drop_condition(
-        model.condition(tokens, beside), model.null, settings.condition_drop, generator
+        model.condition(tokens, side_inputs), model.null, settings.condition_drop, generator
     )
     prepared = model.prepare(condition)
-    hidden = model.process.hide(model, prepared, targets, settings, generator)
+    hidden = model.process.corrupt(model, prepared, targets, settings, generator)
     before = _remembered(model, hidden, prepared, generator)
     features = model.features(hidden.state, hidden.t, prepared, hidden.layout, before)
     rows = row_losses(model, features, hidden, targets.labels)
@@ -93,7 +91,10 @@ def objective(
 
 
 def _remembered(
-    model: LabelDiffusion, hidden: Hidden, prepared: tuple[Tensor, ...], generator: torch.Generator
+    model: LabelDiffusion,
+    hidden: NoisyBatch,
+    prepared: tuple[Tensor, ...],
+    generator: torch.Generator,
 ) -> Tensor | None:
     """Self-conditioning (Chen et al. 2023): in a share of batches, features of a first look."""
     if not model.remembers:
@@ -105,7 +106,7 @@ def _remembered(
         return model.features(hidden.state, hidden.t, prepared, hidden.layout).detach()
 
 
-def _summed(losses: Tensor, hidden: Hidden) -> tuple[Tensor, Tensor | None]:
+def _summed(losses: Tensor, hidden: NoisyBatch) -> tuple[Tensor, Tensor | None]:
     """The weighted sum, and what divides it once the whole global batch is known."""
     if hidden.weights is None:
         return losses.sum(), None
@@ -113,7 +114,7 @@ def _summed(losses: Tensor, hidden: Hidden) -> tuple[Tensor, Tensor | None]:
     return (losses * hidden.weights).sum(), norm
 
 
-def _timed(losses: Tensor, hidden: Hidden) -> TimedLosses | None:
+def _timed(losses: Tensor, hidden: NoisyBatch) -> TimedLosses | None:
     if hidden.drawn is None:
         return None
     t = hidden.drawn.expand(losses.shape)

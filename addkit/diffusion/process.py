@@ -15,8 +15,6 @@ from torch.nn import functional
 
 from addkit.diffusion.results import NoisyLabels
 
-__all__ = ["alpha_bar_at", "corrupt", "evidence", "noised", "signal_to_noise"]
-
 MIN_NOISE = 1e-6
 """Floor of 1 - alpha_bar, so that m and c_t stay finite at t = 0."""
 
@@ -26,7 +24,7 @@ def signal_to_noise(alpha_bar: Tensor, scale: float = 1.0) -> Tensor:
     return scale * (alpha_bar / (1 - alpha_bar).clamp_min(MIN_NOISE)).sqrt()
 
 
-def evidence(alpha_bar: Tensor, scale: float = 1.0) -> Tensor:
+def log_likelihood_scale(alpha_bar: Tensor, scale: float = 1.0) -> Tensor:
     r"""c_t = b sqrt(alpha_bar) / (1 - alpha_bar): c_t y_t is the log-likelihood of each class.
 
     log q(y_t | k) = c_t y_t[k] + const, because the one-hot vectors all have the same norm.

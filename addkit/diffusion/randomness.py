@@ -8,8 +8,6 @@ import hashlib
 
 import torch
 
-__all__ = ["counted_generator", "counted_seed"]
-
 
 def counted_seed(seed: int, purpose: str, *position: int) -> int:
     """A 63-bit seed for this purpose at this position, such as (epoch, step, micro-batch)."""

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Answer", "ChainStep", "Clean", "NoisyLabels"]
-
 
 @dataclass(frozen=True, slots=True)
 class NoisyLabels:

@@ -11,14 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import evidence
-
-__all__ = [
-    "bayes_denoiser",
-    "flip_probability",
-    "gibbs_accuracy",
-    "probability_arg_max",
-]
+from addkit.diffusion.process import log_likelihood_scale
 
 
 def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tensor:
@@ -40,7 +33,7 @@ def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tenso
 
 def bayes_denoiser(log_prior: Tensor, y_t: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
     """The exact denoiser log softmax(log p(k | x) + c_t y_t) = log p(k | x, y_t), (..., K)."""
-    return (log_prior + evidence(alpha_bar, scale).unsqueeze(-1) * y_t).log_softmax(-1)
+    return (log_prior + log_likelihood_scale(alpha_bar, scale).unsqueeze(-1) * y_t).log_softmax(-1)
 
 
 def flip_probability(log_odds: Tensor, m: Tensor) -> Tensor:

@@ -57,26 +57,6 @@ def _linear(config: LinearConfig, problem: Problem) -> Embedding:
     return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
 
 
-def _posterior(config: PosteriorConfig, problem: Problem) -> Embedding:
-    from addkit.embeddings.posterior import PosteriorEmbedding
-
-    return PosteriorEmbedding(
-        problem.num_classes,
-        problem.state_width,
-        problem.scale,
-        spread=config.spread,
-        largest=config.largest,
-    )
-
-
-def _token(config: TokenConfig, problem: Problem) -> Embedding:
-    from addkit.embeddings.token import TokenEmbedding
-
-    return TokenEmbedding(
-        problem.num_classes, problem.state_width, problem.scale, spread=config.spread
-    )
-
-
 def _no_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
     process = choices["process"].name
     if process not in ("masked", "autoregressive"):
@@ -92,13 +72,13 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield EmbeddingSpec(
         name="posterior",
         config=PosteriorConfig,
-        build=_posterior,
+        build="addkit.embeddings.posterior:PosteriorEmbedding",
         summary="softmax(c_t y_t) E: loses nothing at any K.",
     )
     yield EmbeddingSpec(
         name="token",
         config=TokenConfig,
-        build=_token,
+        build="addkit.embeddings.token:TokenEmbedding",
         check=_no_noise,
         summary="E[y] or a mask, for masked diffusion and autoregression.",
     )

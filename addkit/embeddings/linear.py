@@ -21,14 +21,14 @@ class LinearEmbedding(nn.Module):
 
     Args:
         num_classes: K.
-        width: D.
+        state_width: D.
         scale: b of the schedule.
     """
 
-    def __init__(self, num_classes: int, width: int, scale: float) -> None:
+    def __init__(self, num_classes: int, state_width: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(num_classes, width) * num_classes**-0.5)
+        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * num_classes**-0.5)
         self.factor = FactorCache(lambda weight: (cholesky(weight.T @ weight),))
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:

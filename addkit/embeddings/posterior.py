@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.diffusion.process import corrupt, evidence, signal_to_noise
+from addkit.diffusion.process import corrupt, log_likelihood_scale, signal_to_noise
 from addkit.embeddings.factor import FactorCache, cholesky
 
 FAST_CLASSES = 512
@@ -23,23 +23,23 @@ class PosteriorEmbedding(nn.Module):
 
     Args:
         num_classes: K.
-        width: D.
+        state_width: D.
         scale: b of the schedule.
         spread: standard deviation of the rows of E at the start.
         largest: M, see `draw`.
     """
 
     def __init__(
-        self, num_classes: int, width: int, scale: float, *, spread: float, largest: int
+        self, num_classes: int, state_width: int, scale: float, *, spread: float, largest: int
     ) -> None:
         super().__init__()
         self.scale, self.largest = scale, largest
-        self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
+        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * spread)
         self.moments = FactorCache(_moments)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """(B, R, N, K) -> (B, R, N, D)."""
-        posterior = (evidence(alpha_bar, self.scale).unsqueeze(-1) * y_t).softmax(-1)
+        posterior = (log_likelihood_scale(alpha_bar, self.scale).unsqueeze(-1) * y_t).softmax(-1)
         return posterior @ self.weight
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,16 +13,16 @@ class TokenEmbedding(nn.Module):
 
     Args:
         num_classes: K.
-        width: D.
+        state_width: D.
         scale: b of the schedule.
         spread: standard deviation of the rows of E and of the mask at the start.
     """
 
-    def __init__(self, num_classes: int, width: int, scale: float, *, spread: float) -> None:
+    def __init__(self, num_classes: int, state_width: int, scale: float, *, spread: float) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(num_classes, width) * spread)
-        self.mask = nn.Parameter(torch.randn(width) * spread)
+        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * spread)
+        self.mask = nn.Parameter(torch.randn(state_width) * spread)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """A held label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.spec import Config, EncoderSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Encoder
+from addkit.plugin.spec import Config, EncoderSpec, Spec, hookimpl
 
 __all__ = ["CnnConfig", "TimmConfig", "VitConfig"]
 
@@ -64,33 +61,22 @@ class CnnConfig(EncoderConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
 
 
-def _vit(config: VitConfig, problem: Problem) -> Encoder:
-    from addkit.encoders.vit import build_vit
-
-    return build_vit(config, problem)
-
-
-def _timm(config: TimmConfig, problem: Problem) -> Encoder:
-    from addkit.encoders.backbone import build_backbone
-
-    return build_backbone(config, problem)
-
-
-def _cnn(config: CnnConfig, problem: Problem) -> Encoder:
-    from addkit.encoders.cnn import CnnEncoder
-
-    return CnnEncoder(config, problem.image_channels, problem.image_size)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in encoders."""
     yield EncoderSpec(
         name="vit",
         config=VitConfig,
-        build=_vit,
+        build="addkit.encoders.vit:build_vit",
         provides=frozenset({"class-token"}),
         summary="A timm vision transformer.",
     )
-    yield EncoderSpec(name="timm", config=TimmConfig, build=_timm, summary="Any timm backbone.")
-    yield EncoderSpec(name="cnn", config=CnnConfig, build=_cnn, summary="A small CNN.")
+    yield EncoderSpec(
+        name="timm",
+        config=TimmConfig,
+        build="addkit.encoders.backbone:build_backbone",
+        summary="Any timm backbone.",
+    )
+    yield EncoderSpec(
+        name="cnn", config=CnnConfig, build="addkit.encoders.cnn:CnnEncoder", summary="A small CNN."
+    )

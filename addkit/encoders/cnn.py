@@ -13,13 +13,13 @@ class CnnEncoder(nn.Module):
 
     Args:
         config: widths and blocks.
-        channels: of the image.
+        image_channels: of the image.
         image_size: pixels; num_tokens follows.
     """
 
     num_prefix_tokens = 0
 
-    def __init__(self, config: CnnConfig, channels: int, image_size: int) -> None:
+    def __init__(self, config: CnnConfig, image_channels: int, image_size: int) -> None:
         super().__init__()
         self.width = config.widths[-1]
         layers: list[nn.Module] = []
@@ -30,18 +30,18 @@ class CnnEncoder(nn.Module):
                 size = -(-size // 2)
             for _ in range(config.blocks):
                 layers += [
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.Conv2d(image_channels, width, 3, padding=1, bias=False),
                     nn.BatchNorm2d(width),
                     nn.ReLU(inplace=True),
                 ]
-                channels = width
+                image_channels = width
         # Twice as fast as channels first on CPUs, and no slower on GPUs.
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.dropout = nn.Dropout(config.dropout)
         self.num_tokens = size * size
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) -> (B, L, W)."""
+        """(B, image_channels, size, size) -> (B, L, W)."""
         images = images.contiguous(memory_format=torch.channels_last)
         features = self.layers(images).flatten(2).transpose(1, 2)
         out: Tensor = self.dropout(features)

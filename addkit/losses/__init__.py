@@ -43,29 +43,11 @@ class MseNoiseConfig(Config):
     """Squared distance of the outputs to the noise (table 2, row 1). Fails at large K."""
 
 
-def _cross_entropy(config: CrossEntropyConfig, problem: Problem) -> Loss:
-    from addkit.losses.cross_entropy import CrossEntropy
-
-    return CrossEntropy(config.label_smoothing)
-
-
 def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
     from addkit.losses.cross_entropy import WeightedCrossEntropy
 
     mean_weight = problem.mean_alpha_bar if config.normalise else 1.0
     return WeightedCrossEntropy(config.label_smoothing, mean_weight)
-
-
-def _mse(config: MseConfig, problem: Problem) -> Loss:
-    from addkit.losses.mse import CleanMse
-
-    return CleanMse()
-
-
-def _mse_noise(config: MseNoiseConfig, problem: Problem) -> Loss:
-    from addkit.losses.mse import NoiseMse
-
-    return NoiseMse(problem.scale)
 
 
 def _not_with_skip(config: Any, choices: Choices) -> Iterable[str]:
@@ -83,9 +65,9 @@ def _needs_state(config: MseNoiseConfig, choices: Choices) -> Iterable[str]:
             f'[denoiser] "{choices["denoiser"].name}" ignores the noisy label, '
             "so it cannot predict its noise"
         )
-    if choices["read_out"].name == "prior":
+    if choices["read_out"].name == "one-pass":
         yield (
-            '[read_out] "prior" starts from y_T = 0, which holds no noise to predict; '
+            '[read_out] "one-pass" starts from y_T = 0, which holds no noise to predict; '
             'use read_out.name = "last"'
         )
 
@@ -94,7 +76,10 @@ def _needs_state(config: MseNoiseConfig, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in losses."""
     yield LossSpec(
-        name="ce", config=CrossEntropyConfig, build=_cross_entropy, summary="Plain cross-entropy."
+        name="ce",
+        config=CrossEntropyConfig,
+        build="addkit.losses.cross_entropy:CrossEntropy",
+        summary="Plain cross-entropy.",
     )
     yield LossSpec(
         name="weighted-ce",
@@ -105,7 +90,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield LossSpec(
         name="mse",
         config=MseConfig,
-        build=_mse,
+        build="addkit.losses.mse:CleanMse",
         check=_not_with_skip,
         needs=NO_SKIP,
         summary="Squared error of the clean label.",
@@ -113,7 +98,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield LossSpec(
         name="mse-noise",
         config=MseNoiseConfig,
-        build=_mse_noise,
+        build="addkit.losses.mse:NoiseMse",
         check=_needs_state,
         needs={**NO_SKIP, "read_out.name": "last"},
         summary="Squared error of the noise (the paper's failing row).",

@@ -10,8 +10,6 @@ from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
-__all__ = ["ClassificationScores", "LabelMeter"]
-
 ECE_BINS = 15
 SMALLEST = 1e-12
 """Floor of a probability in the log-likelihood."""

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.results import Answer
-from addkit.plugin.protocols import MISSING, Batch
-
-__all__ = ["JointMeter", "JointScores"]
+from addkit.plugin.facts import MISSING, Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["IN_PERCENT", "SHARES", "one_image"]
-
 IN_PERCENT = ("top1", "top5", "ece")
 SHARES = ("exact_match", "token_accuracy", "consistency", "length_accuracy")
 """Stored in [0, 1]."""

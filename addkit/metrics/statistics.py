@@ -10,17 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Interval",
-    "Verdict",
-    "basic_interval",
-    "bootstrap_interval",
-    "paired_interval",
-    "resamples",
-    "t_quantile",
-    "verdict",
-]
-
 Verdict = Literal["better", "worse", "not distinguishable", "needs 3 seeds"]
 
 FEWEST_SEEDS = 3

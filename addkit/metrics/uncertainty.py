@@ -13,17 +13,6 @@ from torch.nn import functional
 from addkit.metrics.classification import ECE_BINS
 from addkit.metrics.statistics import Interval, basic_interval, resamples
 
-__all__ = [
-    "Bin",
-    "Confidence",
-    "CredibleSets",
-    "Resampled",
-    "credible_sets",
-    "fit_temperature",
-    "resampled",
-    "tempered",
-]
-
 COLDEST, HOTTEST = 0.05, 20.0
 """Range of a fitted temperature; answers that are all right would have it at 0."""
 GOLDEN = (math.sqrt(5) - 1) / 2

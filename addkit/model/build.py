@@ -10,24 +10,23 @@ from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.errors import PluginError
 from addkit.model.network import Network
 from addkit.plugin.contract import GuardedBuild
-from addkit.plugin.protocols import DataFacts, DataSource, Schedule, Task, Tokenizer
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
-
-__all__ = ["build_data", "build_network", "build_task", "problem_of"]
 
 
 def build_data(recipe: Recipe) -> DataSource:
     """The recipe's data set; reads no image."""
     data = recipe.choices["data"]
     problem = Problem(seed=recipe.seed, tokenizer=_tokenizer(recipe))
-    source: DataSource = data.spec.build(data.config, problem)
+    source: DataSource = data.spec.create(data.config, problem)
     return source.augmented(recipe.augmentation)
 
 
 def _tokenizer(recipe: Recipe) -> Tokenizer | None:
     choice = recipe.choices["tokenizer"]
-    tokenizer: Tokenizer | None = choice.spec.build(choice.config, Problem(seed=recipe.seed))
+    tokenizer: Tokenizer | None = choice.spec.create(choice.config, Problem(seed=recipe.seed))
     return tokenizer
 
 
@@ -53,7 +52,7 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
 def build_task(recipe: Recipe, problem: Problem) -> Task:
     """What the recipe's batches mean."""
     choice = recipe.choices["task"]
-    task: Task = choice.spec.build(choice.config, problem)
+    task: Task = choice.spec.create(choice.config, problem)
     return task
 
 
@@ -92,9 +91,9 @@ class _Builder:
         """Each kind starts from its own seed, so that a control's encoder starts as ADD's does."""
         torch.manual_seed(counted_seed(self.recipe.seed, f"initial {kind}"))
         choice = self.recipe.choices[kind]
-        return choice.spec.build(choice.config, self.problem)
+        return choice.spec.create(choice.config, self.problem)
 
-    def makers(self) -> dict[str, str]:
+    def plugin_names(self) -> dict[str, str]:
         """Whose a component is, if it is not addkit's own."""
         found = {kind: choice.spec.build for kind, choice in self.recipe.choices.items()}
         return {
@@ -108,7 +107,7 @@ class _Builder:
         choice = self.recipe.choices["conditioner"]
         if "one-token" in choice.spec.provides and num_tokens != 1:
             raise PluginError(
-                f"the conditioner {self.makers().get('conditioner', choice.name)} gives "
+                f"the conditioner {self.plugin_names().get('conditioner', choice.name)} gives "
                 f'{num_tokens} tokens with these settings, and its Spec provides "one-token"'
             )
 
@@ -130,7 +129,7 @@ class _Builder:
             embedding=self.build("embedding") if denoiser.uses_state else None,
             denoiser=denoiser,
             schedule=self.schedule,
-            times=self.build("times"),
+            times=self.build("timesteps"),
             loss=self.build("loss"),
             # The last one: what is drawn for the network itself follows its seed.
             process=self.build("process"),
@@ -139,7 +138,7 @@ class _Builder:
             token_classes=self.problem.token_classes,
             columns=self.problem.columns,
             lengths=task.predicts_length,
-            makers=self.makers(),
+            plugin_names=self.plugin_names(),
         )
         frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)
         return Network(encoder, diffusion, frozen=frozen)

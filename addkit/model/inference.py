@@ -18,8 +18,6 @@ from addkit.plugin.protocols import ReadOut, Sampler, ToOne
 from addkit.plugin.spec import Problem, Spec
 from addkit.recipe import Recipe
 
-__all__ = ["Inference"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
@@ -210,7 +208,7 @@ class Inference:
         )
 
     def _build(self, choice: Choice) -> Any:
-        return choice.spec.build(choice.config, self.problem)
+        return choice.spec.create(choice.config, self.problem)
 
 
 def _fits(process: Any, sampler: Spec[Any, Any]) -> bool:

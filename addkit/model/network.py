@@ -12,9 +12,8 @@ from addkit.diffusion import LabelDiffusion
 from addkit.diffusion.contracts import shaped
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Beside, Encoder
-
-__all__ = ["Network", "ParameterCounts"]
+    from addkit.plugin.facts import SideInputs
+    from addkit.plugin.protocols import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,13 @@ class Network(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)
         width = cast("Encoder", self.encoder).width
-        maker = self.diffusion.makers.get("encoder", "")
+        maker = self.diffusion.plugin_names.get("encoder", "")
         shaped(tokens, (len(images), "L", width), "encoder", "tokens", maker)
         return tokens
 
-    def condition(self, images: Tensor, beside: Beside | None = None) -> Tensor:
+    def condition(self, images: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """(B, channels, size, size) and what is known beside them -> (B, C, V)."""
-        return self.diffusion.condition(self.tokens(images), beside)
+        return self.diffusion.condition(self.tokens(images), side_inputs)
 
     def parameter_counts(self) -> ParameterCounts:
         """Counted by part; the parts sum to the total."""

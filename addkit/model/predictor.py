@@ -15,19 +15,18 @@ from torch import Tensor
 from addkit.data.prepare import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import AddkitWarning, RunError, UsageError
-from addkit.model.beside import BesideRows, Known
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
+from addkit.model.side_inputs import Known, SideInputRows
+from addkit.plugin.facts import DataFacts
 from addkit.plugin.guess import guess
-from addkit.plugin.protocols import DataFacts, Task
+from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
-from addkit.runs.checkpoint import checkpoint_of, load_tensors
-from addkit.runs.pointers import pointed_at
+from addkit.runs.checkpoint import load_tensors
+from addkit.runs.pointers import checkpoint_of, pointed_at
 from addkit.runs.provenance import changed
-
-__all__ = ["Predictor", "load"]
 
 File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]
@@ -88,7 +87,7 @@ class Predictor:
         read_out: str | None = None,
         early_exit: int | None = None,
         given: Mapping[str, str] | None = None,
-        beside: Known | None = None,
+        side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
     ) -> list[Any]:
@@ -107,7 +106,7 @@ class Predictor:
             early_exit: leave an image once its answer stood for this many steps; 0 never.
             given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
                 values by name.
-            beside: what is known beside the images, by column, for conditioners that read it: a
+            side_inputs: known columns beside the images, for conditioners that read them: a
                 value for all of them as a person writes it, or what a `Batch` holds. The rest is
                 missing.
             seed: of the noise. The same seed and images give the same answer.
@@ -117,7 +116,7 @@ class Predictor:
             DataError: a file cannot be read; names it.
             UsageError: a number out of range, an unknown component, column or category.
         """
-        rows = self._rows(beside)
+        rows = self._rows(side_inputs)
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
         held = self.task.given(given) if given else None
         inference = self.inference.but(
@@ -131,17 +130,19 @@ class Predictor:
             told += self.task.tell(self._answer(condition, inference, generator, votes), top)
         return told
 
-    def _rows(self, beside: Known | None) -> BesideRows:
-        reads = self.network.diffusion.reads_beside
-        if beside is None and reads:
-            warnings.warn(_nothing_beside(self.recipe, self.facts), AddkitWarning, stacklevel=3)
-        if beside and not reads:
+    def _rows(self, side_inputs: Known | None) -> SideInputRows:
+        reads = self.network.diffusion.reads_side_inputs
+        if side_inputs is None and reads:
+            warnings.warn(
+                _nothing_side_inputs(self.recipe, self.facts), AddkitWarning, stacklevel=3
+            )
+        if side_inputs and not reads:
             name = self.recipe.choices["conditioner"].name
             raise UsageError(f'the conditioner "{name}" reads nothing beside the image')
-        return BesideRows(self.facts.columns, beside or {})
+        return SideInputRows(self.facts.columns, side_inputs or {})
 
     @torch.inference_mode()
-    def _condition(self, images: Tensor, rows: BesideRows) -> Tensor:
+    def _condition(self, images: Tensor, rows: SideInputRows) -> Tensor:
         return self.network.condition(images.to(self.device), rows.take(len(images)))
 
     @torch.inference_mode()
@@ -160,12 +161,12 @@ class Predictor:
 
     @torch.inference_mode()
     def trace(
-        self, images: Images, inference: Inference, seed: int = 0, beside: Known | None = None
+        self, images: Images, inference: Inference, seed: int = 0, side_inputs: Known | None = None
     ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
         batch = next(self._batches(images))
         generator = counted_generator(seed, "trace", 0, device=self.device)
-        condition = self._condition(batch, self._rows(beside))
+        condition = self._condition(batch, self._rows(side_inputs))
         return inference.trace(self.network.diffusion, condition, generator)
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
@@ -186,11 +187,11 @@ class Predictor:
             )
 
 
-def _nothing_beside(recipe: Recipe, facts: DataFacts) -> str:
+def _nothing_side_inputs(recipe: Recipe, facts: DataFacts) -> str:
     return (
         f'the conditioner "{recipe.choices["conditioner"].name}" reads '
         f"{', '.join(column.name for column in facts.columns)} beside the image, and none is "
-        "given: all count as missing (`addkit sample --beside NAME=VALUE`)"
+        "given: all count as missing (`addkit sample --input NAME=VALUE`)"
     )
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from addkit.plugin.registry import (
-    Broken,
-    Provided,
-    Registry,
-    UnknownComponent,
-    load_registry,
-)
+from addkit.plugin.loading import Broken, Provided
+from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import (
     API_VERSION,
     KINDS,
@@ -28,7 +23,7 @@ from addkit.plugin.spec import (
     ScheduleSpec,
     Spec,
     TaskSpec,
-    TimesSpec,
+    TimestepsSpec,
     TokenizerSpec,
     ToOneSpec,
     TrackerSpec,
@@ -58,7 +53,7 @@ __all__ = [
     "ScheduleSpec",
     "Spec",
     "TaskSpec",
-    "TimesSpec",
+    "TimestepsSpec",
     "TokenizerSpec",
     "ToOneSpec",
     "TrackerSpec",

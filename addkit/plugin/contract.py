@@ -14,8 +14,6 @@ from addkit.errors import AddkitError, PluginError
 from addkit.plugin import protocols
 from addkit.plugin.spec import KINDS, Config, Problem, Spec
 
-__all__ = ["GuardedBuild", "lacking", "one_line", "place_of"]
-
 ADDKIT, STANDARD = Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))
 LIBRARIES = {"torch", "timm", "torchvision", "pydantic", "pluggy", "typer", "click"}
 """Their folders: an error that passes through them arose before."""

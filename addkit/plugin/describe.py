@@ -15,11 +15,9 @@ from pydantic.fields import FieldInfo
 
 from addkit.errors import UsageError
 from addkit.plugin.guess import guess
-from addkit.plugin.registry import Provided
+from addkit.plugin.loading import Provided
 from addkit.plugin.spec import KINDS
 from addkit.recipe.writing import toml_value
-
-__all__ = ["Setting", "about", "check_kind", "described", "paste", "settings_of"]
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",

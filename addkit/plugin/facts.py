@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MISSING", "Batch", "Beside", "Column", "DataFacts"]
 
-Beside: TypeAlias = "Mapping[str, Tensor | tuple[str, ...]]"
+SideInputs: TypeAlias = "Mapping[str, Tensor | tuple[str, ...]]"
 """What is known beside B images, by column. Numbers: float (B,), standardised, NaN where missing.
 Categories: int64 (B,), -1 where missing. Texts: B strings, "" where missing."""
 
@@ -85,5 +84,5 @@ class Batch:
     """(B,): how many of an image's C rows count."""
     texts: tuple[tuple[str, ...], ...] | None = None
     """The references as text, whole: tokens joined by spaces, unknown words and all."""
-    beside: Beside | None = None
+    side_inputs: SideInputs | None = None
     """What is known beside the images: each of `DataFacts.columns`."""

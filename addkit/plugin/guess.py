@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["guess"]
-
 
 def guess(word: str, choices: Iterable[str]) -> str:
     """` (did you mean "x"?)` for the nearest choice, case aside, or nothing if none is near."""

@@ -11,8 +11,6 @@ from pathlib import Path
 from addkit.plugin.loading import Provided
 from addkit.plugin.registry import load_registry
 
-__all__ = ["HASH", "identity_of", "third_parties"]
-
 HASH = " sha256:"
 
 

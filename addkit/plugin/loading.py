@@ -23,7 +23,6 @@ from addkit.plugin.spec import API_VERSION, KINDS, Config, Spec
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Broken", "Loader", "Provided", "distribution_of", "import_file"]
 
 HOOKS = ("addkit_components",)
 
@@ -173,7 +172,7 @@ class Loader:
         provided = Provided(spec, self._providers[name], module)
         if not provided.is_third_partys:
             return provided
-        build = GuardedBuild(provided.provider, spec.kind, spec.name, spec.build)
+        build = GuardedBuild(provided.provider, spec.kind, spec.name, spec.create)
         return replace(provided, spec=replace(spec, build=build))
 
     @contextmanager

@@ -13,8 +13,6 @@ from addkit.errors import UsageError
 from addkit.plugin.registry import load_registry
 from addkit.plugin.spec import API_VERSION
 
-__all__ = ["write_package"]
-
 TEMPLATES = Path(addkit.__file__).parent / "templates" / "plugin"
 
 FILES = {

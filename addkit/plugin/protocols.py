@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from addkit.plugin.facts import MISSING, Batch, Beside, Column, DataFacts
-from addkit.plugin.tracking import Tracker
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.tracking import Tracker as Tracker
 
 if TYPE_CHECKING:
     import torch
@@ -26,38 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from addkit.diffusion.chain import ChainSettings
-    from addkit.diffusion.model import Hidden, LabelDiffusion
+    from addkit.diffusion.model import LabelDiffusion, NoisyBatch
     from addkit.diffusion.objective import ObjectiveSettings
     from addkit.diffusion.results import Answer, ChainStep, Clean, Layout, Targets
     from addkit.recipe.model import Augmentation
-
-__all__ = [
-    "MISSING",
-    "Batch",
-    "Beside",
-    "Column",
-    "Conditioner",
-    "DataFacts",
-    "DataSource",
-    "Denoiser",
-    "Embedding",
-    "Encoder",
-    "ImageSet",
-    "JointDenoiser",
-    "Loss",
-    "Meter",
-    "Prediction",
-    "Process",
-    "ReadOut",
-    "Sampler",
-    "Schedule",
-    "Task",
-    "Times",
-    "ToOne",
-    "Tokenizer",
-    "Tracker",
-    "Vocabulary",
-]
 
 
 class ImageSet(Protocol):
@@ -150,7 +122,7 @@ class DataSource(Protocol):
 
         from addkit.data.memory_images import Bitmaps, MemoryImages
         from addkit.data.source import Source
-        from addkit.plugin.protocols import DataFacts
+        from addkit.plugin.facts import DataFacts
 
         class Halves(Source):
             '''Images of which one half is white.'''
@@ -214,7 +186,7 @@ class Encoder(Protocol):
 class Conditioner(Protocol):
     """Picks the condition c from the encoder's tokens (section 3.3).
 
-    One that reads what is known beside the image has `reads_beside = True`, its Spec provides
+    One that reads what is known beside the image has `reads_side_inputs = True`, its Spec provides
     `beside`, and it is called with (tokens, beside): `beside` holds each of `Problem.columns`, on
     the device of the tokens, missing where nobody knows it.
 
@@ -349,7 +321,7 @@ class Schedule(Protocol):
         ...
 
 
-class Times(Protocol):
+class Timesteps(Protocol):
     """Which t training looks at; an `nn.Module` that keeps what it learns in buffers.
 
     A worked example::
@@ -437,14 +409,14 @@ class Process(Protocol):
                 return super().hide(model, prepared, targets, settings, generator)
     """
 
-    def hide(
+    def corrupt(
         self,
         model: LabelDiffusion,
         prepared: tuple[Tensor, ...],
         targets: Targets,
         settings: ObjectiveSettings,
         generator: torch.Generator,
-    ) -> Hidden:
+    ) -> NoisyBatch:
         """What the network sees of labels (B, R, N) in a training step, and which tokens count."""
         ...
 

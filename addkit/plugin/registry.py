@@ -21,7 +21,6 @@ from addkit.plugin.selection import Selection, speaks_of_plugins
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Broken", "Provided", "Registry", "UnknownComponent", "load_registry"]
 
 BUILT_INS = (
     "addkit.tasks",
@@ -34,7 +33,7 @@ BUILT_INS = (
     "addkit.embeddings",
     "addkit.denoisers",
     "addkit.schedules",
-    "addkit.times",
+    "addkit.timesteps",
     "addkit.losses",
     "addkit.to_one",
     "addkit.samplers",

@@ -15,18 +15,6 @@ from pathlib import Path
 from addkit.errors import PluginError
 from addkit.plugin.guess import guess
 
-__all__ = [
-    "FILES",
-    "ONLY",
-    "STRICT",
-    "TOLD_BY",
-    "WITHOUT",
-    "Selection",
-    "canonical",
-    "select",
-    "speaks_of_plugins",
-]
-
 ONLY = "ADDKIT_PLUGINS"
 """Load these installed plugins alone, `a,b`; an empty value loads none."""
 WITHOUT = "ADDKIT_NO_PLUGINS"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
+
+from addkit.errors import PluginError
+from addkit.plugin.guess import guess
 
 if TYPE_CHECKING:
     from addkit.plugin.facts import Column
@@ -23,11 +28,11 @@ if TYPE_CHECKING:
         Sampler,
         Schedule,
         Task,
-        Times,
+        Timesteps,
         Tokenizer,
         ToOne,
-        Tracker,
     )
+    from addkit.plugin.tracking import Tracker
 
 API_VERSION = 1
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
@@ -140,8 +145,8 @@ def no_objection(config: Any, choices: Choices) -> Iterable[str]:
 class Spec(Generic[C, T]):
     """A component that a recipe can name.
 
-    `build` imports torch inside; everything else here is free of it, so that `--help`, recipe
-    checks and schema are instant.
+    Nothing here imports torch, and a path in `build` is imported when a network is built, so that
+    `--help`, recipe checks and the schema load no torch.
     """
 
     kind: ClassVar[str] = ""
@@ -152,7 +157,11 @@ class Spec(Generic[C, T]):
     name: str
     """What a recipe writes: `[schedule] name = "cosine"`. Lower case, digits and hyphens."""
     config: type[C]
-    build: Callable[[C, Problem], T]
+    build: str | type[T] | Callable[[C, Problem], T]
+    """The component's class, or its import path such as "my_package.samplers:Churn". The class is
+    called with keyword arguments: each parameter gets the setting of its name, else the fact of the
+    `Problem` of its name; `config` gets all settings and `problem` all facts. Where that does not
+    do, a function of (settings, problem) that returns the component."""
     summary: str
     """One line for listings."""
     provides: frozenset[str] = frozenset()
@@ -163,6 +172,40 @@ class Spec(Generic[C, T]):
     needs: Mapping[str, Any] = field(default_factory=dict)
     """Settings without which `check` objects, such as {"denoiser.bayes_skip": False}: an ablation
     that changes this component alone sets them too."""
+
+    def create(self, config: C, problem: Problem) -> T:
+        """Build the component.
+
+        Raises:
+            PluginError: the class takes something that is neither a setting nor a fact, or reads
+                no setting of some name.
+        """
+        build = self.build
+        if isinstance(build, str):
+            module, _, name = build.partition(":")
+            build = getattr(importlib.import_module(module), name)
+        if not isinstance(build, type):
+            component: T = cast("Callable[[C, Problem], T]", build)(config, problem)
+            return component
+        built: T = build(**_arguments(build, config, problem))
+        return built
+
+
+def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
+    """What a class is called with, by the names of its parameters."""
+    known = {f.name: getattr(problem, f.name) for f in fields(problem)} | {"problem": problem}
+    settings = {name: getattr(config, name) for name in type(config).model_fields}
+    parameters = inspect.signature(build).parameters
+    known |= settings | {"config": config}
+    if "config" not in parameters and (unread := [n for n in settings if n not in parameters]):
+        raise PluginError(f"{build.__name__} takes no parameter for the setting {unread[0]!r}")
+    for name, parameter in parameters.items():
+        if name not in known and parameter.default is parameter.empty:
+            raise PluginError(
+                f"the parameter {name!r} of {build.__name__} is no setting and no fact of Problem"
+                f"{guess(name, tuple(known))}"
+            )
+    return {name: known[name] for name in parameters if name in known}
 
 
 ABILITIES: Mapping[str, Mapping[str, str]] = {
@@ -176,7 +219,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
     },
     "conditioner": {
         "one-token": "its condition is one token, whatever its settings",
-        "beside": "it reads what is known beside the image",
+        "side-inputs": "it reads what is known beside the image",
     },
     "process": {"token-times": "it draws a time for each token"},
     "denoiser": {
@@ -237,8 +280,8 @@ class ScheduleSpec(Spec[C, "Schedule"]):
     kind = "schedule"
 
 
-class TimesSpec(Spec[C, "Times | None"]):
-    kind = "times"
+class TimestepsSpec(Spec[C, "Timesteps | None"]):
+    kind = "timesteps"
     default = "power"
 
 
@@ -273,7 +316,7 @@ KINDS: tuple[type[Spec[Any, Any]], ...] = (
     EmbeddingSpec,
     DenoiserSpec,
     ScheduleSpec,
-    TimesSpec,
+    TimestepsSpec,
     LossSpec,
     ToOneSpec,
     SamplerSpec,

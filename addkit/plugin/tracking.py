@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["Tracker"]
-
 
 class Tracker(Protocol):
     """Follows one training. It lives on the first process alone.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from addkit.plugin.spec import Choices, Config, Problem, ProcessSpec, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Process
+from addkit.plugin.spec import Choices, Config, ProcessSpec, Spec, hookimpl
 
 __all__ = ["AutoregressiveConfig", "BlocksConfig", "GaussianConfig", "MaskedConfig"]
 
@@ -41,30 +38,6 @@ class BlocksConfig(Config):
     block: int = Field(4, ge=1, description="Tokens that are denoised together.")
 
 
-def _gaussian(config: GaussianConfig, problem: Problem) -> Process:
-    from addkit.diffusion.gaussian import GaussianProcess
-
-    return GaussianProcess()
-
-
-def _masked(config: MaskedConfig, problem: Problem) -> Process:
-    from addkit.processes.masked import MaskedProcess
-
-    return MaskedProcess(config.weight)
-
-
-def _autoregressive(config: AutoregressiveConfig, problem: Problem) -> Process:
-    from addkit.processes.autoregressive import AutoregressiveProcess
-
-    return AutoregressiveProcess(problem.pad)
-
-
-def _blocks(config: BlocksConfig, problem: Problem) -> Process:
-    from addkit.processes.blocks import BlocksProcess
-
-    return BlocksProcess(config.block)
-
-
 def _fits(config: Any, choices: Choices) -> Iterable[str]:
     """The sampler can walk this process."""
     spec: Any = choices["process"].spec
@@ -93,7 +66,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ProcessSpec(
         name="gaussian",
         config=GaussianConfig,
-        build=_gaussian,
+        build="addkit.diffusion.gaussian:GaussianProcess",
         check=_fits,
         provides=OWN_TIMES,
         summary="Gaussian noise on one-hot labels (the paper's).",
@@ -101,7 +74,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ProcessSpec(
         name="masked",
         config=MaskedConfig,
-        build=_masked,
+        build="addkit.processes.masked:MaskedProcess",
         check=_joint,
         accepts=frozenset({"ordered"}),
         summary="Masked diffusion (the paper's PDD).",
@@ -109,7 +82,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ProcessSpec(
         name="autoregressive",
         config=AutoregressiveConfig,
-        build=_autoregressive,
+        build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_joint,
         accepts=frozenset({"left-to-right"}),
         summary="Token by token, greedy, sampled or by beam search.",
@@ -117,7 +90,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield ProcessSpec(
         name="blocks",
         config=BlocksConfig,
-        build=_blocks,
+        build="addkit.processes.blocks:BlocksProcess",
         check=_joint,
         provides=OWN_TIMES,
         summary="Blocks from left to right, diffusion within each.",

@@ -12,7 +12,7 @@ from torch import Tensor
 from addkit.diffusion.branches import Branches
 from addkit.diffusion.chain import FREE, ChainSettings, forced
 from addkit.diffusion.likelihood import counted, token_log_probabilities
-from addkit.diffusion.model import Hidden, LabelDiffusion
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch
 from addkit.diffusion.results import ChainStep, Clean, Layout, Targets
 from addkit.processes.beam import beam_search
 from addkit.samplers.ordered import Beam
@@ -20,8 +20,6 @@ from addkit.samplers.ordered import Beam
 if TYPE_CHECKING:
     from addkit.diffusion.objective import ObjectiveSettings
     from addkit.plugin.protocols import JointDenoiser, Sampler, ToOne
-
-__all__ = ["AutoregressiveProcess"]
 
 
 class AutoregressiveProcess:
@@ -37,14 +35,14 @@ class AutoregressiveProcess:
     def __init__(self, pad: int | None) -> None:
         self.pad = pad
 
-    def hide(
+    def corrupt(
         self,
         model: LabelDiffusion,
         prepared: tuple[Tensor, ...],
         targets: Targets,
         settings: ObjectiveSettings,
         generator: torch.Generator,
-    ) -> Hidden:
+    ) -> NoisyBatch:
         """Every token is predicted from the true ones before it (teacher forcing)."""
         seen = targets.labels.roll(1, -1)
         alpha_bar = torch.ones_like(seen, dtype=torch.float32)
@@ -54,7 +52,7 @@ class AutoregressiveProcess:
         state = model.corrupt(Clean(seen), alpha_bar, generator)
         layout = causal(seen.shape[-1], seen.device)
         zero = torch.zeros(1, 1, 1, device=seen.device)
-        return Hidden(state, zero, zero, targets.weights, layout=layout)
+        return NoisyBatch(state, zero, zero, targets.weights, layout=layout)
 
     def likelihood(
         self,
@@ -67,7 +65,7 @@ class AutoregressiveProcess:
         from addkit.diffusion.objective import ObjectiveSettings
 
         generator = torch.Generator(device=labels.device)
-        hidden = self.hide(model, prepared, Targets(labels), ObjectiveSettings(), generator)
+        hidden = self.corrupt(model, prepared, Targets(labels), ObjectiveSettings(), generator)
         features = model.features(hidden.state, hidden.t, prepared, hidden.layout)
         each = token_log_probabilities(model, features, labels)
         if self.pad is None:

@@ -13,8 +13,6 @@ from addkit.diffusion.model import FORBIDDEN
 from addkit.diffusion.results import ChainStep, Clean
 from addkit.samplers.ordered import Beam
 
-__all__ = ["beam_search"]
-
 
 def beam_search(
     branches: Branches, beam: Beam, settings: ChainSettings, pad: int | None, batch: int

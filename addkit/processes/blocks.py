@@ -14,14 +14,12 @@ from addkit.diffusion.branches import Branches
 from addkit.diffusion.chain import ChainSettings, walk
 from addkit.diffusion.gaussian import GaussianProcess
 from addkit.diffusion.likelihood import counted, token_log_probabilities
-from addkit.diffusion.model import Hidden, LabelDiffusion, State
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch, State
 from addkit.diffusion.results import ChainStep, Clean, Layout, Targets
 from addkit.errors import UsageError
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import JointDenoiser, Sampler, ToOne
-
-__all__ = ["BlocksProcess"]
 
 
 class BlocksProcess(GaussianProcess):
@@ -38,9 +36,13 @@ class BlocksProcess(GaussianProcess):
     def __init__(self, block: int) -> None:
         self.block = block
 
-    def laid_out(
-        self, hidden: Hidden, model: LabelDiffusion, targets: Targets, generator: torch.Generator
-    ) -> Hidden:
+    def with_layout(
+        self,
+        hidden: NoisyBatch,
+        model: LabelDiffusion,
+        targets: Targets,
+        generator: torch.Generator,
+    ) -> NoisyBatch:
         """The clean stream before the noisy one."""
         state, t = self._streams(hidden.state, hidden.t, model, targets.labels)
         layout = self._layout(targets.labels.shape[-1], targets.present, generator.device)

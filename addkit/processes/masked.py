@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.gaussian import GaussianProcess, layout_of
-from addkit.diffusion.model import Hidden, LabelDiffusion
+from addkit.diffusion.model import LabelDiffusion, NoisyBatch
 from addkit.diffusion.results import Clean, Targets
-from addkit.diffusion.times import TimeSettings, draw_times
+from addkit.diffusion.timesteps import TimeSettings, draw_times
 
 if TYPE_CHECKING:
     from addkit.diffusion.objective import ObjectiveSettings
 
-__all__ = ["MaskedProcess"]
 
 SMALLEST = 1e-3
 """Floor of the share of masks in the weight 1/t."""
@@ -37,14 +36,14 @@ class MaskedProcess(GaussianProcess):
     def __init__(self, weight: Literal["none", "1/t"]) -> None:
         self.weight = weight
 
-    def hide(
+    def corrupt(
         self,
         model: LabelDiffusion,
         prepared: tuple[Tensor, ...],
         targets: Targets,
         settings: ObjectiveSettings,
         generator: torch.Generator,
-    ) -> Hidden:
+    ) -> NoisyBatch:
         """Masks at drawn shares; the same share of rows as ADD's sees masks alone."""
         shape = targets.labels.shape
         share = draw_times(shape, generator, _shares(model, settings))[..., :1]  # type: ignore[arg-type]
@@ -58,7 +57,7 @@ class MaskedProcess(GaussianProcess):
         weights, norm = base * t, None
         if self.weight == "1/t":
             weights, norm = weights / share.clamp_min(SMALLEST), base.sum()
-        return Hidden(state, t, 1 - t, weights, norm, layout_of(targets))
+        return NoisyBatch(state, t, 1 - t, weights, norm, layout_of(targets))
 
 
 def _shares(model: LabelDiffusion, settings: ObjectiveSettings) -> TimeSettings:

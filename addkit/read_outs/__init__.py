@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from addkit.plugin.spec import Config, Problem, ReadOutSpec, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import ReadOut
+from addkit.plugin.spec import Config, ReadOutSpec, Spec, hookimpl
 
 __all__ = [
     "ConsensusConfig",
@@ -44,68 +41,43 @@ class LikelihoodConfig(Config):
     """Of several chains' whole answers the most probable one, by the exact likelihood."""
 
 
-def _last(config: LastConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.last import Last
-
-    return Last()
-
-
-def _prior(config: PriorConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.prior import Prior
-
-    return Prior()
-
-
-def _mean(config: MeanConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.mean import Mean
-
-    return Mean()
-
-
-def _vote(config: VoteConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.vote import Vote
-
-    return Vote()
-
-
-def _consensus(config: ConsensusConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.whole import Consensus
-
-    return Consensus()
-
-
-def _likelihood(config: LikelihoodConfig, problem: Problem) -> ReadOut:
-    from addkit.read_outs.whole import Likelihood
-
-    return Likelihood()
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in read-outs."""
     yield ReadOutSpec(
-        name="last", config=LastConfig, build=_last, summary="The last step (the paper's)."
+        name="last",
+        config=LastConfig,
+        build="addkit.read_outs.last:Last",
+        summary="The last step (the paper's).",
     )
     yield ReadOutSpec(
-        name="prior",
+        name="one-pass",
         config=PriorConfig,
-        build=_prior,
+        build="addkit.read_outs.one_pass:Prior",
         provides=frozenset({"one-pass"}),
         summary="One pass at t = T with y_T = 0.",
     )
     yield ReadOutSpec(
-        name="mean", config=MeanConfig, build=_mean, summary="Mean over steps and chains."
+        name="mean",
+        config=MeanConfig,
+        build="addkit.read_outs.mean:Mean",
+        summary="Mean over steps and chains.",
     )
-    yield ReadOutSpec(name="vote", config=VoteConfig, build=_vote, summary="Votes of the chains.")
+    yield ReadOutSpec(
+        name="vote",
+        config=VoteConfig,
+        build="addkit.read_outs.vote:Vote",
+        summary="Votes of the chains.",
+    )
     yield ReadOutSpec(
         name="consensus",
         config=ConsensusConfig,
-        build=_consensus,
+        build="addkit.read_outs.whole:Consensus",
         summary="The chain that the others agree with most.",
     )
     yield ReadOutSpec(
         name="likelihood",
         config=LikelihoodConfig,
-        build=_likelihood,
+        build="addkit.read_outs.whole:Likelihood",
         summary="The most probable of the chains' answers.",
     )

@@ -12,8 +12,6 @@ from torch import Tensor
 from addkit.diffusion.results import Answer, ChainStep
 from addkit.read_outs.last import Ending, ending
 
-__all__ = ["Consensus", "Likelihood", "agreement"]
-
 
 class WholeAnswers(ABC):
     """Ranks the chains' last labels; the answer is the first."""

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Difference", "differences", "flat"]
-
 ABOUT = ("name", "summary")
 """Keys of the top that say what a recipe is, and change nothing."""
 

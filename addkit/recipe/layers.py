@@ -12,14 +12,12 @@ from typing import Any
 
 from addkit.plugin.guess import guess
 from addkit.plugin.spec import KINDS
-from addkit.recipe.faults import Fault, FaultyRecipeError, Origin, refuse
+from addkit.recipe.errors import Fault, FaultyRecipeError, Origin, refuse
 from addkit.recipe.lines import KeyPath, key_lines
 from addkit.recipe.requires import check_requires
 from addkit.recipe.shipped import known_recipes, shipped
-from addkit.recipe.strict import parsed
+from addkit.recipe.types import parsed
 from addkit.recipe.writing import quoted, shortened
-
-__all__ = ["Layer", "load_file", "merge", "require", "shown"]
 
 REQUIRES = "requires"
 RECIPE = "recipe.toml"

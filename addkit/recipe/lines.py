@@ -6,8 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-__all__ = ["KeyPath", "key_lines"]
-
 KeyPath = tuple[str | int, ...]
 """Keys from the top, such as ("loss", "name"); () is the file itself."""
 

@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from addkit.recipe.faults import Fault, Origin, raise_if_any
+from addkit.recipe.errors import Fault, Origin, raise_if_any
 from addkit.recipe.layers import Layer, merge
 from addkit.recipe.lines import KeyPath
-from addkit.recipe.strict import parsed
+from addkit.recipe.types import parsed
 from addkit.recipe.writing import quoted
-
-__all__ = ["changes_of", "read_overrides"]
 
 _KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _BARE_WORD = re.compile(r"[A-Za-z./~][\w./~:@+ -]*")

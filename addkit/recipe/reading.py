@@ -13,17 +13,15 @@ from pydantic import Field, ValidationError
 from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices, Config
-from addkit.recipe.faults import Fault, Origin, raise_if_any, refuse
+from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
 from addkit.recipe.layers import Layer, load_file, merge, require, shown
 from addkit.recipe.lines import KeyPath
+from addkit.recipe.messages import Complaint, dotted, explained, unknown_key
 from addkit.recipe.model import SHARED_TABLES, Recipe
 from addkit.recipe.overrides import read_overrides
-from addkit.recipe.problems import Complaint, dotted, explained, unknown_key
 from addkit.recipe.shipped import named
-from addkit.recipe.strict import validated
+from addkit.recipe.types import validated
 from addkit.recipe.writing import quoted, shortened
-
-__all__ = ["read_recipe", "recipe_from_tables"]
 
 
 class Top(Config):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from addkit.recipe.faults import Fault, FaultyRecipeError, Origin
+from addkit.recipe.errors import Fault, FaultyRecipeError, Origin
 from addkit.recipe.writing import quoted, shortened
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-__all__ = ["check_requires"]
 
 ALLOWED = 'a list of requirements such as ["addkit-clip>=0.3"]'
 

@@ -15,8 +15,6 @@ from addkit.plugin.spec import KINDS, Config
 from addkit.recipe.model import SHARED_TABLES
 from addkit.recipe.reading import Top
 
-__all__ = ["DIALECT", "recipe_schema"]
-
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = "#/$defs/{model}"
 VALUES = ("default", "const", "enum", "examples")

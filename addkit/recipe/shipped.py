@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from addkit.recipe.faults import Origin, refuse
-
-__all__ = ["LOCAL", "known_recipes", "named", "shipped", "shipped_folder"]
+from addkit.recipe.errors import Origin, refuse
 
 LOCAL = Path("recipes")
 """Where a person keeps recipes of their own."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["upgraded"]
-
 
 def upgraded(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A run's stored tables in today's words. What says nothing of the network is let go.

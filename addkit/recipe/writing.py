@@ -9,8 +9,6 @@ from typing import Any
 
 from addkit.recipe.model import Recipe
 
-__all__ = ["dump_recipe", "quoted", "shortened", "toml_value"]
-
 
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as TOML.

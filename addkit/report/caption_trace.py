@@ -19,8 +19,6 @@ from addkit.diffusion import ChainStep
 from addkit.report.trace import MOST_IMAGES, check_target
 from addkit.runs.atomic import write_text
 
-__all__ = ["ENDINGS", "draw_caption_trace"]
-
 ENDINGS: tuple[str, ...] = (".html",)
 MOST_CANDIDATES = 5
 FREE, SETTLED, GIVEN = range(3)

@@ -17,13 +17,11 @@ from PIL import Image
 from addkit.errors import UsageError
 from addkit.report.figures import inline_svg
 from addkit.report.figures.samples import Example, Said
-from addkit.report.gather import NotShownError
-from addkit.report.parts import Part, RunReport, Shown, Source
 from addkit.report.registry import PARTS
+from addkit.report.run_files import NotShownError
+from addkit.report.sections import Part, RunReport, Shown, Source
 from addkit.report.tables import Table
 from addkit.runs.atomic import write_text
-
-__all__ = ["ENDINGS", "PartTold", "check_page", "write_page"]
 
 ENDINGS: tuple[str, ...] = (".html", ".htm")
 LARGEST = 192

@@ -8,10 +8,8 @@ from typing import Any
 from addkit.report.figures.lines import Line
 from addkit.report.figures.loss_by_time import PURE_NOISE
 from addkit.report.figures.style import spread
-from addkit.report.gather import NotShownError, pieces
+from addkit.report.run_files import NotShownError, pieces
 from addkit.runs import Run
-
-__all__ = ["losses_by_time", "step_times"]
 
 Point = tuple[float, float]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from addkit.report import ablation_parts as arms
-from addkit.report import run_parts as run
-from addkit.report.parts import Part
-
-__all__ = ["PARTS"]
+from addkit.report import ablation_sections as arms
+from addkit.report import run_sections as run
+from addkit.report.sections import Part
 
 PARTS: tuple[Part, ...] = (
     Part(

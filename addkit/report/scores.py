@@ -6,8 +6,6 @@ import math
 
 from addkit.metrics.names import IN_PERCENT, SHARES
 
-__all__ = ["axis_title", "in_unit", "score_interval", "score_text", "score_title", "wilson"]
-
 TITLES = {
     "top1": "top-1",
     "top5": "top-5",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CLIP_COLUMNS", "TABLE3", "clip_cells"]
-
 TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accuracy")
 """Scores of the texts, beside those by CLIP."""
 CLIP_COLUMNS = ("CLIP cosine", "95 %", "CLIP-S", "RefCLIP-S", "share %")

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from addkit.report.gather import NotShownError, RunFiles
+from addkit.report.run_files import NotShownError, RunFiles
 from addkit.report.scores import score_interval, score_text, score_title
 from addkit.report.table3 import CLIP_COLUMNS, TABLE3, clip_cells
-
-__all__ = ["Table", "audit", "final_scores", "origin", "settings", "table3", "versions"]
 
 SETTINGS = ("read_out", "sampler", "to_one", "steps", "guidance", "chains")
 

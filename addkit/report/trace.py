@@ -13,12 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from addkit.diffusion import ChainStep, evidence
+from addkit.diffusion import ChainStep, log_likelihood_scale
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Schedule
 from addkit.report.figures.style import spread
-
-__all__ = ["ENDINGS", "MOST_IMAGES", "check_target", "draw_trace", "leading"]
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
@@ -118,7 +116,7 @@ def _evidence(step: ChainStep, image: int, schedule: Schedule) -> Tensor:
     """softmax(c_t y_t) of the image's first chain and token, (K,)."""
     if step.y_t is None:
         return torch.zeros(step.logits.shape[-1])
-    level = evidence(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
+    level = log_likelihood_scale(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
     return (level * step.y_t[image, 0, 0]).softmax(-1)
 
 

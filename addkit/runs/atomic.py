@@ -10,19 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "clean_temporaries",
-    "discard",
-    "fsync_path",
-    "json_text",
-    "put_in_place",
-    "temporary_of",
-    "whole_file",
-    "whole_folder",
-    "write_json",
-    "write_text",
-]
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:

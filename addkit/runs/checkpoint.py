@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from addkit.errors import AddkitWarning, RunError
-from addkit.runs.atomic import clean_temporaries, put_in_place, temporary_of
+from addkit.runs.atomic import put_in_place, temporary_of
 from addkit.runs.disk import disk_errors
 from addkit.runs.integrity import seal
 from addkit.runs.keeping import Keep, delete_old
-from addkit.runs.pointers import checkpoint_of, newest_whole, path_of, point, pointed_at
+from addkit.runs.pointers import path_of, point, pointed_at
 from addkit.runs.staging import Groups, Staging
 
 if TYPE_CHECKING:
@@ -36,17 +36,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = [
-    "CheckpointWriter",
-    "Keep",
-    "Parts",
-    "Progress",
-    "checkpoint_of",
-    "clean_temporaries",
-    "load_progress",
-    "load_tensors",
-    "newest_whole",
-]
 
 Parts = Callable[[Path], Callable[[], None]]
 """Begins to write more files into a folder; what it returns waits until they are complete."""

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from addkit.errors import AddkitError, RunError
 
-__all__ = ["disk_errors"]
-
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota of the disk is used up"}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 

@@ -23,15 +23,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from addkit.errors import RecipeError, RunError
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.facts import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
 from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.disk import disk_errors
 from addkit.runs.pointers import pointed_at
 from addkit.runs.provenance import made_with
-
-__all__ = ["RUNS", "Run", "newest_run"]
 
 RUNS = Path("runs")
 """Where runs go when nobody says."""

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fault_of", "seal"]
-
 CHECKSUMS = "checksums.json"
 
 

@@ -9,8 +9,6 @@ from addkit.runs.atomic import discard
 from addkit.runs.integrity import fault_of
 from addkit.runs.pointers import checkpoints_in, pointed_at, step_of
 
-__all__ = ["Keep", "delete_old"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:

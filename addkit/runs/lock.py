@@ -29,7 +29,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LOCK", "is_locked", "locked"]
 
 LOCK = "lock"
 """The file in the run folder; it tells who writes, as JSON."""

@@ -9,16 +9,6 @@ from addkit.errors import RunError
 from addkit.runs.atomic import write_text
 from addkit.runs.integrity import fault_of
 
-__all__ = [
-    "checkpoint_of",
-    "checkpoints_in",
-    "newest_whole",
-    "path_of",
-    "point",
-    "pointed_at",
-    "step_of",
-]
-
 NAME = re.compile(r"step-(\d+)")
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from addkit.plugin.identity import HASH, third_parties
 from addkit.recipe import Recipe
 
-__all__ = ["changed", "made_with"]
-
 OBSERVERS = ("tracker",)
 """Kinds that change nothing of the result."""
 

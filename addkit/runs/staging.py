@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Groups", "Staging"]
-
 Groups = Mapping[str, Mapping[str, Tensor]]
 """File name without ending -> tensors by name."""
 

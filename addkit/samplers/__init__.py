@@ -93,34 +93,16 @@ def _no_levels_between(config: CommitConfig | LeftToRightConfig, choices: Choice
         yield 'others = "annealed" needs noise levels, and masks have none; use others = "noise"'
 
 
-def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.kappa import KappaSampler
-
-    return KappaSampler(config.kappa)
-
-
 def _ancestral(config: AncestralConfig, problem: Problem) -> Sampler:
     from addkit.samplers.kappa import KappaSampler
 
     return KappaSampler(1.0)
 
 
-def _ddim(config: DdimConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ddim import DdimSampler
-
-    return DdimSampler(config.eta)
-
-
 def _gibbs(config: GibbsConfig, problem: Problem) -> Sampler:
     from addkit.samplers.kappa import KappaSampler
 
     return KappaSampler(0.0, draws=True)
-
-
-def _refine(config: RefineConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.shared import Refine
-
-    return Refine()
 
 
 def _commit(config: CommitConfig, problem: Problem) -> Sampler:
@@ -135,26 +117,20 @@ def _left_to_right(config: LeftToRightConfig, problem: Problem) -> Sampler:
     return Ordered(ORDERS["left-to-right"], anneals=config.others == "annealed")
 
 
-def _beam(config: BeamConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ordered import Beam
-
-    return Beam(config.width, config.length_power)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in samplers."""
     yield SamplerSpec(
         name="renoise",
         config=RenoiseConfig,
-        build=_renoise,
+        build="addkit.samplers.kappa:KappaSampler",
         provides=SHARED,
         summary="Re-noise (the paper's).",
     )
     yield SamplerSpec(
         name="ddim",
         config=DdimConfig,
-        build=_ddim,
+        build="addkit.samplers.ddim:DdimSampler",
         provides=SHARED,
         summary="Keep the noise that y_t holds.",
     )
@@ -175,12 +151,12 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield SamplerSpec(
         name="refine",
         config=RefineConfig,
-        build=_refine,
+        build="addkit.samplers.shared:Refine",
         provides=SHARED,
         summary="From y_T = 0, fed back without noise: the same answer each time.",
     )
     yield SamplerSpec(
-        name="commit",
+        name="maskgit",
         config=CommitConfig,
         build=_commit,
         check=_no_levels_between,
@@ -198,7 +174,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield SamplerSpec(
         name="beam",
         config=BeamConfig,
-        build=_beam,
+        build="addkit.samplers.ordered:Beam",
         provides=frozenset({"left-to-right"}),
         summary="Left to right, keeping several beginnings (autoregressive).",
     )

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from addkit.samplers.shared import SharedTime
 
-__all__ = ["ORDERS", "Beam", "Ordered"]
-
 Order = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 

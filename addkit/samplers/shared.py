@@ -8,8 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Refine", "SharedTime"]
-
 
 class SharedTime:
     """Starts from noise and re-noises all tokens alike; subclasses change what they change."""

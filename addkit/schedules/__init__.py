@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.spec import Config, Problem, ScheduleSpec, Spec, hookimpl
+from addkit.plugin.spec import Config, ScheduleSpec, Spec, hookimpl
 
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Schedule
-
-__all__ = ["CosineConfig", "IdentityConfig", "LinearConfig", "SigmoidConfig"]
+__all__ = ["CosineConfig", "LabelAccuracyConfig", "LinearConfig", "SigmoidConfig"]
 
 
 class ScheduleConfig(Config):
@@ -54,45 +51,34 @@ class SigmoidConfig(ScheduleConfig):
         return self
 
 
-class IdentityConfig(ScheduleConfig):
+class LabelAccuracyConfig(ScheduleConfig):
     """P(arg max y_t is the true label) falls evenly from 1 to 1/K: the schedule knows K."""
-
-
-def _linear(config: LinearConfig, problem: Problem) -> Schedule:
-    from addkit.schedules.linear import LinearSchedule
-
-    return LinearSchedule(config)
-
-
-def _cosine(config: CosineConfig, problem: Problem) -> Schedule:
-    from addkit.schedules.cosine import CosineSchedule
-
-    return CosineSchedule(config)
-
-
-def _sigmoid(config: SigmoidConfig, problem: Problem) -> Schedule:
-    from addkit.schedules.sigmoid import SigmoidSchedule
-
-    return SigmoidSchedule(config)
-
-
-def _identity(config: IdentityConfig, problem: Problem) -> Schedule:
-    from addkit.schedules.identity import IdentitySchedule
-
-    return IdentitySchedule(config, problem.num_classes)
 
 
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in schedules."""
     yield ScheduleSpec(
-        name="linear", config=LinearConfig, build=_linear, summary="Linear beta (DDPM)."
+        name="linear",
+        config=LinearConfig,
+        build="addkit.schedules.linear:LinearSchedule",
+        summary="Linear beta (DDPM).",
     )
-    yield ScheduleSpec(name="cosine", config=CosineConfig, build=_cosine, summary="Cosine.")
-    yield ScheduleSpec(name="sigmoid", config=SigmoidConfig, build=_sigmoid, summary="Sigmoid.")
     yield ScheduleSpec(
-        name="identity",
-        config=IdentityConfig,
-        build=_identity,
+        name="cosine",
+        config=CosineConfig,
+        build="addkit.schedules.cosine:CosineSchedule",
+        summary="Cosine.",
+    )
+    yield ScheduleSpec(
+        name="sigmoid",
+        config=SigmoidConfig,
+        build="addkit.schedules.sigmoid:SigmoidSchedule",
+        summary="Sigmoid.",
+    )
+    yield ScheduleSpec(
+        name="label-accuracy",
+        config=LabelAccuracyConfig,
+        build="addkit.schedules.label_accuracy:LabelAccuracySchedule",
         summary="K-aware: the label's identity fades evenly.",
     )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from addkit.plugin.spec import Choices, Config, Problem, Spec, TaskSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Task
+from addkit.plugin.spec import Choices, Config, Spec, TaskSpec, hookimpl
 
 __all__ = ["AttributesConfig", "CaptioningConfig", "ClassificationConfig"]
 
@@ -37,24 +34,6 @@ class CaptioningConfig(Config):
 
 class AttributesConfig(Config):
     """Several dependent labels, each with its own classes."""
-
-
-def _classification(config: ClassificationConfig, problem: Problem) -> Task:
-    from addkit.tasks.classification import Classification
-
-    return Classification(problem)
-
-
-def _captioning(config: CaptioningConfig, problem: Problem) -> Task:
-    from addkit.tasks.captioning import Captioning
-
-    return Captioning(config, problem)
-
-
-def _attributes(config: AttributesConfig, problem: Problem) -> Task:
-    from addkit.tasks.attributes import Attributes
-
-    return Attributes(problem)
 
 
 def _data_for(wanted: str, choices: Choices) -> Iterable[str]:
@@ -93,21 +72,21 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield TaskSpec(
         name="classification",
         config=ClassificationConfig,
-        build=_classification,
+        build="addkit.tasks.classification:Classification",
         check=_check_classes,
         summary="One label for each image.",
     )
     yield TaskSpec(
         name="captioning",
         config=CaptioningConfig,
-        build=_captioning,
+        build="addkit.tasks.captioning:Captioning",
         check=_check_captions,
         summary="A caption for each image.",
     )
     yield TaskSpec(
         name="attributes",
         config=AttributesConfig,
-        build=_attributes,
+        build="addkit.tasks.attributes:Attributes",
         check=_check_attributes,
         summary="Several dependent labels for each image.",
     )

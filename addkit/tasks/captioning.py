@@ -14,7 +14,8 @@ from addkit.data.references import ReferencedImages
 from addkit.diffusion.chain import FREE
 from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError
-from addkit.plugin.protocols import Batch, ImageSet, Vocabulary
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.tasks import CaptioningConfig
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token

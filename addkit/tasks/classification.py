@@ -9,7 +9,7 @@ from torch import Tensor
 from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.plugin.spec import Problem
 from addkit.tasks.predictions import LabelScore, Prediction
 

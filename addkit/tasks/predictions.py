@@ -5,16 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = [
-    "Caption",
-    "CaptionPrediction",
-    "JointAnswer",
-    "JointPrediction",
-    "LabelScore",
-    "Prediction",
-    "Token",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:

@@ -13,19 +13,7 @@ from torch import Tensor, nn
 
 from addkit.errors import DataError, PluginError
 from addkit.plugin import Problem, Provided
-from addkit.recipe.strict import validated
-
-__all__ = [
-    "Bench",
-    "Example",
-    "Law",
-    "LawBrokenError",
-    "NotHereError",
-    "SkippedError",
-    "close",
-    "need",
-    "shaped",
-]
+from addkit.recipe.types import validated
 
 IMAGES, COPIES = 3, 2
 """B and R of the inputs; different, so that no axis is taken for another."""
@@ -120,7 +108,7 @@ class Bench:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                built = self.provided.spec.build(config, self.problem)
+                built = self.provided.spec.create(config, self.problem)
             except (DataError, FileNotFoundError) as error:
                 raise NotHereError(f"its data is not here: {error}") from None
             except PluginError as error:

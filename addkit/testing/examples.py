@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from addkit.testing.bench import Example
 
-__all__ = ["example_of"]
-
 _ATTRIBUTES = {
     "num_tokens": 2,
     "token_names": ("animal", "size"),

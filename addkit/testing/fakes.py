@@ -18,8 +18,6 @@ from addkit.schedules import CosineConfig
 from addkit.schedules.cosine import CosineSchedule
 from addkit.testing.bench import IMAGES, Bench
 
-__all__ = ["answer_of", "images_of", "network_of", "process_for", "sampler_for", "steps_of"]
-
 CHAINS, STEPS = 4, 3
 
 

@@ -13,31 +13,29 @@ from addkit.errors import UsageError
 from addkit.plugin import Provided, Registry, load_registry
 from addkit.plugin.contract import one_line, place_of
 from addkit.plugin.guess import guess
-from addkit.testing import answers, everyone, levels, networks, sources
+from addkit.testing import all_kinds, data, networks, outputs, schedules_and_samplers
 from addkit.testing.bench import Bench, Example, Law, LawBrokenError, NotHereError, SkippedError
 from addkit.testing.examples import example_of
 
-__all__ = ["Trial", "Verdict", "check", "check_package", "laws_of", "trials"]
-
 LAWS: dict[str, tuple[Law, ...]] = {
-    "task": sources.TASK,
-    "tokenizer": sources.TOKENIZER,
-    "data": sources.DATA,
+    "task": data.TASK,
+    "tokenizer": data.TOKENIZER,
+    "data": data.DATA,
     "encoder": networks.ENCODER,
     "conditioner": networks.CONDITIONER,
-    "process": answers.PROCESS,
+    "process": outputs.PROCESS,
     "embedding": networks.EMBEDDING,
     "denoiser": networks.DENOISER,
-    "schedule": levels.SCHEDULE,
-    "times": levels.TIMES,
-    "loss": answers.LOSS,
-    "to_one": answers.TO_ONE,
-    "sampler": levels.SAMPLER,
-    "read_out": answers.READ_OUT,
-    "tracker": sources.TRACKER,
+    "schedule": schedules_and_samplers.SCHEDULE,
+    "timesteps": schedules_and_samplers.TIMES,
+    "loss": outputs.LOSS,
+    "to_one": outputs.TO_ONE,
+    "sampler": schedules_and_samplers.SAMPLER,
+    "read_out": outputs.READ_OUT,
+    "tracker": data.TRACKER,
 }
 """By kind, beside those of every kind."""
-BUILDS = everyone.builds_on_the_cpu.__name__
+BUILDS = all_kinds.builds_on_the_cpu.__name__
 UNBUILT = "the others need it built"
 
 
@@ -106,7 +104,7 @@ class Verdict:
 
 def laws_of(kind: str) -> tuple[Law, ...]:
     """Those of every kind, then those of this one."""
-    return (*everyone.LAWS, *LAWS[kind])
+    return (*all_kinds.LAWS, *LAWS[kind])
 
 
 def trials(

@@ -10,8 +10,6 @@ from addkit.testing.bench import COPIES, IMAGES, Bench, Law, SkippedError, close
 from addkit.testing.fakes import images_of
 from addkit.testing.runs import condition_of, denoised, generator, levels_of
 
-__all__ = ["CONDITIONER", "DENOISER", "EMBEDDING", "ENCODER"]
-
 DRAWS = 4096
 """Fresh labels on which the two doors of an embedding are compared."""
 

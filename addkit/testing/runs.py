@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import Clean, corrupt
-from addkit.plugin.protocols import Beside, Column
+from addkit.plugin.facts import Column, SideInputs
 from addkit.testing.bench import COPIES, IMAGES, Bench, SkippedError
 from addkit.testing.fakes import images_of, steps_of
-
-__all__ = ["RUNS", "condition_of", "denoised", "generator", "levels_of", "tokens_of"]
 
 
 def generator(seed: int = 2) -> torch.Generator:
@@ -52,12 +50,14 @@ def _encoder(bench: Bench, built: Any) -> Tensor:
 def condition_of(bench: Bench, built: Any, count: int = IMAGES) -> Tensor:
     """The condition of the first `count` images, and of what is known beside them."""
     tokens = tokens_of(bench)[:count]
-    beside = (_beside(bench, count),) if getattr(built, "reads_beside", False) else ()
-    condition: Tensor = built(tokens, *beside)
+    side_inputs = (
+        (_side_inputs(bench, count),) if getattr(built, "reads_side_inputs", False) else ()
+    )
+    condition: Tensor = built(tokens, *side_inputs)
     return condition
 
 
-def _beside(bench: Bench, count: int) -> Beside:
+def _side_inputs(bench: Bench, count: int) -> SideInputs:
     """Each column, some of it missing."""
     return {column.name: _rows(column, count) for column in bench.problem.columns}
 
@@ -121,7 +121,7 @@ RUNS: dict[str, Callable[[Bench, Any], Tensor]] = {
     "embedding": _embedding,
     "denoiser": denoised,
     "schedule": _schedule,
-    "times": _times,
+    "timesteps": _times,
     "loss": _loss,
     "to_one": _to_one,
     "sampler": _sampler,

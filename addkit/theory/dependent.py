@@ -17,8 +17,6 @@ from addkit.theory.joint import marginals, most_probable
 from addkit.theory.joint_problem import JointProblem
 from addkit.to_one.argmax import ArgMax
 
-__all__ = ["RESULTS"]
-
 IMAGES = 1000
 RENOISE = KappaSampler(0.0)
 

@@ -13,8 +13,6 @@ from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Schedule
 
-__all__ = ["GaussianClasses", "Handed", "Levels", "exact_denoiser", "expected_accuracy"]
-
 
 class Handed(nn.Module):
     """A conditioner that hands on what it is given."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Result", "Finding", "Measurement"]
-
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

@@ -14,17 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from addkit.diffusion.process import evidence
-
-__all__ = [
-    "denoised",
-    "draw",
-    "fused",
-    "given",
-    "is_allowed",
-    "marginals",
-    "most_probable",
-]
+from addkit.diffusion.process import log_likelihood_scale
 
 _LEAST = torch.finfo(torch.float64).tiny
 """Probability of the impossible, so that its logarithm (-708) is finite."""
@@ -86,7 +76,7 @@ def denoised(
         alpha_bar: broadcastable to (B, R, N).
         scale: b.
     """
-    evident = evidence(alpha_bar.double(), scale).unsqueeze(-1) * y_t.double()
+    evident = log_likelihood_scale(alpha_bar.double(), scale).unsqueeze(-1) * y_t.double()
     tokens = torch.arange(combinations.shape[1])
     scores = log_joint[:, None] + evident[:, :, tokens, combinations].sum(-1)
     return marginals(scores.log_softmax(-1), combinations, y_t.shape[-1])

@@ -12,12 +12,10 @@ from torch.nn import functional
 from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout, corrupt
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Process
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory.exact import Handed
 from addkit.theory.joint import denoised
-
-__all__ = ["JointProblem"]
 
 
 class _StateAndLevel(nn.Module):
@@ -58,9 +56,9 @@ class _JointDenoiser(nn.Module):
 
 
 @functools.cache
-def _identity(num_classes: int, scale: float) -> IdentitySchedule:
+def _identity(num_classes: int, scale: float) -> LabelAccuracySchedule:
     """Its table takes a while to make."""
-    return IdentitySchedule(IdentityConfig.model_validate({"scale": scale}), num_classes)
+    return LabelAccuracySchedule(LabelAccuracyConfig.model_validate({"scale": scale}), num_classes)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,12 @@ from addkit.diffusion import (
 from addkit.diffusion.draws import draw_labels
 from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory.exact import GaussianClasses, Levels, exact_denoiser, expected_accuracy
 from addkit.theory.findings import Measurement, Result
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
-
-__all__ = ["RESULTS"]
 
 RENOISE = KappaSampler(0.0)
 GIBBS = KappaSampler(0.0, draws=True)
@@ -66,7 +64,7 @@ class _Ten:
         problem = GaussianClasses.of(CLASSES, 16, 0.8)
         points, _ = problem.draw(IMAGES, _generator(5))
         model = exact_denoiser(
-            CLASSES, IdentitySchedule(IdentityConfig.model_validate({}), CLASSES)
+            CLASSES, LabelAccuracySchedule(LabelAccuracyConfig.model_validate({}), CLASSES)
         )
         return cls(model, problem.log_posterior(points))
 

@@ -9,8 +9,6 @@ from addkit.plugin.guess import guess
 from addkit.theory import dependent, one_label, signal
 from addkit.theory.findings import Result
 
-__all__ = ["RESULTS", "named"]
-
 RESULTS: tuple[Result, ...] = (*one_label.RESULTS, *signal.RESULTS, *dependent.RESULTS)
 
 

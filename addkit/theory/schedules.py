@@ -15,8 +15,6 @@ from addkit.errors import UsageError
 from addkit.plugin import load_registry
 from addkit.plugin.spec import Problem, Spec
 
-__all__ = ["POINTS", "View", "views"]
-
 POINTS = 101
 """Times from 0 to 1, evenly."""
 
@@ -83,5 +81,5 @@ def _views(
             found = f" {settings[where]:g}" if where in settings else ""
             raise UsageError(f'schedule "{spec.name}": {where}{found}: {first["msg"]}') from error
         scale = getattr(config, "scale", 1.0)
-        schedule = spec.build(config, Problem(num_classes=num_classes, scale=scale))
+        schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
         yield View(spec.name, schedule.scale, profile(schedule, num_classes, times))

@@ -11,8 +11,6 @@ from addkit.diffusion import probability_arg_max
 from addkit.diffusion.information import mutual_information
 from addkit.theory.findings import Measurement, Result
 
-__all__ = ["RESULTS"]
-
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

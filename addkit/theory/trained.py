@@ -19,11 +19,10 @@ from addkit.diffusion import (
 )
 from addkit.diffusion.draws import draw_labels
 from addkit.errors import UsageError
+from addkit.evaluation.audit import LOOP
 from addkit.model import Predictor, build_data, load
-from addkit.plugin.protocols import Batch, Schedule
-from addkit.training.audit import LOOP
-
-__all__ = ["Distance", "Entropy", "RunReport", "look_at_run"]
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import Schedule
 
 LEVELS = (0.0, 1.0, 2.0, 3.0)
 COPIES = 16
@@ -86,7 +85,7 @@ def look_at_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
         process = predictor.recipe.choices["process"].name
         raise UsageError(f'{path}: its process "{process}" has no chain of noisy labels')
     batch = _images(predictor, images)
-    condition = predictor.network.condition(batch.images, batch.beside)
+    condition = predictor.network.condition(batch.images, batch.side_inputs)
     source = counted_generator(seed, "theory")
     unknown = _unknown(predictor)
     return RunReport(

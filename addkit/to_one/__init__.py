@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
-from addkit.plugin.spec import Config, Problem, Spec, ToOneSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import ToOne
+from addkit.plugin.spec import Config, Spec, ToOneSpec, hookimpl
 
 __all__ = ["ArgMaxConfig", "SampleConfig", "SoftmaxConfig"]
 
@@ -34,33 +31,24 @@ class SampleConfig(Config):
     )
 
 
-def _arg_max(config: ArgMaxConfig, problem: Problem) -> ToOne:
-    from addkit.to_one.argmax import ArgMax
-
-    return ArgMax()
-
-
-def _softmax(config: SoftmaxConfig, problem: Problem) -> ToOne:
-    from addkit.to_one.softmax import Softmax
-
-    return Softmax(config.temperature)
-
-
-def _sample(config: SampleConfig, problem: Problem) -> ToOne:
-    from addkit.to_one.sample import Sample
-
-    return Sample(config.temperature, config.top_p)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in to-one operators."""
     yield ToOneSpec(
-        name="argmax", config=ArgMaxConfig, build=_arg_max, summary="arg max + one-hot (paper)."
+        name="argmax",
+        config=ArgMaxConfig,
+        build="addkit.to_one.argmax:ArgMax",
+        summary="arg max + one-hot (paper).",
     )
     yield ToOneSpec(
-        name="softmax", config=SoftmaxConfig, build=_softmax, summary="Feed back the softmax."
+        name="softmax",
+        config=SoftmaxConfig,
+        build="addkit.to_one.softmax:Softmax",
+        summary="Feed back the softmax.",
     )
     yield ToOneSpec(
-        name="sample", config=SampleConfig, build=_sample, summary="Draw; temperature, top-p."
+        name="sample",
+        config=SampleConfig,
+        build="addkit.to_one.sample:Sample",
+        summary="Draw; temperature, top-p.",
     )

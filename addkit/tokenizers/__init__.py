@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
 from addkit.plugin.spec import Choices, Config, Problem, Spec, TokenizerSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Tokenizer
 
 __all__ = ["NoneConfig", "OpenClipConfig", "TokenizersFileConfig", "WordsConfig"]
 
@@ -51,24 +48,6 @@ def _none(config: NoneConfig, problem: Problem) -> None:
     return None
 
 
-def _words(config: WordsConfig, problem: Problem) -> Tokenizer:
-    from addkit.tokenizers.words import Words
-
-    return Words(config)
-
-
-def _open_clip(config: OpenClipConfig, problem: Problem) -> Tokenizer:
-    from addkit.tokenizers.open_clip import OpenClip
-
-    return OpenClip()
-
-
-def _tokenizers_file(config: TokenizersFileConfig, problem: Problem) -> Tokenizer:
-    from addkit.tokenizers.tokenizers_file import TokenizersFile
-
-    return TokenizersFile(config)
-
-
 def _has_captions(config: Config, choices: Choices) -> Iterable[str]:
     data = choices["data"]
     if "captions" not in data.spec.provides:
@@ -82,21 +61,21 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield TokenizerSpec(
         name="words",
         config=WordsConfig,
-        build=_words,
+        build="addkit.tokenizers.words:Words",
         check=_has_captions,
         summary="Words of the training captions.",
     )
     yield TokenizerSpec(
         name="open-clip",
         config=OpenClipConfig,
-        build=_open_clip,
+        build="addkit.tokenizers.open_clip:OpenClip",
         check=_has_captions,
         summary="CLIP's 49,408 subwords.",
     )
     yield TokenizerSpec(
         name="tokenizers-file",
         config=TokenizersFileConfig,
-        build=_tokenizers_file,
+        build="addkit.tokenizers.tokenizers_file:TokenizersFile",
         check=_has_captions,
         summary="Subwords from a tokenizer.json.",
     )

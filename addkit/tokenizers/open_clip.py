@@ -8,8 +8,6 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from addkit.tokenizers.subwords import Subwords
 
-__all__ = ["ClipVocabulary", "OpenClip"]
-
 
 class ClipVocabulary:
     """open_clip's byte-pair encoding: lower case, 49,408 tokens, read from its package.

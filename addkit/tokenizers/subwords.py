@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from addkit.errors import RunError
 from addkit.plugin.protocols import Vocabulary
 
-__all__ = ["Subwords"]
-
 
 class Subwords:
     """A tokenizer with one vocabulary, whatever the captions."""

@@ -15,8 +15,6 @@ from addkit.tokenizers.subwords import Subwords
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["FileVocabulary", "TokenizersFile"]
-
 
 class FileVocabulary:
     """The tokens of a tokenizer.json, in the order of their ids."""

@@ -11,8 +11,6 @@ from nltk.tokenize import RegexpTokenizer
 from addkit.errors import RunError
 from addkit.tokenizers import WordsConfig
 
-__all__ = ["WordVocabulary", "Words"]
-
 _SPECIALS = ("<pad>", "<unk>")
 _PAD, _UNKNOWN = range(2)
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from addkit.plugin.spec import Config, Problem, Spec, TrackerSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.tracking import Tracker
 
 __all__ = ["NoneConfig", "TensorBoardConfig"]
 
@@ -25,12 +22,6 @@ def _none(config: NoneConfig, problem: Problem) -> None:
     return None
 
 
-def _tensorboard(config: TensorBoardConfig, problem: Problem) -> Tracker:
-    from addkit.trackers.tensorboard import TensorBoard
-
-    return TensorBoard()
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in trackers."""
@@ -38,6 +29,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield TrackerSpec(
         name="tensorboard",
         config=TensorBoardConfig,
-        build=_tensorboard,
+        build="addkit.trackers.tensorboard:TensorBoard",
         summary="TensorBoard's event files, in the run's folder.",
     )

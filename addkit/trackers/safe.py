@@ -9,8 +9,6 @@ from typing import Any
 from addkit.errors import AddkitWarning
 from addkit.plugin.tracking import Tracker
 
-__all__ = ["SafeTracker", "numbers_of"]
-
 
 class SafeTracker:
     """Hands lines of metrics.jsonl to a tracker. What that raises is told once; training goes on.

@@ -12,8 +12,6 @@ from addkit.errors import PluginError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard:
     """Scalars by step, and the recipe as a text."""

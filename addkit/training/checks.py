@@ -12,14 +12,13 @@ from addkit.data.shards.enough import check_enough
 from addkit.diffusion.information import scarce_information
 from addkit.errors import AddkitWarning, RecipeError
 from addkit.model import problem_of
-from addkit.plugin.protocols import DataFacts, DataSource
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import DataSource
 from addkit.recipe import Recipe
 from addkit.training.control import heads_of
 from addkit.training.plan import Plan
 
-__all__ = ["check_shards", "check_training"]
-
-UNMIXABLE = {"conditioner": "beside", "encoder": "features"}
+UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
 """Kind -> ability of components that read something else than pixels."""
 
 
@@ -50,7 +49,7 @@ def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
 def _check_columns(recipe: Recipe, facts: DataFacts) -> None:
     """Raise `RecipeError` if the conditioner reads beside the image, and there is nothing."""
     conditioner, data = recipe.choices["conditioner"], recipe.choices["data"]
-    if "beside" in conditioner.spec.provides and not facts.columns:
+    if "side-inputs" in conditioner.spec.provides and not facts.columns:
         raise RecipeError(
             f'{recipe.source}: the conditioner "{conditioner.name}" reads columns beside the '
             f'image, and the data "{data.name}" has none; take data with columns, or a '
@@ -109,6 +108,6 @@ def _check_information(recipe: Recipe, facts: DataFacts) -> None:
     if "shared-time" not in process.accepts:
         return
     choice, problem = recipe.choices["schedule"], problem_of(recipe, facts)
-    told = scarce_information(choice.spec.build(choice.config, problem), problem)
+    told = scarce_information(choice.spec.create(choice.config, problem), problem)
     if told:
         warnings.warn(f"[schedule] {told}", AddkitWarning, stacklevel=2)

@@ -8,10 +8,8 @@ from typing import Any
 
 from addkit.errors import RecipeError
 from addkit.model import build_network
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.facts import DataFacts
 from addkit.recipe import Recipe, recipe_from_tables
-
-__all__ = ["control_recipe", "fitting_width", "heads_for", "heads_of"]
 
 CLASSIFIERS = ("linear", "mlp")
 SEQUENCES = ("autoregressive", "masked", "masked-weighted", "one-shot")
@@ -87,8 +85,8 @@ def _classifier(recipe: Recipe, head: str, **size: int) -> Recipe:
     kept = {k: v for k, v in tables["denoiser"].items() if k in ("width", "depth", "dropout")}
     tables["denoiser"] = {"name": "control", "head": head, **kept, **size}
     tables["loss"] = _plain_loss(tables["loss"])
-    tables["read_out"] = {"name": "prior"}
-    tables["times"] = {"name": "power"}
+    tables["read_out"] = {"name": "one-pass"}
+    tables["timesteps"] = {"name": "power"}
     tables["conditioner"] = _one_token(recipe, tables["conditioner"])
     tables["training"] |= {"condition_drop": 0.0, "pure_noise": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
@@ -103,7 +101,7 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
     tables["training"] |= {"token_times": [1.0, 0.0, 0.0], "rollout": 0.0}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
     tables["to_one"] = {"name": "argmax"}
-    tables["times"] = {"name": "power"}
+    tables["timesteps"] = {"name": "power"}
     _OF_PROCESS[head](tables)
     return _without_controls(recipe, tables)
 
@@ -112,7 +110,7 @@ def _one_shot(tables: dict[str, Any]) -> None:
     """Every row at t = T: no diffusion."""
     tables["training"] |= {"pure_noise": 1.0}
     tables["sampling"] |= {"steps": 1}
-    tables["read_out"] = {"name": "prior"}
+    tables["read_out"] = {"name": "one-pass"}
     tables["process"] = {"name": "gaussian"}
     tables["sampler"] = {"name": "renoise"}
 
@@ -127,7 +125,7 @@ def _autoregressive(tables: dict[str, Any]) -> None:
 def _masked(tables: dict[str, Any], weight: str = "none") -> None:
     _tokens(tables)
     tables["process"] = {"name": "masked", "weight": weight}
-    tables["sampler"] = {"name": "commit"}
+    tables["sampler"] = {"name": "maskgit"}
 
 
 def _masked_weighted(tables: dict[str, Any]) -> None:

@@ -14,15 +14,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.model import Network
 from addkit.model.predictor import fill
-from addkit.plugin.protocols import Beside
+from addkit.plugin.facts import SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
-from addkit.training.kernels import compile_parts
+from addkit.training.backend import compile_parts
 from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer
 from addkit.training.restore import restore_optimizer
 from addkit.training.step import StepValue, TrainingStep
-
-__all__ = ["Engine", "Replicated"]
 
 
 class Engine(Protocol):
@@ -40,7 +38,7 @@ class Engine(Protocol):
         images: Tensor,
         labels: Tensor,
         generator: torch.Generator,
-        beside: Beside | None = None,
+        side_inputs: SideInputs | None = None,
     ) -> StepValue:
         """One micro-batch forward."""
         ...
@@ -85,10 +83,10 @@ class Replicated:
         images: Tensor,
         labels: Tensor,
         generator: torch.Generator,
-        beside: Beside | None = None,
+        side_inputs: SideInputs | None = None,
     ) -> StepValue:
         """One micro-batch forward."""
-        value: StepValue = (self.ddp or self.step)(images, labels, generator, beside)
+        value: StepValue = (self.ddp or self.step)(images, labels, generator, side_inputs)
         return value
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:

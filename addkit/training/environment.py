@@ -13,8 +13,6 @@ from addkit.plugin import load_registry
 from addkit.plugin.identity import identity_of
 from addkit.recipe import Recipe
 
-__all__ = ["environment", "pick_device"]
-
 PACKAGES = ("addkit", "torch", "torchvision", "timm", "safetensors", "numpy", "pillow")
 
 

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-__all__ = ["norm_of", "rescale"]
-
 
 def norm_of(parameters: Iterable[nn.Parameter]) -> Tensor:
     """The global norm of all gradients, a scalar, whole where each process holds a share."""

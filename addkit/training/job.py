@@ -17,29 +17,24 @@ from addkit.data.cores import fitting_workers
 from addkit.data.loading import Loader
 from addkit.data.order import epoch_batches
 from addkit.diffusion import counted_seed
+from addkit.distributed.fsdp import lay_out
+from addkit.distributed.signals import StopSignals
+from addkit.distributed.world import World
 from addkit.errors import AddkitWarning
 from addkit.model import Network, build_data, build_network, build_task, problem_of
-from addkit.plugin.protocols import Batch, DataFacts, DataSource, ImageSet, Task
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.protocols import DataSource, ImageSet, Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
-from addkit.runs.checkpoint import (
-    CheckpointWriter,
-    Keep,
-    Progress,
-    clean_temporaries,
-    load_progress,
-    newest_whole,
-)
+from addkit.runs.atomic import clean_temporaries
+from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
+from addkit.runs.keeping import Keep
+from addkit.runs.pointers import newest_whole
+from addkit.training.backend import prepared
 from addkit.training.engine import Engine, Replicated
-from addkit.training.kernels import prepared
 from addkit.training.plan import Plan
 from addkit.training.sharded import Sharded
-from addkit.training.sharding import lay_out
 from addkit.training.step import TrainingStep
-from addkit.training.stop import StopSignals
-from addkit.training.world import World
-
-__all__ = ["Job", "parameters"]
 
 
 @dataclass(slots=True)
@@ -107,13 +102,13 @@ class Job:
 
     def _resume(self) -> None:
         refused: list[str] = []
-        if self.world.leads:
+        if self.world.is_main:
             clean_temporaries(self.run.path)
             clean_temporaries(self.run.checkpoints)
             self.saved, refused = newest_whole(self.run.checkpoints)
             self.writer.saved = self.saved
-        self.saved, refused = self.world.told((self.saved, refused))
-        for line in refused if self.world.leads else ():
+        self.saved, refused = self.world.broadcast((self.saved, refused))
+        for line in refused if self.world.is_main else ():
             warnings.warn(line, AddkitWarning, stacklevel=2)
         if self.saved is None:
             self.save(wait=True)
@@ -121,14 +116,14 @@ class Job:
         self.progress = load_progress(self.saved)
         self.saved_step = self.progress.step
         self.engine.load(self.saved, self.progress.step)
-        if self.world.leads:
+        if self.world.is_main:
             self.run.forget_after(self.progress.step)
 
     def save(self, *, wait: bool = False) -> None:
         """Write a checkpoint of this moment; training may go on while it is being written."""
         self._end_shares()
         tensors = self.engine.tensors()
-        if self.world.leads:
+        if self.world.is_main:
             parts = self._begin_shares if self.engine.sharded else None
             self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
         elif self.engine.sharded:
@@ -142,13 +137,13 @@ class Job:
 
     def _begin_shares(self, folder: Path) -> Callable[[], None]:
         """All processes write into the leader's folder."""
-        self._end_shares = self.engine.shards(self.world.told(folder)) or (lambda: None)
+        self._end_shares = self.engine.shards(self.world.broadcast(folder)) or (lambda: None)
         return self._end_shares
 
     def mark_best(self) -> None:
         """The newest checkpoint is the best so far; write one where it is not of this step."""
         self.save_once()
-        if self.world.leads:
+        if self.world.is_main:
             self.writer.mark_best()
 
     @property

@@ -13,19 +13,17 @@ from torch import Tensor
 
 from addkit.data.mixing import mix, pick_answers
 from addkit.diffusion import counted_generator, counted_seed
-from addkit.diffusion.times import TimedLosses
+from addkit.diffusion.timesteps import TimedLosses
+from addkit.distributed.batch_norm import RunningStatistics
+from addkit.distributed.signals import INTERRUPTED, TERMINATED
 from addkit.errors import RunError, Stopped
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.runs.checkpoint import Progress
 from addkit.training.gradients import norm_of, rescale
 from addkit.training.job import Job, parameters
 from addkit.training.plan import learning_rate
-from addkit.training.running_statistics import RunningStatistics
 from addkit.training.step import StepValue
-from addkit.training.stop import INTERRUPTED, TERMINATED
 from addkit.training.stopwatch import Stopwatch
-
-__all__ = ["StepReport", "Watcher", "fit"]
 
 COLUMNS = ("t", "losses", "weights")
 
@@ -140,7 +138,7 @@ def _step(
             if last:
                 # Small messages cost waiting, not bytes, so they travel behind the backward pass.
                 statistics.send()
-                arrived = job.world.sum_behind(_summed(job, values))
+                arrived = job.world.all_reduce_async(_summed(job, values))
             with watch.part("backward"):
                 values[-1].scaled.backward()  # type: ignore[no-untyped-call]
         statistics.rewind()
@@ -176,13 +174,13 @@ def _forward(job: Job, batch: Batch, turn: int, watch: Stopwatch) -> StepValue:
         labels = labels.to(device, non_blocking=True)
         images = batch.images.to(device, non_blocking=True)
         images, labels = mix(images, labels, recipe.augmentation, generator)
-        return job.engine(images, labels, generator, batch.beside)
+        return job.engine(images, labels, generator, batch.side_inputs)
 
 
 def _summed(job: Job, values: list[StepValue]) -> Tensor:
     """What all processes add up: the values' sums, and who wants to stop or to save."""
     minutes = job.recipe.checkpoints.minutes
-    save = job.world.leads and 0 < minutes <= job.minutes_since_save
+    save = job.world.is_main and 0 < minutes <= job.minutes_since_save
     asked = [job.stop.exit_code == code for code in (TERMINATED, INTERRUPTED)]
     wishes = torch.zeros(3, device=job.device)
     for place, wish in enumerate([*asked, save]):
@@ -208,15 +206,15 @@ def _times(job: Job, values: list[StepValue]) -> TimedLosses | None:
     if any(one is None for one in told):
         return None
     columns = [torch.stack([getattr(one, name) for one in told]) for name in COLUMNS]
-    if job.network.diffusion.times is not None:
+    if job.network.diffusion.timesteps is not None:
         # In the order of micro-batches, whoever computed them.
-        columns = [job.world.stacked(column).transpose(0, 1) for column in columns]
+        columns = [job.world.all_gather_tensor(column).transpose(0, 1) for column in columns]
     return TimedLosses(*(column.flatten() for column in columns))
 
 
 def _learn_times(job: Job, timed: TimedLosses | None) -> None:
     """From the whole step at once, however many micro-batches it is cut into."""
-    times = job.network.diffusion.times
+    times = job.network.diffusion.timesteps
     if times is not None and timed is not None:
         times.learn(timed.t, timed.losses, timed.drawn)
 
@@ -239,7 +237,7 @@ def _not_finite(job: Job, done: _Done, micro_batches: list[Batch]) -> str:
     loss = done.values["loss"]
     what = f"gradient norm is {done.norm}" if math.isfinite(loss) else f"loss is {loss}"
     own = [job.images.source(index) for batch in micro_batches for index in batch.indices]
-    sources = [source for each in job.world.gathered(own) for source in each]
+    sources = [source for each in job.world.all_gather(own) for source in each]
     shown = ", ".join(sources[:8]) + (f" and {len(sources) - 8} more" if sources[8:] else "")
     return (
         f"{job.run.path}: {what} at step {job.progress.step + 1}; its images: {shown}. "

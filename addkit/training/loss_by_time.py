@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["BINS", "LossByTime"]
-
 BINS = 10
 """Of [0, 1), equally wide."""
 

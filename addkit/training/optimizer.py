@@ -10,8 +10,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.recipe import Training
 
-__all__ = ["averaged", "build_optimizer", "pack_optimizer", "unpack_optimizer"]
-
 
 def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not."""

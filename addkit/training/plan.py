@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe
 
-__all__ = ["Plan", "learning_rate"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

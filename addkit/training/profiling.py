@@ -11,8 +11,6 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from addkit.runs.atomic import write_text
 
-__all__ = ["ProfileWindow"]
-
 ROWS = 40
 """Of the table of operators."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from addkit.diffusion.times import TimedLosses
+from addkit.diffusion.timesteps import TimedLosses
+from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.plugin.protocols import Meter
 from addkit.trackers.safe import SafeTracker
-from addkit.training.flops import mfu, peak_flops, step_flops
 from addkit.training.job import Job
 from addkit.training.loop import StepReport
 from addkit.training.loss_by_time import LossByTime
@@ -16,8 +16,6 @@ from addkit.training.profiling import ProfileWindow
 from addkit.training.scoring import meters_of, scores_of
 from addkit.training.stopwatch import peak_memory
 from addkit.training.view import View
-
-__all__ = ["Recorder"]
 
 CHOOSING = "validation"
 """The split by which a checkpoint may be called the best; by the test split it would be no test."""
@@ -48,7 +46,7 @@ class Recorder:
         scored = {entry["step"] for entry in known}
         self.scored: set[int]
         self.best: float | None
-        self.scored, (self.best, step) = job.world.told((scored, best))
+        self.scored, (self.best, step) = job.world.broadcast((scored, best))
         if self.best is not None and -step == job.progress.step and job.recipe.checkpoints.best:
             # It was killed between the score and the mark.
             job.mark_best()
@@ -57,7 +55,7 @@ class Recorder:
         """Log it."""
         if times is not None:
             self.losses.add(times.t, times.losses, times.weights)
-        if not job.world.leads:
+        if not job.world.is_main:
             return
         told = {key: value for key, value in asdict(report).items() if value is not None}
         rate = report.images / report.seconds
@@ -90,7 +88,7 @@ class Recorder:
     def _tell_losses(self, job: Job, epoch: int) -> None:
         job.world.sum(self.losses.sums)
         told = self.losses.tell()
-        if told and job.world.leads:
+        if told and job.world.is_main:
             self.log(job, {"step": job.progress.step, "epoch": epoch + 1, "loss_by_time": told})
 
     def _score(self, job: Job, epoch: int, split: str) -> None:
@@ -99,7 +97,7 @@ class Recorder:
         self.scored.add(job.progress.step)
         if split == CHOOSING and job.recipe.checkpoints.best:
             self._choose(job, scores[job.task.headline])
-        if job.world.leads:
+        if job.world.is_main:
             self._tell(job, epoch, split, meter, scores)
 
     def _choose(self, job: Job, value: float) -> None:

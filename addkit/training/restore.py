@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from addkit.distributed.sharded_state import cut_state, load_shards
 from addkit.errors import RunError
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.optimizer import unpack_optimizer
-from addkit.training.sharded_state import cut_state, load_shards
-
-__all__ = ["restore_optimizer"]
 
 
 def restore_optimizer(

@@ -7,12 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from addkit.errors import Stopped
+from addkit.evaluation.batches import Case, score_cases
 from addkit.model import Inference, Network, problem_of
 from addkit.plugin.protocols import Meter
-from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
-
-__all__ = ["best_steps", "choose_steps", "meters_of", "scores_of"]
 
 CHOICES = (1, 2, 5, 10, 20)
 """Lengths of chains to choose from."""

@@ -11,16 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
-from addkit.errors import RunError
-from addkit.model import Network, build_network
-from addkit.plugin.protocols import Beside, DataFacts
-from addkit.recipe import Recipe
-from addkit.runs.checkpoint import load_tensors
-from addkit.training.kernels import compile_parts
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer
-from addkit.training.restore import restore_optimizer
-from addkit.training.sharded_state import save_shards
-from addkit.training.sharding import (
+from addkit.distributed.fsdp import (
     average_shards,
     fill_shards,
     gather_into,
@@ -28,9 +19,16 @@ from addkit.training.sharding import (
     shard,
     whole_state,
 )
+from addkit.distributed.sharded_state import save_shards
+from addkit.errors import RunError
+from addkit.model import Network, build_network
+from addkit.plugin.facts import DataFacts, SideInputs
+from addkit.recipe import Recipe
+from addkit.runs.checkpoint import load_tensors
+from addkit.training.backend import compile_parts
+from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer
+from addkit.training.restore import restore_optimizer
 from addkit.training.step import StepValue, TrainingStep
-
-__all__ = ["Sharded"]
 
 
 class Sharded:
@@ -68,10 +66,10 @@ class Sharded:
         images: Tensor,
         labels: Tensor,
         generator: torch.Generator,
-        beside: Beside | None = None,
+        side_inputs: SideInputs | None = None,
     ) -> StepValue:
         """One micro-batch forward."""
-        value: StepValue = self.step(images, labels, generator, beside)
+        value: StepValue = self.step(images, labels, generator, side_inputs)
         return value
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import ObjectiveSettings, ObjectiveValue, objective
-from addkit.diffusion.times import TimedLosses
+from addkit.diffusion.timesteps import TimedLosses
 from addkit.model import Network
-from addkit.plugin.protocols import Beside, Task
+from addkit.plugin.facts import SideInputs
+from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
-
-__all__ = ["StepValue", "TrainingStep", "settings_of"]
 
 
 class StepValue(NamedTuple):
@@ -60,14 +59,14 @@ class TrainingStep(nn.Module):
         images: Tensor,
         labels: Tensor,
         generator: torch.Generator,
-        beside: Beside | None = None,
+        side_inputs: SideInputs | None = None,
     ) -> StepValue:
         """Images (B, channels, size, size), labels (B, R, N), and what is known beside them."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
             tokens = self.network.tokens(images)
             targets = self.task.targets(labels)
             value = objective(
-                self.network.diffusion, tokens, targets, self.settings, generator, beside
+                self.network.diffusion, tokens, targets, self.settings, generator, side_inputs
             )
         told = value.timed
         return StepValue(

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["Stopwatch", "peak_memory"]
-
 
 class Stopwatch:
     """Splits time into named parts, which must not lie within each other.

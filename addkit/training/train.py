@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from addkit.distributed.signals import StopSignals
+from addkit.distributed.world import World
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -22,11 +24,7 @@ from addkit.training.loop import fit
 from addkit.training.profiling import ProfileWindow
 from addkit.training.recorder import Recorder
 from addkit.training.scoring import choose_steps, meters_of, scores_of
-from addkit.training.stop import StopSignals
 from addkit.training.view import View
-from addkit.training.world import World
-
-__all__ = ["TrainResult", "train"]
 
 Scores = dict[str, dict[str, float]]
 """Weights (ema, raw) -> the task's scores."""
@@ -103,16 +101,16 @@ def train(
     """
     start, world = perf_counter(), world or World()
     check_training(recipe, run.facts())
-    owned = locked(run.path) if world.leads else nullcontext()
+    owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:
         where = _Where(view, device or pick_device(), world, stop, profile)
-        if world.leads and "command_started" not in run.manifest():
+        if world.is_main and "command_started" not in run.manifest():
             run.note(command_started=_now(), status="running", recipe=recipe.name)
         scores = _train_one(recipe, run, where, _title(recipe))
         controls = {head: _train_control(recipe, run, where, head) for head in heads_of(recipe)}
-        if world.leads:
+        if world.is_main:
             run.note(status="finished", finished=_now())
-        world.meet()
+        world.barrier()
     return _result(run, scores, controls, perf_counter() - start)
 
 
@@ -148,11 +146,11 @@ def _best(scores: Scores) -> dict[str, float]:
 def _train_control(recipe: Recipe, run: Run, where: _Where, head: str) -> Scores:
     matched = control_recipe(recipe, head, run.facts())
     inner, where = run.control(head), replace(where, profile=False)
-    if where.world.leads:
+    if where.world.is_main:
         Run.create(inner.path, matched, run.facts())
-    where.world.meet()
+    where.world.barrier()
     scores = _train_one(matched, inner, where, f"control, {head}")
-    if where.world.leads:
+    if where.world.is_main:
         inner.note(status="finished")
     return scores
 
@@ -160,11 +158,11 @@ def _train_control(recipe: Recipe, run: Run, where: _Where, head: str) -> Scores
 def _train_one(recipe: Recipe, run: Run, where: _Where, title: str) -> Scores:
     """Train one network to its end and score it; a run that is done tells its scores."""
     world, view = where.world, where.view
-    done: Scores | None = world.told(run.manifest().get("scores") if world.leads else None)
+    done: Scores | None = world.broadcast(run.manifest().get("scores") if world.is_main else None)
     if done is not None:
         return dict(done)
     with closing(Job.open(run, recipe, where.device, world, where.stop)) as job:
-        if world.leads:
+        if world.is_main:
             _note_beginning(job, where.device)
         view.begin(title, job.plan.steps, job.progress.step)
         try:
@@ -173,7 +171,7 @@ def _train_one(recipe: Recipe, run: Run, where: _Where, title: str) -> Scores:
             scores = _final_scores(job, view)
         finally:
             view.end()
-    if world.leads:
+    if world.is_main:
         run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
     return scores
 
@@ -181,7 +179,7 @@ def _train_one(recipe: Recipe, run: Run, where: _Where, title: str) -> Scores:
 @contextmanager
 def _tracked(job: Job) -> Iterator[SafeTracker]:
     choice = job.recipe.choices["tracker"]
-    built = choice.spec.build(choice.config, Problem()) if job.world.leads else None
+    built = choice.spec.create(choice.config, Problem()) if job.world.is_main else None
     tracker = SafeTracker(choice.name, built)
     tracker.begin(str(job.run.path), job.recipe.tables())
     try:
@@ -194,7 +192,7 @@ def _tracked(job: Job) -> Iterator[SafeTracker]:
 def _profiled(job: Job, where: _Where) -> Iterator[ProfileWindow | None]:
     """A look at some steps of the leading process; of ADD alone, not of its controls."""
     left = job.plan.steps - job.progress.step
-    if not (where.profile and job.world.leads and left):
+    if not (where.profile and job.world.is_main and left):
         yield None
         return
     with ProfileWindow(job.run.path, min(FIRST_PROFILED, left)) as window:
@@ -219,7 +217,7 @@ def _final_scores(job: Job, view: View) -> Scores:
     steps = None
     if job.recipe.sampling.steps == "auto":
         steps, values = choose_steps(job)
-        if job.world.leads:
+        if job.world.is_main:
             job.run.note(chosen_steps=steps, chosen_from={str(n): v for n, v in values.items()})
         view.chosen(steps, job.task.headline, values)
     meters = meters_of(job, "test", steps=steps)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from addkit.training.loop import StepReport
 
-__all__ = ["View"]
-
 
 class View:
     """Shows nothing; subclasses override what they show."""

@@ -79,7 +79,7 @@ def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
     what = plan(small, [("", ("loss.name=mse-noise",))], seeds=1)
     base, noise = what.arms
     assert what.shared == ["denoiser.bayes_skip=false"]
-    assert base.recipes[0].choices["read_out"].name == "prior"
+    assert base.recipes[0].choices["read_out"].name == "one-pass"
     assert noise.recipes[0].choices["read_out"].name == "last"
     assert noise.changes == {"loss.name": "mse-noise", "read_out.name": "last"}
     assert noise.name == "loss mse-noise"
@@ -183,7 +183,7 @@ def test_the_shipped_ablation_can_be_planned(small: Recipe) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["loss.name=mse", "embedding.name=linear", "schedule.name=identity", "denoiser.width=32"],
+    ["loss.name=mse", "embedding.name=linear", "schedule.name=label-accuracy", "denoiser.width=32"],
 )
 def test_arms_begin_with_the_same_encoder(small: Recipe, change: str) -> None:
     facts = build_data(small).facts

@@ -53,7 +53,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_train_tells_exact_match_beside_its_control(addkit, recipes: Path, tmp_path: Path) -> None:
+def test_train_tells_exact_match_side_inputs_its_control(
+    addkit, recipes: Path, tmp_path: Path
+) -> None:
     quick = (*SMALL, "sampling.steps=1", 'control.heads=["one-shot"]')
     words = [word for override in quick for word in ("--set", override)]
     told = addkit("train", recipes / "emoji.toml", *words, "--json").json
@@ -90,7 +92,7 @@ def test_chains_are_ranked_by_consensus(addkit, captions: Path, picture: Path) -
     assert scores == sorted(scores, reverse=True)
 
 
-SAMPLERS = ("renoise", "ddim", "ancestral", "gibbs", "refine", "commit", "left-to-right")
+SAMPLERS = ("renoise", "ddim", "ancestral", "gibbs", "refine", "maskgit", "left-to-right")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -215,7 +217,7 @@ def test_attributes_that_do_not_exist(
 
 
 def test_attributes_are_scored_jointly(addkit, attributes: Path) -> None:
-    told = addkit("evaluate", "--run", attributes, "--sampler", "refine,commit", "--json").json
+    told = addkit("evaluate", "--run", attributes, "--sampler", "refine,maskgit", "--json").json
     keys = {"exact_match", "consistency", "token_accuracy", "count"}
     assert all(keys <= set(row) for row in [*told["results"], *told["controls"]])
     assert told["table3"] is None

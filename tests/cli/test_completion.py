@@ -84,7 +84,7 @@ def two_runs(addkit: Cli) -> None:
         ("ablate --loss ce,m", ["ce,mse", "ce,mse-noise"]),
         ("ablate --loss ce --schedule li", ["linear"]),
         ("sample --sampler re", ["refine", "renoise"]),
-        ("evaluate --read-out prior,l", ["prior,last", "prior,likelihood"]),
+        ("evaluate --read-out one-pass,l", ["one-pass,last", "one-pass,likelihood"]),
         ("ablate --set training.ep", ["training.epochs="]),
         ("evaluate --set data.ro", ["data.root="]),
         ("ablate --set loss.name", ["loss.name="]),

@@ -20,7 +20,7 @@ def run(digits_run: Path, tmp_path: Path) -> Path:
 
 
 def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
-    words = ["--steps", "1,3", "--guidance", "1,2", "--read-out", "last,prior"]
+    words = ["--steps", "1,3", "--guidance", "1,2", "--read-out", "last,one-pass"]
     said = addkit("evaluate", "--run", run, "--json", *words)
     assert said.code == 0
     assert said.err == f"stored: {run}/evaluation.json\n"
@@ -36,7 +36,7 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
         assert 0 <= row["ece"] <= 100
         assert math.isfinite(row["nll"])
     order = [(row["read_out"], row["guidance"], row["steps"]) for row in told["results"]]
-    assert order == [(r, g, s) for r in ("last", "prior") for g in (1, 2) for s in (1, 3)]
+    assert order == [(r, g, s) for r in ("last", "one-pass") for g in (1, 2) for s in (1, 3)]
     audit = told["audit"]
     assert {"first_step", "last_step", "shuffled_state", "no_image", "control"} <= set(audit)
     assert audit["steps"] == 20
@@ -63,7 +63,7 @@ def test_the_recipes_own_way_gives_the_scores_of_the_training(addkit: Cli, run: 
 
 
 def test_a_read_out_of_one_pass_has_no_steps(addkit: Cli, run: Path) -> None:
-    words = ["--read-out", "prior", "--steps", "1,5,9", "--no-audit", "--json"]
+    words = ["--read-out", "one-pass", "--steps", "1,5,9", "--no-audit", "--json"]
     rows = addkit("evaluate", "--run", run, *words).json["results"]
     assert [row["one_pass"] for row in rows] == [True] * 3
     assert len({row["nll"] for row in rows}) == 1
@@ -91,11 +91,11 @@ def test_the_seed_and_the_split(addkit: Cli, run: Path) -> None:
 
 
 def test_a_table_for_people(addkit: Cli, run: Path) -> None:
-    said = addkit("evaluate", "--run", run, "--read-out", "prior,last", "--steps", "2")
+    said = addkit("evaluate", "--run", run, "--read-out", "one-pass,last", "--steps", "2")
     lines = said.out.splitlines()
     assert lines[0].split()[:5] == ["read-out", "sampler", "to-one", "steps", "w"]
     assert [line.split("  ")[0] for line in lines[1:5]] == [
-        *("prior", "last", "control, linear", "control, mlp"),
+        *("one-pass", "last", "control, linear", "control, mlp"),
     ]
     assert "2*" in lines[1]
     assert "* this read-out answers in one pass, whatever the steps" in lines
@@ -123,7 +123,7 @@ def test_uncertainty_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
         assert set(row["reliability"][0]) == {"count", "confidence", "accuracy"}
         assert [set(point) for point in row["risk_coverage"]] == [{"coverage", "risk"}] * 20
     plain = {row["confidence"]: row for row in told["rows"] if not row["scaled"]}
-    assert plain["prior"]["ece"] == pytest.approx(said.json["results"][0]["ece"], rel=1e-4)
+    assert plain["one-pass"]["ece"] == pytest.approx(said.json["results"][0]["ece"], rel=1e-4)
     mlp = said.json["controls"][1]
     assert plain["control, mlp"]["nll"] == pytest.approx(mlp["nll"], rel=1e-4)
     difference = {"against", "scaled", "score", "difference", "low", "high", "n", "verdict"}
@@ -135,7 +135,13 @@ def test_confidences_as_a_table(addkit: Cli, run: Path) -> None:
     lines = addkit("evaluate", "--run", run, *words).out.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("confidence"))
     assert [line.split("  ")[0] for line in lines[start + 1 : start + 12]] == [
-        *("prior", "prior, scaled", "mean over chains", "mean over chains, scaled", "vote share"),
+        *(
+            "one-pass",
+            "one-pass, scaled",
+            "mean over chains",
+            "mean over chains, scaled",
+            "vote share",
+        ),
         *("votes, smoothed", "votes, smoothed, scaled", "control, linear"),
         *("control, linear, scaled", "control, mlp", "control, mlp, scaled"),
     ]
@@ -201,10 +207,10 @@ def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
         (["--guidance=-1"], 2, "error: guidance is -1.0; it must be at least 0\n"),
         (["--weights", "best"], 2, 'error: weights "best"; known: ema, raw\n'),
         (
-            ["--read-out", "last,priro"],
+            ["--read-out", "last,one-pas"],
             2,
-            'error: no read_out is called "priro" (did you mean "prior"?). '
-            "Known: consensus, last, likelihood, mean, prior, vote.\n",
+            'error: no read_out is called "one-pas" (did you mean "one-pass"?). '
+            "Known: consensus, last, likelihood, mean, one-pass, vote.\n",
         ),
         (
             ["--set", "training.epochs=3"],

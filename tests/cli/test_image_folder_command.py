@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import addkit as package
-from addkit.cli.live import LiveView
+from addkit.cli.progress import LiveView
 from addkit.runs import Run
 from addkit.training.loop import StepReport
 

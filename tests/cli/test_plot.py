@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from addkit.cli.plot import plot
 from addkit.errors import UsageError
-from addkit.report.gather import NotShownError
 from addkit.report.registry import PARTS
+from addkit.report.run_files import NotShownError
 
 app = typer.Typer()
 app.command()(plot)

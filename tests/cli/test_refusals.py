@@ -20,7 +20,7 @@ SKIP = (
 )
 NO_STATE = '[loss] [denoiser] "control" ignores the noisy label, so it cannot predict its noise.'
 PRIOR = (
-    '[loss] [read_out] "prior" starts from y_T = 0, which holds no noise to predict; '
+    '[loss] [read_out] "one-pass" starts from y_T = 0, which holds no noise to predict; '
     'use read_out.name = "last".'
 )
 MANY = (
@@ -94,7 +94,7 @@ WITH = [
     '[conditioner]\nname = "all-tokens"\n[denoiser]\nname = "transformer"\nheads = 4\nwidth = 64',
     '[loss]\nname = "mse"\n[denoiser]\nbayes_skip = false',
     '[loss]\nname = "mse-noise"\n[denoiser]\nbayes_skip = false\n[read_out]\nname = "last"',
-    '[schedule]\nname = "identity"',
+    '[schedule]\nname = "label-accuracy"',
     '[sampler]\nname = "gibbs"\n[read_out]\nname = "vote"',
     '[denoiser]\nname = "control"\nhead = "mlp"',
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from addkit.cli.run_facts import _places
+from addkit.cli.run_summary import _places
 
 Cli = Callable[..., Any]
 

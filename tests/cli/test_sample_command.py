@@ -28,7 +28,7 @@ def test_json_is_a_list_with_the_agreed_keys(
         assert set(entry["labels"][0]) == {"name", "probability", "votes"}
         values = [label["probability"] for label in entry["labels"]]
         assert values == sorted(values, reverse=True)
-        assert (entry["guidance"], entry["chains"], entry["read_out"]) == (1.0, 1, "prior")
+        assert (entry["guidance"], entry["chains"], entry["read_out"]) == (1.0, 1, "one-pass")
         assert (entry["sampler"], entry["to_one"]) == ("renoise", "argmax")
 
 
@@ -154,12 +154,12 @@ def test_a_checkpoint_is_as_good_as_a_run(
         (
             ["--sampler", "renose"],
             'error: no sampler is called "renose" (did you mean "renoise"?). '
-            "Known: ancestral, beam, commit, ddim, gibbs, left-to-right, refine, renoise.\n",
+            "Known: ancestral, beam, ddim, gibbs, left-to-right, maskgit, refine, renoise.\n",
         ),
         (
             ["--read-out", "lst"],
             'error: no read_out is called "lst" (did you mean "last"?). '
-            "Known: consensus, last, likelihood, mean, prior, vote.\n",
+            "Known: consensus, last, likelihood, mean, one-pass, vote.\n",
         ),
         (
             ["--to-one", "max"],
@@ -179,7 +179,7 @@ def test_a_checkpoint_is_as_good_as_a_run(
         (
             ["--sampler", "beam"],
             'error: the sampler "beam" cannot walk the process "gaussian"; these can: '
-            "ancestral, commit, ddim, gibbs, left-to-right, refine, renoise\n",
+            "ancestral, ddim, gibbs, left-to-right, maskgit, refine, renoise\n",
         ),
         (["--trace", "no/a.png"], "error: --trace no/a.png: there is no folder no\n"),
     ],
@@ -211,11 +211,11 @@ def test_a_table_for_people(addkit: Cli, digits_run: Path, digit_images: list[Pa
     lines = said.out.splitlines()
     assert lines[0].split() == ["image", "class", "probability", "%"]
     assert [line.split()[0] for line in lines[1:7:2]] == [str(path) for path in digit_images]
-    assert lines[-1] == "probability: read-out prior, one pass at t = T"
+    assert lines[-1] == "probability: read-out one-pass, one pass at t = T"
     said = addkit(*words, "--chains", "3", "--steps", "2")
     assert said.out.splitlines()[0].split()[-2:] == ["votes", "%"]
     assert said.out.splitlines()[-1] == (
-        "probability: read-out prior, one pass at t = T; "
+        "probability: read-out one-pass, one pass at t = T; "
         "votes: 3 chains of 2 steps (renoise, argmax, w 1)"
     )
     said = addkit(*words, "--read-out", "vote", "--sampler", "gibbs", "--guidance", "1.5")
@@ -251,5 +251,5 @@ def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         warnings.warn("this is [odd]", AddkitWarning, stacklevel=1)
         raise SystemExit(0)
 
-    monkeypatch.setattr("addkit.cli.inputs.find_images", odd)
+    monkeypatch.setattr("addkit.cli.image_arguments.find_images", odd)
     assert addkit("sample", "x.png").err == "warning: this is [odd]\n"

@@ -46,7 +46,7 @@ def test_json_holds_every_number(addkit_json) -> None:
 
 
 def test_no_signal_has_no_log_snr_in_json(addkit_json) -> None:
-    (one,) = addkit_json("identity")["schedules"]
+    (one,) = addkit_json("label-accuracy")["schedules"]
     assert one["log_snr"][-1] is None
     assert one["log_snr"][50] > 0
 
@@ -54,15 +54,18 @@ def test_no_signal_has_no_log_snr_in_json(addkit_json) -> None:
 def test_suggests(monkeypatch, addkit_json) -> None:
     from addkit.diffusion import information
 
-    found = [information.Suggestion("identity", 1.0, 0.8), information.Suggestion("linear", 4, 0.3)]
+    found = [
+        information.Suggestion("label-accuracy", 1.0, 0.8),
+        information.Suggestion("linear", 4, 0.3),
+    ]
     asked = []
     monkeypatch.setattr(information, "suggest", lambda *told: asked.append(told) or found)
     told = addkit_json("linear --suggest")["suggested"]
     addkit_json("linear --suggest --scale 1 4")
     assert asked == [(10, information.SCALES), (10, [1.0, 4.0])]
-    assert told[0] == {"schedule": "identity", "scale": 1.0, "informative_share": 0.8}
+    assert told[0] == {"schedule": "label-accuracy", "scale": 1.0, "informative_share": 0.8}
     rows = _call("linear --suggest").output.splitlines()
-    assert ["identity", "1", "80.0"] in [line.split() for line in rows]
+    assert ["label-accuracy", "1", "80.0"] in [line.split() for line in rows]
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

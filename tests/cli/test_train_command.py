@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from addkit.cli.live import LiveView
+from addkit.cli.progress import LiveView
 from addkit.runs import Run
 from addkit.training.loop import StepReport
 
@@ -159,7 +159,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("addkit.cli.live.monotonic", lambda: clock[0])
+    monkeypatch.setattr("addkit.cli.progress.monotonic", lambda: clock[0])
     view = LiveView()
     view.begin("ADD", 50, 10)
     for step in range(11, 51):

@@ -54,7 +54,7 @@ def test_dropout_acts_in_training_alone(build) -> None:
 def test_a_frozen_encoder_stays_as_it_is(build) -> None:
     encoder = build("encoder", "cnn", {"image_size": 8}, widths=[4, 8], dropout=0.5)
     diffusion = torch.nn.Linear(8, 1)
-    diffusion.makers = {}
+    diffusion.plugin_names = {}
     before = {name: x.clone() for name, x in encoder.state_dict().items()}
     network = Network(encoder, diffusion, frozen=True).train()
     diffusion(network.tokens(_images(3, 8))).sum().backward()
@@ -69,7 +69,7 @@ def test_a_frozen_encoder_stays_as_it_is(build) -> None:
 def test_a_live_encoder_is_trained(build) -> None:
     encoder = build("encoder", "cnn", {"image_size": 8}, widths=[4, 8])
     diffusion = torch.nn.Linear(8, 1)
-    diffusion.makers = {}
+    diffusion.plugin_names = {}
     network = Network(encoder, diffusion, frozen=False).train()
     diffusion(network.tokens(_images(3, 8))).square().sum().backward()
     assert all(p.grad.any() for p in encoder.parameters())

@@ -48,7 +48,7 @@ def test_weighted_cross_entropy_is_alpha_bar_times_it(build, smoothing: float) -
 
 
 @pytest.mark.parametrize("power", [1.0, 0.4])
-@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid", "identity"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid", "label-accuracy"])
 def test_normalised_weights_have_mean_one_over_the_schedules_times(
     build, name: str, power: float
 ) -> None:

@@ -19,7 +19,7 @@ def logits() -> torch.Tensor:
 def test_commit_puts_the_surest_label_first(build, logits) -> None:
     """By log p of the label that a token has, which need not be its most probable one."""
     labels = torch.randint(5, (2, 3, 4), generator=_generator(2))
-    rank = build("sampler", "commit").order(logits, labels, _generator())
+    rank = build("sampler", "maskgit").order(logits, labels, _generator())
     wanted = logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(rank, wanted)
     assert not torch.equal(rank.argsort(), logits.amax(-1).argsort())
@@ -31,7 +31,7 @@ def test_left_to_right_puts_the_first_token_first(build, logits) -> None:
 
 
 def test_a_random_order_is_uniform_and_the_generators(build, logits) -> None:
-    sampler = build("sampler", "commit", order="random")
+    sampler = build("sampler", "maskgit", order="random")
     labels = logits.argmax(-1)
     one, again, other = (sampler.order(logits, labels, _generator(s)) for s in (3, 3, 4))
     assert torch.equal(one, again)
@@ -45,7 +45,7 @@ def test_a_random_order_is_uniform_and_the_generators(build, logits) -> None:
 
 
 def test_what_orders_have_in_common(build) -> None:
-    for name in ("commit", "left-to-right"):
+    for name in ("maskgit", "left-to-right"):
         sampler = build("sampler", name)
         assert isinstance(sampler, Ordered)
         assert not sampler.anneals
@@ -62,7 +62,7 @@ def test_refine_starts_from_zero_without_noise(build) -> None:
     assert (refine.carry(torch.rand(3), torch.rand(3)) == 0).all()
 
 
-@pytest.mark.parametrize("name", ["commit", "left-to-right"])
+@pytest.mark.parametrize("name", ["maskgit", "left-to-right"])
 def test_masks_have_no_levels_between(name: str) -> None:
     from addkit.plugin import load_registry
 

@@ -38,7 +38,7 @@ def _answer(build, name: str) -> Tensor:
     return answer.probabilities.squeeze(1)
 
 
-@pytest.mark.parametrize("name", ["last", "prior"])
+@pytest.mark.parametrize("name", ["last", "one-pass"])
 def test_last_is_the_mean_of_the_chains_last_predictions(build, name: str) -> None:
     expected = torch.tensor([[0.1, 0.45, 0.45], [0.3, 0.5, 0.2]])
     torch.testing.assert_close(_answer(build, name), expected)
@@ -62,13 +62,13 @@ def test_vote_adds_one_vote_spread_over_all_classes(build) -> None:
 def test_one_pass_starts_from_zero_and_the_others_from_noise(build) -> None:
     told = {
         name: (build("read_out", name).start, build("read_out", name).max_steps)
-        for name in ("last", "mean", "vote", "prior")
+        for name in ("last", "mean", "vote", "one-pass")
     }
-    assert told.pop("prior") == ("zero", 1)
+    assert told.pop("one-pass") == ("zero", 1)
     assert set(told.values()) == {("noise", None)}
 
 
-@pytest.mark.parametrize("name", ["last", "mean", "vote", "prior"])
+@pytest.mark.parametrize("name", ["last", "mean", "vote", "one-pass"])
 def test_read_outs_keep_tokens_apart(build, name: str) -> None:
     logits = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
     exited = torch.zeros(4, dtype=torch.bool)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from addkit.diffusion import probability_arg_max, signal_to_noise
 
-EVERY = ["linear", "cosine", "sigmoid", "identity"]
+EVERY = ["linear", "cosine", "sigmoid", "label-accuracy"]
 K10 = {"num_classes": 10}
 
 
@@ -24,7 +24,7 @@ def test_signal_falls_from_one_to_nothing(build, name: str, dtype) -> None:
     assert (alpha_bar.diff() < 0).all()
     assert ((alpha_bar >= 0) & (alpha_bar <= 1)).all()
     # identity stops at P(arg max) = 1 - 1e-6, where m is about 7
-    assert float(alpha_bar[0]) == pytest.approx(1.0, abs=0.03 if name == "identity" else 1e-6)
+    assert float(alpha_bar[0]) == pytest.approx(1.0, abs=0.03 if name == "label-accuracy" else 1e-6)
     assert float(alpha_bar[-1]) == pytest.approx(0.0, abs=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_sigmoid_must_rise(build) -> None:
 @pytest.mark.parametrize("num_classes", [2, 10, 1000, 10112])
 def test_identity_lets_the_label_fade_evenly(build, num_classes: int) -> None:
     t = torch.linspace(0.001, 1, 300, dtype=torch.double)
-    alpha_bar = build("schedule", "identity", {"num_classes": num_classes}).alpha_bar(t)
+    alpha_bar = build("schedule", "label-accuracy", {"num_classes": num_classes}).alpha_bar(t)
     right = probability_arg_max(signal_to_noise(alpha_bar), num_classes)
     expected = 1 - (1 - 1 / num_classes) * t
     torch.testing.assert_close(right, expected, atol=1e-4, rtol=0)
@@ -88,7 +88,7 @@ def test_identity_lets_the_label_fade_evenly(build, num_classes: int) -> None:
 def test_identity_does_not_depend_on_the_scale(build, scale: float) -> None:
     """The scale is in alpha_bar, so that m stays what it was."""
     t = _grid(500)
-    plain, scaled = (build("schedule", "identity", K10, scale=b) for b in (1.0, scale))
+    plain, scaled = (build("schedule", "label-accuracy", K10, scale=b) for b in (1.0, scale))
     m = signal_to_noise(plain.alpha_bar(t))
     torch.testing.assert_close(signal_to_noise(scaled.alpha_bar(t), scale), m, rtol=1e-3, atol=0)
 
@@ -96,7 +96,7 @@ def test_identity_does_not_depend_on_the_scale(build, scale: float) -> None:
 @pytest.mark.parametrize("num_classes", [2, 10, 1000])
 def test_identity_is_monotone_to_its_very_start(build, num_classes: int) -> None:
     t = torch.cat([torch.zeros(1), torch.logspace(-18, -2, 4000)]).double()
-    alpha_bar = build("schedule", "identity", {"num_classes": num_classes}).alpha_bar(t)
+    alpha_bar = build("schedule", "label-accuracy", {"num_classes": num_classes}).alpha_bar(t)
     assert (alpha_bar.diff() <= 0).all()
     assert float(probability_arg_max(signal_to_noise(alpha_bar[0]), num_classes)) > 1 - 1e-5
 

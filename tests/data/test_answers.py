@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from addkit.data.mixing import pick_answers
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 
 N = 3
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from addkit.data import DigitsConfig
-from addkit.data.beside import BesideImages, encoded, number_in
 from addkit.data.digits import Digits
 from addkit.data.loading import load
+from addkit.data.side_inputs import SideInputsImages, encoded, number_in
 from addkit.errors import DataError
-from addkit.plugin.protocols import Column
+from addkit.plugin.facts import Column
 
 AGE = Column("age", "number", mean=10.0, std=2.0)
 KIND = Column("kind", "category", ("cat", "dog"))
@@ -48,14 +48,14 @@ def test_an_unknown_category_is_guessed() -> None:
 def test_batches_hold_the_rows_of_their_images(workers: int) -> None:
     images = Digits(DigitsConfig.model_validate({})).split("test")
     rows = [str(number) for number in range(len(images))]
-    beside = {"age": encoded(AGE, rows), "said": tuple(rows)}
-    both = BesideImages(images, beside)
+    side_inputs = {"age": encoded(AGE, rows), "said": tuple(rows)}
+    both = SideInputsImages(images, side_inputs)
     assert (len(both), both.source(3)) == (len(images), images.source(3))
     assert both.picture(3).size == (8, 8)
     (batch,) = load(both, [[5, 2, 9]], None, workers)
-    assert batch.beside is not None
-    assert batch.beside["said"] == ("5", "2", "9")
-    torch.testing.assert_close(batch.beside["age"], torch.tensor([-2.5, -4.0, -0.5]))
+    assert batch.side_inputs is not None
+    assert batch.side_inputs["said"] == ("5", "2", "9")
+    torch.testing.assert_close(batch.side_inputs["age"], torch.tensor([-2.5, -4.0, -0.5]))
     assert torch.equal(batch.images, images.batch([5, 2, 9], None).images)
     assert torch.equal(both.over(images).batch([1], None).labels, both.labels[[1]])
-    assert math.isclose(float(both.batch([0], 3).beside["age"][0]), -5.0)
+    assert math.isclose(float(both.batch([0], 3).side_inputs["age"][0]), -5.0)

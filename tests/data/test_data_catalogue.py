@@ -79,7 +79,7 @@ def test_captions_need_a_tokenizer() -> None:
         assert reason.endswith('[tokenizer] is "none"; write [tokenizer] name = "words"')
         assert list(spec.check(config, {"tokenizer": Choice(words, WordsConfig())})) == []
         with pytest.raises(RecipeError, match="captions must be cut into tokens"):
-            spec.build(config, Problem())
+            spec.create(config, Problem())
 
 
 def test_captions_are_built_with_the_tokenizer() -> None:
@@ -87,7 +87,7 @@ def test_captions_are_built_with_the_tokenizer() -> None:
 
     problem = Problem(tokenizer=Words(WordsConfig()))
     emoji, coco, _ = _captioned()
-    assert emoji.build(EmojiConfig(), problem).facts.num_classes == 204
+    assert emoji.create(EmojiConfig(), problem).facts.num_classes == 204
     assert isinstance(coco, DataSpec)
 
 

@@ -16,7 +16,7 @@ from addkit.data.digits import Digits
 from addkit.data.image_folder import ImageFolder
 from addkit.data.loading import Loader, epoch_order, load
 from addkit.errors import DataError, RunError
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation
 
 AUGMENTATION = Augmentation.model_validate(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from addkit.data.mixing import mix, pick_answers
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation
 
 

@@ -15,8 +15,8 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory.exact import Handed
 
 CONDITION = 6
@@ -29,9 +29,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @cache
-def identity(num_classes: int, scale: float) -> IdentitySchedule:
+def identity(num_classes: int, scale: float) -> LabelAccuracySchedule:
     """Its table takes a while to make."""
-    return IdentitySchedule(IdentityConfig(scale=scale), num_classes)
+    return LabelAccuracySchedule(LabelAccuracyConfig(scale=scale), num_classes)
 
 
 def condition_of(images: int, seed: int = 7) -> Tensor:

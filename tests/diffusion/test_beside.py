@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import ObjectiveSettings, Targets, objective
-from addkit.diffusion.beside import completed
-from addkit.plugin.protocols import Column
+from addkit.diffusion.side_inputs import completed
+from addkit.plugin.facts import Column
 
 from .networks import CONDITION, generator, network
 
@@ -22,12 +22,12 @@ COLUMNS = (
 class Adds(nn.Module):
     """Adds a column to the tokens, and remembers what it was called with."""
 
-    reads_beside = True
+    reads_side_inputs = True
     width, num_tokens = CONDITION, 2
 
-    def forward(self, tokens: Tensor, beside: Any) -> Tensor:
-        self.seen = beside
-        return tokens + beside["age"].nan_to_num()[:, None, None]
+    def forward(self, tokens: Tensor, side_inputs: Any) -> Tensor:
+        self.seen = side_inputs
+        return tokens + side_inputs["age"].nan_to_num()[:, None, None]
 
 
 def _model() -> Any:
@@ -56,10 +56,10 @@ def test_what_is_given_stays_and_other_columns_are_left_out() -> None:
     assert "other" not in rows
 
 
-def test_a_conditioner_that_reads_beside_is_given_all_columns() -> None:
+def test_a_conditioner_that_reads_side_inputs_is_given_all_columns() -> None:
     model, tokens = _model(), _tokens()
     condition = model.condition(tokens, {"age": torch.tensor([1.0, 2.0, torch.nan])})
-    assert model.reads_beside
+    assert model.reads_side_inputs
     added = condition - tokens
     torch.testing.assert_close(added[:, 0, 0], torch.tensor([1.0, 2.0, 0.0]))
     assert list(model.conditioner.seen) == ["age", "kind", "said"]
@@ -68,20 +68,20 @@ def test_a_conditioner_that_reads_beside_is_given_all_columns() -> None:
 
 def test_other_conditioners_are_called_with_tokens_alone() -> None:
     model, tokens = network(), _tokens()
-    assert not model.reads_beside
+    assert not model.reads_side_inputs
     assert torch.equal(model.condition(tokens, {"age": torch.ones(3)}), model.condition(tokens))
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.999])
-def test_the_objective_reads_beside_unless_the_condition_is_dropped(drop: float) -> None:
+def test_the_objective_reads_side_inputs_unless_the_condition_is_dropped(drop: float) -> None:
     model, tokens = _model(), _tokens()
     targets = Targets(torch.tensor([[[0, 1, 2, 3]]] * 3))
     settings = ObjectiveSettings(condition_drop=drop)
 
     def loss(age: float) -> float:
-        beside = {"age": torch.full((3,), age)}
+        side_inputs = {"age": torch.full((3,), age)}
         return float(
-            objective(model, tokens, targets, settings, generator(2), beside).loss.detach()
+            objective(model, tokens, targets, settings, generator(2), side_inputs).loss.detach()
         )
 
     assert (loss(0.0) == loss(5.0)) == (drop > 0)

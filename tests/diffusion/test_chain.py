@@ -28,8 +28,8 @@ from addkit.losses.cross_entropy import CrossEntropy
 from addkit.read_outs.last import Last
 from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 
@@ -95,7 +95,7 @@ def oracle(exact, gaussian_classes):
     problem = gaussian_classes(10, 16, 0.799)
     points, _ = problem.draw(3000, torch.Generator().manual_seed(5))
     condition = problem.log_posterior(points).unsqueeze(1)
-    model = exact(10, IdentitySchedule(IdentityConfig(), 10))
+    model = exact(10, LabelAccuracySchedule(LabelAccuracyConfig(), 10))
     return model, condition, condition.squeeze(1).exp()
 
 
@@ -128,7 +128,7 @@ def test_posterior_samplers_reach_the_gibbs_value(oracle, sampler, to_one, steps
 def test_gibbs_ends_at_a_draw_from_the_posterior(exact) -> None:
     """The samplers' answers have the frequencies of p(k | x), not only its accuracy."""
     posterior, chains = torch.tensor([0.5, 0.3, 0.15, 0.05]), 20000
-    model = exact(4, IdentitySchedule(IdentityConfig(), 4))
+    model = exact(4, LabelAccuracySchedule(LabelAccuracyConfig(), 4))
     last = _run(model, posterior.log().view(1, 1, 4), GIBBS, steps=20, chains=chains)[-1]
     shares = torch.bincount(last.clean.ids.flatten(), minlength=4) / chains
     error = (posterior * (1 - posterior) / chains).sqrt()
@@ -146,11 +146,11 @@ def test_guidance_brings_the_loop_back_to_the_best(oracle) -> None:
 def test_guidance_multiplies_the_log_odds_and_keeps_the_evidence(oracle) -> None:
     model, condition = oracle[0], oracle[1][:50]
     plain, guided = (_run(model, condition, steps=2, guidance=w, hold=True)[1] for w in (1.0, 3.0))
-    evidence = plain.logits - condition.unsqueeze(1)
+    log_likelihood_scale = plain.logits - condition.unsqueeze(1)
     same = (plain.y_t == guided.y_t).all(-1)
     assert same.any()
     uniform = torch.full_like(condition, -math.log(10)).unsqueeze(1)
-    expected = 3 * (condition.unsqueeze(1) - uniform) + uniform + evidence
+    expected = 3 * (condition.unsqueeze(1) - uniform) + uniform + log_likelihood_scale
     difference = (guided.logits - expected)[same]
     flat = difference - difference.mean(-1, keepdim=True)
     torch.testing.assert_close(flat, torch.zeros_like(flat), atol=2e-3, rtol=0)
@@ -271,7 +271,7 @@ def network(request) -> LabelDiffusion:
             conditioner=conditioner,
             embedding=embedding,
             denoiser=MlpDenoiser(MlpConfig(width=width), 4),
-            schedule=IdentitySchedule(IdentityConfig(scale=2.0), classes),
+            schedule=LabelAccuracySchedule(LabelAccuracyConfig(scale=2.0), classes),
             process=GaussianProcess(),
             loss=CrossEntropy(0.0),
             num_classes=classes,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import Hidden, LabelDiffusion, ObjectiveSettings, Targets, objective
-from addkit.diffusion.rows import row_losses
+from addkit.diffusion import LabelDiffusion, NoisyBatch, ObjectiveSettings, Targets, objective
+from addkit.diffusion.chunked_loss import row_losses
 
 from .networks import condition_of, generator, network
 
@@ -18,11 +18,13 @@ def _labels(seed: int = 1) -> Tensor:
     return torch.randint(K, (B, R, N), generator=generator(seed))
 
 
-def _hide(targets: Targets, model: LabelDiffusion | None = None, seed: int = 0, **asked) -> Hidden:
+def _hide(
+    targets: Targets, model: LabelDiffusion | None = None, seed: int = 0, **asked
+) -> NoisyBatch:
     model = model or network(bayes_skip=True).requires_grad_(False)
     prepared = model.prepare(condition_of(B))
     settings = ObjectiveSettings(condition_drop=0.0, **asked)
-    return model.process.hide(model, prepared, targets, settings, generator(seed))
+    return model.process.corrupt(model, prepared, targets, settings, generator(seed))
 
 
 def test_plain_targets_have_noise_and_no_weights() -> None:
@@ -73,7 +75,7 @@ def test_the_loss_is_the_weighted_mean_over_tokens() -> None:
     settings = ObjectiveSettings(condition_drop=0.0, token_times=(0.3, 0.3, 0.4))
     value = objective(model, condition_of(B), targets, settings, generator(6))
     # The objective asks whether to drop conditions before it draws; at 0 nothing is drawn.
-    hidden = model.process.hide(
+    hidden = model.process.corrupt(
         model, model.prepare(condition_of(B)), targets, settings, generator(6)
     )
     features = model.features(hidden.state, hidden.t, model.prepare(condition_of(B)))
@@ -147,7 +149,7 @@ def test_losses_of_pads_and_of_words_are_told_apart() -> None:
     real = torch.rand(B, R, N, generator=generator(9)) < 0.5
     settings = ObjectiveSettings(condition_drop=0.0)
     value = objective(model, condition_of(B), Targets(_labels(), real=real), settings, generator(1))
-    hidden = model.process.hide(
+    hidden = model.process.corrupt(
         model, model.prepare(condition_of(B)), Targets(_labels()), settings, generator(1)
     )
     features = model.features(hidden.state, hidden.t, model.prepare(condition_of(B)))

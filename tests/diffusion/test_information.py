@@ -149,7 +149,7 @@ def test_a_profile_holds_everything_at_each_time() -> None:
 
 def test_suggests_the_schedule_that_knows_the_classes() -> None:
     found = suggest(10, (1.0, 4.0))
-    assert [one.schedule for one in found] == ["identity", "sigmoid", "cosine", "linear"]
+    assert [one.schedule for one in found] == ["label-accuracy", "sigmoid", "cosine", "linear"]
     assert found[0].scale == 1.0
     assert found[-1].scale == 4.0
     assert found[0].share > 0.8 > 0.6 > found[1].share

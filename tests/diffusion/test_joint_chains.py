@@ -205,7 +205,7 @@ PATHS: dict[str, tuple[Any, int]] = {
     "ddim": (DdimSampler(0.0), 5),
     "gibbs": (KappaSampler(0.0, draws=True), 5),
     "refine": (Refine(), 5),
-    "commit": (CONFIDENCE, 3),
+    "maskgit": (CONFIDENCE, 3),
     "commit, annealed": (Ordered(ORDERS["confidence"], anneals=True), 3),
     "left-to-right": (LEFT, 3),
 }
@@ -239,7 +239,7 @@ def test_what_is_given_conditions_the_others(name: str) -> None:
         assert torch.equal(p, torch.ones_like(p))
 
 
-@pytest.mark.parametrize("name", ["commit", "left-to-right", "refine"])
+@pytest.mark.parametrize("name", ["maskgit", "left-to-right", "refine"])
 def test_with_a_hint_the_best_of_what_is_left_is_found(name: str) -> None:
     sampler, steps = PATHS[name]
     problem = _problem()

@@ -30,7 +30,7 @@ SAMPLERS: dict[str, Any] = {
     "ddim": DdimSampler(0.0),
     "gibbs": KappaSampler(0.0, draws=True),
     "refine": Refine(),
-    "commit": Ordered(ORDERS["confidence"]),
+    "maskgit": Ordered(ORDERS["confidence"]),
     "annealed": Ordered(ORDERS["random"], anneals=True),
     "left-to-right": Ordered(ORDERS["left-to-right"]),
 }
@@ -129,7 +129,7 @@ def test_tokens_that_wait_stay_at_pure_noise_or_follow_the_grid(seen: Seen) -> N
         torch.testing.assert_close(waiting, torch.full_like(waiting, 1 - index / 4))
 
 
-@pytest.mark.parametrize("sampler", ["commit", "left-to-right"])
+@pytest.mark.parametrize("sampler", ["maskgit", "left-to-right"])
 @pytest.mark.parametrize("steps", [2, 4])
 def test_given_tokens_are_no_part_of_the_shares(seen: Seen, sampler: str, steps: int) -> None:
     held = torch.full((1, 1, TOKENS), FREE)
@@ -190,7 +190,7 @@ def test_a_chain_that_is_asked_to_holds_every_state(name: str) -> None:
         assert step.y_t.shape == (IMAGES, CHAINS, TOKENS, 5)
 
 
-@pytest.mark.parametrize("name", ["commit", "left-to-right", "annealed", "ddim"])
+@pytest.mark.parametrize("name", ["maskgit", "left-to-right", "annealed", "ddim"])
 def test_what_is_held_is_what_the_network_reads(seen: Seen, name: str) -> None:
     model = _model(scale=2.0)
     told = _chain(SAMPLERS[name], 4, model, hold=True)

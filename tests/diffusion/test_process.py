@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from addkit.diffusion import alpha_bar_at, corrupt, evidence, noised, signal_to_noise
+from addkit.diffusion import alpha_bar_at, corrupt, log_likelihood_scale, noised, signal_to_noise
 
 LEVELS = [(0.0, 1.0), (0.3, 1.0), (0.9, 1.0), (0.5, 4.0), (1.0, 2.0)]
 
@@ -60,7 +60,7 @@ def test_noise_level_and_signal_to_noise_are_inverse(scale: float) -> None:
 def test_the_ends_of_the_noise_scale_are_finite() -> None:
     ends = torch.tensor([0.0, 1.0])
     assert signal_to_noise(ends, 2.0).tolist() == pytest.approx([0.0, 2000.0])
-    assert evidence(ends, 2.0).tolist() == pytest.approx([0.0, 2e6])
+    assert log_likelihood_scale(ends, 2.0).tolist() == pytest.approx([0.0, 2e6])
 
 
 @pytest.mark.parametrize(("alpha_bar", "scale"), [(0.05, 1.0), (0.5, 1.0), (0.9, 1.0), (0.4, 3.0)])
@@ -69,4 +69,6 @@ def test_evidence_times_state_is_the_exact_log_likelihood(alpha_bar: float, scal
     y_t = 2 * torch.randn(500, num_classes, generator=_generator(), dtype=torch.double)
     means = scale * level.sqrt() * torch.eye(num_classes, dtype=torch.double)
     density = Normal(means, (1 - level).sqrt()).log_prob(y_t.unsqueeze(1)).sum(-1)
-    torch.testing.assert_close((evidence(level, scale) * y_t).softmax(-1), density.softmax(-1))
+    torch.testing.assert_close(
+        (log_likelihood_scale(level, scale) * y_t).softmax(-1), density.softmax(-1)
+    )

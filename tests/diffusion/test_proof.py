@@ -31,7 +31,7 @@ from addkit.diffusion import (
     ObjectiveSettings,
     Targets,
     chain,
-    evidence,
+    log_likelihood_scale,
     objective,
     probability_arg_max,
 )
@@ -39,8 +39,8 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.argmax import ArgMax
 
 CLASSES, WIDTH, STEPS, BATCH, REUSE = 20, 64, 300, 128, 4
@@ -90,7 +90,7 @@ class Bench:
     """The problem, and what is measured on it."""
 
     problem: Any
-    schedule: IdentitySchedule
+    schedule: LabelAccuracySchedule
 
     def proof(self, kind: str = "posterior", *, skip: bool = True) -> Numbers:
         """Train a head and measure it."""
@@ -185,7 +185,7 @@ def _distance(
 def bench(gaussian_classes) -> Bench:
     problem = gaussian_classes(CLASSES, 16, 0.799)
     assert problem.best() == pytest.approx(0.799, abs=0.001)
-    return Bench(problem, IdentitySchedule(IdentityConfig(), CLASSES))
+    return Bench(problem, LabelAccuracySchedule(LabelAccuracyConfig(), CLASSES))
 
 
 @pytest.mark.parametrize("skip", [True, False], ids=["skip", "no skip"])
@@ -222,7 +222,7 @@ def test_a_faulty_forward_process_is_seen(bench: Bench, monkeypatch, fault: str)
 
 
 READS: dict[str, Callable[[Tensor], Tensor]] = {
-    "c_t squared": lambda alpha_bar: evidence(alpha_bar).square(),
+    "c_t squared": lambda alpha_bar: log_likelihood_scale(alpha_bar).square(),
     "alpha_bar ignored": torch.ones_like,
     "root of alpha_bar for c_t": torch.sqrt,
 }

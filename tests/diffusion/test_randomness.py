@@ -15,7 +15,7 @@ def test_seeds_differ_with_seed_purpose_and_position() -> None:
     seeds = {
         counted_seed(seed, purpose, epoch, step)
         for seed in range(4)
-        for purpose in ("noise", "order", "times")
+        for purpose in ("noise", "order", "timesteps")
         for epoch in range(10)
         for step in range(10)
     }

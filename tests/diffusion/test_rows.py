@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from addkit.diffusion import Hidden, LabelDiffusion, State, rows
+from addkit.diffusion import LabelDiffusion, NoisyBatch, State, chunked_loss
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse
 
@@ -23,7 +23,7 @@ LOSSES = {
 }
 
 
-def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, Hidden]:
+def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, NoisyBatch]:
     """Features, labels of which every other is the most probable class, and levels."""
     features = torch.randn(B, copies, N, WIDTH, generator=generator(1))
     with torch.no_grad():
@@ -31,15 +31,15 @@ def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, Hi
     first = torch.tensor([start for start, _ in RANGES])
     labels = torch.where(torch.arange(B * R * N).view(B, R, N) % 2 == 0, best, first)
     alpha_bar = torch.rand(B, R, N, generator=generator(2))
-    return features, labels, Hidden(State(torch.zeros(0)), 1 - alpha_bar, alpha_bar)
+    return features, labels, NoisyBatch(State(torch.zeros(0)), 1 - alpha_bar, alpha_bar)
 
 
 def _graded(
-    model: LabelDiffusion, features: Tensor, labels: Tensor, hidden: Hidden
+    model: LabelDiffusion, features: Tensor, labels: Tensor, hidden: NoisyBatch
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Losses, hits, and gradients of an uneven sum, to the features and the output layer."""
     features = features.clone().requires_grad_()
-    told = rows.row_losses(model, features, hidden, labels)
+    told = chunked_loss.row_losses(model, features, hidden, labels)
     weights = torch.rand(B, R, N, generator=generator(3))
     wanted = [features, *model.output.parameters()]
     return told.losses, told.right, list(torch.autograd.grad((told.losses * weights).sum(), wanted))
@@ -53,7 +53,7 @@ def test_chunks_change_nothing(monkeypatch, loss: str, ranges: tuple, copies: in
     problem = _problem(model, copies)
     losses, right, gradients = _graded(model, *problem)
     assert 0 < right.float().mean() < 1
-    monkeypatch.setattr(rows, "LARGEST", 7 * K)
+    monkeypatch.setattr(chunked_loss, "LARGEST", 7 * K)
     chunked = _graded(model, *problem)
     torch.testing.assert_close(chunked[0], losses)
     assert torch.equal(chunked[1], right)
@@ -67,8 +67,8 @@ def test_the_most_likely_classes_are_those_of_the_logits(monkeypatch, ranges, la
     model = network(num_classes=K, num_tokens=N, token_classes=ranges)
     features, _, hidden = _problem(model)
     logits = model.logits(model.outputs(features), None, hidden.alpha_bar)
-    monkeypatch.setattr(rows, "LARGEST", largest)
-    best = rows.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
+    monkeypatch.setattr(chunked_loss, "LARGEST", largest)
+    best = chunked_loss.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
     assert torch.equal(best, logits.argmax(-1))
     for token, (start, stop) in enumerate(ranges):
         assert ((best[..., token] >= start) & (best[..., token] < stop)).all()
@@ -78,7 +78,7 @@ def test_a_held_state_counts_in_the_most_likely_class() -> None:
     model = network(num_classes=K, num_tokens=N, bayes_skip=True)
     features, _, hidden = _problem(model)
     y_t = 40 * torch.randn(B, R, N, K, generator=generator(4))
-    best = rows.most_likely(model, features, State(torch.zeros(0), y_t), hidden.alpha_bar)
+    best = chunked_loss.most_likely(model, features, State(torch.zeros(0), y_t), hidden.alpha_bar)
     outputs = model.outputs(features, State(torch.zeros(0), y_t), hidden.alpha_bar)
     assert torch.equal(best, outputs.argmax(-1))
     assert not torch.equal(best, model.outputs(features).argmax(-1))
@@ -106,12 +106,12 @@ def test_no_tensor_is_larger_than_a_chunk(monkeypatch, ranges: tuple) -> None:
     features, labels, hidden = _problem(model)
     everything = B * R * N * 2000
     chunk = everything // 3
-    monkeypatch.setattr(rows, "LARGEST", chunk)
+    monkeypatch.setattr(chunked_loss, "LARGEST", chunk)
     with Largest() as seen:
         _graded(model, features, labels, hidden)
     assert 0 < seen.numbers <= chunk
     with Largest() as seen:
-        rows.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
+        chunked_loss.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
     assert 0 < seen.numbers <= chunk
     monkeypatch.undo()
     with Largest() as seen:

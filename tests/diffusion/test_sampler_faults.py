@@ -25,8 +25,8 @@ from addkit.diffusion import (
     gibbs_accuracy,
 )
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import IdentityConfig
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.softmax import Softmax
 
 CHAIN = importlib.import_module("addkit.diffusion.chain")
@@ -67,7 +67,7 @@ def _off_gibbs(exact, problem) -> float:
     """How far ancestral sampling ends from E sum p^2, the accuracy of a draw from p(k | x)."""
     points, _ = problem.draw(3000, _generator(8))
     log_p = problem.log_posterior(points)
-    model = exact(CLASSES, IdentitySchedule(IdentityConfig(), CLASSES))
+    model = exact(CLASSES, LabelAccuracySchedule(LabelAccuracyConfig(), CLASSES))
     settings, soft = ChainSettings(steps=100), Softmax(1.0)
     steps = chain(model, log_p.unsqueeze(1), KappaSampler(1.0), soft, settings, _generator(8))
     *_, last = steps

@@ -68,7 +68,7 @@ def test_pure_noise_has_its_share_in_each_image_and_in_total(
     assert (at_noise.double().mean(0) - share).abs().max() < 4 * each
 
 
-def test_rows_beside_pure_noise_stay_uniform() -> None:
+def test_rows_side_inputs_pure_noise_stay_uniform() -> None:
     t = _times(20000, 4, pure_noise=0.3).flatten()
     assert _distance_from_uniform(t[t < 1]) < 1
 

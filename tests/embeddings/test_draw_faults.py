@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 
 import addkit.embeddings.linear
 import addkit.embeddings.posterior
-from addkit.diffusion import alpha_bar_at, corrupt, evidence
+from addkit.diffusion import alpha_bar_at, corrupt, log_likelihood_scale
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 
@@ -91,7 +91,7 @@ LINEAR = addkit.embeddings.linear
 FAULTS: dict[str, tuple[str, Patch]] = {
     "posterior: read with c_t squared": (
         "posterior",
-        _read_by(lambda alpha_bar: evidence(alpha_bar).square()),
+        _read_by(lambda alpha_bar: log_likelihood_scale(alpha_bar).square()),
     ),
     "posterior: read without alpha_bar": ("posterior", _read_by(torch.ones_like)),
     "posterior: labels shuffled": ("posterior", _replaced(PosteriorEmbedding, "draw", _shuffled)),

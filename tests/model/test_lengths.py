@@ -56,7 +56,7 @@ CASES = {
     "renoise": (None, "renoise", "gaussian"),
     "ddim": (None, "ddim", "gaussian"),
     "refine": (None, "refine", "gaussian"),
-    "commit": (None, "commit", "gaussian"),
+    "maskgit": (None, "maskgit", "gaussian"),
     "masked": (None, "left-to-right", "masked"),
     "blocks": (BlocksProcess(4), "renoise", "blocks"),
     "autoregressive": (AutoregressiveProcess(PAD), "left-to-right", "autoregressive"),

@@ -15,7 +15,7 @@ from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
 from addkit.errors import DataError, PluginError, RunError, UsageError
 from addkit.model import build_network
-from addkit.runs.checkpoint import checkpoint_of
+from addkit.runs.pointers import checkpoint_of
 
 Trained = Callable[..., Path]
 
@@ -126,7 +126,7 @@ def test_guidance_early_exit_and_names(predictor: Predictor, digits: torch.Tenso
         ({"guidance": -1.0}, UsageError, r"guidance is -1.0; it must be at least 0"),
         ({"guidance": float("nan")}, UsageError, "guidance is nan; it must be at least 0"),
         ({"sampler": "gibs"}, PluginError, r'no sampler is called "gibs" \(did you mean "gibbs"'),
-        ({"read_out": "prio"}, PluginError, 'did you mean "prior"'),
+        ({"read_out": "one-pas"}, PluginError, 'did you mean "one-pass"'),
         ({"to_one": "softmx"}, PluginError, 'did you mean "softmax"'),
     ],
 )

@@ -58,7 +58,7 @@ def test_gradients_are_the_same_and_less_is_kept() -> None:
 
 @pytest.mark.parametrize("recompute", [True, False])
 def test_the_recipe_says_so(recompute: bool) -> None:
-    from addkit.training.dry_run import dry_run
+    from addkit.planning.dry_run import dry_run
 
     flag = f"distributed.recompute_activations={str(recompute).lower()}"
     told = dry_run(read_recipe(RECIPES / "emoji.toml", [flag]))

@@ -27,7 +27,8 @@ from addkit.plugin import (
 from addkit.plugin.contract import lacking, place_of
 from addkit.plugin.guess import guess
 from addkit.plugin.identity import _package
-from addkit.plugin.registry import Broken, built_ins
+from addkit.plugin.loading import Broken
+from addkit.plugin.registry import built_ins
 
 Install = Callable[[str, str, str], EntryPoint]
 
@@ -121,7 +122,7 @@ def test_unknown_component_of_an_empty_kind() -> None:
 def test_a_guess_is_enough() -> None:
     with pytest.raises(UnknownComponent) as caught:
         Registry.loaded(built_ins()).get("schedule", "cosin")
-    assert str(caught.value).endswith("Known: cosine, identity, linear, sigmoid.")
+    assert str(caught.value).endswith("Known: cosine, label-accuracy, linear, sigmoid.")
 
 
 def test_unknown_component_hints_at_broken_plugins(install: Install) -> None:
@@ -267,7 +268,7 @@ def test_a_builder_that_raises_is_its_plugins_fault(install: Install) -> None:
     code = GOOD.replace("lambda c, p: None", "lambda c, p: 1 / 0")
     registry = Registry.of([], [install("raises", "raises_plugin", code)])
     with pytest.raises(PluginError) as caught:
-        registry.get("schedule", "square").spec.build(Config(), Problem())
+        registry.get("schedule", "square").spec.create(Config(), Problem())
     assert str(caught.value) == (
         'schedule "square" of raises 0.3 cannot be built: ZeroDivisionError: division by zero'
     )
@@ -282,13 +283,13 @@ def test_a_builder_may_refuse_a_recipe(install: Install) -> None:
     )
     registry = Registry.of([], [install("refuses", "refuses_plugin", code)])
     with pytest.raises(RecipeError, match=r"^no such thing$"):
-        registry.get("schedule", "square").spec.build(Config(), Problem())
+        registry.get("schedule", "square").spec.create(Config(), Problem())
 
 
 def test_what_is_built_must_be_whole(install: Install) -> None:
     registry = Registry.of([], [install("hollow", "hollow_plugin", GOOD)])
     with pytest.raises(PluginError) as caught:
-        registry.get("schedule", "square").spec.build(Config(), Problem())
+        registry.get("schedule", "square").spec.create(Config(), Problem())
     assert str(caught.value) == (
         'schedule "square" of hollow 0.3: its builder gave None, which lacks '
         "scale, t_power, alpha_bar; addkit/plugin/protocols.py says what each is"
@@ -300,7 +301,7 @@ def test_every_kind_says_what_a_component_must_have(kind: str) -> None:
     missing = lacking(kind, object())
     assert missing
     assert all(not name.startswith("_") or name == "__call__" for name in missing)
-    assert (lacking(kind, None) == ()) == (kind in ("tokenizer", "times", "tracker"))
+    assert (lacking(kind, None) == ()) == (kind in ("tokenizer", "timesteps", "tracker"))
 
 
 def test_one_module_under_two_entry_points(install: Install) -> None:

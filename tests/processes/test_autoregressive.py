@@ -59,7 +59,7 @@ def _pass(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
 def test_token_n_reads_the_label_before_it_and_the_first_reads_nothing() -> None:
     model = _model()
     labels = torch.randint(K, (IMAGES, 2, N), generator=generator(1))
-    hidden = model.process.hide(model, (), Targets(labels), ObjectiveSettings(), generator())
+    hidden = model.process.corrupt(model, (), Targets(labels), ObjectiveSettings(), generator())
     assert (hidden.state.h[:, :, 0] == model.embedding.mask).all()
     assert torch.equal(hidden.state.h[:, :, 1:], model.embedding.weight[labels[..., :-1]])
     assert torch.equal(hidden.layout.visible[0, 0], torch.ones(N, N).tril().bool())
@@ -86,7 +86,7 @@ def test_a_missing_label_is_not_read() -> None:
     known = torch.ones_like(labels, dtype=torch.bool)
     known[..., 2] = False
     targets = Targets(labels, known.float(), known=known)
-    hidden = model.process.hide(model, (), targets, ObjectiveSettings(), generator())
+    hidden = model.process.corrupt(model, (), targets, ObjectiveSettings(), generator())
     assert (hidden.state.h[:, :, 3] == model.embedding.mask).all()
     assert torch.equal(hidden.state.h[:, :, 4], model.embedding.weight[labels[..., 3]])
     assert (hidden.weights[..., 2] == 0).all()

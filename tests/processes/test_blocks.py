@@ -38,7 +38,7 @@ SAMPLERS: dict[str, Any] = {
     "ddim": DdimSampler(0.0),
     "gibbs": KappaSampler(0.0, draws=True),
     "refine": Refine(),
-    "commit": Ordered(ORDERS["confidence"]),
+    "maskgit": Ordered(ORDERS["confidence"]),
     "annealed": Ordered(ORDERS["left-to-right"], anneals=True),
 }
 
@@ -119,7 +119,7 @@ def test_one_block_of_everything_is_the_plain_process() -> None:
 def test_training_shows_clean_tokens_without_noise_and_noisy_ones_with_their_own() -> None:
     model = _model(2)
     settings = ObjectiveSettings(token_times=(0.4, 0.3, 0.3))
-    hidden = model.process.hide(model, (), Targets(_labels()), settings, generator(2))
+    hidden = model.process.corrupt(model, (), Targets(_labels()), settings, generator(2))
     assert hidden.state.h.shape[2] == 2 * N == hidden.t.shape[2]
     assert (hidden.t[..., :N] == 0).all()
     clean = model.embedding.weight[_labels()]
@@ -158,7 +158,7 @@ def test_pads_that_do_not_exist_are_seen_in_neither_stream(rollout: float) -> No
 def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
     """The memory is the noisy tokens'; the clean ones have none."""
     model = _model(2, self_condition=1.0)
-    hidden = model.process.hide(model, (), Targets(_labels()), ObjectiveSettings(), generator(2))
+    hidden = model.process.corrupt(model, (), Targets(_labels()), ObjectiveSettings(), generator(2))
     prepared = model.prepare(condition_of(IMAGES))
     first = model.features(hidden.state, hidden.t, prepared, hidden.layout)
     assert first.shape[2] == N

@@ -128,7 +128,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield spec("tokenizer", "words")
     yield spec("process", "gaussian")
     yield spec("process", "masked")
-    yield spec("times", "power")
+    yield spec("timesteps", "power")
     yield spec("tracker", "none")
     for kind in ("task", "embedding", "denoiser", "to_one", "sampler", "read_out"):
         yield spec(kind, "only")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from addkit.recipe import read_recipe
-from addkit.recipe.faults import Fault, FaultyRecipeError
+from addkit.recipe.errors import Fault, FaultyRecipeError
 from addkit.recipe.shipped import shipped
 
 DIGITS = f"extends = '{shipped('digits')}'\n"

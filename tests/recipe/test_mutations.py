@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from addkit.recipe import dump_recipe, read_recipe
-from addkit.recipe.faults import FaultyRecipeError
+from addkit.recipe.errors import FaultyRecipeError
 from addkit.recipe.shipped import shipped_folder
 
 COUNT = int(os.environ.get("ADDKIT_MUTATIONS", "300"))

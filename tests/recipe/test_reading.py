@@ -32,7 +32,7 @@ def test_a_whole_recipe(folder: Path, registry: Registry) -> None:
 
 def test_tables_that_may_be_left_out(read: Read) -> None:
     defaults = {kind.kind: kind.default for kind in KINDS if kind.default is not None}
-    wanted = {"tokenizer": "none", "process": "gaussian", "times": "power", "tracker": "none"}
+    wanted = {"tokenizer": "none", "process": "gaussian", "timesteps": "power", "tracker": "none"}
     assert defaults == wanted
     assert {kind: read().choices[kind].name for kind in defaults} == defaults
     assert read('[process]\nname = "masked"').choices["process"].name == "masked"

@@ -35,8 +35,8 @@ IN_X = [
     (
         "[zebra]",
         '2: unknown table "zebra". Tables: task, tokenizer, data, encoder, conditioner, process, '
-        "embedding, denoiser, schedule, times, loss, to_one, sampler, read_out, tracker, training, "
-        "augmentation, sampling, checkpoints, distributed, control, ablation.",
+        "embedding, denoiser, schedule, timesteps, loss, to_one, sampler, read_out, tracker, "
+        "training, augmentation, sampling, checkpoints, distributed, control, ablation.",
     ),
     (
         '[loss]\nname = "wieghted-ce"',

@@ -157,10 +157,10 @@ def test_settings_have_defaults_and_meanings(schema: dict[str, Any]) -> None:
     assert schema["properties"]["training"]["properties"]["epochs"]["minimum"] == 1
 
 
-def test_an_editor_finds_every_key_beside_the_name(schema: dict[str, Any]) -> None:
+def test_an_editor_finds_every_key_side_inputs_the_name(schema: dict[str, Any]) -> None:
     """It looks into properties, and not into conditions."""
     schedule = schema["properties"]["schedule"]["properties"]
-    assert schedule["name"]["enum"] == ["cosine", "identity", "linear", "sigmoid"]
+    assert schedule["name"]["enum"] == ["cosine", "label-accuracy", "linear", "sigmoid"]
     assert {"scale", "offset", "beta_min", "tau"} <= set(schedule)
     assert schedule["scale"]["description"].startswith("b, height of the hot entry")
     assert "- sigmoid: Sigmoid." in schedule["name"]["description"]

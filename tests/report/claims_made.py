@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from addkit.ablation.compare import Row
-from addkit.report.arms import AblationFiles
+from addkit.report.ablation_files import AblationFiles
 from addkit.report.claims.evidence import Evidence, caption_runs
 from addkit.report.claims.series import Series
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RunError
-from addkit.report.ablation_parts import show_arm_table, show_repeat
-from addkit.report.arms import (
+from addkit.report.ablation_files import (
     AblationFiles,
     arm_accuracies,
     arm_differences,
@@ -17,8 +16,9 @@ from addkit.report.arms import (
     arm_steps,
     mean_line,
 )
+from addkit.report.ablation_sections import show_arm_table, show_repeat
 from addkit.report.figures.lines import Line
-from addkit.report.gather import NotShownError
+from addkit.report.run_files import NotShownError
 
 from .made import made_ablation
 

@@ -85,7 +85,7 @@ def test_confidence_of_the_last_step(tmp_path: Path) -> None:
     runs = with_runs(tmp_path, "base")
     found = made_evidence(tmp_path, runs=runs)
     _refused(Confidence(), found, "no confidence of the last step.*--uncertainty.*`addkit plot ch")
-    rows = [_row("prior", False, 0.0), _row("last", True, 0.1), _row("last", False, 0.6)]
+    rows = [_row("one-pass", False, 0.0), _row("last", True, 0.1), _row("last", False, 0.6)]
     evaluated(Path(runs[0]), [], uncertainty={"rows": rows})
     evaluated(Path(runs[1]), [], uncertainty={"rows": rows}, split="validation")
     evaluated(Path(runs[2]), [], uncertainty=None)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from addkit.errors import DataError
-from addkit.plugin.protocols import Batch
-from addkit.report import fresh as module
-from addkit.report import looks
-from addkit.report.fresh import Fresh, judge, truths
-from addkit.report.gather import NotShownError, RunFiles
+from addkit.plugin.facts import Batch
+from addkit.report import figure_data
+from addkit.report import predictions as module
+from addkit.report.predictions import Fresh, judge, truths
+from addkit.report.run_files import NotShownError, RunFiles
 from addkit.runs import Run
 from addkit.tasks.captioning import Captioning
 from addkit.tasks.predictions import (
@@ -39,23 +39,25 @@ def test_fresh_answers_score_as_the_training_did(fresh: Fresh) -> None:
     assert names == ["ADD", "control, linear", "control, mlp"]
     for model, run in zip(fresh.tested, fresh.files.models.values(), strict=True):
         assert 100 * model.right.mean() == pytest.approx(_scores(run)["top1"])
-    for found, run in zip(looks.reliabilities(fresh), fresh.files.models.values(), strict=True):
+    for found, run in zip(
+        figure_data.reliabilities(fresh), fresh.files.models.values(), strict=True
+    ):
         assert found.ece == pytest.approx(_scores(run)["ece"], abs=0.01)
         assert sum(one.count for one in found.bins) == 539
 
 
 def test_classes_and_confusions_add_up(fresh: Fresh) -> None:
-    found = looks.class_accuracies(fresh)
+    found = figure_data.class_accuracies(fresh)
     assert [one.name for one in found] == list("0123456789")
     whole = sum(one.right * one.count for one in found) / 539
     assert whole == pytest.approx(100 * fresh.tested[0].right.mean())
-    counts = looks.confusion(fresh).counts
+    counts = figure_data.confusion(fresh).counts
     assert sum(counts.values()) == 539
     assert sum(n for (k, j), n in counts.items() if k == j) == fresh.tested[0].right.sum()
 
 
 def test_differences_are_paired_by_image(fresh: Fresh) -> None:
-    row = looks.paired_differences(fresh).rows[0]
+    row = figure_data.paired_differences(fresh).rows[0]
     gaps = 100.0 * (fresh.tested[0].right.astype(int) - fresh.tested[1].right.astype(int))
     half = 1.9644 * gaps.std(ddof=1) / np.sqrt(539)
     expected = (gaps.mean(), gaps.mean() - half, gaps.mean() + half)
@@ -63,7 +65,7 @@ def test_differences_are_paired_by_image(fresh: Fresh) -> None:
 
 
 def test_a_chain_tells_a_distribution_at_each_step(fresh: Fresh) -> None:
-    found = looks.chain_stories(fresh)
+    found = figure_data.chain_stories(fresh)
     assert len(found) == 4
     for story in found:
         assert story.p.shape == (10, 20)
@@ -72,7 +74,7 @@ def test_a_chain_tells_a_distribution_at_each_step(fresh: Fresh) -> None:
 
 
 def test_examples_are_spread_and_then_the_surest_mistakes(fresh: Fresh) -> None:
-    even, wrong = looks.examples(fresh)
+    even, wrong = figure_data.examples(fresh)
     assert len(even) == 8
     assert [example.said[0].right for example in wrong] == [False] * len(wrong)
     sure = [example.said[0].confidence for example in wrong]
@@ -95,7 +97,12 @@ def test_data_that_has_gone(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(module, "build_data", gone)
     lost = Fresh(RunFiles.open(digits_run))
-    for look in (looks.examples, looks.chain_stories, looks.confusion, looks.reliabilities):
+    for look in (
+        figure_data.examples,
+        figure_data.chain_stories,
+        figure_data.confusion,
+        figure_data.reliabilities,
+    ):
         with pytest.raises(NotShownError) as error:
             look(lost)
         assert str(error.value) == (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RunError
-from addkit.report.gather import (
+from addkit.report.run_files import (
     NotShownError,
     RunFiles,
     accuracies,
@@ -72,7 +72,7 @@ def test_no_step_no_loss(run: Path) -> None:
 
 def test_figure_5_groups_rows_by_how_they_were_made(run: Path) -> None:
     rows = [row(5, 80.0), row(1, 70.0), row(1, 60.0, guidance=2.0), row(5, 61.0, guidance=2.0)]
-    rows += [row(n, 90.0, read_out="prior", one_pass=True) for n in (1, 5)]
+    rows += [row(n, 90.0, read_out="one-pass", one_pass=True) for n in (1, 5)]
     rows += [row(5, 1.0, read_out="vote")]
     evaluated(run, rows, controls=[row(5, 50.0, read_out="control, linear")])
     found = step_curves(RunFiles.open(run))
@@ -81,14 +81,14 @@ def test_figure_5_groups_rows_by_how_they_were_made(run: Path) -> None:
     assert (first.x, first.y) == ((1, 5), (70, 80))
     assert (first.low[0], first.high[0]) == score_interval("top1", 70.0, 100)
     assert [(level.name, level.y) for level in found.levels] == [
-        ("prior, one pass", 90.0),
+        ("one-pass, one pass", 90.0),
         ("control, linear", 50.0),
     ]
 
 
 def test_one_chain_length_is_no_curve(run: Path) -> None:
     files = RunFiles.open(run)
-    command = f"`addkit evaluate --run {run} --steps 1,2,5,10,20 --read-out prior,last`"
+    command = f"`addkit evaluate --run {run} --steps 1,2,5,10,20 --read-out one-pass,last`"
     with pytest.raises(NotShownError) as error:
         step_curves(files)
     assert str(error.value) == f"the run was not evaluated yet; {command} does"

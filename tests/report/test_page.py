@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import DataError, UsageError
-from addkit.report import fresh
+from addkit.report import predictions
 from addkit.report.page import check_page, write_page
-from addkit.report.parts import figure_of, open_source
 from addkit.report.registry import PARTS
+from addkit.report.sections import figure_of, open_source
 
 from .browser import NAME, opened
 from .made import evaluated, made_ablation, made_run, row
@@ -67,7 +67,7 @@ def test_files_are_enough_for_most(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def gone(recipe: object) -> None:
         raise DataError("no images")
 
-    monkeypatch.setattr(fresh, "build_data", gone)
+    monkeypatch.setattr(predictions, "build_data", gone)
     run = made_run(tmp_path / "run")
     evaluated(run, [row(1, 70.0), row(5, 80.0)], audit=AUDIT)
     text, told = _page(run, tmp_path / "r.html")

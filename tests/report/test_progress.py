@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from addkit.report.figures.loss_by_time import PURE_NOISE
-from addkit.report.gather import NotShownError
-from addkit.report.parts import figure_of, open_source
 from addkit.report.progress import losses_by_time, step_times
 from addkit.report.registry import PARTS
+from addkit.report.run_files import NotShownError
+from addkit.report.sections import figure_of, open_source
 from addkit.runs import Run
 
 from .made import made_run

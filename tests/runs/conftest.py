@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from addkit.runs.checkpoint import CheckpointWriter, Keep, Progress
+from addkit.runs.checkpoint import CheckpointWriter, Progress
+from addkit.runs.keeping import Keep
 
 Save = Callable[..., Path]
 

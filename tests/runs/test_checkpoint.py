@@ -11,14 +11,9 @@ from safetensors.torch import save_file
 from addkit.errors import RunError
 from addkit.model import load
 from addkit.runs import Run
-from addkit.runs.checkpoint import (
-    CheckpointWriter,
-    Keep,
-    Progress,
-    checkpoint_of,
-    load_progress,
-    load_tensors,
-)
+from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress, load_tensors
+from addkit.runs.keeping import Keep
+from addkit.runs.pointers import checkpoint_of
 
 
 def _save(folder: Path, step: int) -> Path:

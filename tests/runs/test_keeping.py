@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from addkit.runs.checkpoint import Keep, checkpoint_of
-from addkit.runs.pointers import pointed_at
+from addkit.runs.keeping import Keep
+from addkit.runs.pointers import checkpoint_of, pointed_at
 
 Save = Callable[..., Path]
 

@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from addkit.runs.checkpoint import (
-    clean_temporaries,
-    load_progress,
-    load_tensors,
-    newest_whole,
-)
+from addkit.runs.atomic import clean_temporaries
+from addkit.runs.checkpoint import load_progress, load_tensors
 from addkit.runs.integrity import fault_of
-from addkit.runs.pointers import checkpoints_in, pointed_at
+from addkit.runs.pointers import checkpoints_in, newest_whole, pointed_at
 
 KILLED = """
 import os, signal, sys

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RunError
-from addkit.runs.checkpoint import checkpoint_of, clean_temporaries, newest_whole
-from addkit.runs.pointers import pointed_at
+from addkit.runs.atomic import clean_temporaries
+from addkit.runs.pointers import checkpoint_of, newest_whole, pointed_at
 
 Save = Callable[..., Path]
 

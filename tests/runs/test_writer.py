@@ -11,16 +11,9 @@ from torch import Tensor
 from addkit.errors import AddkitWarning, RunError
 from addkit.runs import checkpoint as checkpoints
 from addkit.runs import keeping
-from addkit.runs.checkpoint import (
-    CheckpointWriter,
-    Keep,
-    Progress,
-    checkpoint_of,
-    load_progress,
-    load_tensors,
-    newest_whole,
-)
-from addkit.runs.pointers import pointed_at
+from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress, load_tensors
+from addkit.runs.keeping import Keep
+from addkit.runs.pointers import checkpoint_of, newest_whole, pointed_at
 
 
 def _names(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ from addkit import LabelScore, Prediction
 from addkit.diffusion import Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.tasks import ClassificationConfig, addkit_components
 from addkit.tasks.classification import Classification
 
@@ -110,4 +110,4 @@ def test_a_meter_scores_answers() -> None:
 def test_the_task_is_a_component() -> None:
     spec = next(iter(addkit_components()))
     assert (spec.kind, spec.name) == ("task", "classification")
-    assert isinstance(spec.build(ClassificationConfig(), PETS), Classification)
+    assert isinstance(spec.create(ClassificationConfig(), PETS), Classification)

@@ -29,7 +29,7 @@ from addkit.plugin import (
     Registry,
     SamplerSpec,
     ScheduleSpec,
-    TimesSpec,
+    TimestepsSpec,
     TokenizerSpec,
     ToOneSpec,
     hookimpl,
@@ -332,7 +332,7 @@ def test_times_that_fall() -> None:
 
         def learn(self, t: Tensor, losses: Tensor, weights: Tensor) -> None: ...
 
-    broken = told(verdict(TimesSpec, lambda config, problem: Falling()))
+    broken = told(verdict(TimestepsSpec, lambda config, problem: Falling()))
     assert broken["maps_0_to_0_and_1_to_1"].startswith("at the start t falls by ")
 
 

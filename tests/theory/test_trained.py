@@ -8,9 +8,9 @@ import torch
 
 from addkit.diffusion import counted_generator
 from addkit.errors import RunError, UsageError
-from addkit.schedules import CosineConfig, IdentityConfig
+from addkit.schedules import CosineConfig, LabelAccuracyConfig
 from addkit.schedules.cosine import CosineSchedule
-from addkit.schedules.identity import IdentitySchedule
+from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory import trained
 from addkit.theory.exact import exact_denoiser
 
@@ -83,9 +83,9 @@ def test_a_head_that_trusts_the_label_too_much_is_at_a_distance(log_p: torch.Ten
     "schedule",
     [
         CosineSchedule(CosineConfig.model_validate({})),
-        IdentitySchedule(IdentityConfig.model_validate({}), 10),
+        LabelAccuracySchedule(LabelAccuracyConfig.model_validate({}), 10),
     ],
-    ids=["cosine", "identity"],
+    ids=["cosine", "label-accuracy"],
 )
 def test_finds_the_time_of_a_level(schedule, level: float) -> None:
     t = trained._time_of(schedule, level)

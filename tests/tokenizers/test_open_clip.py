@@ -16,7 +16,7 @@ CAPTIONS = ("A cat on a mat.", "judge: medium-light skin tone", "Côte d’Ivoir
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     spec = next(spec for spec in addkit_components() if spec.name == "open-clip")
-    return spec.build(OpenClipConfig(), Problem())
+    return spec.create(OpenClipConfig(), Problem())
 
 
 @pytest.fixture(scope="module")

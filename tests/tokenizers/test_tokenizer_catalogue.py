@@ -32,7 +32,7 @@ def test_the_page_imports_no_library() -> None:
 
 def test_none_is_none() -> None:
     none = next(iter(addkit_components()))
-    assert none.build(none.config(), Problem()) is None
+    assert none.create(none.config(), Problem()) is None
 
 
 @pytest.mark.parametrize("settings", [{"min_count": 0}, {"max_size": 2}, {"words": 1}])

@@ -16,7 +16,7 @@ CAPTIONS = ("a cat on a mat", "a dog on a log", "the cats")
 
 def _build(file: Path, pad: str = "<pad>") -> Tokenizer:
     spec = next(spec for spec in addkit_components() if spec.name == "tokenizers-file")
-    return spec.build(TokenizersFileConfig(file=file, pad=pad), Problem())
+    return spec.create(TokenizersFileConfig(file=file, pad=pad), Problem())
 
 
 @pytest.fixture

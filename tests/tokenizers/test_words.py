@@ -12,7 +12,7 @@ CAPTIONS = ("A cat on a mat.", "a dog, on a log", "The dog")
 
 def _words(**settings: object) -> Tokenizer:
     spec = next(spec for spec in addkit_components() if spec.name == "words")
-    return spec.build(WordsConfig.model_validate(settings), Problem())
+    return spec.create(WordsConfig.model_validate(settings), Problem())
 
 
 @pytest.mark.parametrize(

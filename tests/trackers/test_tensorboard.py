@@ -14,7 +14,7 @@ from addkit.trackers import TensorBoardConfig
 
 def build() -> Any:
     spec = load_registry().get("tracker", "tensorboard").spec
-    return spec.build(TensorBoardConfig(), Problem())
+    return spec.create(TensorBoardConfig(), Problem())
 
 
 @pytest.fixture

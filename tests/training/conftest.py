@@ -80,7 +80,8 @@ class Lab:
     def stored(self, path: Path) -> dict[str, torch.Tensor]:
         """Everything in the newest checkpoint of a run."""
         from addkit.runs import Run
-        from addkit.runs.checkpoint import checkpoint_of, load_tensors
+        from addkit.runs.checkpoint import load_tensors
+        from addkit.runs.pointers import checkpoint_of
 
         checkpoint = checkpoint_of(Run(path).checkpoints)
         assert checkpoint is not None

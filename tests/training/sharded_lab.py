@@ -21,12 +21,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.optim.swa_utils import AveragedModel
 
 from addkit.diffusion import ObjectiveSettings, Targets, counted_generator, objective
-from addkit.errors import RunError
-from addkit.model import Network, build_data, build_network
-from addkit.recipe import read_recipe
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
-from addkit.training.sharded_state import cut_state, load_shards, save_shards
-from addkit.training.sharding import (
+from addkit.distributed.fsdp import (
     average_shards,
     fill_shards,
     gather_into,
@@ -35,6 +30,11 @@ from addkit.training.sharding import (
     whole,
     whole_state,
 )
+from addkit.distributed.sharded_state import cut_state, load_shards, save_shards
+from addkit.errors import RunError
+from addkit.model import Network, build_data, build_network
+from addkit.recipe import read_recipe
+from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PARTS, STEPS = 6, 2

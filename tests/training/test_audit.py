@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from addkit.evaluation.audit import audit_cases, conclude
 from addkit.model import load
-from addkit.training.audit import audit_cases, conclude
 
 
 def _right(count: int, images: int = 1000) -> torch.Tensor:

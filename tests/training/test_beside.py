@@ -29,7 +29,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory, trained: Callable[..., Path]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FILES, PLUGIN)
-        return trained(tmp_path_factory.mktemp("beside") / "run", *COLUMNS)
+        return trained(tmp_path_factory.mktemp("columns") / "run", *COLUMNS)
 
 
 def _recipe(recipes: Path, *changes: str) -> Recipe:
@@ -52,16 +52,16 @@ def test_answers_depend_on_what_is_known(run: Path) -> None:
     batch = build_data(predictor.recipe).split("test").batch(range(4), None)
     with pytest.warns(AddkitWarning, match='"reader" reads half, size, name beside the image'):
         nothing = predictor.predict(batch.images)
-    rows = predictor.predict(batch.images, beside=batch.beside)
+    rows = predictor.predict(batch.images, side_inputs=batch.side_inputs)
     assert rows != nothing
-    assert predictor.predict(batch.images, beside={}) == nothing
-    low = predictor.predict(batch.images, beside={"half": "low"})
-    assert low == predictor.predict(batch.images, beside={"half": torch.zeros(4).long()})
-    assert low != predictor.predict(batch.images, beside={"half": "high"})
+    assert predictor.predict(batch.images, side_inputs={}) == nothing
+    low = predictor.predict(batch.images, side_inputs={"half": "low"})
+    assert low == predictor.predict(batch.images, side_inputs={"half": torch.zeros(4).long()})
+    assert low != predictor.predict(batch.images, side_inputs={"half": "high"})
 
 
 @pytest.mark.parametrize(
-    ("beside", "text"),
+    ("side_inputs", "text"),
     [
         ({"haf": "low"}, r'no column "haf" \(did you mean "half"\?\); this run knows: half, size'),
         ({"half": "lwo"}, r'"lwo" is no category of column "half" \(did you mean "low"\?\)'),
@@ -69,14 +69,14 @@ def test_answers_depend_on_what_is_known(run: Path) -> None:
         ({"size": torch.zeros(2)}, 'beside: "size" has 2 rows, too few'),
     ],
 )
-def test_what_is_no_column_or_value_is_refused(run: Path, beside: dict, text: str) -> None:
+def test_what_is_no_column_or_value_is_refused(run: Path, side_inputs: dict, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        addkit.load(run).predict(torch.zeros(3, 1, 8, 8), beside=beside)
+        addkit.load(run).predict(torch.zeros(3, 1, 8, 8), side_inputs=side_inputs)
 
 
-def test_nothing_beside_is_read_by_other_conditioners(digits_run: Path) -> None:
+def test_nothing_side_inputs_is_read_by_other_conditioners(digits_run: Path) -> None:
     with pytest.raises(UsageError, match='conditioner "mean-token" reads nothing beside the image'):
-        addkit.load(digits_run).predict(torch.zeros(1, 1, 8, 8), beside={"half": "low"})
+        addkit.load(digits_run).predict(torch.zeros(1, 1, 8, 8), side_inputs={"half": "low"})
 
 
 def test_a_conditioner_without_columns_to_read_is_refused(recipes: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_conditioner_without_columns_to_read_is_refused(recipes: Path) -> None
 
 
 @pytest.mark.parametrize("key", ["mixup", "cutmix"])
-def test_rows_beside_images_cannot_be_mixed(recipes: Path, key: str) -> None:
+def test_rows_side_inputs_images_cannot_be_mixed(recipes: Path, key: str) -> None:
     recipe = _recipe(recipes, *COLUMNS, f"augmentation.{key}=0.2")
     text = f'{key} cannot mix what the conditioner "reader" reads; set to 0'
     with pytest.raises(RecipeError, match=text):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from addkit.evaluation.batches import Case, score_cases
 from addkit.model import build_data, load
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.evaluation import Case, score_cases
 from addkit.training.train import train
 
 from ..conftest import Silent

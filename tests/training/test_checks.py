@@ -16,7 +16,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 PROCESSES = {
     "gaussian": ["sampler.name=renoise"],
     "blocks": ["sampler.name=renoise"],
-    "masked": ["embedding.name=token", "sampler.name=commit"],
+    "masked": ["embedding.name=token", "sampler.name=maskgit"],
     "autoregressive": ["embedding.name=token", "sampler.name=left-to-right"],
 }
 

@@ -40,7 +40,7 @@ def test_a_control_differs_in_its_head_alone(read: Read) -> None:
     assert (denoiser.width, denoiser.depth) == (64, 3)
     loss = control.choices["loss"]
     assert (loss.name, loss.config.label_smoothing) == ("ce", 0.1)
-    assert control.choices["read_out"].name == "prior"
+    assert control.choices["read_out"].name == "one-pass"
     assert (control.seed, control.name, control.files) == (0, recipe.name, recipe.files)
 
 
@@ -121,9 +121,9 @@ def test_controls_are_of_the_task(recipes: Path, recipe: str, head: str) -> None
     ("head", "process", "sampler", "embedding", "read_out"),
     [
         ("autoregressive", {"name": "autoregressive"}, "left-to-right", "token", "consensus"),
-        ("masked", {"name": "masked", "weight": "none"}, "commit", "token", "consensus"),
-        ("masked-weighted", {"name": "masked", "weight": "1/t"}, "commit", "token", "consensus"),
-        ("one-shot", {"name": "gaussian"}, "renoise", "posterior", "prior"),
+        ("masked", {"name": "masked", "weight": "none"}, "maskgit", "token", "consensus"),
+        ("masked-weighted", {"name": "masked", "weight": "1/t"}, "maskgit", "token", "consensus"),
+        ("one-shot", {"name": "gaussian"}, "renoise", "posterior", "one-pass"),
     ],
 )
 def test_controls_of_sequences(
@@ -162,7 +162,7 @@ def test_a_control_sees_the_same_images_in_the_same_order(lab: Any) -> None:
     assert control.plan == add.plan
 
 
-def test_controls_are_trained_beside_add(digits_run: Path) -> None:
+def test_controls_are_trained_side_inputs_add(digits_run: Path) -> None:
     run = Run(digits_run)
     assert list(run.controls()) == ["linear", "mlp"]
     for control in run.controls().values():

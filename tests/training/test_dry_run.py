@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import distributed, nn
 
+from addkit.distributed.fsdp import blocks_of
 from addkit.errors import UsageError
 from addkit.model import build_data, build_network
+from addkit.planning.communication import Traffic, all_reduced, pretended
+from addkit.planning.dry_run import dry_run
 from addkit.recipe import Recipe, read_recipe
-from addkit.training.dry_run import dry_run
-from addkit.training.sharding import blocks_of
-from addkit.training.wire import Traffic, all_reduced, pretended
 
 SMALL = (
     *("encoder.name=vit", "encoder.model=vit_tiny_patch16_224", "encoder.patch_size=16"),

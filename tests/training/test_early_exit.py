@@ -6,9 +6,9 @@ import pytest
 
 from addkit.diffusion import Answer
 from addkit.errors import UsageError
+from addkit.evaluation.batches import Case, answers
+from addkit.evaluation.early_exit import exit_curve, needs_loop
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.training.early_exit import exit_curve, needs_loop
-from addkit.training.evaluation import Case, answers
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from addkit.cli.live import LiveView
+from addkit.cli.progress import LiveView
 from addkit.runs import checkpoint
-from addkit.runs.checkpoint import checkpoint_of
+from addkit.runs.pointers import checkpoint_of
 from addkit.training.loop import StepReport
 
 Cli = Callable[..., Any]

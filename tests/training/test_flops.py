@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from addkit.model import build_data, build_network, build_task, problem_of
+from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.recipe import Recipe, read_recipe
-from addkit.training.flops import mfu, peak_flops, step_flops
 from addkit.training.step import TrainingStep
 
 DIGITS = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1")

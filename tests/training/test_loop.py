@@ -10,11 +10,11 @@ import torch
 
 from addkit.data.memory_images import MemoryImages
 from addkit.diffusion import counted_generator, counted_seed
+from addkit.distributed.world import World
 from addkit.errors import RunError
 from addkit.model import load
 from addkit.training.loop import fit
 from addkit.training.plan import learning_rate
-from addkit.training.world import World
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -173,7 +173,7 @@ WAYS = {
     ],
     "mse": ["loss.name=mse", "denoiser.bayes_skip=false", "schedule.name=sigmoid"],
     "mse-noise": ["loss.name=mse-noise", "denoiser.bayes_skip=false", "read_out.name=last"],
-    "identity": ["schedule={name='identity', scale=2.0}", "training.stratified=false"],
+    "label-accuracy": ["schedule={name='label-accuracy', scale=2.0}", "training.stratified=false"],
     "no average": ["training.ema=0", "training.pure_noise=0", "training.condition_drop=0"],
     "control": ["denoiser={name='control', head='mlp', width=16}"],
 }

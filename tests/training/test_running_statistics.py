@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from addkit.training.running_statistics import RunningStatistics
-from addkit.training.world import World
+from addkit.distributed.batch_norm import RunningStatistics
+from addkit.distributed.world import World
 
 
 def _step(batches: list[torch.Tensor]) -> nn.BatchNorm1d:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from addkit.distributed.sharded_state import cut_state, load_shards
 from addkit.errors import RunError
-from addkit.training.sharded_state import cut_state, load_shards
 
 LAB = Path(__file__).with_name("sharded_lab.py")
 

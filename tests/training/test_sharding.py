@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from addkit.training.sharding import cut, whole
+from addkit.distributed.fsdp import cut, whole
 
 LAB = Path(__file__).with_name("sharded_lab.py")
 CASES = [

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from addkit.cli.live import LiveView
-from addkit.runs.checkpoint import checkpoint_of, load_tensors
+from addkit.cli.progress import LiveView
+from addkit.distributed.signals import StopSignals
+from addkit.runs.checkpoint import load_tensors
+from addkit.runs.pointers import checkpoint_of
 from addkit.training import scoring
 from addkit.training.loop import StepReport
-from addkit.training.stop import StopSignals
 
 Cli = Callable[..., Any]
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
@@ -62,7 +63,7 @@ def test_another_thread_hears_nothing() -> None:
 
 SECOND = """
 import os, signal
-from addkit.training.stop import StopSignals
+from addkit.distributed.signals import StopSignals
 with StopSignals():
     os.kill(os.getpid(), signal.SIGINT)
     print("still here", flush=True)

@@ -18,10 +18,10 @@ from addkit.processes.masked import MaskedProcess
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.theory.exact import exact_denoiser
-from addkit.times import WarpedConfig
-from addkit.times.warped import WarpedTimes
+from addkit.timesteps import WarpedConfig
+from addkit.timesteps.warped import WarpedTimes
 
-WARPED = "times.name=warped"
+WARPED = "timesteps.name=warped"
 SIZES = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1")
 
 
@@ -31,7 +31,7 @@ def _losses(watcher: Any) -> list[float]:
 
 def test_a_run_trains_and_its_map_lies_in_the_checkpoint(lab: Any) -> None:
     job = lab.open("run", WARPED, "training.lr=1e-2")
-    times = job.network.diffusion.times
+    times = job.network.diffusion.timesteps
     assert isinstance(times, WarpedTimes)
     start = times.levels()
     losses = _losses(lab.fit(job))
@@ -40,9 +40,9 @@ def test_a_run_trains_and_its_map_lies_in_the_checkpoint(lab: Any) -> None:
     stored = lab.stored(job.run.path)
     for weights in ("raw", "ema"):
         for name in ("loss", "weight"):
-            kept = stored[f"{weights}: diffusion.times.{name}"]
+            kept = stored[f"{weights}: diffusion.timesteps.{name}"]
             assert torch.equal(kept, getattr(times, name))
-    assert not [name for name in stored if name.startswith("optimizer") and ".times." in name]
+    assert not [name for name in stored if name.startswith("optimizer") and ".timesteps." in name]
 
 
 @pytest.mark.parametrize("stop", [20, 30])
@@ -61,7 +61,7 @@ def test_what_is_learnt_does_not_depend_on_micro_batches(lab: Any) -> None:
     """The same 64 images in two halves draw other noise, but count as one step."""
     job = lab.open("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
     lab.fit(job, stop_after=1)
-    times = job.network.diffusion.times
+    times = job.network.diffusion.timesteps
     assert isinstance(times, WarpedTimes)
     new = times.weight.double().sum() - len(times.knots) * times.kept
     # Half of 64 x 4 rows are at t = T, where nothing is learnt; no knot falls below 1.
@@ -71,15 +71,15 @@ def test_what_is_learnt_does_not_depend_on_micro_batches(lab: Any) -> None:
 def test_the_default_changes_nothing(recipes: Path) -> None:
     """No state of its own, and the same initial weights as without the component's kind."""
     networks = {}
-    for overrides in ((), ("times.name=power",), (WARPED,)):
+    for overrides in ((), ("timesteps.name=power",), (WARPED,)):
         recipe = read_recipe(recipes / "digits.toml", [*SIZES, *overrides])
         networks[overrides] = build_network(recipe, build_data(recipe).facts)
     plain, named, warped = (network.state_dict() for network in networks.values())
-    assert networks[()].diffusion.times is None
+    assert networks[()].diffusion.timesteps is None
     assert plain.keys() == named.keys()
     assert {name for name in warped if name not in plain} == {
-        "diffusion.times.loss",
-        "diffusion.times.weight",
+        "diffusion.timesteps.loss",
+        "diffusion.timesteps.weight",
     }
     assert all(torch.equal(plain[name], other[name]) for other in (named, warped) for name in plain)
 
@@ -88,7 +88,7 @@ def test_a_trained_run_answers(trained: Callable[..., Path], tmp_path: Path) -> 
     run = trained(tmp_path / "run", WARPED, "training.epochs=1", "control.heads=[]")
     images = build_data(Run(run).recipe()).split("test").batch([0, 1], None).images
     predictor = addkit.load(run)
-    assert isinstance(predictor.network.diffusion.times, WarpedTimes)
+    assert isinstance(predictor.network.diffusion.timesteps, WarpedTimes)
     assert predictor.network.condition(images).shape[0] == 2
 
 
@@ -96,7 +96,7 @@ def test_a_trained_run_answers(trained: Callable[..., Path], tmp_path: Path) -> 
     ("overrides", "reason"),
     [
         (["loss.name=weighted-ce"], 'loss] "weighted-ce" is no plain cross-entropy'),
-        (["loss.name=mse", "denoiser.bayes_skip=false"], 'or times.name = "power"'),
+        (["loss.name=mse", "denoiser.bayes_skip=false"], 'or timesteps.name = "power"'),
         (["times.floor=0"], "floor"),
         (["times.bins=1"], "bins"),
         (["times.half_life=0"], "half_life"),
@@ -109,8 +109,8 @@ def test_what_does_not_go_with_it(recipes: Path, overrides: list[str], reason: s
 
 
 def test_masks_have_no_levels_to_learn(recipes: Path) -> None:
-    process = ["process.name=masked", "sampler.name=commit", "embedding.name=token"]
-    assert read_recipe(recipes / "emoji.toml", process).choices["times"].name == "power"
+    process = ["process.name=masked", "sampler.name=maskgit", "embedding.name=token"]
+    assert read_recipe(recipes / "emoji.toml", process).choices["timesteps"].name == "power"
     with pytest.raises(RecipeError, match='process] "masked" hides labels without noise levels'):
         read_recipe(recipes / "emoji.toml", [*process, WARPED])
 
@@ -119,7 +119,7 @@ def _exact(times: WarpedTimes | None) -> LabelDiffusion:
     from addkit.theory.exact import Levels
 
     model = exact_denoiser(5, Levels(lambda t: 1 - t, 1.0), 3)
-    model.times = times
+    model.timesteps = times
     return model
 
 

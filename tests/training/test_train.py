@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from addkit.errors import DataError
+from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.run import Grid, Wish, evaluate_run
 from addkit.model import build_data, load
+from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.dry_run import dry_run
-from addkit.training.evaluate import Grid, Wish, evaluate_run
-from addkit.training.evaluation import Case, score_cases
 from addkit.training.job import Job
 from addkit.training.scoring import choose_steps
 from addkit.training.train import train
@@ -27,24 +27,24 @@ class View:
     """Remembers what it was shown."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
 
     def begin(self, title: str, total_steps: int, done: int) -> None:
-        self.told.append((title, total_steps, done))
+        self.calls.append((title, total_steps, done))
 
     def step(self, report: Any) -> None:
-        self.told.append(report.step)
+        self.calls.append(report.step)
 
     def scored(self, split: str, name: str, value: float) -> None:
-        self.told.append(split)
+        self.calls.append(split)
 
     def examples(self, pairs: Any) -> None: ...
 
     def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
-        self.told.append((steps, name, values))
+        self.calls.append((steps, name, values))
 
     def end(self) -> None:
-        self.told.append("end")
+        self.calls.append("end")
 
 
 def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
         *(*range(1, each + 1), "validation", *range(each + 1, 2 * each + 1), "validation"),
         *(*range(2 * each + 1, steps + 1), "validation", "end"),
     ]
-    assert view.told == [("ADD", steps, 0), *one, ("control, linear", steps, 0), *one]
+    assert view.calls == [("ADD", steps, 0), *one, ("control, linear", steps, 0), *one]
     assert result.run == str(run.path)
     assert result.steps == steps
     assert result.value == result.scores["ema"]["top1"]
@@ -78,7 +78,7 @@ def test_steps_are_chosen_on_the_validation_split(
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
     result = train(recipe, run, view, device="cpu")
-    steps, name, values = view.told[-2]
+    steps, name, values = view.calls[-2]
     assert (name, list(values)) == ("top1", [1, 2, 3])
     assert values[steps] == max(values.values())
     manifest = run.manifest()
@@ -91,7 +91,7 @@ def test_steps_are_chosen_on_the_validation_split(
 
 def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> None:
     # One pass answers alike whatever the steps.
-    changes = ["read_out.name=prior", "data.validation=0.2", "encoder.widths=[4]"]
+    changes = ["read_out.name=one-pass", "data.validation=0.2", "encoder.widths=[4]"]
     recipe = read_recipe(recipes / "digits.toml", changes)
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     steps, values = choose_steps(Job.open(run, recipe, "cpu"))
@@ -164,7 +164,7 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
 
 def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
     inference = load(digits_run).inference
-    grid = Grid(steps=[1, 2], read_out=["prior", "last"], guidance=[1.0, 2.0], chains=3)
+    grid = Grid(steps=[1, 2], read_out=["one-pass", "last"], guidance=[1.0, 2.0], chains=3)
     ways = grid.of(inference)
     assert len(ways) == 8
     assert len({(w.steps, w.read_out.name, w.guidance) for w in ways}) == 8

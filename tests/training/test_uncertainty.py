@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from addkit.errors import DataError, UsageError
-from addkit.model import Predictor, build_data, load
-from addkit.plugin.protocols import DataSource
-from addkit.recipe import recipe_from_tables
-from addkit.runs import Run
-from addkit.training.evaluation import Case, score_cases
-from addkit.training.uncertainty import (
+from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.uncertainty import (
     Uncertainty,
     chains_of,
     measure_uncertainty,
     needs_one_label,
 )
+from addkit.model import Predictor, build_data, load
+from addkit.plugin.protocols import DataSource
+from addkit.recipe import recipe_from_tables
+from addkit.runs import Run
 
 SPLIT = "test"
 DRAWS = 50
-NAMES = ["prior", "mean over chains", "vote share", "votes, smoothed"]
+NAMES = ["one-pass", "mean over chains", "vote share", "votes, smoothed"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertain
     predictor, _ = models
     loop = predictor.inference.but(read_out="vote", steps=3, chains=4)
     cases = {
-        "prior": Case(predictor.inference),
+        "one-pass": Case(predictor.inference),
         "votes, smoothed": Case(loop),
         "mean over chains": Case(loop.but(read_out="last")),
     }
@@ -106,7 +106,7 @@ def test_a_validation_split_gives_one_temperature(models) -> None:
 def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(found: Uncertainty) -> None:
     assert [(one.against, one.scaled, one.score) for one in found.comparisons] == [
         (name, scaled, score)
-        for name in ("prior", "control, linear", "control, mlp")
+        for name in ("one-pass", "control, linear", "control, mlp")
         for scaled in (False, True)
         for score in ("ece", "aurc")
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from addkit.distributed.world import World, _described, describe_slurm, first_host, inside, joined
 from addkit.errors import UsageError
-from addkit.training.world import World, _described, describe_slurm, first_host, inside, joined
 
 TORCHRUN = {
     "RANK": "5",
@@ -30,7 +30,7 @@ def test_torchruns_environment() -> None:
     assert inside(TORCHRUN)
     world = _described(TORCHRUN)
     assert world == World(rank=5, size=8, local_rank=1, local_size=4)
-    assert not world.leads
+    assert not world.is_main
 
 
 def test_nothing_in_the_environment_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,12 +43,12 @@ def test_nothing_in_the_environment_is_a_world_of_one(monkeypatch: pytest.Monkey
 
 def test_a_world_of_one_talks_to_nobody() -> None:
     world, values = World(), torch.ones(2)
-    assert world.leads
+    assert world.is_main
     assert world.sum(values) is values
-    assert world.told("x") == "x"
-    assert world.gathered(None) == [None]
-    assert world.stacked(values).shape == (1, 2)
-    world.meet()
+    assert world.broadcast("x") == "x"
+    assert world.all_gather(None) == [None]
+    assert world.all_gather_tensor(values).shape == (1, 2)
+    world.barrier()
 
 
 @pytest.mark.parametrize("missing", ["MASTER_ADDR", "MASTER_PORT"])

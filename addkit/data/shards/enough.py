@@ -10,8 +10,6 @@ from torch import Tensor
 from addkit.errors import DataError
 from addkit.plugin.protocols import ImageSet
 
-__all__ = ["check_enough"]
-
 MB = 1_000_000
 LEAST = 1_000
 """Bytes; what `--shard-size` takes at least."""

@@ -13,8 +13,6 @@ from addkit.data.images import ImageFile
 from addkit.data.pixels import Pixels
 from addkit.data.shards.reader import ShardReader
 
-__all__ = ["ShardedImages"]
-
 
 class ShardedImages(FileImages):
     """`FileImages` whose bytes are those of shards.

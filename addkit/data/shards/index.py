@@ -13,8 +13,6 @@ from pydantic import SkipValidation, TypeAdapter, ValidationError
 from addkit.errors import DataError
 from addkit.runs.atomic import write_text
 
-__all__ = ["INDEX", "MEMBERS", "Index", "Members", "Shard", "SideFile", "checksum", "is_sharded"]
-
 INDEX = "shards.json"
 MEMBERS = "members"
 _VERSION = 1

@@ -15,9 +15,8 @@ from addkit.data.loading import epoch_order
 from addkit.data.shards.store import FolderStore, ImageStore, names_below
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, UsageError
-from addkit.plugin.protocols import MISSING, DataFacts, DataSource, ImageSet
-
-__all__ = ["PlannedShard", "Sample", "Shardable", "plan_shards", "shardable"]
+from addkit.plugin.facts import MISSING, DataFacts
+from addkit.plugin.protocols import DataSource, ImageSet
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 _ANNOTATIONS = ("cls", "txt", "json")

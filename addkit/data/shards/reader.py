@@ -10,8 +10,6 @@ from zlib import crc32
 
 from addkit.errors import DataError
 
-__all__ = ["ShardReader"]
-
 _OPEN = 64
 """Shards held open at once by a process."""
 _EAGER = 8

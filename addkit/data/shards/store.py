@@ -15,8 +15,6 @@ from addkit.data.folders import Disk, Listing, Tree
 from addkit.data.pixels import Pixels
 from addkit.data.verify import missing_files, sound_images
 
-__all__ = ["FolderStore", "ImageStore", "names_below"]
-
 
 class ImageStore(Tree, Protocol):
     """A folder, or shards that stand for one. Images go by the paths they have in the folder."""

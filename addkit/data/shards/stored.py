@@ -23,8 +23,6 @@ from addkit.data.shards.store import FolderStore, ImageStore, names_below
 from addkit.data.verify import shortened
 from addkit.errors import DataError
 
-__all__ = ["ShardStore", "open_store"]
-
 
 def open_store(root: Path) -> ImageStore:
     """The shards in `root`, if it holds some, else the folder itself."""

@@ -10,8 +10,6 @@ from pathlib import Path
 from addkit.data.shards.index import Index, Shard, checksum, is_sharded, members_file
 from addkit.errors import DataError
 
-__all__ = ["Broken", "verify_shards"]
-
 
 @dataclass(frozen=True, slots=True)
 class Broken:

@@ -34,7 +34,6 @@ from addkit.runs.lock import LOCK, is_locked, locked
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["Written", "refuse_busy", "write_shards"]
 
 INSTEAD = "wait for it: shards that are whole stay and count"
 

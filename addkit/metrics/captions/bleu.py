@@ -11,8 +11,6 @@ from operator import mul, or_
 from addkit.metrics.captions.ngrams import LONGEST, ngram_counts
 from addkit.metrics.captions.pairs import paired
 
-__all__ = ["bleu"]
-
 _TINY, _SMALL = 1e-15, 1e-9
 """pycocoevalcap's: added to what matches and to what could, so that 0 / 0 is next to nothing."""
 

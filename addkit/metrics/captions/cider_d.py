@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from addkit.metrics.captions.ngrams import LONGEST, Ngram, ngram_counts, ngrams
 from addkit.metrics.captions.pairs import paired
 
-__all__ = ["cider_d"]
-
 _SIGMA = 6.0
 """Spread of the Gaussian penalty on a difference in length, in words."""
 _FACTOR = 10.0

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-__all__ = ["ChainValidity", "chain_validity"]
-
 
 @dataclass(frozen=True, slots=True)
 class ChainValidity:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Interval", "mean_interval"]
-
 _RESAMPLES = 1000
 _TAILS = (0.025, 0.975)
 

@@ -10,8 +10,6 @@ from typing import Any
 from addkit.errors import DataError
 from addkit.metrics.captions.pairs import paired
 
-__all__ = ["meteor", "meteor_available"]
-
 _ABSENT = (
     "METEOR needs WordNet, which is not on this machine: run `python -m nltk.downloader wordnet`, "
     "set NLTK_DATA to a folder that holds corpora/wordnet, or install Debian's wordnet-base."

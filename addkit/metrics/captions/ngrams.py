@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-__all__ = ["LONGEST", "Ngram", "ngram_counts", "ngrams"]
-
 LONGEST = 4
 """BLEU and CIDEr-D look at 1 to 4 words at a time."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["leave_one_out", "paired"]
-
 
 def paired(
     predicted: Sequence[str], references: Sequence[Sequence[str]]

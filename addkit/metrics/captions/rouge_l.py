@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from addkit.metrics.captions.pairs import paired
 
-__all__ = ["rouge_l"]
-
 _BETA = 1.2
 """Weight of recall against precision in the COCO evaluation."""
 

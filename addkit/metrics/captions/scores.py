@@ -12,8 +12,6 @@ from addkit.metrics.captions.meteor import meteor, meteor_available
 from addkit.metrics.captions.rouge_l import rouge_l
 from addkit.metrics.captions.shares import distinct, exact_matches, length_matches, repeats
 
-__all__ = ["CaptionScores", "score_captions"]
-
 
 @dataclass(frozen=True, slots=True)
 class CaptionScores:

@@ -8,8 +8,6 @@ from itertools import pairwise
 from addkit.metrics.captions.ngrams import ngrams
 from addkit.metrics.captions.pairs import paired
 
-__all__ = ["distinct", "exact_matches", "length_matches", "repeats"]
-
 
 def exact_matches(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Which captions equal one of their references, word for word."""

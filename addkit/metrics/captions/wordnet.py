@@ -12,8 +12,6 @@ from typing import Any
 import nltk.data
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-__all__ = ["find_wordnet", "open_wordnet"]
-
 _NLTK = ("corpora/wordnet", "corpora/wordnet.zip/wordnet/")
 """nltk's downloader may leave the archive packed."""
 _DEBIAN = Path("/usr/share/wordnet")

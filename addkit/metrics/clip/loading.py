@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from addkit.errors import DataError
 from addkit.metrics.clip.source import CONFIG_FILE, ClipFile, ClipFolder, ClipSource, ClipTag
 
-__all__ = ["LoadedClip", "load_clip"]
-
 WEIGHTS_NAME = "weights_name"
 """Key in a folder's config by which its weights are named in every report; open_clip skips it."""
 _CAUSE_LENGTH = 300

@@ -15,8 +15,6 @@ from addkit.metrics.clip.loading import load_clip
 from addkit.metrics.clip.scores import PREFIX, ClipScores, clip_scores
 from addkit.metrics.clip.source import ClipSource
 
-__all__ = ["ClipDescription", "ClipScorer"]
-
 BATCH = 64
 T = TypeVar("T")
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from addkit.errors import DataError
 
-__all__ = ["PREFIX", "ClipScores", "clip_scores"]
-
 PREFIX = "A photo depicts "
 """What Hessel et al. put before every caption and reference."""
 WEIGHT = 2.5

@@ -8,8 +8,6 @@ from pathlib import Path
 from addkit.errors import UsageError
 from addkit.plugin.guess import guess
 
-__all__ = ["CONFIG_FILE", "ClipFile", "ClipFolder", "ClipSource", "ClipTag", "parse_clip"]
-
 CONFIG_FILE = "open_clip_config.json"
 """What open_clip calls a model's description in a folder."""
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")

@@ -11,8 +11,6 @@ from addkit.report.claims.evidence import Evidence
 from addkit.report.claims.readings import Level, Reading
 from addkit.report.claims.series import NotThereError, Series
 
-__all__ = ["Claim", "Comparison", "Finding", "Measured", "Verdict", "find"]
-
 Verdict = Literal[
     "holds", "does not hold", "needs 3 seeds", "not distinguishable", "not tested", "-"
 ]

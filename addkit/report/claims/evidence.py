@@ -12,12 +12,10 @@ from typing import Any
 from addkit.ablation import ABLATIONS
 from addkit.ablation.compare import BaseRow
 from addkit.errors import RunError, UsageError
-from addkit.report.arms import RESULT, AblationFiles
+from addkit.report.ablation_files import RESULT, AblationFiles
 from addkit.report.claims.series import NotThereError
-from addkit.report.gather import RunFiles
+from addkit.report.run_files import RunFiles
 from addkit.runs import Run
-
-__all__ = ["RECIPE", "Evidence", "caption_runs", "newest_ablation", "open_evidence", "said"]
 
 RECIPE = "ablation"
 """The recipe whose arms are the paper's rows."""

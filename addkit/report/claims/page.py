@@ -15,8 +15,6 @@ from addkit.report.claims.scale import Scale, names, scales
 from addkit.report.claims.series import Series
 from addkit.runs.atomic import write_text
 
-__all__ = ["Judgement", "check_page", "judge", "page_text", "write_page"]
-
 ENDING = ".md"
 
 TOP = (

@@ -16,8 +16,6 @@ from addkit.report.claims.readings import (
     Steps,
 )
 
-__all__ = ["CLAIMS"]
-
 ABLATE = ("addkit ablate {ablation} --seeds {seeds}",)
 CAPTION = (
     "addkit train {captions} --set seed=0 --set "
@@ -210,7 +208,7 @@ SAMPLING = (
             Comparison(
                 f"{NO_ALPHA}, 20 steps over one pass at t = T",
                 Steps(20, CE),
-                Arm({**CE, "read_out.name": "prior"}),
+                Arm({**CE, "read_out.name": "one-pass"}),
                 control=True,
             ),
         ),

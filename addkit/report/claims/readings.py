@@ -9,22 +9,8 @@ from typing import Any, Protocol
 
 from addkit.report.claims.evidence import Evidence, said
 from addkit.report.claims.series import NotThereError, Series, series
-from addkit.report.gather import RunFiles, accuracy_line
+from addkit.report.run_files import RunFiles, accuracy_line
 from addkit.runs import Run
-
-__all__ = [
-    "Accuracy",
-    "Arm",
-    "CaptionChoice",
-    "CaptionCosine",
-    "CaptionScore",
-    "Confidence",
-    "Epochs",
-    "Gain",
-    "Level",
-    "Reading",
-    "Steps",
-]
 
 BASE_STEPS = 20
 """Of the paper, and of recipes/ablation.toml."""

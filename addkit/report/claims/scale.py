@@ -11,8 +11,6 @@ from addkit.recipe.shipped import shipped
 from addkit.report.claims.evidence import Evidence
 from addkit.runs import Run
 
-__all__ = ["Scale", "names", "scales"]
-
 UNKNOWN = "-"
 VERSIONS = ("addkit", "torch", "torchvision", "timm")
 

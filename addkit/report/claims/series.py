@@ -11,8 +11,6 @@ from addkit.errors import AddkitError
 from addkit.metrics.names import IN_PERCENT, SHARES
 from addkit.report.scores import in_unit, score_title
 
-__all__ = ["NotThereError", "Series", "series"]
-
 
 class NotThereError(AddkitError):
     """The stored results do not hold what a claim compares. The text says what is missing."""

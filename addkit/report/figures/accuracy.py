@@ -11,8 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from addkit.report.figures.lines import Line, draw_legend, draw_lines
 from addkit.report.figures.style import new_figure, styled
 
-__all__ = ["Accuracies", "draw"]
-
 
 @dataclass(frozen=True, slots=True)
 class Accuracies:

@@ -13,8 +13,6 @@ from PIL import Image
 
 from addkit.report.figures.style import FAINT, new_figure, spread, styled, unbroken
 
-__all__ = ["ChainStory", "draw"]
-
 
 @dataclass(frozen=True, slots=True)
 class ChainStory:

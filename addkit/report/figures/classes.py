@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from addkit.report.figures.style import FAINT, INK, new_figure, styled, unbroken
 
-__all__ = ["ClassAccuracy", "draw"]
-
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from addkit.report.figures.style import FAINT, new_figure, styled, unbroken
 
-__all__ = ["MOST_CLASSES", "MOST_PAIRS", "Confusion", "draw"]
-
 MOST_CLASSES = 20
 """Of a matrix that is still legible; of more classes the most frequent confusions are drawn."""
 MOST_PAIRS = 20

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from addkit.report.figures.style import FAINT, INK, new_figure, styled, unbroken
 
-__all__ = ["Difference", "Differences", "draw"]
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:

@@ -10,9 +10,6 @@ from matplotlib.figure import Figure
 
 from addkit.report.figures.style import FAINT, look, wrapped
 
-__all__ = ["Level", "Line", "draw_legend", "draw_levels", "draw_lines"]
-
-
 MOST_LETTERS = 27
 """Of a name that fits twice beside each other."""
 

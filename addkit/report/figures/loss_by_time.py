@@ -10,8 +10,6 @@ from matplotlib.ticker import NullFormatter
 from addkit.report.figures.lines import Line, draw_legend, draw_lines
 from addkit.report.figures.style import new_figure, styled
 
-__all__ = ["PURE_NOISE", "draw"]
-
 PURE_NOISE = 1.05
 """Where t = T lies, apart from the bin that ends there."""
 LEAST = 1e-4

@@ -11,9 +11,6 @@ from matplotlib.figure import Figure
 from addkit.report.figures.lines import draw_legend
 from addkit.report.figures.style import FAINT, look, new_figure, styled
 
-__all__ = ["FEWEST", "Bin", "Reliability", "draw"]
-
-
 FEWEST = 10
 """Answers of a bin that is drawn: the intervals of smaller ones would cover the figure."""
 

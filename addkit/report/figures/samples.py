@@ -10,8 +10,6 @@ from PIL import Image
 
 from addkit.report.figures.style import new_figure, styled, unbroken, wrapped
 
-__all__ = ["Example", "Said", "draw"]
-
 _LINE = 0.155
 """Inches of a line of text."""
 

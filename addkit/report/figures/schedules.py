@@ -12,8 +12,6 @@ from addkit.diffusion.information import INFORMATIVE
 from addkit.report.figures.style import FAINT, look, new_figure, styled
 from addkit.theory.schedules import View
 
-__all__ = ["draw"]
-
 PANELS = {
     "alpha_bar": "alpha_bar",
     "log SNR (nats)": "log_snr",

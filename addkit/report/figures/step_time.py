@@ -10,8 +10,6 @@ from matplotlib.ticker import NullFormatter
 from addkit.report.figures.lines import Line, draw_legend, draw_lines
 from addkit.report.figures.style import new_figure, styled
 
-__all__ = ["draw"]
-
 
 @styled
 def draw(data: Sequence[Line]) -> Figure:

@@ -11,8 +11,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from addkit.report.figures.lines import Level, Line, draw_legend, draw_levels, draw_lines
 from addkit.report.figures.style import new_figure, styled
 
-__all__ = ["StepCurves", "draw"]
-
 
 @dataclass(frozen=True, slots=True)
 class StepCurves:

@@ -21,21 +21,6 @@ from matplotlib.figure import Figure
 
 from addkit.errors import UsageError
 
-__all__ = [
-    "ENDINGS",
-    "FAINT",
-    "INK",
-    "check_figure",
-    "inline_svg",
-    "look",
-    "new_figure",
-    "spread",
-    "styled",
-    "unbroken",
-    "wrapped",
-    "write_figure",
-]
-
 P = ParamSpec("P")
 
 WIDTH = 4.4

@@ -14,7 +14,7 @@ from addkit import read_recipe
 from addkit.errors import RecipeError
 from addkit.model import build_data
 from addkit.plugin import Problem
-from addkit.plugin.protocols import Column
+from addkit.plugin.facts import Column
 
 if TYPE_CHECKING:
     from addkit.testing import Trial
@@ -45,8 +45,8 @@ def _built(**settings: Any) -> Metadata:
 
 
 def _said(built: Metadata, age: float, kind: int) -> torch.Tensor:
-    beside = {"age": torch.full((2,), age), "kind": torch.full((2,), kind), "t": ("", "")}
-    return built(torch.ones(2, 5, 8), beside).detach()
+    side_inputs = {"age": torch.full((2,), age), "kind": torch.full((2,), kind), "t": ("", "")}
+    return built(torch.ones(2, 5, 8), side_inputs).detach()
 
 
 def test_each_column_has_a_token_and_missing_has_its_own_value() -> None:
@@ -67,15 +67,15 @@ def test_the_image_may_be_one_token_or_all_or_none(image: str, tokens: int) -> N
 
 
 def test_training_hides_columns_as_if_they_were_missing() -> None:
-    built = _built(hide=0.999).train()
+    built = _built(corrupt=0.999).train()
     assert torch.equal(_said(built, 3.0, 1), _said(built, torch.nan, -1))
     assert not torch.equal(_said(built.eval(), 3.0, 1), _said(built, torch.nan, -1))
 
 
 def test_gradients_are_finite_where_a_number_is_missing() -> None:
     built = _built()
-    beside = {"age": torch.tensor([torch.nan, 1.0]), "kind": torch.tensor([-1, 0])}
-    built(torch.ones(2, 5, 8), beside).sum().backward()
+    side_inputs = {"age": torch.tensor([torch.nan, 1.0]), "kind": torch.tensor([-1, 0])}
+    built(torch.ones(2, 5, 8), side_inputs).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in built.parameters())
 
 
@@ -87,7 +87,7 @@ def test_a_column_that_cannot_be_read_is_guessed() -> None:
 def test_things_are_in_one_split_and_a_share_of_cells_is_missing() -> None:
     source = build_data(read_recipe(RECIPES / "emoji-columns.toml"))
     batch = source.split("test").batch(range(1000), None)
-    assert batch.beside is not None
-    missing = float(batch.beside["words"].isnan().float().mean())
+    assert batch.side_inputs is not None
+    missing = float(batch.side_inputs["words"].isnan().float().mean())
     assert 0.25 < missing < 0.35
-    assert 0.25 < float((batch.beside["gender"] < 0).float().mean()) < 0.35
+    assert 0.25 < float((batch.side_inputs["gender"] < 0).float().mean()) < 0.35

@@ -34,10 +34,10 @@ def test_kinds_are_inferred_and_rows_go_with_their_images(tmp_path: Path) -> Non
         batch = images.batch(range(len(images)), None)
         for place, index in enumerate(batch.indices):
             n = int(Path(images.source(index)).stem)
-            value = float(batch.beside["age"][place]) * age.std + age.mean
+            value = float(batch.side_inputs["age"][place]) * age.std + age.mean
             assert (n == 10 and value != value) or value == pytest.approx(n, abs=1e-4)
     train = source.split("train").batch(range(source.facts.split_sizes["train"]), None)
-    known = train.beside["age"][~train.beside["age"].isnan()]
+    known = train.side_inputs["age"][~train.side_inputs["age"].isnan()]
     torch.testing.assert_close(known.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(known.std(correction=0), torch.tensor(1.0))
 
@@ -51,7 +51,7 @@ def test_kinds_and_splits_can_be_given(tmp_path: Path) -> None:
     )
     assert [(one.name, one.kind) for one in source.facts.columns] == [("age", "category")]
     assert source.facts.split_sizes == {"train": 7, "test": 3}
-    assert source.split("test").batch([0, 1, 2], None).beside["age"].tolist() == [-1, -1, -1]
+    assert source.split("test").batch([0, 1, 2], None).side_inputs["age"].tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 from addkit import read_recipe
 from addkit.errors import DataError, RecipeError
 from addkit.plugin import Problem
-from addkit.plugin.protocols import Column
+from addkit.plugin.facts import Column
 
 if TYPE_CHECKING:
     from addkit.testing import Trial
@@ -66,7 +66,7 @@ def test_the_image_may_be_one_token_or_all_or_none(image: str, tokens: int) -> N
 
 
 def test_training_hides_sentences() -> None:
-    built = _built(hide=0.999).train()
+    built = _built(corrupt=0.999).train()
     assert torch.equal(_said(built, "a cat"), _said(built, ""))
     assert not torch.equal(_said(built.eval(), "a cat"), _said(built, ""))
 
@@ -117,8 +117,8 @@ def test_tables_hold_sentences_with_and_without_images(tmp_path: Path) -> None:
         images = _table(tmp_path, rows, image_column=column, test_share=0.4).split("train")
         batch = images.batch(range(len(images)), None)
         assert batch.images.shape == (len(images), 3, 8, 8)
-        assert batch.beside is not None
-        numbers = [int(text.split()[1]) for text in batch.beside["text"]]
+        assert batch.side_inputs is not None
+        numbers = [int(text.split()[1]) for text in batch.side_inputs["text"]]
         assert [n % 2 for n in numbers] == batch.labels[:, 0].tolist()
         assert (len(set(batch.images[:, 0, 0, 0].tolist())) == 1) == (column == "")
 

@@ -13,7 +13,7 @@ from addkit.data.attribute_table import AttributeTable
 from addkit.data.joint import AttributeTableConfig
 from addkit.data.prepare import prepare_image
 from addkit.errors import DataError
-from addkit.plugin.protocols import MISSING
+from addkit.plugin.facts import MISSING
 from addkit.recipe.model import Augmentation
 
 Table = Callable[..., Path]

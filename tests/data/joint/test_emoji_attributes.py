@@ -6,7 +6,7 @@ import torch
 from addkit.data.emoji_attributes import EmojiAttributes
 from addkit.data.emoji_file import emoji_list
 from addkit.data.joint import EmojiAttributesConfig
-from addkit.plugin.protocols import MISSING
+from addkit.plugin.facts import MISSING
 
 
 def _source(**settings: object) -> EmojiAttributes:

@@ -35,7 +35,7 @@ def _samples(out: Path, split: str) -> Iterator[dict[str, bytes]]:
             yield sample
 
 
-def test_images_are_the_files_bytes_beside_their_classes(
+def test_images_are_the_files_bytes_side_inputs_their_classes(
     pets: Path, tmp_path: Path, open_data: Open, write: Write
 ) -> None:
     out = tmp_path / "out"

@@ -16,7 +16,7 @@ from addkit.data import DataWarning
 from addkit.data.loading import load
 from addkit.data.order import epoch_batches
 from addkit.errors import DataError
-from addkit.plugin.protocols import Batch
+from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation
 
 Paint = Callable[..., Path]

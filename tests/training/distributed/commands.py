@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from addkit.runs.checkpoint import checkpoint_of, load_tensors
+from addkit.runs.checkpoint import load_tensors
+from addkit.runs.pointers import checkpoint_of
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "digits.toml"
 SETS = [

@@ -54,7 +54,7 @@ CASES = [
     *(_case(f"ddp-{size}", size, split="test") for size in (1, 2)),
     *(_case(f"fsdp-{size}", size, FSDP, split="test") for size in (1, 2)),
     *(_case(f"quarters-{size}", size, QUARTERS, until=12) for size in (1, 2, 4)),
-    *(_case(f"warped-{size}", size, "times.name=warped", until=12) for size in (1, 2)),
+    *(_case(f"warped-{size}", size, "timesteps.name=warped", until=12) for size in (1, 2)),
     *(_case(f"captions-{size}", size, recipe="emoji", until=6) for size in (1, 2)),
     *_resumed("ddp", 2, 1),
     *_resumed("ddp", 1, 2),

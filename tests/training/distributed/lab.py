@@ -20,16 +20,17 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
+from addkit.distributed.signals import StopSignals
+from addkit.distributed.world import World, joined
 from addkit.errors import RunError, Stopped
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.runs.checkpoint import Progress, checkpoint_of, load_tensors
+from addkit.runs.checkpoint import Progress, load_tensors
+from addkit.runs.pointers import checkpoint_of
 from addkit.training.job import Job
 from addkit.training.loop import StepReport, fit
 from addkit.training.scoring import meters_of, scores_of
-from addkit.training.stop import StopSignals
-from addkit.training.world import World, joined
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -43,13 +44,13 @@ class Watcher:
 
     def __init__(self, until: int) -> None:
         self.until = until
-        self.told: dict[str, list[Any]] = {"loss": [], "norm": [], "real": [], "pads": []}
+        self.seen: dict[str, list[Any]] = {"loss": [], "norm": [], "real": [], "pads": []}
 
     def step(self, job: Job, report: StepReport, times: Any) -> None:
-        self.told["loss"].append(report.loss)
-        self.told["norm"].append(report.gradient_norm)
-        self.told["real"].append(report.real_loss)
-        self.told["pads"].append(report.pad_loss)
+        self.seen["loss"].append(report.loss)
+        self.seen["norm"].append(report.gradient_norm)
+        self.seen["real"].append(report.real_loss)
+        self.seen["pads"].append(report.pad_loss)
         if report.step == self.until:
             raise Enough
 
@@ -60,9 +61,9 @@ def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     """To `until`, from where the run stands; then a checkpoint and, if asked for, scores."""
     recipe = read_recipe(RECIPES / f"{case['recipe']}.toml", case["changes"])
     path = out / case["run"]
-    if world.leads and not path.exists():
+    if world.is_main and not path.exists():
         Run.create(path, recipe, build_data(recipe).facts)
-    world.meet()
+    world.barrier()
     job = Job.open(Run(path), recipe, "cpu", world)
     watcher = Watcher(case["until"])
     begin = job.progress.step
@@ -74,8 +75,8 @@ def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     if case["split"]:
         scores = {n: scores_of(meter) for n, meter in meters_of(job, case["split"]).items()}
     job.close()
-    world.meet()
-    return {**watcher.told, "begin": begin, "scores": scores, "state": _stored(path)}
+    world.barrier()
+    return {**watcher.seen, "begin": begin, "scores": scores, "state": _stored(path)}
 
 
 def _stored(path: Path) -> dict[str, torch.Tensor]:
@@ -92,11 +93,11 @@ def talk(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     """Every message there is."""
     own = torch.tensor([1.0, 10.0]) * (world.rank + 1)
     return {
-        "world": (world.rank, world.size, world.local_rank, world.local_size, world.leads),
+        "world": (world.rank, world.size, world.local_rank, world.local_size, world.is_main),
         "sum": world.sum(own.clone()),
-        "told": world.told({"from": world.rank}),
-        "gathered": world.gathered(f"rank {world.rank}"),
-        "stacked": world.stacked(own),
+        "told": world.broadcast({"from": world.rank}),
+        "gathered": world.all_gather(f"rank {world.rank}"),
+        "stacked": world.all_gather_tensor(own),
     }
 
 
@@ -104,7 +105,7 @@ def leave(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     """The last process ends without a word, and the first one waits for it."""
     if world.rank:
         os._exit(0)
-    world.meet()
+    world.barrier()
     return {}
 
 
@@ -112,9 +113,9 @@ def interrupt(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     """One process hears a signal in the middle of an evaluation; the others hear nothing."""
     recipe = read_recipe(RECIPES / f"{case['recipe']}.toml", case["changes"])
     path = out / case["run"]
-    if world.leads:
+    if world.is_main:
         Run.create(path, recipe, build_data(recipe).facts)
-    world.meet()
+    world.barrier()
     with StopSignals() as stop:
         job = Job.open(Run(path), recipe, "cpu", world, stop)
         job.progress = Progress(7)
@@ -126,7 +127,7 @@ def interrupt(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
         except Stopped as error:
             told = {"code": error.exit_code, "text": str(error)}
         job.close()
-    world.meet()
+    world.barrier()
     saved = checkpoint_of(Run(path).checkpoints)
     return {**told, "saved": saved and saved.name}
 

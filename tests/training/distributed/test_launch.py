@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from addkit.distributed.launch import launch
 from addkit.errors import RunError, Stopped
-from addkit.training.launch import launch
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -165,7 +165,7 @@ def test_the_error_of_a_process_is_told_with_its_rank_and_its_log(
 def test_usage_errors_come_before_any_process(
     addkit: Any, recipes: Path, monkeypatch: pytest.MonkeyPatch, words: Any, error: str
 ) -> None:
-    monkeypatch.setattr("addkit.cli.start.launch", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr("addkit.cli.launch.launch", lambda *_: pytest.fail("started"))
     said = addkit("train", recipes / "digits.toml", *words)
     assert said.code == 2
     assert error in said.err
@@ -197,7 +197,7 @@ def test_torchrun_has_started_processes_already(
 
 
 def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: Path) -> None:
-    from addkit.cli.run_folder import clean_start
+    from addkit.cli.run_checks import clean_start
     from addkit.errors import RunError
     from addkit.runs import Run
 

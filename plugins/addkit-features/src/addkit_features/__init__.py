@@ -65,7 +65,7 @@ def _build(config: FrozenFeaturesConfig, problem: Problem) -> Encoder:
     from addkit_features.encoder import FrozenFeatures
 
     spec, settings = inner(config.of)
-    return FrozenFeatures(config, spec.build(settings, problem), problem.seed)
+    return FrozenFeatures(config, spec.create(settings, problem), problem.seed)
 
 
 def _check(config: FrozenFeaturesConfig, choices: Choices) -> Iterable[str]:

@@ -10,8 +10,6 @@ from addkit.plugin.protocols import DataSource, Encoder
 from addkit_features import FrozenFeaturesConfig
 from addkit_features.source import FeatureSource
 
-__all__ = ["FrozenFeatures"]
-
 
 class FrozenFeatures(nn.Module):
     """Images (B, channels, size, size), or their tokens (B, L, W), -> tokens (B, L, W)."""

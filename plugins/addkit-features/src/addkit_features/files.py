@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from addkit.errors import DataError
-from addkit.plugin.protocols import DataFacts, ImageSet
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.protocols import ImageSet
 from addkit.runs.atomic import whole_folder
 from addkit.runs.integrity import fault_of, seal
 
@@ -21,7 +22,6 @@ try:
 except ImportError:  # Windows has none: two processes there may compute the same twice
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alone", "key_of", "known", "opened", "write"]
 
 FEATURES = "features.npy"
 PROBED = 16

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from addkit.data.loading import load
 from addkit.diffusion import counted_seed
 from addkit.errors import RecipeError
-from addkit.plugin.protocols import Batch, DataFacts, DataSource, ImageSet
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.protocols import DataSource, ImageSet
 from addkit.recipe.model import Augmentation
 from addkit_features import FrozenFeaturesConfig
 from addkit_features.files import alone, key_of, known, opened, write
-
-__all__ = ["FeatureImages", "FeatureSource"]
 
 PROBED = 64
 """Images by which it is found out whether training changes them."""

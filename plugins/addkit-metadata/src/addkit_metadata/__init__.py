@@ -37,7 +37,7 @@ class MetadataConfig(Config):
         (), description="Which columns to read; by default all numbers and categories."
     )
     frequencies: int = Field(4, ge=0, description="Sines and cosines of each number.")
-    hide: float = Field(
+    corrupt: float = Field(
         0.0,
         ge=0,
         lt=1,
@@ -128,7 +128,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="metadata",
         config=MetadataConfig,
         build=_metadata,
-        provides=frozenset({"beside"}),
+        provides=frozenset({"side-inputs"}),
         summary="Numbers and categories beside the image, missing ones too.",
     )
     yield DataSpec(

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import torch
 
-from addkit.data.beside import encoded, number_in
+from addkit.data.side_inputs import encoded, number_in
 from addkit.errors import DataError
-from addkit.plugin.protocols import Beside, Column
-
-__all__ = ["Cells", "beside_of", "learn_columns"]
+from addkit.plugin.facts import Column, SideInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ def _refuse_words(cells: Cells, table: Path) -> None:
             )
 
 
-def beside_of(
+def side_inputs_of(
     columns: Sequence[Column], cells: Sequence[Cells], table: Path, unknown: str
-) -> Beside:
+) -> SideInputs:
     """Rows as batches hold them; with `unknown = "missing"` a new category counts as missing.
 
     Raises:

@@ -11,17 +11,15 @@ from torch import Tensor, nn
 
 from addkit.errors import RecipeError
 from addkit.plugin import Problem
+from addkit.plugin.facts import Column, SideInputs
 from addkit.plugin.guess import guess
-from addkit.plugin.protocols import Beside, Column
 from addkit_metadata import MetadataConfig
-
-__all__ = ["Metadata"]
 
 
 class Metadata(nn.Module):
     """Tokens (B, L, W) and columns -> condition (B, image tokens + columns, V)."""
 
-    reads_beside = True
+    reads_side_inputs = True
 
     def __init__(self, config: MetadataConfig, problem: Problem) -> None:
         """Raises `RecipeError` if a column is named that cannot be read."""
@@ -36,11 +34,11 @@ class Metadata(nn.Module):
         )
         self.readers = nn.ModuleList(_reader(column, config) for column in self.columns)
 
-    def forward(self, tokens: Tensor, beside: Beside) -> Tensor:
+    def forward(self, tokens: Tensor, side_inputs: SideInputs) -> Tensor:
         """(B, L, W) and B rows of each column -> (B, C, V)."""
         parts = list(self._image(tokens))
         for column, reader in zip(self.columns, self.readers, strict=True):
-            parts.append(reader(self._hidden(beside[column.name])).unsqueeze(1))
+            parts.append(reader(self._hidden(side_inputs[column.name])).unsqueeze(1))
         if not parts:
             parts = [self.project(tokens.mean(1, keepdim=True)) * 0]
         return torch.cat(parts, 1)
@@ -55,9 +53,9 @@ class Metadata(nn.Module):
     def _hidden(self, value: Tensor | tuple[str, ...]) -> Tensor:
         """In training some rows as if nobody knew them."""
         known = cast("Tensor", value)
-        if not (self.training and self.config.hide):
+        if not (self.training and self.config.corrupt):
             return known
-        gone = torch.rand(known.shape, device=known.device) < self.config.hide
+        gone = torch.rand(known.shape, device=known.device) < self.config.corrupt
         return known.masked_fill(gone, math.nan if known.is_floating_point() else -1)
 
 

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from addkit.data.augment import Augmenter
-from addkit.data.beside import BesideImages
 from addkit.data.emoji_file import EMOJI_FILE, emoji_bitmaps, emoji_list
 from addkit.data.memory_images import MemoryImages
+from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
 from addkit.diffusion import counted_seed
-from addkit.plugin.protocols import DataFacts
+from addkit.plugin.facts import DataFacts
 from addkit_metadata import EmojiColumnsConfig
-from addkit_metadata.columns import Cells, beside_of, learn_columns
-
-__all__ = ["EmojiColumns"]
+from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
 
 KINDS = {"gender": "category", "tone": "category", "words": "number"}
 CELLS = 1 << 20
@@ -48,12 +46,12 @@ class EmojiColumns(Source):
             )
         )
 
-    def _open(self, name: str, augmenter: Augmenter) -> BesideImages:
+    def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         rows = self._splits[name]
         labels = [[self._groups.index(emoji_list()[row].group)] for row in rows]
         images = MemoryImages(emoji_bitmaps(rows, torch.tensor(labels)), self.pixels, augmenter)
         cells = [one.at(rows) for one in self._cells]
-        return BesideImages(images, beside_of(self._columns, cells, EMOJI_FILE, "missing"))
+        return SideInputsImages(images, side_inputs_of(self._columns, cells, EMOJI_FILE, "missing"))
 
 
 def _column(name: str, config: EmojiColumnsConfig) -> Cells:

@@ -9,19 +9,17 @@ from pathlib import Path
 import torch
 
 from addkit.data.augment import Augmenter
-from addkit.data.beside import BesideImages, picked
 from addkit.data.csv_rows import CsvTable, read_csv
 from addkit.data.folders import Listing
 from addkit.data.shards import open_store
+from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
+from addkit.plugin.facts import Column, DataFacts, SideInputs
 from addkit.plugin.guess import guess
-from addkit.plugin.protocols import Beside, Column, DataFacts
 from addkit_metadata import ImageTableConfig
-from addkit_metadata.columns import Cells, beside_of, learn_columns
-
-__all__ = ["ImageTable"]
+from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -40,22 +38,22 @@ class ImageTable(Source):
         self._paths = _paths(self._table, config, self._root)
         self._names, self._labels = _labels(self._table, config)
         self._splits = _splits(self._table, config, self._labels, self._paths)
-        self._beside, columns = self._columns()
+        self._side_inputs, columns = self._columns()
         self._verified: dict[str, Sequence[int]] = {}
         super().__init__(self._facts(columns))
 
-    def _columns(self) -> tuple[Mapping[str, Beside], tuple[Column, ...]]:
+    def _columns(self) -> tuple[Mapping[str, SideInputs], tuple[Column, ...]]:
         config, path = self._config, self._table.path
         cells = _cells(self._table, config)
         train = self._splits["train"]
         columns = learn_columns([one.at(train) for one in cells], config.columns, path)
-        beside = {
-            name: beside_of(
+        side_inputs = {
+            name: side_inputs_of(
                 columns, [one.at(rows) for one in cells], path, config.unknown_categories
             )
             for name, rows in self._splits.items()
         }
-        return beside, tuple(columns)
+        return side_inputs, tuple(columns)
 
     def _facts(self, columns: tuple[Column, ...]) -> DataFacts:
         config = self._config
@@ -72,7 +70,7 @@ class ImageTable(Source):
             columns=columns,
         )
 
-    def _open(self, name: str, augmenter: Augmenter) -> BesideImages:
+    def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         if name not in self._verified:
             self._verified[name] = self._sound(name)
         kept = self._verified[name]
@@ -80,7 +78,7 @@ class ImageTable(Source):
         labels = torch.tensor([[self._labels[row]] for row in rows])
         paths = [self._paths[row] for row in rows]
         images = self._store.images(paths, labels, self.pixels, augmenter)
-        return BesideImages(images, picked(self._beside[name], kept))
+        return SideInputsImages(images, picked(self._side_inputs[name], kept))
 
     def _sound(self, name: str) -> Sequence[int]:
         """Positions in the split whose image is readable."""

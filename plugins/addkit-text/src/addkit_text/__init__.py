@@ -41,7 +41,7 @@ class TextConfig(Config):
         "mean", description="The image as one token, their mean, as all of them, or not at all."
     )
     column: str = Field("", description='The text column to read; "": the first.')
-    hide: float = Field(
+    corrupt: float = Field(
         0.0, ge=0, lt=1, description="Chance that training hides a sentence, to do without."
     )
 
@@ -124,7 +124,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="text",
         config=TextConfig,
         build=_text,
-        provides=frozenset({"beside"}),
+        provides=frozenset({"side-inputs"}),
         summary="A sentence beside the image, read by a CLIP text tower.",
     )
     yield DataSpec(

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from addkit.errors import RecipeError
 from addkit.plugin import Problem
+from addkit.plugin.facts import SideInputs
 from addkit.plugin.guess import guess
-from addkit.plugin.protocols import Beside
 from addkit_text import TextConfig
-
-__all__ = ["Text"]
 
 REMEMBERED = 1 << 16
 """Sentences whose subwords are kept."""
@@ -26,7 +24,7 @@ REMEMBERED = 1 << 16
 class Text(nn.Module):
     """Tokens (B, L, W) and B sentences -> condition (B, image tokens + 1, V)."""
 
-    reads_beside = True
+    reads_side_inputs = True
 
     def __init__(self, config: TextConfig, problem: Problem) -> None:
         """Raises `RecipeError` for a column or a model that is not there."""
@@ -54,9 +52,9 @@ class Text(nn.Module):
             self.tower.eval()
         return self
 
-    def forward(self, tokens: Tensor, beside: Beside) -> Tensor:
+    def forward(self, tokens: Tensor, side_inputs: SideInputs) -> Tensor:
         """(B, L, W) and the text column -> (B, C, V)."""
-        texts = beside.get(self.column, ("",) * len(tokens))
+        texts = side_inputs.get(self.column, ("",) * len(tokens))
         return torch.cat([*self._image(tokens), self._read(texts, tokens).unsqueeze(1)], 1)
 
     def _image(self, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -69,8 +67,8 @@ class Text(nn.Module):
     def _read(self, texts: Any, tokens: Tensor) -> Tensor:
         ids = torch.stack([_subwords(self.config.model, self.config.context, one) for one in texts])
         known = torch.tensor([bool(one) for one in texts], device=tokens.device)
-        if self.training and self.config.hide:
-            known &= torch.rand(len(known), device=known.device) >= self.config.hide
+        if self.training and self.config.corrupt:
+            known &= torch.rand(len(known), device=known.device) >= self.config.corrupt
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
             features = self.tower(ids.to(tokens.device))
         read: Tensor = self.sentence(features)

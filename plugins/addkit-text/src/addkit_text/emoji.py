@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 
 from addkit.data.augment import Augmenter
-from addkit.data.beside import BesideImages
 from addkit.data.emoji_file import EMOJI_FILE, emoji_bitmaps, emoji_list
 from addkit.data.memory_images import MemoryImages
+from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
 from addkit.diffusion import counted_generator, counted_seed
-from addkit.plugin.protocols import Column, DataFacts
+from addkit.plugin.facts import Column, DataFacts
 from addkit_text import EmojiSentencesConfig
-
-__all__ = ["EmojiSentences"]
 
 NAME = Column("name", "text")
 CELLS = 1 << 20
@@ -47,13 +45,13 @@ class EmojiSentences(Source):
             )
         )
 
-    def _open(self, name: str, augmenter: Augmenter) -> BesideImages:
+    def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         rows = self._splits[name]
         labels = [[self._groups.index(emoji_list()[row].group)] for row in rows]
         bitmaps = emoji_bitmaps(rows, torch.tensor(labels))
         values = torch.stack(list(map(self._noisy, rows, bitmaps.values)))
         images = MemoryImages(replace(bitmaps, values=values), self.pixels, augmenter)
-        return BesideImages(images, {NAME.name: tuple(map(self._sentence, rows))})
+        return SideInputsImages(images, {NAME.name: tuple(map(self._sentence, rows))})
 
     def _noisy(self, row: int, levels: Tensor) -> Tensor:
         generator = counted_generator(self._config.split_seed, "emoji noise", row)

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 import torch
 
 from addkit.data.augment import Augmenter
-from addkit.data.beside import BesideImages
 from addkit.data.csv_rows import CsvTable, read_csv
 from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing
 from addkit.data.memory_images import Bitmaps, MemoryImages
+from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
 from addkit.data.verify import sound_images
 from addkit.errors import DataError
-from addkit.plugin.protocols import Column, DataFacts, ImageSet
+from addkit.plugin.facts import Column, DataFacts
+from addkit.plugin.protocols import ImageSet
 from addkit_text import TableTextConfig
-
-__all__ = ["TableText"]
 
 GREY = 128
 """Every pixel of the image where there is none."""
@@ -51,14 +50,14 @@ class TableText(Source):
             )
         )
 
-    def _open(self, name: str, augmenter: Augmenter) -> BesideImages:
+    def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         rows = self._splits[name]
         if self._config.image_column:
             rows = self._sound(name)
         labels = torch.tensor([[self._labels[row]] for row in rows])
         images = self._images(rows, labels, augmenter)
         texts = tuple(self._texts[row] for row in rows)
-        return BesideImages(images, {self._config.text_column: texts})
+        return SideInputsImages(images, {self._config.text_column: texts})
 
     def _images(self, rows: Sequence[int], labels: torch.Tensor, augmenter: Augmenter) -> ImageSet:
         paths = [self._paths[row] for row in rows]

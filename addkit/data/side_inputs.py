@@ -1,0 +1,99 @@
+"""Columns beside images: from cells as people write them to what a batch holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from addkit.data.wrapped import WrappedImages
+from addkit.diffusion.side_inputs import NO_CATEGORY
+from addkit.errors import DataError
+from addkit.plugin.facts import Batch, Column, SideInputs
+from addkit.plugin.guess import guess
+from addkit.plugin.protocols import ImageSet
+
+
+def number_in(cell: str) -> float | None:
+    """The finite number that a cell holds, with a decimal point; None if it holds none."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, ...]:
+    """Cells of one column as a batch holds them; None and "" are missing.
+
+    Raises:
+        DataError: a cell is no number, or none of the categories; guesses which.
+    """
+    match column.kind:
+        case "text":
+            return tuple(cell or "" for cell in cells)
+        case "category":
+            return torch.tensor([_category(column, cell) for cell in cells])
+        case "number":
+            return torch.tensor([_number(column, cell) for cell in cells], dtype=torch.float32)
+
+
+def _number(column: Column, cell: str | None) -> float:
+    if not cell:
+        return math.nan
+    number = number_in(cell)
+    if number is None:
+        raise DataError(f'"{cell}" in column "{column.name}" is not a number, such as 1.5')
+    return (number - column.mean) / column.std
+
+
+def _category(column: Column, cell: str | None) -> int:
+    if not cell:
+        return NO_CATEGORY
+    if cell in column.categories:
+        return column.categories.index(cell)
+    raise DataError(
+        f'"{cell}" is no category of column "{column.name}"{guess(cell, column.categories)}; '
+        f"known: {_some(column.categories)}"
+    )
+
+
+def _some(categories: Sequence[str], most: int = 12) -> str:
+    more = len(categories) - most
+    return ", ".join(categories[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def picked(side_inputs: SideInputs, indices: Sequence[int]) -> SideInputs:
+    """These rows, in this order."""
+    chosen = torch.tensor(indices, dtype=torch.int64)
+    return {
+        name: value[chosen]
+        if isinstance(value, Tensor)
+        else tuple(value[index] for index in indices)
+        for name, value in side_inputs.items()
+    }
+
+
+class SideInputsImages(WrappedImages):
+    """An `ImageSet` that hands out columns with its images.
+
+    Args:
+        images: n images.
+        beside: n rows of each column.
+    """
+
+    def __init__(self, images: ImageSet, side_inputs: SideInputs) -> None:
+        super().__init__(images)
+        self.labels = images.labels
+        self._side_inputs = side_inputs
+
+    def over(self, images: ImageSet) -> SideInputsImages:
+        """The same columns beside something else that stands for these images."""
+        return SideInputsImages(images, self._side_inputs)
+
+    def completed(self, batch: Batch) -> Batch:
+        """With what is known beside the images."""
+        return replace(batch, side_inputs=picked(self._side_inputs, batch.indices))

@@ -1,0 +1,109 @@
+"""The output layer and the loss, over so many rows at a time that K-wide tensors stay small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from addkit.diffusion.model import LabelDiffusion, State
+
+if TYPE_CHECKING:
+    from addkit.diffusion.model import NoisyBatch
+
+
+LARGEST = 2**23
+"""Numbers in one K-wide tensor, 32 MiB in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowLosses:
+    """What each predicted token cost."""
+
+    losses: Tensor
+    """(B, R, N), with gradient."""
+    right: Tensor
+    """(B, R, N) bool: the most probable class is the label."""
+
+
+def row_losses(
+    model: LabelDiffusion, features: Tensor, hidden: NoisyBatch, labels: Tensor
+) -> RowLosses:
+    """Loss and hit of every token.
+
+    Where B R N K is large and nothing else holds y_t, rows go in chunks through the output layer
+    and the loss, each computed again in the backward pass: K-wide memory is that of one chunk.
+
+    Args:
+        model: with its output layer and loss.
+        features: (B, R or 1, N, D).
+        hidden: what the network saw.
+        labels: (B, R, N).
+    """
+    state, alpha_bar = hidden.state, hidden.alpha_bar
+    if state.y_t is not None or labels.numel() * model.num_classes <= LARGEST:
+        outputs = model.outputs(features, state, alpha_bar).expand(*labels.shape, -1)
+        losses = model.losses(outputs, labels, alpha_bar, state.noise)
+        with torch.no_grad():
+            right = model.logits(outputs, state.y_t, alpha_bar).argmax(-1) == labels
+        return RowLosses(losses, right)
+    flat = features.expand(*labels.shape, -1).flatten(0, 2)
+    levels = alpha_bar.expand(labels.shape).flatten()
+    places = _places(labels.shape, labels.device)
+    parts = [
+        checkpoint(
+            _chunk,
+            model,
+            flat[rows],
+            labels.flatten()[rows],
+            levels[rows],
+            places[rows],
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for rows in _chunks(len(flat), model.num_classes)
+    ]
+    losses, right = (torch.cat(column).view(labels.shape) for column in zip(*parts, strict=True))
+    return RowLosses(losses, right)
+
+
+def _chunk(
+    model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows (n, D), (n,), (n,), (n,) -> losses and hits (n,)."""
+    outputs, levels = model.outputs(features[None, None]), alpha_bar[None, None]
+    losses = model.losses(outputs, labels[None, None], levels, None)
+    with torch.no_grad():
+        best = model.logits(outputs, None, levels, places).argmax(-1)
+    return losses[0, 0], best[0, 0] == labels
+
+
+@torch.no_grad()
+def most_likely(model: LabelDiffusion, features: Tensor, state: State, alpha_bar: Tensor) -> Tensor:
+    """The most probable class of every token, (B, R, N)."""
+    if state.y_t is not None:
+        outputs = model.outputs(features, state, alpha_bar)
+        return model.logits(outputs, state.y_t, alpha_bar).argmax(-1)
+    shape, flat = features.shape[:3], features.flatten(0, 2)
+    # Without y_t the most probable class does not depend on the level.
+    level = torch.zeros(1, 1, 1, device=flat.device)
+    places = _places(shape, flat.device)
+    parts = [
+        model.logits(model.outputs(flat[rows][None, None]), None, level, places[rows]).argmax(-1)
+        for rows in _chunks(len(flat), model.num_classes)
+    ]
+    return torch.cat(parts, -1).view(shape)
+
+
+def _places(shape: torch.Size, device: torch.device) -> Tensor:
+    """Which of the N tokens each row of a flattened (B, R, N) is."""
+    return torch.arange(shape[2], device=device).expand(shape).flatten()
+
+
+def _chunks(rows: int, num_classes: int) -> Iterator[slice]:
+    size = max(1, LARGEST // num_classes)
+    return (slice(start, start + size) for start in range(0, rows, size))

@@ -1,0 +1,200 @@
+"""Weights, gradients and optimizer spread over processes: FSDP2's `fully_shard`, block by block."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+from torch.distributed.tensor import DTensor, Shard
+from torch.optim.swa_utils import AveragedModel
+
+from addkit.model import Network
+
+EARLY = "keys_values"
+"""What `prepare` calls of a denoiser's blocks before it calls the blocks themselves."""
+
+
+def shard(root: nn.Module, network: Network, mesh: DeviceMesh, *, precision: str) -> None:
+    """Spread every parameter over the mesh: rows (dim 0), as `torch.chunk` cuts them.
+
+    Where there are fewer rows than processes it is another dim, if one divides evenly. Each block
+    of the encoder is gathered when it is called and let go behind it, and in the backward pass
+    again. A denoiser's blocks that are read before they are called stay between. All else
+    (embedding, output layer, null condition, parts without blocks) is read outside any block, so
+    it is gathered as long as `root` runs. Optimizer and averaged weights must come after this.
+    Buffers stay whole.
+
+    With "bfloat16" on GPUs, blocks travel and lie there in bf16, and what runs between them stays
+    as autocast makes it. All else is fp32, as are the sums of gradients.
+
+    Args:
+        root: the module that training calls; holds the network. Its forward must return tensors,
+            alone or in tuples, lists and dicts: FSDP2 looks into nothing else for the loss. And
+            on all processes it must give gradients to the same parameters.
+        network: to be spread.
+        mesh: one axis, the processes.
+        precision: `training.precision`.
+    """
+    spread(root, network, mesh, policy_of(precision, mesh.device_type))
+
+
+def policy_of(precision: str, device: str) -> MixedPrecisionPolicy:
+    """Autocast on a CPU, unlike that on a GPU, has no norms in fp32 over weights in bf16."""
+    low = precision == "bfloat16" and device != "cpu"
+    return MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if low else None,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,
+    )
+
+
+def spread(
+    root: nn.Module, network: Network, mesh: DeviceMesh, policy: MixedPrecisionPolicy
+) -> None:
+    """As `shard`, with a policy for the blocks."""
+    # No block changes in place what a part of it returned.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
+    lay_out(network)
+    place = partial(_placement, processes=mesh.size())
+    for block in blocks_of(network):
+        early = hasattr(block, EARLY)
+        fully_shard(
+            block,
+            mesh=mesh,
+            mp_policy=policy,
+            reshard_after_forward=not early,
+            shard_placement_fn=place,
+        )
+        if early:
+            register_fsdp_forward_method(block, EARLY)
+    fully_shard(root, mesh=mesh, reshard_after_forward=False, shard_placement_fn=place)
+
+
+def lay_out(network: nn.Module) -> None:
+    """Make parameters contiguous, in place: FSDP2 knows no channels_last.
+
+    Copied even so, since with one channel both layouts are contiguous, and convolutions choose
+    their kernel by the strides.
+    """
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+
+
+def _placement(parameter: nn.Parameter, processes: int) -> Shard | None:
+    """Few rows would each be padded to one for every process, on the wire too."""
+    if len(parameter) >= processes:
+        return None
+    even = (dim for dim, size in enumerate(parameter.shape) if size % processes == 0)
+    return Shard(next(even, 0))
+
+
+def blocks_of(network: Network) -> Iterator[nn.Module]:
+    """What is gathered at a time: blocks of a timm ViT and of the denoiser.
+
+    A denoiser with self-conditioning runs once or twice, as a coin of each process's micro-batch
+    falls, and processes must agree on what they gather; so its blocks are not among them.
+    """
+    yield from getattr(getattr(network.encoder, "model", network.encoder), "blocks", ())
+    if not network.diffusion.remembers:
+        yield from getattr(network.diffusion.denoiser, "blocks", ())
+
+
+def last_of_step(root: nn.Module, last: bool) -> None:
+    """Say before each backward pass if it is the step's last, which alone sums over processes.
+
+    The gradient is then the mean over processes of their sums, as DDP's is.
+    """
+    cast("FSDPModule", root).set_requires_gradient_sync(last)
+
+
+def average_shards(average: AveragedModel, network: nn.Module) -> None:
+    """Cut averaged weights as the network's are, in place. They can be updated, but not called.
+
+    Args:
+        average: of the network before it was sharded.
+        network: sharded.
+    """
+    parameters = dict(network.named_parameters())
+    for name, kept in list(average.module.named_parameters()):
+        owner, _, last = name.rpartition(".")
+        part = nn.Parameter(cut(kept.detach(), parameters[name]), requires_grad=kept.requires_grad)
+        setattr(average.module.get_submodule(owner), last, part)
+
+
+def cut(tensor: Tensor, like: Tensor) -> Tensor:
+    """The own share of a whole tensor, spread as `like` is; all of it where that is whole.
+
+    Every process must have the same tensor; nothing is sent.
+    """
+    if not isinstance(like, DTensor):
+        return tensor
+    mesh, dim = like.device_mesh, cast("Shard", like.placements[0]).dim
+    parts, rank = tensor.chunk(mesh.size(), dim), mesh.get_local_rank()
+    own = parts[rank] if rank < len(parts) else tensor.narrow(dim, 0, 0)
+    return DTensor.from_local(
+        own.to(like.device).clone(memory_format=torch.contiguous_format),
+        mesh,
+        like.placements,
+        run_check=False,
+        shape=tensor.shape,
+        stride=like.stride(),
+    )
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor of which each process holds a share, on every process."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole tensors in host memory on process 0, gathered one by one; none on the others.
+
+    Every process must call it with the same names in the same order.
+    """
+    gathered: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = whole(tensor.detach())
+        if torch.distributed.get_rank() == 0:
+            gathered[name] = value.cpu()
+    return gathered
+
+
+@torch.no_grad()
+def fill_shards(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy each process's share of whole tensors into a module's parameters and buffers.
+
+    Args:
+        module: sharded.
+        tensors: by name, the same on every process; such as a safetensors file has them.
+
+    Raises:
+        KeyError: the module has a name that the tensors lack.
+        ValueError: a tensor has another shape.
+    """
+    for name, target in module.state_dict().items():
+        tensor = tensors[name]
+        if tensor.shape != target.shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)}, not {tuple(target.shape)}")
+        target.copy_(cut(tensor, target))
+
+
+@torch.no_grad()
+def gather_into(plain: nn.Module, sharded: nn.Module) -> None:
+    """Copy whole weights and buffers into a module of the same names that is not sharded.
+
+    It can then be called on each process alone, as an evaluation does.
+    """
+    targets = plain.state_dict()
+    for name, tensor in sharded.state_dict().items():
+        targets[name].copy_(whole(tensor))

@@ -1,0 +1,129 @@
+"""Optimizer state of which each process writes its own share, loaded by any number of them.
+
+Files are safetensors with each share's place in the whole tensor, as torch.distributed.checkpoint
+writes them; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, distributed
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+
+from addkit.distributed.fsdp import cut
+from addkit.errors import RunError
+
+
+def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], None]:
+    """Copy to host memory now, and write `shard-R-...safetensors` in the background.
+
+    Every process must call it, with the same names, and wait before it saves again.
+
+    Args:
+        folder: on a disk that all processes share; made where it is missing.
+        tensors: by name; sharded ones, and whole ones that are the same everywhere.
+
+    Returns:
+        a function that waits until every process has written.
+
+    Raises:
+        RunError: by that function; the disk is full, say.
+    """
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    saving = async_save(dict(tensors), storage_writer=writer, process_group=_group())
+    written = cast("Future[None]", saving)
+
+    def wait() -> None:
+        try:
+            written.result()
+        except CheckpointException as error:
+            raise RunError(f"{folder}: cannot be written: {_reasons(error)}") from error
+
+    return wait
+
+
+@cache
+def _group() -> distributed.ProcessGroup:
+    """Of its own: what is saved in the background must not get between training's messages."""
+    return cast("distributed.ProcessGroup", distributed.new_group(backend="gloo"))
+
+
+def _reasons(error: CheckpointException) -> str:
+    """What went wrong where, without the traceback."""
+    return "; ".join(f"process {rank}: {what}" for rank, (what, _) in error.failures.items())
+
+
+def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An optimizer's state `PARAMETER|KEY`, each tensor spread as its parameter is now.
+
+    Each process reads what it needs, and sends nothing; outside any process group too.
+
+    Args:
+        folder: as `save_shards` left it, with whatever number of processes.
+        parameters: by name, sharded or whole.
+
+    Raises:
+        RunError: a file is missing or broken, or the state is of other parameters.
+    """
+    reader = HuggingFaceStorageReader(str(folder))
+    try:
+        found = reader.read_metadata()
+        state = {name: _empty(name, stored, parameters) for name, stored in _whole(found).items()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            load(state, storage_reader=reader, no_dist=True)
+    except CheckpointException as error:
+        raise RunError(f"{folder}: cannot be read: {_reasons(error)}") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunError(f"{folder}: cannot be read: {error}") from error
+    return state
+
+
+def _whole(found: Metadata) -> dict[str, TensorStorageMetadata]:
+    """What is stored; raises ValueError if a share of it is missing."""
+    stored = cast("dict[str, TensorStorageMetadata]", found.state_dict_metadata)
+    for name, tensor in stored.items():
+        if sum(chunk.sizes.numel() for chunk in tensor.chunks) != tensor.size.numel():
+            raise ValueError(f"a share of {name} is missing")
+    return stored
+
+
+def _empty(name: str, stored: TensorStorageMetadata, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Where it is read to."""
+    owner = name.split("|")[0]
+    if owner not in parameters:
+        raise ValueError(f"the network has no parameter {owner}")
+    parameter = parameters[owner]
+    if not stored.size:
+        return torch.zeros((), dtype=stored.properties.dtype)
+    if stored.size != parameter.shape:
+        raise ValueError(f"{name} is {tuple(stored.size)}, not {tuple(parameter.shape)}")
+    return torch.zeros_like(parameter, requires_grad=False)
+
+
+def cut_state(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole optimizer state `PARAMETER|KEY`, as one process or DDP writes it, cut for a sharding.
+
+    Args:
+        tensors: the same on every process.
+        parameters: by name, sharded.
+    """
+    return {
+        packed: cut(value, parameters[packed.split("|")[0]]) if value.ndim else value
+        for packed, value in tensors.items()
+    }

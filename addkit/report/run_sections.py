@@ -1,0 +1,318 @@
+"""The parts of a run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from addkit.report import tables
+from addkit.report.figure_data import (
+    chain_stories,
+    class_accuracies,
+    confusion,
+    examples,
+    paired_differences,
+    reliabilities,
+)
+from addkit.report.figures import (
+    accuracy,
+    chain,
+    classes,
+    differences,
+    loss_by_time,
+    losses,
+    reliability,
+    samples,
+    step_time,
+    steps,
+)
+from addkit.report.figures import confusion as confusion_figure
+from addkit.report.figures.confusion import MOST_CLASSES, Confusion
+from addkit.report.figures.differences import Differences
+from addkit.report.figures.lines import Level, Line
+from addkit.report.progress import losses_by_time, step_times
+from addkit.report.run_files import (
+    NotShownError,
+    accuracies,
+    scored_split,
+    step_curves,
+    stored_reliabilities,
+)
+from addkit.report.run_files import losses as run_losses
+from addkit.report.sections import RunReport, Shown
+
+
+def show_scores(report: RunReport) -> Shown:
+    """Final test scores."""
+    table = tables.final_scores(report.files)
+    return Shown(
+        "Scores on the test split at the end of training, by the recipe's own way to answer; ema "
+        "are the averaged weights. 95 %: Wilson's interval over test images, which says nothing "
+        "of other training seeds. "
+        f"From `{report.path}/manifest.json`, written by `addkit train`.",
+        tables=[table],
+    )
+
+
+def show_settings(report: RunReport) -> Shown:
+    """The last evaluation."""
+    table = tables.settings(report.files)
+    told = report.files.evaluated()
+    return Shown(
+        f"Each way to answer that was scored, on the {told['split']} split, {told['weights']} "
+        "weights; w is the guidance scale, 1 is off. 95 %: Wilson's interval over images. "
+        f"{_evaluated(report)}",
+        tables=[table],
+    )
+
+
+def show_audit(report: RunReport) -> Shown:
+    """Does the loop use its state, and does that help?"""
+    table, answer = tables.audit(report.files)
+    return Shown(
+        "Images right after the recipe's loop under five conditions; +- is the half width of a "
+        f"95 % interval, paired by image. {_evaluated(report)}",
+        tables=[table],
+        sentences=[answer],
+    )
+
+
+def show_table3(report: RunReport) -> Shown:
+    """Captions against copies and other processes."""
+    if report.fresh.facts.pad is None:
+        raise NotShownError("table 3 is of captions, and this run has none")
+    return Shown(
+        "The paper's table 3: captions of each kind, by CLIP's cosine to the image (95 %: "
+        "bootstrap over images) and by their text; share is the way from shuffled to true "
+        f"captions, by cosine. CLIP: {report.files.evaluated().get('clip') or 'none given'}. "
+        f"{_evaluated(report)}",
+        tables=[tables.table3(report.files)],
+    )
+
+
+def show_accuracy(report: RunReport) -> Shown:
+    """Figure 3."""
+    data = accuracies(report.files)
+    split = scored_split(report.files.run)
+    return Shown(
+        f"Accuracy while training (the paper's figure 3): {data.score} after each scored epoch, "
+        f"averaged weights, of the run and of each control; {split} split, one seed, no interval. "
+        f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
+        f"Lines over epochs. {ends(data.lines)}",
+        partial(accuracy.draw, data),
+    )
+
+
+def show_losses(report: RunReport) -> Shown:
+    """Figure 4."""
+    data = run_losses(report.files)
+    lines = [line for panel in data for line in panel.lines]
+    return Shown(
+        "Training losses (the paper's figure 4), each point a mean over several steps. ADD's is "
+        "averaged over noise levels, and a noisy label helps it, so its height does not compare "
+        "with a control's; the slopes do. "
+        f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
+        f"Lines over optimizer steps. {ends(lines)}",
+        partial(losses.draw, data),
+    )
+
+
+def show_loss_by_time(report: RunReport) -> Shown:
+    """Where the loss comes from."""
+    data = losses_by_time(report.files.run)
+    return Shown(
+        "Training loss by noise level: means over tokens in ten bins of t, and apart those at "
+        "t = T, which saw nothing but noise; each line over the steps since the line before. "
+        f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
+        f"Lines over t. {ends(data)}",
+        partial(loss_by_time.draw, data),
+    )
+
+
+def show_step_time(report: RunReport) -> Shown:
+    """Where the time goes."""
+    data = step_times(report.files.run)
+    return Shown(
+        "Time of the parts of an optimizer step on the leading process, each point a mean over "
+        "several steps; `data` is waiting for images. "
+        f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
+        f"Milliseconds over optimizer steps. {ends(data)}",
+        partial(step_time.draw, data),
+    )
+
+
+def show_steps(report: RunReport) -> Shown:
+    """Figure 5."""
+    data = step_curves(report.files)
+    band = " Bands: Wilson's 95 % interval over images." if data.lines[0].low else ""
+    return Shown(
+        f"{data.score} over sampling steps (the paper's figure 5), a line for each way to answer; "
+        f"level lines do not depend on steps.{band} {_evaluated(report)}",
+        f"Lines over sampling steps. {ends(data.lines)} {_levels(data.levels)}",
+        partial(steps.draw, data),
+    )
+
+
+def show_chain(report: RunReport) -> Shown:
+    """Figure 6."""
+    data = chain_stories(report.fresh)
+    several = report.fresh.facts.num_tokens > 1
+    what = (
+        "probability of each label of the final answer"
+        if several
+        else "the network's p(label | y_t, image)"
+    )
+    number = data[0].p.shape[1]
+    return Shown(
+        f"How an answer sharpens (the paper's figure 6): {what} at each of {number} steps of one "
+        f"chain, for {len(data)} test images spread over the split. Run anew with the weights of "
+        f"`{report.path}`, by `addkit report {report.path}`.",
+        f"{len(data)} maps, rows by steps, the brighter the more probable. "
+        + " ".join(
+            f"{story.title}: the largest probability goes from {story.p[:, 0].max():.2f} "
+            f"to {story.p[:, -1].max():.2f}."
+            for story in data
+        ),
+        partial(chain.draw, data),
+    )
+
+
+def show_reliability(report: RunReport) -> Shown:
+    """How far a confidence can be trusted."""
+    stored = stored_reliabilities(report.files)
+    data = stored or reliabilities(report.fresh)
+    if not data:
+        raise NotShownError(
+            "no answer of this run comes with a probability; `addkit plot samples` shows them"
+        )
+    sure = (
+        "; the confidence of a caption is the product of its tokens' probabilities"
+        if report.fresh.facts.pad is not None
+        else ""
+    )
+    source = _evaluated(report) if stored else _asked(report)
+    return Shown(
+        "Reliability: above, how often answers of some confidence are right, with Wilson's 95 % "
+        f"interval, in bins of at least {reliability.FEWEST} answers; on the diagonal a model is "
+        "as sure as it is right. Below, the share of answers in each of 15 bins. ECE is the "
+        f"expected calibration error{sure}. {source}",
+        "Points near a diagonal. "
+        + " ".join(f"{model.name}: calibration error {model.ece:.1f} percent." for model in data),
+        partial(reliability.draw, data),
+    )
+
+
+def show_classes(report: RunReport) -> Shown:
+    """Accuracy by class or attribute."""
+    data = class_accuracies(report.fresh)
+    of = "attribute" if report.fresh.facts.token_names else "class"
+    worst = min(data, key=lambda one: one.right)
+    few = f" Of all classes the {MOST_CLASSES} worst." if len(data) == MOST_CLASSES else ""
+    return Shown(
+        f"Images right by {of}, with Wilson's 95 % interval.{few} {_asked(report)}",
+        f"A dot for each {of}. The lowest is {worst.name} with {worst.right:.1f} percent of "
+        f"{worst.count} images.",
+        partial(classes.draw, data),
+    )
+
+
+def show_confusion(report: RunReport) -> Shown:
+    """Which class is taken for which."""
+    data = confusion(report.fresh)
+    pairs = data.pairs()
+    if not pairs:
+        raise NotShownError(
+            f"no image is confused. {_asked(report)}"
+        )  # fmt: skip
+    matrix = len(data.names) <= MOST_CLASSES
+    what = (
+        "Rows are truths and add up to 100 percent; columns are answers"
+        if matrix
+        else f"The {len(pairs)} most frequent confusions of {len(data.names)} classes"
+    )
+    truth, answer, number = pairs[0]
+    return Shown(
+        f"Confusions. {what}. {_asked(report)}",
+        f"The most frequent confusion: {data.names[truth]} taken for {data.names[answer]}, "
+        f"{number} images.",
+        partial(confusion_figure.draw, data),
+        tables=[_pair_table(data)],
+    )
+
+
+def _pair_table(data: Confusion) -> tables.Table:
+    rows = [[data.names[k], data.names[j], str(n)] for k, j, n in data.pairs(10)]
+    return tables.Table(["truth", "answer", "images"], rows, words=2)
+
+
+def show_samples(report: RunReport) -> Shown:
+    """Images with their answers (figure 7)."""
+    even, wrong = examples(report.fresh)
+    groups = [(f"{len(even)} images spread over the test split, whatever the answer", even)]
+    if wrong:
+        groups.append((f"{len(wrong)} of the mistakes, the surest first", wrong))
+    right = sum(example.said[0].right for example in even)
+    return Shown(
+        "Test images, the truth, and what each model answers (for captions the paper's figure 7); "
+        f"✓ right, ✗ wrong; percent is the answer's own confidence. {_asked(report)}",
+        f"{len(even)} images, {right} answered right, and {len(wrong)} mistakes.",
+        partial(samples.draw, [*even, *wrong]),
+        examples=groups,
+    )
+
+
+def show_differences(report: RunReport) -> Shown:
+    """ADD minus controls."""
+    data = paired_differences(report.fresh)
+    return Shown(
+        "ADD minus each control in images right, with 95 % intervals paired by image. Filled: the "
+        "interval leaves out zero. Other images, not other training seeds: for those see "
+        f"`addkit ablate`. {_asked(report)}",
+        whiskers(data),
+        partial(differences.draw, data),
+    )
+
+
+def show_origin(report: RunReport) -> Shown:
+    """How to repeat it."""
+    recipe = report.path / "recipe.toml"
+    return Shown(
+        f"To repeat it: `addkit train {recipe} --run-dir NEW`. The recipe is resolved, the whole "
+        f"experiment. From `{report.path}/manifest.json` and `{recipe}`.",
+        tables=[tables.origin(report.files), tables.versions(report.files.manifest)],
+    )
+
+
+def _evaluated(report: RunReport) -> str:
+    return (
+        f"From `{report.path}/evaluation.json`, written by `addkit evaluate --run {report.path}`."
+    )
+
+
+def _asked(report: RunReport) -> str:
+    """How fresh answers came about."""
+    fresh = report.fresh
+    count, whole = len(fresh.places), len(fresh.images)
+    images = f"all {whole:,}" if count == whole else f"{count:,} of {whole:,}"
+    return (
+        f"Asked anew with the weights of `{report.path}` about {images} images of its test split, "
+        f"by `addkit report {report.path}`."
+    )
+
+
+def ends(lines: Sequence[Line]) -> str:
+    """Where each line ends, for who cannot see it."""
+    return " ".join(f"{line.name} goes from {line.y[0]:.3g} to {line.y[-1]:.3g}." for line in lines)
+
+
+def _levels(levels: Sequence[Level]) -> str:
+    return " ".join(f"{level.name} lies at {level.y:.3g}." for level in levels)
+
+
+def whiskers(data: Differences) -> str:
+    """Each difference, for who cannot see it."""
+    return " ".join(
+        f"{row.name}: {row.mean:+.2f}"
+        + ("." if row.low is None else f", from {row.low:+.2f} to {row.high:+.2f}.")
+        for row in data.rows
+    )

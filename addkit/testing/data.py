@@ -1,0 +1,226 @@
+"""Laws of data sets, tokenizers, tasks and trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from addkit.errors import DataError, RecipeError, UsageError
+from addkit.plugin.facts import MISSING, Batch
+from addkit.plugin.protocols import ImageSet
+from addkit.recipe.model import Augmentation
+from addkit.testing.bench import IMAGES, Bench, Law, NotHereError, SkippedError, close, need, shaped
+from addkit.testing.fakes import answer_of, images_of
+
+SENTENCES = ("a red cat sits", "two dogs run home", "a red dog sits", "two cats")
+NONE: Mapping[str, Any] = {}
+WILD: Mapping[str, Any] = {"flip": 0.5, "shift": 1, "crop": [0.5, 1.0]}
+LOOKED_AT = 4
+"""Images of a split that are read."""
+
+
+def tells_its_facts(bench: Bench) -> None:
+    """At least two classes, a mean and a std for each channel, a train and a test split."""
+    facts = bench.build().facts
+    need(facts.num_classes >= 2, f"num_classes is {facts.num_classes}")
+    for what in ("mean", "std"):
+        count = len(getattr(facts, what))
+        need(count == facts.image_channels, f"{what} has {count} values, one for each channel")
+    lacking = {"train", "test"} - set(facts.split_sizes)
+    need(not lacking, f"split_sizes lacks {', '.join(sorted(lacking))}")
+    names = len(facts.class_names)
+    need(names in (0, facts.num_classes), f"{names} class names for {facts.num_classes} classes")
+
+
+def opens_its_splits(bench: Bench) -> None:
+    """A split has as many images as the facts say, and labels (n, N) of known classes."""
+    facts = bench.build().facts
+    for name, size in facts.split_sizes.items():
+        images = _split(bench, name)
+        need(len(images) == size, f"{name} has {len(images)} images, and split_sizes says {size}")
+        shaped(f"the labels of {name}", images.labels, (size, facts.num_tokens))
+        known = images.labels[images.labels != MISSING]
+        low, high = int(known.min()), int(known.max())
+        good = low >= 0 and high < facts.num_classes
+        need(good, f"labels of {name} go from {low} to {high}, K is {facts.num_classes}")
+
+
+def gives_batches(bench: Bench) -> None:
+    """A batch has images (B, channels, size, size), float32, and the labels of its indices."""
+    facts, images = bench.build().facts, _split(bench, "train")
+    indices = list(range(min(LOOKED_AT, len(images))))[::-1]
+    for seed in (None, 5):
+        batch = images.batch(indices, seed)
+        shape = (len(indices), facts.image_channels, facts.image_size, facts.image_size)
+        shaped("the images", batch.images, shape, torch.float32)
+        need(batch.indices == tuple(indices), f"indices are {batch.indices}, asked for {indices}")
+        need(
+            torch.equal(batch.labels, images.labels[indices]),
+            "a batch has other labels than the split",
+        )
+
+
+def counts_its_randomness(bench: Bench) -> None:
+    """An image depends on its index and the seed alone, not on its batch or on earlier calls."""
+    images = _split(bench, "train", WILD)
+    indices = list(range(min(LOOKED_AT, len(images))))
+    batch = images.batch(indices, 7).images
+    close("a batch read twice", images.batch(indices, 7).images, batch, 0)
+    last = indices[-1]
+    close("an image alone", images.batch([last], 7).images[0], batch[-1], 1e-5)
+
+
+def shows_its_images(bench: Bench) -> None:
+    """`picture` gives an image for a person, RGB or grey, and `source` says where it is from."""
+    images = _split(bench, "test")
+    picture, source = images.picture(0), images.source(0)
+    need(isinstance(picture, Image.Image), f"picture gave a {type(picture).__name__}")
+    need(picture.mode in ("RGB", "L"), f"the picture's mode is {picture.mode}")
+    need(isinstance(source, str) and bool(source), f"source gave {source!r}")
+
+
+def _split(bench: Bench, name: str, augmentation: Mapping[str, Any] = NONE) -> ImageSet:
+    source = bench.build()
+    # Data whose images must not be moved refuses to be augmented.
+    with contextlib.suppress(RecipeError):
+        source = source.augmented(Augmentation.model_validate(augmentation))
+    try:
+        images: ImageSet = source.split(name)
+    except (DataError, FileNotFoundError) as error:
+        raise NotHereError(f"its data is not here: {error}") from None
+    return images
+
+
+def learns_a_vocabulary(bench: Bench) -> None:
+    """The same captions give the same tokens, all different, pad and unknown among them."""
+    tokenizer = _tokenizer(bench)
+    one, other = tokenizer.learn(SENTENCES), tokenizer.learn(SENTENCES)
+    need(one.tokens == other.tokens, "the same captions gave other tokens")
+    twice = len(one.tokens) - len(set(one.tokens))
+    need(twice == 0, f"{twice} tokens repeat another")
+    for what in ("pad", "unknown"):
+        value = getattr(one, what)
+        inside = value is None or 0 <= value < len(one.tokens)
+        need(inside and (what == "unknown" or value is not None), f"{what} is {value!r}")
+
+
+def decodes_what_it_encodes(bench: Bench) -> None:
+    """Known texts come back as `plain` has them, up to the first pad; no pad among their ids."""
+    vocabulary = _tokenizer(bench).learn(SENTENCES)
+    for text in SENTENCES:
+        ids = vocabulary.encode(text)
+        need(vocabulary.pad not in ids, f"a pad is among the ids of {text!r}")
+        again = vocabulary.decode([*ids, vocabulary.pad, *ids])
+        if vocabulary.unknown not in ids:
+            need(again == vocabulary.plain(text), f"{vocabulary.plain(text)!r} became {again!r}")
+
+
+def restores_a_vocabulary(bench: Bench) -> None:
+    """`restore` of a vocabulary's tokens encodes as it did."""
+    tokenizer = _tokenizer(bench)
+    one = tokenizer.learn(SENTENCES)
+    other = tokenizer.restore(list(one.tokens))
+    for text in SENTENCES:
+        found, wanted = other.encode(text), one.encode(text)
+        need(found == wanted, f"{text!r} became {found}, and was {wanted}")
+
+
+def _tokenizer(bench: Bench) -> Any:
+    built = bench.build()
+    if built is None:
+        raise SkippedError("stands for nothing")
+    return built
+
+
+def says_what_to_predict(bench: Bench) -> None:
+    """`targets` of labels (B, R, N) are labels below K, with weights that are not negative."""
+    labels = bench.labels()
+    targets = bench.build().targets(labels)
+    shaped("the target labels", targets.labels, tuple(labels.shape))
+    low, high = int(targets.labels.min()), int(targets.labels.max())
+    count = bench.problem.num_classes
+    need(low >= 0 and high < count, f"target labels go from {low} to {high}, K is {count}")
+    if targets.weights is not None:
+        shaped("the weights", targets.weights, tuple(labels.shape))
+        need(float(targets.weights.min()) >= 0, "a weight is negative")
+
+
+def scores_answers(bench: Bench) -> None:
+    """A meter counts what it saw; right answers score no worse than wrong ones."""
+    task, labels = bench.build(), bench.labels()[:, 0]
+    wrong = labels.roll(1, 0)
+    scores = {}
+    for name, said in (("right", labels), ("wrong", wrong)):
+        meter = task.meter()
+        meter.update(answer_of(said, bench.problem.num_classes), _batch(bench, labels))
+        found = meter.compute()
+        need(is_dataclass(found), f"compute gave a {type(found).__name__}, not a dataclass")
+        names = {one.name for one in fields(found)}
+        need("count" in names, "the scores have no `count`")
+        need(task.headline in names, f'the scores have no "{task.headline}", the headline')
+        need(found.count == IMAGES, f"count is {found.count} after {IMAGES} images")
+        shaped("correct", meter.correct, (IMAGES,), torch.bool)
+        scores[name] = float(meter.correct.float().mean())
+    need(scores["right"] == 1.0, f"of right answers a share {scores['right']:.3g} is correct")
+    need(scores["wrong"] < 1.0, "all wrong answers are correct")
+
+
+def tells_its_answers(bench: Bench) -> None:
+    """`tell` gives one prediction for each image, its rows as wide as `columns`."""
+    task, labels = bench.build(), bench.labels()[:, 0]
+    told = task.tell(answer_of(labels, bench.problem.num_classes), 2)
+    need(len(told) == IMAGES, f"{len(told)} predictions for {IMAGES} images")
+    for row in (row for prediction in told for row in prediction.rows()):
+        need(len(row) == len(task.columns), f"a row has {len(row)} cells of {len(task.columns)}")
+
+
+def refuses_wishes_kindly(bench: Bench) -> None:
+    """A wish that means nothing to the task is a UsageError."""
+    try:
+        bench.build().given({"no-such-wish": "x"})
+    except UsageError:
+        return
+    need(False, "it took the wish no-such-wish = x")
+
+
+def _batch(bench: Bench, labels: torch.Tensor) -> Batch:
+    return Batch(images_of(bench), labels, tuple(range(len(labels))))
+
+
+def follows_a_training(bench: Bench) -> None:
+    """It takes begin, log with rising and with repeated steps, and close."""
+    tracker = bench.build()
+    if tracker is None:
+        raise SkippedError("stands for nothing")
+    with tempfile.TemporaryDirectory() as folder:
+        tracker.begin(folder, {"seed": 0})
+        for step in (1, 2, 2, 3):
+            tracker.log(step, {"loss": 1.0 / step})
+        tracker.close()
+
+
+DATA: tuple[Law, ...] = (
+    tells_its_facts,
+    opens_its_splits,
+    gives_batches,
+    counts_its_randomness,
+    shows_its_images,
+)
+TOKENIZER: tuple[Law, ...] = (
+    learns_a_vocabulary,
+    decodes_what_it_encodes,
+    restores_a_vocabulary,
+)
+TASK: tuple[Law, ...] = (
+    says_what_to_predict,
+    scores_answers,
+    tells_its_answers,
+    refuses_wishes_kindly,
+)
+TRACKER: tuple[Law, ...] = (follows_a_training,)

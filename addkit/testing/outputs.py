@@ -1,0 +1,209 @@
+"""Laws of losses, to-one operators, read-outs and processes."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from addkit.diffusion import ChainSettings, ObjectiveSettings, Targets, noised
+from addkit.diffusion.model import FORBIDDEN
+from addkit.errors import UsageError
+from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, close, need, shaped
+from addkit.testing.fakes import CHAINS, STEPS, network_of, sampler_for, steps_of
+from addkit.testing.runs import generator
+from addkit.to_one.argmax import ArgMax
+
+LEVEL = 0.5
+"""alpha_bar at which losses are tried: some of each, signal and noise."""
+
+
+def gives_a_loss_for_each_row(bench: Bench) -> None:
+    """Outputs (B, R, N, K) and labels (B, R, N) give finite losses (B, R, N)."""
+    labels = bench.labels()
+    outputs = bench.normal(*labels.shape, bench.problem.num_classes)
+    losses = bench.build()(outputs, labels, torch.full(labels.shape, LEVEL), outputs)
+    shaped("the losses", losses, tuple(labels.shape))
+
+
+@torch.enable_grad()
+def has_finite_gradients(bench: Bench) -> None:
+    """Its gradient is finite, for sure and wrong outputs too."""
+    labels = bench.labels()
+    outputs = bench.normal(*labels.shape, bench.problem.num_classes) * 50
+    outputs.requires_grad_(True)
+    noise = bench.normal(*labels.shape, bench.problem.num_classes, seed=5)
+    bench.build()(outputs, labels, torch.full(labels.shape, LEVEL), noise).sum().backward()
+    assert outputs.grad is not None
+    bad = int((~outputs.grad.isfinite()).sum())
+    need(bad == 0, f"{bad} of {outputs.numel()} gradients are not finite")
+
+
+def is_least_at_the_truth(bench: Bench) -> None:
+    """Outputs that are right cost less than outputs that are wrong."""
+    built, labels = bench.build(), bench.labels()
+    right, wrong, noise = _truth(bench, labels)
+    level = torch.full(labels.shape, LEVEL)
+    good, bad = built(right, labels, level, noise), built(wrong, labels, level, noise)
+    worse = int((good >= bad).sum())
+    need(
+        worse == 0,
+        f"in {worse} of {good.numel()} rows the truth costs no less: "
+        f"{float(good.mean()):.4g} against {float(bad.mean()):.4g} on average",
+    )
+
+
+def tells_the_label(bench: Bench) -> None:
+    """`logits` of right outputs are finite, (B, R, N, K), and largest at the label."""
+    built, labels = bench.build(), bench.labels()
+    right, _, noise = _truth(bench, labels)
+    level = torch.full(labels.shape, LEVEL)
+    clean = functional.one_hot(labels, bench.problem.num_classes).float()
+    y_t = noised(clean, noise, level, bench.problem.scale).y_t
+    logits = built.logits(right, y_t, level)
+    shaped("the logits", logits, tuple(right.shape))
+    missed = int((logits.argmax(-1) != labels).sum())
+    need(missed == 0, f"{missed} of {labels.numel()} labels are not the most probable class")
+
+
+def predicts_label_or_noise(bench: Bench) -> None:
+    """`predicts` is "label" or "noise"."""
+    predicts = bench.build().predicts
+    need(predicts in ("label", "noise"), f"predicts is {predicts!r}")
+
+
+def _truth(bench: Bench, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Right outputs, wrong ones and the noise: of what the loss says that outputs stand for."""
+    num_classes = bench.problem.num_classes
+    noise = bench.normal(*labels.shape, num_classes, seed=5)
+    if bench.build().predicts == "noise":
+        return noise, -noise, noise
+    right = functional.one_hot(labels, num_classes).float()
+    wrong = functional.one_hot((labels + 1) % num_classes, num_classes).float()
+    return right, wrong, noise
+
+
+def gives_labels(bench: Bench) -> None:
+    """Logits (B, R, N, K) become labels (B, R, N) below K; soft ones sum to 1."""
+    labels, num_classes = bench.labels(), bench.problem.num_classes
+    clean = bench.build()(bench.normal(*labels.shape, num_classes), generator())
+    shaped("the labels", clean.ids, tuple(labels.shape), torch.int64)
+    low, high = int(clean.ids.min()), int(clean.ids.max())
+    need(low >= 0 and high < num_classes, f"labels go from {low} to {high}, K is {num_classes}")
+    if clean.soft is not None:
+        shaped("the soft labels", clean.soft, (*labels.shape, num_classes))
+        need(float(clean.soft.min()) >= 0, f"a soft label holds {float(clean.soft.min()):.3g}")
+        close("the sum of a soft label and 1", clean.soft.sum(-1), torch.ones(labels.shape))
+
+
+def follows_what_is_sure(bench: Bench) -> None:
+    """Where one class is sure, that class is the label; one that is ruled out never is."""
+    labels, num_classes = bench.labels(), bench.problem.num_classes
+    hot = functional.one_hot(labels, num_classes).bool()
+    clean = bench.build()(torch.where(hot, 0.0, FORBIDDEN), generator())
+    missed = int((clean.ids != labels).sum())
+    need(missed == 0, f"{missed} of {labels.numel()} sure labels became another")
+
+
+def gives_an_answer(bench: Bench) -> None:
+    """Chains become labels (B, N) below K and candidates (B, S, N) with their scores (B, S)."""
+    problem = bench.problem
+    answer = bench.build().read(steps_of(bench), _falling)
+    shaped("the labels", answer.labels, (IMAGES, problem.num_tokens), torch.int64)
+    high = int(answer.labels.max())
+    need(high < problem.num_classes, f"a label is {high}, K is {problem.num_classes}")
+    count = answer.candidates.shape[1]
+    need(count >= 1, "it gives no candidate")
+    shaped("the candidates", answer.candidates, (IMAGES, count, problem.num_tokens))
+    shaped("the confidence", answer.confidence, (IMAGES, count, problem.num_tokens))
+    shaped("the scores", answer.scores, (IMAGES, count))
+    most = int(answer.steps.max())
+    need(1 <= most <= STEPS, f"it counts {most} steps of {STEPS}")
+
+
+def gives_probabilities(bench: Bench) -> None:
+    """Probabilities and votes are (B, N, K), not below 0, and sum to 1."""
+    problem = bench.problem
+    answer = bench.build().read(steps_of(bench), _falling)
+    shape = (IMAGES, problem.num_tokens, problem.num_classes)
+    for what in ("probabilities", "votes"):
+        value = getattr(answer, what)
+        shaped(f"the {what}", value, shape)
+        need(float(value.min()) >= 0, f"{what} go down to {float(value.min()):.3g}")
+        close(f"the sum of {what} and 1", value.sum(-1), torch.ones(shape[:2]))
+
+
+def agrees_with_chains_that_agree(bench: Bench) -> None:
+    """Where all chains say one thing at every step, that is the answer."""
+    labels = bench.labels()[:, :1]
+    sure = functional.one_hot(labels, bench.problem.num_classes).float() * 20
+    sure = sure.expand(-1, CHAINS, -1, -1)
+    answer = bench.build().read(steps_of(bench, sure), _falling)
+    missed = int((answer.labels != labels[:, 0]).sum())
+    need(missed == 0, f"{missed} of {answer.labels.numel()} tokens are answered otherwise")
+
+
+def hides_labels(bench: Bench) -> None:
+    """`hide` gives h (B, R, n, D), times and levels in [0, 1], and no negative weight."""
+    process, problem = bench.build(), bench.problem
+    network = network_of(process, problem.num_classes, problem.num_tokens)
+    prepared = network.prepare(bench.normal(IMAGES, 4, 16))
+    targets = Targets(bench.labels())
+    hidden = process.corrupt(network, prepared, targets, ObjectiveSettings(), generator())
+    h = hidden.state.h
+    need(h.dim() == 4 and h.shape[-1] == 16, f"h has shape {tuple(h.shape)}, D is 16")
+    shaped("h", h, tuple(h.shape))
+    for what in ("t", "alpha_bar"):
+        value = getattr(hidden, what)
+        low, high = float(value.min()), float(value.max())
+        need(low >= 0 and high <= 1, f"{what} goes from {low:.4g} to {high:.4g}")
+    if hidden.weights is not None:
+        least = float(hidden.weights.min())
+        need(least >= 0, f"a weight is {least:.4g}")
+
+
+def finds_labels_again(bench: Bench) -> None:
+    """A chain of three steps yields logits (B, R, N, K) and ends at labels below K."""
+    process, problem = bench.build(), bench.problem
+    network = network_of(process, problem.num_classes, problem.num_tokens)
+    sampler = sampler_for(getattr(bench.provided.spec, "accepts", frozenset()))
+    condition, settings = bench.normal(IMAGES, 4, 16), ChainSettings(steps=3, chains=2)
+    step = None
+    for step in process.chain(network, condition, sampler, ArgMax(), settings, generator()):
+        shape = (IMAGES, 2, problem.num_tokens)
+        shaped("the logits", step.logits, (*shape, problem.num_classes))
+        shaped("the labels", step.clean.ids, shape)
+    need(step is not None, "the chain takes no step")
+
+
+def has_a_likelihood(bench: Bench) -> None:
+    """The probabilities of all sequences of labels sum to 1."""
+    process, num_classes = bench.build(), 3
+    network = network_of(process, num_classes, 3)
+    every = torch.tensor(list(itertools.product(range(num_classes), repeat=3)))
+    prepared = network.prepare(bench.normal(1, 4, 16))
+    try:
+        log_p = process.likelihood(network, prepared, every.unsqueeze(0))
+    except UsageError as error:
+        raise SkippedError(str(error)) from None
+    shaped("log p", log_p, (1, len(every)))
+    total = float(log_p.double().exp().sum())
+    need(abs(total - 1) < 1e-3, f"they sum to {total:.6g}")
+
+
+def _falling(labels: Tensor) -> Tensor:
+    return -labels.float().sum(-1)
+
+
+LOSS: tuple[Law, ...] = (
+    predicts_label_or_noise,
+    gives_a_loss_for_each_row,
+    has_finite_gradients,
+    is_least_at_the_truth,
+    tells_the_label,
+)
+TO_ONE: tuple[Law, ...] = (gives_labels, follows_what_is_sure)
+READ_OUT: tuple[Law, ...] = (gives_an_answer, gives_probabilities, agrees_with_chains_that_agree)
+PROCESS: tuple[Law, ...] = (hides_labels, finds_labels_again, has_a_likelihood)
