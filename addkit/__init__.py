@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
+    from addkit.plugin.config import Config
     from addkit.plugin.spec import (
         ConditionerSpec,
-        Config,
         DataSpec,
         DenoiserSpec,
         EmbeddingSpec,
@@ -35,8 +35,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
+    "addkit.plugin.config": ("Config",),
     "addkit.plugin.spec": (
-        "Config",
         "ConditionerSpec",
         "DataSpec",
         "DenoiserSpec",

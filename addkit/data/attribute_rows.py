@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from addkit.data.attributes import Row
 from addkit.data.combinations import hold_out_combinations
 from addkit.data.csv_rows import CsvRow, CsvTable, read_csv
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.joint_settings import AttributeTableConfig
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 

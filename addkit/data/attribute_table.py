@@ -12,7 +12,7 @@ from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augment import Augmenter
 from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.joint_settings import AttributeTableConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError

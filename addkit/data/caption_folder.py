@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from addkit.data import CaptionFolderConfig
 from addkit.data.augment import Augmenter
 from addkit.data.caption_rows import read_captions
 from addkit.data.captioned import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.folders import Listing, missing_folder
+from addkit.data.settings import CaptionFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.verify import shortened

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from addkit.data import CaptionFolderConfig
 from addkit.data.caption_json import read_coco
 from addkit.data.captioned import Captions
 from addkit.data.csv_rows import read_csv
+from addkit.data.settings import CaptionFolderConfig
 from addkit.data.verify import shortened
 from addkit.errors import DataError
 from addkit.plugin.guess import guess

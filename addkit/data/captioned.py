@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from addkit.data import CaptionConfig
 from addkit.data.file_images import FileImages
 from addkit.data.references import ReferencedImages, References
+from addkit.data.settings import CaptionConfig
 from addkit.data.shards.images import ShardedImages
 from addkit.data.splits import hold_out
 from addkit.plugin.facts import DataFacts

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from addkit.data import CocoCaptionsConfig
 from addkit.data.augment import Augmenter
 from addkit.data.caption_json import read_coco, read_karpathy
 from addkit.data.captioned import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.folders import missing_folder
+from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count

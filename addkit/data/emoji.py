@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from addkit.data import EmojiConfig
 from addkit.data.augment import Augmenter
 from addkit.data.captioned import Captions, CaptionTokens, caption_facts
 from addkit.data.combinations import hold_out_combinations
 from addkit.data.emoji_file import EMOJI_FILE, Emoji, emoji_bitmaps, emoji_list
 from addkit.data.memory_images import MemoryImages
 from addkit.data.references import ReferencedImages
+from addkit.data.settings import EmojiConfig
 from addkit.data.source import Source
 from addkit.plugin.protocols import Tokenizer
 

@@ -8,7 +8,7 @@ from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augment import Augmenter
 from addkit.data.combinations import hold_out_combinations
 from addkit.data.emoji_file import EMOJI_FILE, emoji_bitmaps, emoji_list
-from addkit.data.joint import EmojiAttributesConfig
+from addkit.data.joint_settings import EmojiAttributesConfig
 from addkit.data.memory_images import MemoryImages
 from addkit.data.source import Source
 

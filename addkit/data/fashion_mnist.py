@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from addkit.data import FashionMNISTConfig
 from addkit.data.augment import Augmenter
 from addkit.data.idx import read_idx
 from addkit.data.memory_images import Bitmaps, MemoryImages
+from addkit.data.settings import FashionMNISTConfig
 from addkit.data.source import Source
 from addkit.data.splits import hold_out, split_sizes
 from addkit.errors import DataError

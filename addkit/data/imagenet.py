@@ -7,10 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import cast
 
-from addkit.data import DataWarning, ImageNetConfig
+from addkit.data import DataWarning
 from addkit.data.augment import Augmenter
 from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
+from addkit.data.settings import ImageNetConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError

@@ -22,13 +22,13 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from addkit.data import FashionMNISTConfig
 from addkit.data.augment import Augmenter
 from addkit.data.counting import uniforms
 from addkit.data.fashion_mnist import FashionMNIST
-from addkit.data.joint import OutfitsConfig
+from addkit.data.joint_settings import OutfitsConfig
 from addkit.data.memory_images import Bitmaps, MemoryImages
 from addkit.data.pixels import Pixels
+from addkit.data.settings import FashionMNISTConfig
 from addkit.data.source import Source
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, RecipeError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from addkit.plugin.loading import Broken, Provided
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import (
@@ -10,7 +12,6 @@ from addkit.plugin.spec import (
     Choice,
     Choices,
     ConditionerSpec,
-    Config,
     DataSpec,
     DenoiserSpec,
     EmbeddingSpec,
@@ -30,6 +31,9 @@ from addkit.plugin.spec import (
     hookimpl,
     hookspec,
 )
+
+if TYPE_CHECKING:
+    from addkit.plugin.config import Config
 
 __all__ = [
     "API_VERSION",
@@ -62,3 +66,12 @@ __all__ = [
     "hookspec",
     "load_registry",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Config` on first use: it loads pydantic, which listing components does without."""
+    if name == "Config":
+        from addkit.plugin.config import Config
+
+        return Config
+    raise AttributeError(f"module 'addkit.plugin' has no attribute {name!r}")

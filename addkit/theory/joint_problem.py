@@ -12,8 +12,8 @@ from torch.nn import functional
 from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout, corrupt
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Process
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.theory.exact import Handed
 from addkit.theory.joint import denoised
 

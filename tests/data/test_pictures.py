@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from addkit.data import DigitsConfig
 from addkit.data.augment import Augmenter
 from addkit.data.digits import Digits
 from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing
 from addkit.data.pixels import Pixels
+from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 

@@ -8,9 +8,9 @@ import torch
 
 from addkit.diffusion import counted_generator
 from addkit.errors import RunError, UsageError
-from addkit.schedules import CosineConfig, LabelAccuracyConfig
 from addkit.schedules.cosine import CosineSchedule
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import CosineConfig, LabelAccuracyConfig
 from addkit.theory import trained
 from addkit.theory.exact import exact_denoiser
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from addkit.data import DataWarning
 from addkit.data.attribute_table import AttributeTable
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.joint_settings import AttributeTableConfig
 from addkit.data.prepare import prepare_image
 from addkit.errors import DataError
 from addkit.plugin.facts import MISSING

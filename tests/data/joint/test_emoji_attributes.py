@@ -5,7 +5,7 @@ import torch
 
 from addkit.data.emoji_attributes import EmojiAttributes
 from addkit.data.emoji_file import emoji_list
-from addkit.data.joint import EmojiAttributesConfig
+from addkit.data.joint_settings import EmojiAttributesConfig
 from addkit.plugin.facts import MISSING
 
 

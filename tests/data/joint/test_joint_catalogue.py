@@ -4,9 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
-
 from addkit.data.joint import AttributeTableConfig, EmojiAttributesConfig, addkit_components
+from pydantic import ValidationError
 
 
 def test_three_data_sets_are_offered() -> None:
@@ -17,7 +16,7 @@ def test_three_data_sets_are_offered() -> None:
 
 def test_every_key_is_described() -> None:
     for spec in addkit_components():
-        for key, field in spec.config.model_fields.items():
+        for key, field in spec.settings.model_fields.items():
             assert field.description, (spec.name, key)
 
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from addkit.data.joint import OutfitsConfig
+from addkit.data.joint_settings import OutfitsConfig
 from addkit.data.outfits import Outfits, allowed_combinations
 from addkit.data.prepare import prepare_image
 from addkit.errors import DataError, RecipeError

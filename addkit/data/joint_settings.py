@@ -1,4 +1,4 @@
-"""Data sets with joint labels: several labels of one image that depend on each other.
+"""Settings of data sets with joint labels: several labels of one image that depend on each other.
 
 Their labels share one vocabulary of class ids; `DataFacts.token_classes` says which of them each
 token can take.
@@ -6,14 +6,12 @@ token can take.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from addkit.data import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin.spec import DataSpec, Spec, hookimpl
+from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
 
 
 class AttributeTableConfig(OwnImagesConfig):
@@ -113,30 +111,4 @@ class OutfitsConfig(DataConfig):
     std: tuple[Deviation, ...] = Field((0.125,), description="Divides each pixel.")
     validation: float = Field(
         0.1, ge=0, lt=1, description="Share of the training images kept for `validation` outfits."
-    )
-
-
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in data sets with joint labels."""
-    yield DataSpec(
-        name="attribute-table",
-        config=AttributeTableConfig,
-        build="addkit.data.attribute_table:AttributeTable",
-        provides=frozenset({"attributes"}),
-        summary="Your images, a CSV column for each attribute.",
-    )
-    yield DataSpec(
-        name="emoji-attributes",
-        config=EmojiAttributesConfig,
-        build="addkit.data.emoji_attributes:EmojiAttributes",
-        provides=frozenset({"attributes"}),
-        summary="Group, gender and skin tone of emoji; comes with addkit.",
-    )
-    yield DataSpec(
-        name="outfits",
-        config=OutfitsConfig,
-        build="addkit.data.outfits:Outfits",
-        provides=frozenset({"attributes"}),
-        summary="Four noisy pieces of clothing, few combinations allowed.",
     )
