@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
-
-from addkit.cli.grouped import GroupedCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +18,7 @@ class CommandEntry:
     path: str
     """Import path of its function, or of the `typer.Typer` of its sub-commands."""
     summary: str
+    command_class: str = "addkit.cli.grouped:GroupedCommand"
     panel: str = "Commands"
     """The heading of `addkit --help` that lists it."""
 
@@ -46,6 +45,9 @@ SUMMARIES: Mapping[str, str] = {
 COMMANDS = {
     name: CommandEntry(f"addkit.cli.{name}:{name}", summary) for name, summary in SUMMARIES.items()
 }
+# These two still take values in a row.
+for _name in ("ablate", "claims"):
+    COMMANDS[_name] = replace(COMMANDS[_name], command_class="addkit.cli.several:SeveralCommand")
 
 
 class LazyGroup(TyperGroup):
@@ -97,7 +99,7 @@ def make_command(name: str, entry: CommandEntry) -> Any:
     target = imported(entry.path)
     if not isinstance(target, typer.Typer):
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
-        app.command(name, cls=GroupedCommand)(target)
+        app.command(name, cls=imported(entry.command_class))(target)
         target = app
     target._add_completion = False
     command = typer.main.get_command(target)
@@ -106,15 +108,23 @@ def make_command(name: str, entry: CommandEntry) -> Any:
 
 
 def convert_only_given_values() -> None:
-    """Have typer leave absent values alone: it converts by pydantic, which takes 0.1 s to load."""
+    """Have typer convert only values that a command will use.
+
+    It converts by pydantic, which takes 0.1 s to load, even values that are absent, and those on a
+    line that a shell only completes.
+    """
 
     def process_value(parameter: Any, ctx: Any, value: Any) -> Any:
-        if value is not None or parameter.required:
+        if not ctx.resilient_parsing and (value is not None or parameter.required):
             return convert(parameter, ctx, value)
-        value = () if parameter.multiple or parameter.nargs == -1 else None
-        return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+        if value is None and (parameter.multiple or parameter.nargs == -1):
+            value = ()
+        if parameter.callback is None or ctx.resilient_parsing:
+            return value
+        return parameter.callback(ctx, parameter, value)
 
     # A patch, since typer has no setting for the classes of the parameters that it makes.
     convert: Any = TyperOption.process_value
     if convert.__module__ != __name__:
-        TyperOption.process_value = TyperArgument.process_value = process_value  # type: ignore[method-assign]
+        for parameters in (TyperOption, TyperArgument):
+            setattr(parameters, "process_value", process_value)  # noqa: B010 - mypy
