@@ -5,50 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.errors import AddkitWarning, RecipeError
-from addkit.plugin.spec import Choices, DataSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, DataSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.data.settings import CaptionFolderConfig, CocoCaptionsConfig, EmojiConfig
-    from addkit.plugin.protocols import DataSource, Tokenizer
+    from addkit.data.settings import CaptionConfig
 
 
-class DataWarning(AddkitWarning):
-    """A file was left out, or a name could not be found, as the recipe allows."""
-
-
-_NO_TOKENIZER = (
-    'captions must be cut into tokens, and [tokenizer] is "none"; write [tokenizer] name = "words"'
-)
-
-
-def _emoji(config: EmojiConfig, problem: Problem) -> DataSource:
-    from addkit.data.emoji import EmojiCaptions
-
-    return EmojiCaptions(config, _tokenizer(problem))
-
-
-def _coco_captions(config: CocoCaptionsConfig, problem: Problem) -> DataSource:
-    from addkit.data.coco import CocoCaptions
-
-    return CocoCaptions(config, _tokenizer(problem))
-
-
-def _caption_folder(config: CaptionFolderConfig, problem: Problem) -> DataSource:
-    from addkit.data.caption_folder import CaptionFolder
-
-    return CaptionFolder(config, _tokenizer(problem))
-
-
-def _tokenizer(problem: Problem) -> Tokenizer:
-    if problem.tokenizer is None:
-        raise RecipeError(_NO_TOKENIZER)
-    return problem.tokenizer
-
-
-def _needs_tokenizer(config: Any, choices: Choices) -> Iterable[str]:
-    if choices["tokenizer"].name == "none":
-        yield _NO_TOKENIZER
+def _needs_tokenizer(config: CaptionConfig, choices: Choices) -> Iterable[str]:
+    tokenizer = choices["tokenizer"]
+    if "no-text" in tokenizer.spec.provides:
+        yield (
+            f'captions must be cut into tokens, and [tokenizer] is "{tokenizer.name}"; '
+            'write [tokenizer] name = "words"'
+        )
 
 
 @hookimpl
@@ -81,7 +50,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="emoji",
         config="addkit.data.settings:EmojiConfig",
-        build=_emoji,
+        build="addkit.data.emoji:EmojiCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="Emoji and their names, 64 x 64 colour; comes with addkit.",
@@ -89,7 +58,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="coco-captions",
         config="addkit.data.settings:CocoCaptionsConfig",
-        build=_coco_captions,
+        build="addkit.data.coco:CocoCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="MS COCO's photographs and captions of 2014.",
@@ -97,28 +66,28 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="caption-folder",
         config="addkit.data.settings:CaptionFolderConfig",
-        build=_caption_folder,
+        build="addkit.data.caption_folder:CaptionFolder",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="Your pictures and captions, CSV, JSON lines or COCO's json.",
     )
     yield DataSpec(
         name="attribute-table",
-        config="addkit.data.joint_settings:AttributeTableConfig",
+        config="addkit.data.settings:AttributeTableConfig",
         build="addkit.data.attribute_table:AttributeTable",
         provides=frozenset({"attributes"}),
         summary="Your images, a CSV column for each attribute.",
     )
     yield DataSpec(
         name="emoji-attributes",
-        config="addkit.data.joint_settings:EmojiAttributesConfig",
-        build="addkit.data.emoji_attributes:EmojiAttributes",
+        config="addkit.data.settings:EmojiAttributesConfig",
+        build="addkit.data.emoji:EmojiAttributes",
         provides=frozenset({"attributes"}),
         summary="Group, gender and skin tone of emoji; comes with addkit.",
     )
     yield DataSpec(
         name="outfits",
-        config="addkit.data.joint_settings:OutfitsConfig",
+        config="addkit.data.settings:OutfitsConfig",
         build="addkit.data.outfits:Outfits",
         provides=frozenset({"attributes"}),
         summary="Four noisy pieces of clothing, few combinations allowed.",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from addkit.data.digits import Digits
-from addkit.data.loading import load
+from addkit.data.loader import load
 from addkit.data.settings import DigitsConfig
 from addkit.data.side_inputs import SideInputsImages, encoded, number_in
 from addkit.errors import DataError

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data import DataWarning
 from addkit.data.caption_folder import CaptionFolder
-from addkit.data.settings import CaptionFolderConfig
+from addkit.data.settings import CaptionFolderConfig, DataWarning
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 from addkit.tokenizers.settings import WordsConfig

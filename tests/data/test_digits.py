@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from addkit.data.digits import Digits
-from addkit.data.prepare import prepare_image
+from addkit.data.images import prepare_image
 from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError
 

@@ -6,8 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from addkit.data.emoji import EmojiCaptions
-from addkit.data.emoji_file import EMOJI_FILE, Emoji, emoji_bitmaps, emoji_list
+from addkit.data.emoji import EMOJI_FILE, Emoji, EmojiCaptions, emoji_bitmaps, emoji_list
 from addkit.data.settings import EmojiConfig
 from addkit.plugin.facts import Batch
 from addkit.tokenizers.settings import WordsConfig

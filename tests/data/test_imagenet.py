@@ -7,10 +7,9 @@ import pytest
 import torch
 from torchvision.datasets import ImageNet as Reference
 
-from addkit.data import DataWarning
 from addkit.data.imagenet import ImageNet
-from addkit.data.prepare import prepare_image
-from addkit.data.settings import ImageNetConfig
+from addkit.data.images import prepare_image
+from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.errors import DataError
 
 Paint = Callable[..., Path]

@@ -3,10 +3,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from addkit.plugin.config import Config
 from pydantic import Field
 
 from addkit.errors import UsageError
+from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry
 from addkit.plugin.spec import ScheduleSpec, hookimpl
 from addkit.theory import schedules

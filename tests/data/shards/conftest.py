@@ -14,8 +14,8 @@ from addkit.data.caption_folder import CaptionFolder
 from addkit.data.coco import CocoCaptions
 from addkit.data.image_folder import ImageFolder
 from addkit.data.imagenet import ImageNet
-from addkit.data.joint_settings import AttributeTableConfig
 from addkit.data.settings import (
+    AttributeTableConfig,
     CaptionFolderConfig,
     CocoCaptionsConfig,
     ImageFolderConfig,
