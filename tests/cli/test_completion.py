@@ -76,7 +76,6 @@ def two_runs(addkit: Cli) -> None:
         ("report ru", ["runs/new", "runs/old"]),
         ("plot rel", ["reliability"]),
         ("plot losses runs/n", ["runs/new"]),
-        ("theory --run runs/n", ["runs/new"]),
         ("recipes diff runs/n", ["runs/new"]),
         ("schedule show cosine li", ["linear"]),
         ("ablate --loss w", ["weighted-ce"]),
