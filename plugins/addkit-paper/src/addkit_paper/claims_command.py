@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_run
+from addkit.cli.options import list_option
 
 if TYPE_CHECKING:
     from addkit_paper.claims import Judgement
@@ -27,9 +28,9 @@ def claims(
     ] = None,
     captions: Annotated[
         list[str] | None,
-        typer.Option(
+        list_option(
             metavar="RUN,...",
-            help="Runs of a captioning recipe, one for each seed; commas or repetition.",
+            help="Runs of a captioning recipe, one for each seed.",
             autocompletion=complete_run,
         ),
     ] = None,
@@ -44,8 +45,7 @@ def claims(
     from addkit_paper.claims import check_page, judge, open_evidence, write_page
 
     check_page(output)
-    runs = [Path(run) for option in captions or [] for run in option.split(",") if run]
-    found = judge(open_evidence(folder, runs))
+    found = judge(open_evidence(folder, [Path(run) for run in captions or []]))
     write_page(output, found)
     if json:
         Output(json=True).data({"file": str(output), **found.data()})
