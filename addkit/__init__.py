@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
     from addkit.plugin.config import Config
     from addkit.plugin.spec import (
+        CommandSpec,
         ConditionerSpec,
         DataSpec,
         DenoiserSpec,
@@ -37,6 +38,7 @@ _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
     "addkit.plugin.config": ("Config",),
     "addkit.plugin.spec": (
+        "CommandSpec",
         "ConditionerSpec",
         "DataSpec",
         "DenoiserSpec",
@@ -63,6 +65,7 @@ _HOMES = {
 """Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
 
 __all__ = [
+    "CommandSpec",
     "Config",
     "ConditionerSpec",
     "DataSpec",

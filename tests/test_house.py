@@ -28,7 +28,7 @@ FLOORS = (
     ("model",),
     ("distributed",),
     ("training", "evaluation", "planning"),
-    ("theory", "ablation", "testing"),
+    ("ablation", "testing"),
     ("report",),
     ("cli",),
 )

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
-
-
-@dataclass(frozen=True, slots=True)
-class CommandEntry:
-    """A command of `addkit`: where it lies, and what `addkit --help` shows of it."""
-
-    path: str
-    """Import path of its function, or of the `typer.Typer` of its sub-commands."""
-    summary: str
-    command_class: str = "addkit.cli.grouped:GroupedCommand"
-    panel: str = "Commands"
-    """The heading of `addkit --help` that lists it."""
-
 
 SUMMARIES: Mapping[str, str] = {
     "train": "Train a recipe, and its matched control beside it.",
@@ -29,10 +15,8 @@ SUMMARIES: Mapping[str, str] = {
     "evaluate": "Score a run, and audit what its loop does.",
     "ablate": "Change one choice at a time, over the same seeds.",
     "report": "Write one page with everything that a run or an ablation shows.",
-    "claims": "Set each claim of the paper beside what was measured.",
     "plot": "Write one figure of a report as PNG or SVG.",
     "schedule": "Show and compare noise schedules.",
-    "theory": "Check by number what theory says of label diffusion.",
     "data": "Prepare data sets.",
     "recipes": "Find, read, check and compare recipes.",
     "runs": "List, show and compare runs.",
@@ -42,68 +26,68 @@ SUMMARIES: Mapping[str, str] = {
 }
 """addkit's own commands, in the order of `addkit --help`: `addkit.cli.NAME:NAME` each."""
 
-COMMANDS = {
-    name: CommandEntry(f"addkit.cli.{name}:{name}", summary) for name, summary in SUMMARIES.items()
-}
-# These two still take values in a row.
-for _name in ("ablate", "claims"):
-    COMMANDS[_name] = replace(COMMANDS[_name], command_class="addkit.cli.several:SeveralCommand")
+# This one still takes values in a row.
+SEVERAL = {"ablate": "addkit.cli.several:SeveralCommand"}
 
 
 class LazyGroup(TyperGroup):
-    """`addkit` itself: its commands are looked up in a table and imported when they are called."""
+    """A group whose commands are imported when they are called, and whose help imports none."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.entries = dict(COMMANDS)
-        self.commands = LazyCommands(self.entries)  # type: ignore[assignment]  # never changed
+        self.commands = LazyCommands()  # type: ignore[assignment]  # typer only reads it
+
+    def panels(self) -> Mapping[str, Mapping[str, str]]:
+        """Headings of the help, and the commands and summaries under each."""
+        return {"Commands": SUMMARIES}
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each panel, from the table alone."""
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for name, entry in self.entries.items():
-            panels.setdefault(entry.panel, []).append((name, entry.summary))
+        """Write the panels, with their columns aligned."""
+        panels = self.panels()
+        width = max(len(name) for rows in panels.values() for name in rows)
         for panel, rows in panels.items():
-            with formatter.section(panel):
-                formatter.write_dl(rows)
+            if rows:
+                with formatter.section(panel):
+                    formatter.write_dl([(name.ljust(width), text) for name, text in rows.items()])
 
 
 class LazyCommands(Mapping[str, Any]):
     """Name -> typer's command, made on first use."""
 
-    def __init__(self, entries: Mapping[str, CommandEntry]) -> None:
-        self._entries = entries
+    def __init__(self) -> None:
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """Import the command's module."""
+        """Import the command's module.
+
+        Raises:
+            KeyError: addkit has no such command.
+        """
+        if name not in SUMMARIES:
+            raise KeyError(name)
         if name not in self._made:
-            self._made[name] = make_command(name, self._entries[name])
+            self._made[name] = _command(name)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(SUMMARIES)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(SUMMARIES)
 
 
-def imported(path: str) -> Any:
-    """The object at an import path such as "addkit.cli.train:train"."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
-def make_command(name: str, entry: CommandEntry) -> Any:
+def _command(name: str) -> Any:
     """typer's command for a function, or its group for a `typer.Typer`."""
-    target = imported(entry.path)
-    if not isinstance(target, typer.Typer):
-        app = typer.Typer(rich_markup_mode=None, add_completion=False)
-        app.command(name, cls=imported(entry.command_class))(target)
-        target = app
-    target._add_completion = False
-    command = typer.main.get_command(target)
+    app = getattr(import_module(f"addkit.cli.{name}"), name)
+    if not isinstance(app, typer.Typer):
+        function = app
+        app = typer.Typer(rich_markup_mode=None)
+        module, _, cls = SEVERAL.get(name, "addkit.cli.grouped:GroupedCommand").partition(":")
+        app.command(name, cls=getattr(import_module(module), cls))(function)
+    command: Any = typer.main.get_command(app)
     command.name = name
+    # Each app has the options that install completion; only addkit's own are of use.
+    command.params = [each for each in command.params if not each.name.endswith("_completion")]
     return command
 
 

@@ -10,10 +10,11 @@ from typing import Annotated, TextIO
 import typer
 
 from addkit import __version__
-from addkit.cli.commands import LazyGroup, convert_only_given_values
+from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
-from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, choose, plugins_first
+from addkit.cli.plugin_commands import RootGroup
+from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, plugins_first
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
 
@@ -24,7 +25,6 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit ablate --loss mse               change one choice and tell its effect from noise
   addkit report                          one page of tables and figures of the newest run
   addkit schedule show --classes 1000    how much a noisy label tells over time
-  addkit theory                          what holds of every label diffusion, checked
 
 \b
   addkit recipes list                    experiments to begin from
@@ -34,7 +34,7 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
 """
 
 app = typer.Typer(
-    cls=LazyGroup,
+    cls=RootGroup,
     help=EXAMPLES,
     rich_markup_mode=None,  # Importing rich's panels would double the time of --help.
     no_args_is_help=True,
@@ -67,7 +67,6 @@ def root(
 ) -> None:
     """Options of every command."""
     set_quiet(quiet)
-    choose(no_plugins, no_plugin, plugin_file)
 
 
 def main() -> None:

@@ -7,18 +7,16 @@ aside and remembered, so that one bad package never stops the command line.
 from __future__ import annotations
 
 import functools
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import addkit
 from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
-from addkit.plugin.selection import Selection, speaks_of_plugins
+from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -42,10 +40,6 @@ BUILT_INS = (
     "addkit.trackers",
 )
 """The catalogue pages, by name so that importing this module imports none of them."""
-
-GROUP = "addkit"
-"""The entry-point group that third parties write in their pyproject.toml."""
-
 
 ELSEWHERE = "Is it a plugin's? Install that (pip install -e FOLDER), or give --plugin-file FILE."
 
@@ -162,27 +156,18 @@ def _selected(selection: Selection) -> Registry:
     admitted = [one for one in installed if selection.admits(distribution_of(one)[0])]
     registry = Registry.loaded(plugins, admitted)
     registry = replace(registry, disabled=tuple(one for one in installed if one not in admitted))
-    _tell(registry, selection.strict)
+    report_faults(registry.broken, registry.heavy, selection.strict)
     return registry
 
 
 def installed_plugins() -> list[EntryPoint]:
-    """The entry points of installed plugins, by package and name."""
-    # importlib.metadata reads every package's metadata, which takes longer than all of our own
-    # imports: it is asked only where an installed package has entry points of ours.
-    folders = [Path(folder) for folder in sys.path]
-    files = [
-        file
-        for folder in folders
-        for kind in ("dist-info", "egg-info")
-        for file in folder.glob(f"*.{kind}/entry_points.txt")
-    ]
-    is_named = any(f"[{GROUP}]" in file.read_text("utf-8", "replace") for file in files)
-    if not is_named and not any(folder.is_file() for folder in folders):  # A zip is not searched.
+    """Entry points of every installed plugin, in an order that does not depend on the disk."""
+    if not plugins_may_be_installed():
         return []
     from importlib.metadata import entry_points
 
-    return sorted(entry_points(group=GROUP), key=_order)
+    found = entry_points(group=GROUP)
+    return sorted(found, key=lambda each: (distribution_of(each)[0], each.name))
 
 
 def loaded_third_parties() -> tuple[str, ...]:
@@ -201,17 +186,18 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
 
-def _order(entry_point: EntryPoint) -> tuple[str, str]:
-    return distribution_of(entry_point)[0], entry_point.name
+def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) -> None:
+    """Warn of broken plugins and of those that import torch while being loaded.
 
-
-def _tell(registry: Registry, strict: bool) -> None:
+    Raises:
+        PluginError: `strict`, and there is one.
+    """
     faults: list[tuple[str, BaseException | None]] = [
-        (f"broken plugin: {broken}", broken.error) for broken in registry.broken
+        (f"broken plugin: {one}", one.error) for one in broken
     ]
     faults += [
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
-        for who in registry.heavy
+        for who in heavy
     ]
     if strict and faults:
         text, error = faults[0]
