@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,7 @@ import typer
 from addkit.cli.completion import complete_component, complete_key, complete_recipe
 
 if TYPE_CHECKING:
-    from addkit.ablation import AblationPlan, AblationResult, Arm, Store
-    from addkit.ablation.compare import BaseRow
+    from addkit.ablation import AblationPlan, AblationResult, Arm, BaseRow, Store
     from addkit.recipe import Recipe
 
 
@@ -143,7 +143,7 @@ def ablate(
         note("stopped; the same command goes on where it was")
         raise typer.Exit(130) from None
     if json:
-        Output(json=True).data(result.data())
+        Output(json=True).data(asdict(result))
     else:
         _show(result)
     if any(row.error for row in (result.base, *result.arms)):

@@ -38,7 +38,7 @@ class AblationView:
         self.began[name] = monotonic()
         self.bars[name] = self.progress.add_task(name, total=None)
 
-    def at(self, name: str, step: int, steps: int) -> None:
+    def step(self, name: str, step: int, steps: int) -> None:
         """Move the bar."""
         self.progress.update(self.bars[name], completed=step, total=steps)
 

@@ -8,8 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from addkit.ablation import AblationResult, compare
-from addkit.ablation.compare import BaseRow
+from addkit.ablation import AblationResult, BaseRow, compare
 from addkit.cli.claims import claims
 from addkit.cli.several import SeveralCommand
 from addkit.errors import RunError, UsageError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from addkit.ablation.compare import Row
+from addkit.ablation import ArmRow
 from addkit.report.ablation_files import AblationFiles
 from addkit.report.claims.evidence import Evidence, caption_runs
 from addkit.report.claims.series import Series
@@ -25,8 +25,8 @@ def made_table(
     runs: Sequence[str] = (),
     **given: Any,
 ) -> Path:
-    """result.json of a base and of arms: (changes, scores[, runs]), or a whole `Row`."""
-    told = [one if isinstance(one, Row) else arm(*one, name="x") for one in arms]
+    """result.json of a base and of arms: (changes, scores[, runs]), or a whole `ArmRow`."""
+    told = [one if isinstance(one, ArmRow) else arm(*one, name="x") for one in arms]
     return made_result(path, told, base, runs, **{"recipe": "ablation", **given})
 
 

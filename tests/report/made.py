@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from addkit.ablation import AblationResult
-from addkit.ablation.compare import BaseRow, Row, spread
+from addkit.ablation.results import ArmRow, BaseRow, spread
 
 RECIPE = """name = "made"
 summary = "A <made> run."
@@ -80,7 +80,7 @@ def arm(
     values: Sequence[float | None],
     runs: Sequence[str] = (),
     **given: Any,
-) -> Row:
+) -> ArmRow:
     """An arm whose base scored 80."""
     mean, sd = spread(values)
     off = {"difference": None, "low": None, "high": None, "verdict": "failed"}
@@ -98,12 +98,12 @@ def arm(
         "runs": list(runs),
         **off,
     }
-    return Row(**{**told, **given})
+    return ArmRow(**{**told, **given})
 
 
 def made_result(
     path: Path,
-    arms: Sequence[Row],
+    arms: Sequence[ArmRow],
     values: Sequence[float | None] = (80.0, 81.0, 82.0),
     runs: Sequence[str] = (),
     **given: Any,
