@@ -20,7 +20,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
 from addkit.ablation.store import StoredScores
-from addkit.data.cores import fitting_workers
+from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Case, score_cases
 from addkit.model import Inference, Predictor, build_data, load

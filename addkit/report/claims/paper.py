@@ -344,7 +344,7 @@ CAPTIONS = (
         repeat=CAPTION,
         note="With averaged weights and the run's own sampler, where `sampling.steps` is "
         '`"auto"`. It depends on the captions: where labels depend on each other given the image, '
-        "iterating wins (docs/lab-notes.md).",
+        "iterating wins (docs/lab/dependent-labels.md).",
     ),
 )
 
