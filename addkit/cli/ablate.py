@@ -125,9 +125,11 @@ def ablate(
     axes = [Axis(key, tuple(options[name])) for name, key in AXES.items() if options[name]]
     axes += [_axis_of(text) for text in axis or []]
     # The arms of the command line, or else those of the recipe.
-    requested = [("", overrides) for overrides in combinations(axes, grid=grid)] if axes else [
-        (arm.name, arm.changes) for arm in base.ablation.arms
-    ]
+    requested = (
+        [("", overrides) for overrides in combinations(axes, grid=grid)]
+        if axes
+        else [(arm.name, arm.changes) for arm in base.ablation.arms]
+    )
     what = plan(
         base,
         requested,

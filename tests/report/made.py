@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def made_result(
         "seconds": 12.0,
     }
     result = AblationResult(**{**told, **given})
-    (path / "result.json").write_text(json.dumps(result.data()))
+    (path / "result.json").write_text(json.dumps(asdict(result)))
     return path
 
 
