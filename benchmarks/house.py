@@ -177,36 +177,30 @@ def summary(made: list[tuple[str, str]]) -> str:
 
 
 class StepCalls(Calls):
-    """The calls of each optimizer step: from the entry of the trainer's step to its return."""
+    """The calls of each optimizer step, from the reading of its batch to the step's return."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, read: str, step: str) -> None:
         super().__init__()
-        self.name = name
-        self.step: FrameType | None = None
+        self.read, self.end = read, step
         self.steps: list[list[tuple[str, str]]] = []
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        if self.step is None and event == "call" and self._is_step(frame):
-            self.step = frame
-            self.made = []
-        if self.step is not None:
-            super().__call__(frame, event, argument)
-            if frame is self.step and event == "return":
-                self.steps.append(self.made)
-                self.step = None
-
-    def _is_step(self, frame: FrameType) -> bool:
         code = frame.f_code
-        return code.co_name == self.name and f"{os.sep}training{os.sep}" in code.co_filename
+        if f"{os.sep}training{os.sep}" in code.co_filename:
+            if event == "call" and code.co_name == self.read:
+                self.made = []
+            elif event == "return" and code.co_name == self.end:
+                self.steps.append(self.made.copy())
+        super().__call__(frame, event, argument)
 
 
-def hops(step_name: str) -> dict[str, str]:
+def hops(read: str, step: str) -> dict[str, str]:
     """The three call paths of docs/lab/house.md."""
     import addkit
     from addkit.cli.main import main
 
     with tempfile.TemporaryDirectory() as folder:
-        steps = StepCalls(step_name)
+        steps = StepCalls(read, step)
         arguments = ["train", "digits", "--run-dir", f"{folder}/run", "--quiet"]
         arguments += ["--set", "training.epochs=2", "--set", "control.heads=[]"]
         sys.argv = ["addkit", *arguments]
@@ -219,17 +213,17 @@ def hops(step_name: str) -> dict[str, str]:
         finally:
             sys.setprofile(None)
         # The median is a step in the middle of an epoch.
-        step = sorted(steps.steps, key=len)[len(steps.steps) // 2]
+        middle = sorted(steps.steps, key=len)[len(steps.steps) // 2]
 
         image = Path(folder, "image.png")
         _write_image(image)
         model = addkit.load(f"{folder}/run")
         predict = Calls().of(lambda: list(model.predict([image], steps=3, read_out="last")))
-        read = Calls().of(lambda: addkit.read_recipe("digits", ["loss.name=weighted-ce"]))
+        checked = Calls().of(lambda: addkit.read_recipe(Path("digits"), ["loss.name=weighted-ce"]))
     return {
-        "optimizer step of digits (functions / files / changes)": summary(step),
+        "optimizer step of digits (functions / files / changes)": summary(middle),
         'predict(steps=3, read_out="last")': summary(predict),
-        "read_recipe with loss.name": summary(read),
+        "read_recipe with loss.name": summary(checked),
     }
 
 
@@ -243,7 +237,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--hops", action="store_true", help="train digits for two epochs")
-    parser.add_argument("--step", default="train_step", help="name of the trainer's step function")
+    parser.add_argument(
+        "--step",
+        nargs=2,
+        default=["_next", "train_step"],
+        metavar="NAME",
+        help="functions of training/ with which a step begins and ends",
+    )
     options = parser.parse_args()
     package = options.root / "addkit"
     counts: dict[str, object] = {
@@ -256,7 +256,7 @@ def main() -> None:
     counts["prose lines of several sentences"] = long_prose(options.root)
     if options.hops:
         sys.path.insert(0, str(options.root.resolve()))
-        counts |= hops(options.step)
+        counts |= hops(*options.step)
     for name, value in counts.items():
         print(f"{name:60} {value}")
     for group in groups:
