@@ -45,7 +45,6 @@ CATALOGUE = (
     "addkit.tasks",
     "addkit.tokenizers",
     "addkit.data",
-    "addkit.data.joint",
     "addkit.encoders",
     "addkit.conditioners",
     "addkit.processes",

@@ -26,7 +26,6 @@ BUILT_INS = (
     "addkit.tasks",
     "addkit.tokenizers",
     "addkit.data",
-    "addkit.data.joint",
     "addkit.encoders",
     "addkit.conditioners",
     "addkit.processes",

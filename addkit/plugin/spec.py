@@ -209,6 +209,7 @@ def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
 
 
 ABILITIES: Mapping[str, Mapping[str, str]] = {
+    "tokenizer": {"no-text": "labels are classes, and no text is cut into tokens"},
     "data": {
         "captions": "its labels are captions",
         "attributes": "its labels are several attributes of an image",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from addkit.data import CaptionConfig
-from addkit.data.file_images import FileImages
-from addkit.data.references import ReferencedImages, References
-from addkit.data.shards.images import ShardedImages
+from addkit.data.image_sets import FileImages, WrappedImages
+from addkit.data.shards.read import ShardedImages
 from addkit.data.splits import hold_out
-from addkit.plugin.facts import DataFacts
-from addkit.plugin.protocols import Tokenizer, Vocabulary
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,97 @@ class CaptionTokens:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """The right answers of n images, at least one each."""
+
+    ids: Tensor
+    """(answers in all, N) token ids, filled with pads."""
+    starts: tuple[int, ...]
+    """Where each image's answers begin, and where the last one's end: n + 1 numbers."""
+
+    @classmethod
+    def of(
+        cls, answers: Sequence[Sequence[Sequence[int]]], num_tokens: int, pad: int
+    ) -> References:
+        """From token ids by image and answer; longer answers are cut to `num_tokens`."""
+        rows = [[*ids[:num_tokens]] for image in answers for ids in image]
+        filled = [row + [pad] * (num_tokens - len(row)) for row in rows]
+        ids = torch.tensor(filled, dtype=torch.int64).reshape(-1, num_tokens)
+        return cls(ids, tuple(accumulate(map(len, answers), initial=0)))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def of_image(self, index: int) -> Tensor:
+        """(C, N)."""
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def first(self) -> Tensor:
+        """The first answer of each image, (n, N)."""
+        return self.ids[list(self.starts[:-1])]
+
+    def at(self, positions: Sequence[int]) -> References:
+        """Those of these images, in this order."""
+        rows = [self.of_image(position) for position in positions]
+        ids = torch.cat(rows) if rows else self.ids[:0]
+        return References(ids, tuple(accumulate(map(len, rows), initial=0)))
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, C, N), each image's answers first and then its first one again, and counts (B,)."""
+        rows = [self.of_image(index) for index in indices]
+        counts = torch.tensor([len(row) for row in rows])
+        most = int(counts.max())
+        filled = [torch.cat([row, row[:1].expand(most - len(row), -1)]) for row in rows]
+        return torch.stack(filled), counts
+
+
+class ReferencedImages(WrappedImages):
+    """An `ImageSet` whose images have several right answers.
+
+    Args:
+        images: n images.
+        references: their answers.
+        texts: the same as they were written.
+        plain: from a text to how it would be decoded, whole; see `Vocabulary.plain`.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        references: References,
+        texts: Sequence[Sequence[str]],
+        plain: Callable[[str], str],
+    ) -> None:
+        super().__init__(images)
+        self.labels = references.first()
+        self.references = references
+        self._texts = texts
+        self._plain = plain
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def over(self, images: ImageSet) -> ReferencedImages:
+        """The same answers for something else that stands for these images."""
+        return ReferencedImages(images, self.references, self._texts, self._plain)
+
+    def texts(self, index: int) -> tuple[str, ...]:
+        """An image's answers as they would be decoded if nothing were cut or unknown."""
+        return tuple(map(self._plain, self._texts[index]))
+
+    def completed(self, batch: Batch) -> Batch:
+        """With all answers of the images."""
+        references, counts = self.references.batch(batch.indices)
+        return replace(
+            batch,
+            labels=self.labels[torch.tensor(batch.indices)],
+            references=references,
+            reference_counts=counts,
+            texts=tuple(map(self.texts, batch.indices)),
+        )
+
+
 class CaptionedImages(ReferencedImages):
     """Images in files or shards, with `captions` as they were written."""
 
@@ -130,3 +222,18 @@ def _counts(
         "words": sum(map(len, answers)),
         "unknown_words": sum(answer.count(unknown) for answer in answers if unknown is not None),
     }
+
+
+def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:
+    """The labels (B, R, N) of each image's copies, one of its right answers each.
+
+    Copy j takes answer floor(((u + j / R) mod 1) C) of C, so that copies differ where they can.
+    """
+    if batch.references is None or batch.reference_counts is None:
+        return batch.labels[:, None, :].expand(-1, reuse, -1)
+    references, counts = batch.references, batch.reference_counts
+    u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
+    copy = torch.arange(reuse, device=u.device) / reuse
+    chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()
+    chosen = torch.minimum(chosen, counts.unsqueeze(1) - 1)
+    return references.gather(1, chosen.unsqueeze(-1).expand(-1, -1, references.shape[-1]))

@@ -15,11 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from addkit.data.boxes import covered, random_boxes
-from addkit.data.counting import uniforms
-from addkit.data.images import Part
-from addkit.data.pixels import Pixels, to_levels
-from addkit.diffusion.randomness import counted_seed
+from addkit.data.images import Part, Pixels, to_levels
+from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import RecipeError
 from addkit.recipe.model import Augmentation
 
@@ -206,3 +203,103 @@ def _one_bit_or_more(
     # timm's strongest level keeps no bit, which newer Pillows refuse.
     (bits,) = level_to_bits(level, settings)
     return (max(bits, 1),)
+
+
+def random_boxes(
+    draws: Tensor, area: tuple[float, float], ratio: tuple[float, float], height: int, width: int
+) -> Tensor:
+    """Boxes (B, 4) inside height x width, in pixels: top, left, height, width.
+
+    `draws` (4, B) are uniforms. The share of the area is uniform in `area`; width / height is
+    log-uniform in the part of `ratio` at which that area fits; where none does, the box shrinks.
+    """
+    share = _between(draws[0], *area)
+    narrow = (share * width / height).clamp(*ratio).log()
+    wide = (width / (share * height)).clamp(*ratio).log()
+    aspect = (narrow + draws[1] * (wide - narrow)).exp()
+    across = (share * aspect * width * height).sqrt()
+    shrink = torch.minimum(width / across, height * aspect / across).clamp(max=1.0)
+    across = _pixels(across * shrink).clamp(1, width)
+    down = _pixels(across / aspect).clamp(1, height)
+    top = _pixels(draws[2] * (height - down))
+    left = _pixels(draws[3] * (width - across))
+    return torch.stack([top, left, down, across], dim=1)
+
+
+def covered(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Which pixels have their centre in the box of their image: (B, 4) -> bool (B, 1, H, W)."""
+    top, left, down, across = boxes[:, :, None].unbind(1)
+    rows = torch.arange(height, device=boxes.device) + 0.5
+    columns = torch.arange(width, device=boxes.device) + 0.5
+    in_rows = (rows >= top) & (rows < top + down)
+    in_columns = (columns >= left) & (columns < left + across)
+    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+
+
+def _between(draws: Tensor, low: float, high: float) -> Tensor:
+    return low + draws * (high - low)
+
+
+def _pixels(lengths: Tensor) -> Tensor:
+    # To 1/64 pixel: exp may differ in its last bit with the batch's size, an image may not.
+    return (lengths * 64).round() / 64
+
+
+def mix(
+    images: Tensor,
+    copies: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Images (B, C, H, W), each mixed with another of the batch, and their labels (B, R, N).
+
+    An image keeps the share lam of itself: mixup adds (lam ~ Beta(mixup, mixup)), cutmix pastes a
+    box (lam ~ Beta(cutmix, cutmix), then corrected to the box's pixels); with both, a coin
+    decides for each image. Each reuse copy takes the image's own label with probability lam,
+    else its partner's, so labels are right in proportion. With both at 0 nothing is mixed or
+    drawn. Everything random comes from the generator.
+    """
+    if not augmentation.mixup and not augmentation.cutmix:
+        return images, copies
+    partner = torch.randperm(len(images), generator=generator, device=generator.device)
+    partner = partner.to(images.device)
+    weights = _weights(images, augmentation, generator)
+    mixed = weights * images + (1 - weights) * images[partner]
+    own = _uniform(copies.shape[:2], images, generator) < weights.mean((1, 2, 3))[:, None]
+    return mixed.to(images.dtype), torch.where(own[..., None], copies, copies[partner])
+
+
+def _weights(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """How much of itself each pixel keeps, in [0, 1]; broadcasts to (B, 1, H, W)."""
+    if not augmentation.cutmix:
+        return _blends(augmentation.mixup, images, generator)
+    if not augmentation.mixup:
+        return _pastes(augmentation.cutmix, images, generator)
+    blends = _blends(augmentation.mixup, images, generator)
+    pastes = _pastes(augmentation.cutmix, images, generator)
+    coin = _uniform((len(images), 1, 1, 1), images, generator)
+    return torch.where(coin < 0.5, blends, pastes)
+
+
+def _blends(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
+    return _betas(beta, images, generator)[:, None, None, None]
+
+
+def _pastes(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
+    height, width = images.shape[2:]
+    extent = torch.tensor([height, width], device=images.device)
+    sides = (1 - _betas(beta, images, generator)).sqrt()[:, None] * extent
+    corners = _uniform((len(images), 2), images, generator) * extent - sides / 2
+    # The box may stick out, as in the paper's code; only pixels that it covers count.
+    return 1 - covered(torch.cat([corners, sides], 1), height, width).float()
+
+
+def _betas(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
+    # torch's own Beta reads the global generator.
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    values = np.random.default_rng(int(seed)).beta(beta, beta, len(images))
+    return torch.from_numpy(values).to(images.device, torch.float32)
+
+
+def _uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device).to(images.device)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import weakref
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod
+from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any, Protocol, Self, cast
+from typing import Any, Literal, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from addkit.data.counting import uniforms
-from addkit.data.slabs import Slabs
-from addkit.diffusion.randomness import counted_seed
+from addkit.data.image_sets import LevelImages
 from addkit.errors import DataError, RunError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
-
-
-def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
-    """A permutation of range(size), int64, that follows from (seed, epoch) alone."""
-    keys = uniforms(counted_seed(seed, "order", epoch), torch.arange(size), 1)
-    return keys[:, 0].argsort(stable=True)
 
 
 def load(
@@ -48,28 +44,6 @@ _ROOM = (
     "more shared memory (a container: --shm-size)."
 )
 _Batches = Generator[Batch, None, None]
-
-
-class LevelImages(ImageSet, Protocol):
-    """An `ImageSet` whose `batch` is two steps: reading 8-bit levels, and making floats of them.
-
-    A loader's processes do the first, and a quarter of the bytes passes between processes.
-    """
-
-    @property
-    def level_shape(self) -> tuple[int, int, int]:
-        """(C, S, S) of every image."""
-        ...
-
-    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
-        """Read these images into `out`, uint8 (B, C, S, S)."""
-        ...
-
-    def finished(
-        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
-    ) -> Batch:
-        """The batch of what `levels` read, its images in `out`, float (B, C, S, S)."""
-        ...
 
 
 class Loader:
@@ -271,3 +245,61 @@ class _Reader(Dataset[Any]):
 
 def _unchanged(item: Any) -> Any:
     return item
+
+
+_Slab = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+
+class Slabs:
+    """Float tensors whose memory comes back here when no tensor lives in it any more.
+
+    The system hands out fresh memory page by page, and a batch of 64 images has nearly ten
+    thousand: that can take longer than decoding them.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[_Slab] = []
+
+    def empty(self, shape: tuple[int, ...]) -> Tensor:
+        """A float32 tensor of this shape with no set values."""
+        size = int(np.prod(shape))
+        slab = self._free.pop() if self._free else np.empty(size, dtype=np.float32)
+        if slab.size < size:
+            slab = np.empty(size, dtype=np.float32)
+        # The tensor, its views and whatever autograd keeps of it all hold this array.
+        lease = slab[:size]
+        back = weakref.finalize(lease, self._free.append, slab)
+        back.atexit = False
+        return torch.from_numpy(lease).view(shape)
+
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MOST = 8
+
+
+def fitting_workers(wanted: int | Literal["auto"], processes: int) -> int:
+    """Loader processes for each of the training processes on this machine; 0: read in-process.
+
+    A number stays as it is. `auto` shares out the cores that this process may use, by its affinity
+    and its container's quota, leaves each training process one for itself, and gives at most 8:
+    a GPU seldom computes faster than eight cores decode. Data that lie in memory need none.
+    """
+    if wanted != "auto":
+        return wanted
+    return max(0, min(_MOST, _cores() // processes - 1))
+
+
+def _cores() -> int:
+    # macOS and Windows have no affinity to ask for.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(cores, _quota(cores)))
+
+
+def _quota(cores: int) -> int:
+    """Cores by the control group, version 2: `max 100000` or `200000 100000` (two cores)."""
+    try:
+        most, period = _QUOTA.read_text("ascii").split()
+        return cores if most == "max" else int(most) // int(period)
+    except (OSError, ValueError):
+        return cores
