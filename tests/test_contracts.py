@@ -113,8 +113,6 @@ COMMANDS = {
     "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
     "report": "folder -o --set --json",
     "plot": "figure folder -o --set --json",
-    "claims": "folder --captions -o --json",
-    "theory": "names --list --run --images --seed --json",
     "plugins list": "--kind --requirements --json",
     "plugins show": "kind name --json",
     "plugins check": "package --json",
