@@ -25,10 +25,9 @@ from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
-from addkit.training.environment import pick_device
+from addkit.training.backend import pick_device
 from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
-from addkit.training.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def work(task: Task) -> None:
     """Train, or go on, and write the scores of each way to answer on the test split."""
     run = _opened(task)
     recipe = run.recipe()
-    train(recipe, run, View())
+    train(recipe, run)
     if not task.answers:
         return
     predictor = load(run.path, device=pick_device())

@@ -65,6 +65,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in processes."""
     yield ProcessSpec(
         name="gaussian",
+        model_name="ADD",
         config=GaussianConfig,
         build="addkit.diffusion.gaussian:GaussianProcess",
         check=_fits,
@@ -73,6 +74,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="masked",
+        model_name="masked diffusion",
         config=MaskedConfig,
         build="addkit.processes.masked:MaskedProcess",
         check=_joint,
@@ -81,6 +83,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="autoregressive",
+        model_name="autoregression",
         config=AutoregressiveConfig,
         build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_joint,
@@ -89,6 +92,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="blocks",
+        model_name="block diffusion",
         config=BlocksConfig,
         build="addkit.processes.blocks:BlocksProcess",
         check=_joint,
