@@ -127,13 +127,15 @@ def dry_run(
         images = min(plan.per_process_batch, MOST_IMAGES)
         device = pick_device()
         speed_source = f"measured here: one process on {device}, {STEPS} steps of {images} images"
-    rule = f"base_lr {training.base_lr:g} x batch {training.batch_size} / 256"
+    rule = "lr as given"
+    if training.lr is None:
+        rule = f"base_lr {training.base_lr:g} x batch {training.batch_size} / 256"
     return DryRun(
         recipe=recipe.name,
         parameters=parameters,
         plan=plan,
         epochs=training.epochs,
-        learning_rate_rule=rule if training.lr is None else "lr as given",
+        learning_rate_rule=rule,
         memory={**estimate.memory, "total": sum(estimate.memory.values())},
         communication=Communication.of(
             recipe.distributed.strategy if plan.processes > 1 else "one process",

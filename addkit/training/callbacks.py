@@ -14,9 +14,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from addkit.errors import AddkitWarning
 from addkit.planning.flops import mfu, peak_flops, step_flops
-from addkit.plugin.spec import Problem
 from addkit.plugin.tracking import Tracker
-from addkit.recipe import Recipe
 from addkit.runs.atomic import write_text
 from addkit.training.scoring import meters_of
 from addkit.training.stopwatch import peak_memory
@@ -143,16 +141,12 @@ class TrackerCallback(Callback):
     server far away.
 
     Args:
-        recipe: its tracker is built where `is_main`.
-        is_main: True on rank 0.
+        name: of the tracker, for the warning.
+        tracker: None tracks nothing, as on other ranks.
     """
 
-    def __init__(self, recipe: Recipe, *, is_main: bool) -> None:
-        choice = recipe.choices["tracker"]
-        self._name = choice.name
-        self._tracker: Tracker | None = None
-        if is_main:
-            self._tracker = choice.spec.create(choice.config, Problem())
+    def __init__(self, name: str, tracker: Tracker | None) -> None:
+        self._name, self._tracker = name, tracker
         self._warned = False
 
     def begin(self, trainer: Trainer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
+from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.lock import locked
@@ -154,10 +155,12 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
                 data=dict(trainer.source.facts.notes),
                 environment=environment(recipe, session.device),
             )
+        choice = recipe.choices["tracker"]
+        tracker = choice.spec.create(choice.config, Problem()) if world.is_main else None
         trainer.fit(
             [
                 *([Profiler()] if session.profile else []),
-                TrackerCallback(recipe, is_main=world.is_main),
+                TrackerCallback(choice.name, tracker),
                 Metrics(),
                 *session.callbacks,
             ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -57,7 +57,7 @@ class StepReport:
     images: int
     seconds: float
     """Wall time, waiting for data included."""
-    parts: Mapping[str, float]
+    parts: Mapping[str, float] = field(default_factory=dict)
     """Where the seconds went on rank 0."""
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
