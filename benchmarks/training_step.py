@@ -13,6 +13,8 @@ from pathlib import Path
 from time import process_time
 
 import torch
+from addkit.training.job import Job
+from addkit.training.loop import StepReport, fit
 from measure import RECIPES, Options, Row, Target, note, ratios
 from PIL import Image
 from torch import Tensor
@@ -23,8 +25,6 @@ from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress
 from addkit.training.control import control_recipe
-from addkit.training.job import Job
-from addkit.training.loop import StepReport, fit
 from addkit.training.optimizer import averaged, build_optimizer
 from addkit.training.plan import Plan
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from addkit.data.wrapped import WrappedImages
+from addkit.data.image_sets import WrappedImages
 from addkit.diffusion.side_inputs import NO_CATEGORY
 from addkit.errors import DataError
 from addkit.plugin.facts import Batch, Column, SideInputs

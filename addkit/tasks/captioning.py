@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from addkit.data.references import ReferencedImages
+from addkit.data.captions import ReferencedImages
 from addkit.diffusion.chain import FREE
 from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError

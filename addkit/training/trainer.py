@@ -14,9 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from addkit.data.cores import fitting_workers
-from addkit.data.loading import Loader
-from addkit.data.mixing import mix, pick_answers
+from addkit.data.augmentation import mix
+from addkit.data.captions import pick_answers
+from addkit.data.loader import Loader, fitting_workers
 from addkit.data.order import epoch_batches
 from addkit.diffusion import ObjectiveValue, counted_generator, counted_seed
 from addkit.diffusion.timesteps import TimedLosses

@@ -17,7 +17,7 @@ from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
-from addkit.theory.exact import Handed
+from addkit.testing.exact_models import Handed
 
 CONDITION = 6
 """Width of a condition token."""
