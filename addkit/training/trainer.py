@@ -122,6 +122,7 @@ class Trainer:
         world: the processes that share the work; None: this one alone.
         stop: signals that ask for an end; None: no signal does.
         name: what the network is called in progress lines; the recipe's model name if None.
+        source: of the data; the recipe's if None.
     """
 
     callbacks: Sequence[Callback] = ()
@@ -134,10 +135,11 @@ class Trainer:
         world: World | None = None,
         stop: StopSignals | None = None,
         name: str | None = None,
+        source: DataSource | None = None,
     ) -> None:
         self.run, self.recipe, self.name = run, recipe, name or recipe.model_name
         self.world, self.stop = world or World(), stop or StopSignals()
-        self.source: DataSource = build_data(recipe)
+        self.source: DataSource = source or build_data(recipe)
         facts = self.source.facts
         network = prepared(build_network(recipe, facts).to(device), recipe)
         serve = getattr(network.encoder, "serve", None)
