@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addkit.runs.pointers import pointed_at
+from addkit.runs.checkpoint_files import pointed_at
 from addkit.training import callbacks
 from addkit.training.callbacks import Metrics
 
