@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
+    from addkit.plugin.config import Config
     from addkit.plugin.spec import (
+        CommandSpec,
         ConditionerSpec,
-        Config,
         DataSpec,
         DenoiserSpec,
         EmbeddingSpec,
@@ -35,8 +36,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
+    "addkit.plugin.config": ("Config",),
     "addkit.plugin.spec": (
-        "Config",
+        "CommandSpec",
         "ConditionerSpec",
         "DataSpec",
         "DenoiserSpec",
@@ -63,6 +65,7 @@ _HOMES = {
 """Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
 
 __all__ = [
+    "CommandSpec",
     "Config",
     "ConditionerSpec",
     "DataSpec",

@@ -13,7 +13,7 @@ from addkit.cli.options import list_option
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.diffusion.information import Suggestion
-    from addkit.theory.schedules import View
+    from addkit.report.schedule_profiles import View
 
 
 schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
@@ -58,7 +58,7 @@ def show(
     from addkit.diffusion.information import suggest as ranked
     from addkit.report.figures import schedules, write_figure
     from addkit.report.figures.style import check_figure
-    from addkit.theory.schedules import views
+    from addkit.report.schedule_profiles import views
 
     if out is not None:
         check_figure(out)

@@ -16,7 +16,7 @@ import addkit
 from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
-from addkit.plugin.selection import Selection, speaks_of_plugins
+from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -40,10 +40,6 @@ BUILT_INS = (
     "addkit.trackers",
 )
 """The catalogue pages, by name so that importing this module imports none of them."""
-
-GROUP = "addkit"
-"""The entry-point group that third parties write in their pyproject.toml."""
-
 
 ELSEWHERE = "Is it a plugin's? Install that (pip install -e FOLDER), or give --plugin-file FILE."
 
@@ -154,16 +150,24 @@ def load_registry() -> Registry:
 
 @functools.cache
 def _selected(selection: Selection) -> Registry:
-    import importlib.metadata
-
     plugins = [*built_ins(), *(import_file(file) for file in selection.files)]
-    installed = sorted(importlib.metadata.entry_points(group=GROUP), key=_order)
+    installed = installed_plugins()
     selection.check(distribution_of(one)[0] for one in installed)
     admitted = [one for one in installed if selection.admits(distribution_of(one)[0])]
     registry = Registry.loaded(plugins, admitted)
     registry = replace(registry, disabled=tuple(one for one in installed if one not in admitted))
-    _tell(registry, selection.strict)
+    report_faults(registry.broken, registry.heavy, selection.strict)
     return registry
+
+
+def installed_plugins() -> list[EntryPoint]:
+    """Entry points of every installed plugin, in an order that does not depend on the disk."""
+    if not plugins_may_be_installed():
+        return []
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=GROUP)
+    return sorted(found, key=lambda each: (distribution_of(each)[0], each.name))
 
 
 def loaded_third_parties() -> tuple[str, ...]:
@@ -182,17 +186,18 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
 
-def _order(entry_point: EntryPoint) -> tuple[str, str]:
-    return distribution_of(entry_point)[0], entry_point.name
+def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) -> None:
+    """Warn of broken plugins and of those that import torch while being loaded.
 
-
-def _tell(registry: Registry, strict: bool) -> None:
+    Raises:
+        PluginError: `strict`, and there is one.
+    """
     faults: list[tuple[str, BaseException | None]] = [
-        (f"broken plugin: {broken}", broken.error) for broken in registry.broken
+        (f"broken plugin: {one}", one.error) for one in broken
     ]
     faults += [
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
-        for who in registry.heavy
+        for who in heavy
     ]
     if strict and faults:
         text, error = faults[0]

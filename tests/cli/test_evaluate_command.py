@@ -219,12 +219,3 @@ def test_the_newest_finished_run_is_scored(addkit: Cli, run: Path, tmp_path: Pat
         "stored: runs/mine/evaluation.json",
     ]
     assert said.json["run"] == "runs/mine"
-
-
-def test_scores_that_need_it_are_explained() -> None:
-    from addkit.cli.scores import MEANINGS, TITLES, legend
-
-    assert legend(["top1", "nll", "count"]) == ""
-    told = legend(["exact_match", "bleu4", "consistency"])
-    assert told.startswith("shares of 1: exact: whole answers right; consistent: answers whose")
-    assert set(MEANINGS) <= set(TITLES) | {"repeats", "valid", "coverage"}

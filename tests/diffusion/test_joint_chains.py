@@ -21,8 +21,7 @@ from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
 from addkit.samplers.ordered import ORDERS, Ordered
 from addkit.samplers.shared import Refine
-from addkit.theory.joint import given, is_allowed, marginals, most_probable
-from addkit.theory.joint_problem import JointProblem
+from addkit.testing.exact_models import JointProblem, given, is_allowed, marginals, most_probable
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 

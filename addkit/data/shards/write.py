@@ -29,7 +29,7 @@ from addkit.data.shards.plan import PlannedShard, Sample, plan_shards, shardable
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
-from addkit.runs.lock import LOCK, is_locked, locked
+from addkit.runs.lock import LOCK, MARKER, is_locked, locked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -114,8 +114,8 @@ def _refuse_foreign(out: Path, root: Path) -> None:
         raise DataError(f"{out} is a file. Name a folder.")
     if not out.is_dir() or (out / MEMBERS).is_dir():
         return
-    # A lock alone may be left from a process that was killed before it wrote anything.
-    if any(entry.name != LOCK for entry in out.iterdir()):
+    # A lock's files alone may be left from a process that was killed before it wrote anything.
+    if any(entry.name not in (LOCK, MARKER) for entry in out.iterdir()):
         raise DataError(f"{out} contains other files. Name a new folder.")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
+from addkit.data.settings import DigitsConfig
 from addkit.data.shards.index import verify_shards
 from addkit.errors import DataError, UsageError
 
@@ -242,7 +242,7 @@ def test_places_that_are_refused(pets: Path, tmp_path: Path, source: Any, write:
 
 
 def test_data_that_cannot_be_sharded(out: Path, open_data: Open, write: Write) -> None:
-    with pytest.raises(UsageError, match="data.root: .*out is a folder of shards"):
+    with pytest.raises(UsageError, match=r"data\.root: .*out is a folder of shards"):
         write(open_data("image-folder", root=out), out.with_name("again"))
     with pytest.raises(UsageError, match=r'data\.name = "digits": its images do not lie in files'):
         write(Digits(DigitsConfig()), out.with_name("again"), "digits")
