@@ -45,7 +45,7 @@ def run_named(word: Path) -> Path | None:
 
     None if the word means a recipe. A known recipe's bare name does, whatever else has it.
     """
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     if str(word) in known_recipes():
         return None

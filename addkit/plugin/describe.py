@@ -17,7 +17,7 @@ from addkit.errors import UsageError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Provided
 from addkit.plugin.spec import KINDS
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
 from addkit.renamed import KINDS as RENAMED_KINDS
 from addkit.renamed import renamed_to
 

@@ -15,14 +15,11 @@ from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
-from addkit.recipe.layers import Layer, load_file, merge, require, shown
-from addkit.recipe.lines import KeyPath
-from addkit.recipe.messages import Complaint, dotted, explained, unknown_key
+from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import SHARED_TABLES, Recipe
 from addkit.recipe.overrides import read_overrides
-from addkit.recipe.shipped import named
-from addkit.recipe.types import validated
-from addkit.recipe.writing import quoted, shortened
+from addkit.recipe.toml import KeyPath, quoted, shortened
+from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
 from addkit.renamed import KEYS as RENAMED_KEYS
 from addkit.renamed import KINDS as RENAMED_KINDS
 from addkit.renamed import renamed_to
