@@ -13,20 +13,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitError
-from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import DataSource, ImageSet, Meter
+from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.training.environment import pick_device
-from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
 from addkit.training.view import View
 
@@ -54,7 +51,8 @@ def work(task: Task) -> None:
     predictor = load(run.path, device=pick_device())
     source = build_data(recipe)
     ways = {file: _way(predictor, source, tables) for file, tables in task.answers.items()}
-    meters = _scored(predictor, source.split("test"), {f: Case(w) for f, w in ways.items()})
+    evaluator = Evaluator.for_predictor(predictor, source.split("test"), recipe.seed)
+    meters = evaluator.score({file: Setting(way) for file, way in ways.items()})
     for file, way in ways.items():
         found = {"steps": way.steps, "scores": scores_of(meters[file])}
         write_json(Path(file), {"headline": predictor.task.headline, **found})
@@ -79,24 +77,8 @@ def _way(predictor: Predictor, source: DataSource, tables: Mapping[str, Any]) ->
 
     if asked.sampling.steps != "auto":
         return ask()
-    split = source.split("validation")
-    headline = predictor.task.headline
-    return ask(best_steps(partial(_scored, predictor, split), ask, headline)[0])
-
-
-def _scored(
-    predictor: Predictor, images: ImageSet, cases: Mapping[str, Case]
-) -> Mapping[str, Meter]:
-    recipe = predictor.recipe
-    return score_cases(
-        predictor.network,
-        images,
-        cases,
-        predictor.task,
-        batch_size=recipe.sampling.batch_size,
-        seed=recipe.seed,
-        workers=fitting_workers(recipe.distributed.workers, 1),
-    )
+    evaluator = Evaluator.for_predictor(predictor, source.split("validation"), recipe.seed)
+    return ask(evaluator.best_steps(ask, predictor.task.headline)[0])
 
 
 def _end_with_stdin() -> None:
