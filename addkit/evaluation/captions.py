@@ -15,7 +15,8 @@ from torch.nn import functional
 from addkit.data.loader import load
 from addkit.diffusion import counted_generator
 from addkit.evaluation.results import CaptionRow, ClipMeans
-from addkit.metrics.captions import leave_one_out, mean_interval, score_captions
+from addkit.metrics.captions import leave_one_out, score_captions
+from addkit.metrics.statistics import mean_interval
 from addkit.model import Network
 from addkit.plugin.protocols import ImageSet
 
