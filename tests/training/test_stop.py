@@ -18,7 +18,7 @@ from addkit.cli.progress import LiveView
 from addkit.distributed.signals import StopSignals
 from addkit.evaluation.batches import Evaluator
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training.loop import StepReport
 
 Cli = Callable[..., Any]
