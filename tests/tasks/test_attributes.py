@@ -51,7 +51,7 @@ def test_a_missing_value_has_no_weight_and_is_not_known() -> None:
 
 
 def test_some_values_are_given() -> None:
-    given = Attributes(PETS).given
+    given = Attributes(PETS).given_labels
     assert given({"tone": "light"}).tolist() == [FREE, LIGHT]
     assert given({"size": "small", "tone": "dark"}).tolist() == [SMALL, DARK]
     assert given({}).tolist() == [FREE, FREE]
