@@ -101,8 +101,8 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
     predictor = load(path, weights=options.weights)
     _check(predictor, grid, options)
     controls = {
-        f"control, {name}": load(run.path, weights=options.weights)
-        for name, run in Run(path).controls().items()
+        run.model_name: load(run.path, weights=options.weights)
+        for run in Run(path).controls().values()
     }
     source = _moved_data(predictor, options.overrides)
     evaluation = _evaluate(path, predictor, controls, source, grid, options)
@@ -149,7 +149,7 @@ def _evaluate(
     # One pass over the images scores the grid and the audit together.
     meters = evaluator.score({**{_key(each): Setting(each) for each in combinations}, **audited})
     of_controls = {name: _control_meter(each, images, seed) for name, each in controls.items()}
-    model_name = _model_name(predictor)
+    model_name = predictor.recipe.model_name
     columns: list[Scores] = [{} for _ in combinations]
     table3 = None
     captions = [
@@ -197,10 +197,6 @@ def _evaluate(
 def _control_meter(control: Predictor, images: ImageSet, seed: int) -> Meter:
     evaluator = Evaluator.for_predictor(control, images, seed)
     return evaluator.score({"control": Setting(control.inference)})["control"]
-
-
-def _model_name(predictor: Predictor) -> str:
-    return "ADD" if predictor.loops else predictor.recipe.name
 
 
 def _key(inference: Inference) -> str:

@@ -7,61 +7,62 @@ from contextlib import contextmanager
 
 from addkit.errors import Stopped
 from addkit.evaluation.batches import Evaluator, Setting
-from addkit.evaluation.batches import scores_of as scores_of
 from addkit.model import Inference, Network, problem_of
 from addkit.plugin.protocols import Meter
-from addkit.training.job import Job
+from addkit.training.trainer import Trainer
 
 
-def meters_of(job: Job, split: str, steps: int | None = None, most: int = 2) -> dict[str, Meter]:
-    """A meter for the averaged and for the raw weights, with the recipe's way to answer.
+def meters_of(
+    trainer: Trainer, split: str, steps: int | None = None, most: int = 2
+) -> dict[str, Meter]:
+    """A meter for the averaged and for the raw weights, with the recipe's sampling.
 
     Args:
-        job: its networks.
+        trainer: of the networks.
         split: of its data.
-        steps: what was chosen where the recipe says auto.
-        most: 1 for the averaged weights alone, or the raw ones where no others are kept.
+        steps: the chosen ones where the recipe says auto.
+        most: 1 for the averaged weights alone, or the raw ones where there are no others.
     """
-    setting = {"recipe": Setting(_inference(job, steps))}
-    networks = list(job.engine.networks().items())[:most]
-    with _saved_when_stopped(job):
+    setting = {"recipe": Setting(_inference(trainer, steps))}
+    networks = list(trainer.engine.networks().items())[:most]
+    with _saved_when_stopped(trainer):
         return {
-            name: _evaluator(job, network, split).score(setting)["recipe"]
+            name: _evaluator(trainer, network, split).score(setting)["recipe"]
             for name, network in networks
         }
 
 
-def choose_steps(job: Job) -> tuple[int, dict[int, float]]:
-    """`Evaluator.best_steps` of the averaged weights, or raw ones where no others are kept."""
-    network = next(iter(job.engine.networks().values()))
-    with _saved_when_stopped(job):
-        return _evaluator(job, network, "validation").best_steps(
-            lambda steps: _inference(job, steps), job.task.headline
+def choose_steps(trainer: Trainer) -> tuple[int, dict[int, float]]:
+    """`Evaluator.best_steps` of the averaged weights, or raw ones where there are no others."""
+    network = next(iter(trainer.engine.networks().values()))
+    with _saved_when_stopped(trainer):
+        return _evaluator(trainer, network, "validation").best_steps(
+            lambda steps: _inference(trainer, steps), trainer.task.headline
         )
 
 
-def _inference(job: Job, steps: int | None) -> Inference:
-    return Inference.of(job.recipe, problem_of(job.recipe, job.source.facts), steps)
+def _inference(trainer: Trainer, steps: int | None) -> Inference:
+    return Inference.of(trainer.recipe, problem_of(trainer.recipe, trainer.source.facts), steps)
 
 
-def _evaluator(job: Job, network: Network, split: str) -> Evaluator:
+def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
     return Evaluator(
         network=network,
-        images=job.source.split(split),
-        task=job.task,
-        batch_size=job.recipe.sampling.batch_size,
-        seed=job.recipe.seed,
-        workers=job.workers,
-        world=job.world,
-        stop=job.stop,
+        images=trainer.source.split(split),
+        task=trainer.task,
+        batch_size=trainer.recipe.sampling.batch_size,
+        seed=trainer.recipe.seed,
+        workers=trainer.workers,
+        world=trainer.world,
+        stop=trainer.stop,
     )
 
 
 @contextmanager
-def _saved_when_stopped(job: Job) -> Iterator[None]:
+def _saved_when_stopped(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except Stopped as error:
         # All ranks stop at the same batch, so that they can save together.
-        job.save_once()
-        raise Stopped(f"{error}; step {job.progress.step} is saved", error.exit_code) from error
+        trainer.save_once()
+        raise Stopped(f"{error}; step {trainer.progress.step} is saved", error.exit_code) from error
