@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from addkit.cli.output import note
-from addkit.errors import DataError, RunError
+from addkit.errors import DataError, RunError, guess
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.guess import guess
 from addkit.runs import RUNS, newest_run
 
 ImageFile = Path | BinaryIO

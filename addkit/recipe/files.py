@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from addkit.plugin.guess import guess
+from addkit.errors import guess
 from addkit.plugin.spec import KINDS
 from addkit.recipe.errors import Fault, FaultyRecipeError, Origin, refuse
 from addkit.recipe.requires import check_requires

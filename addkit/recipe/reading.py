@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from addkit.errors import guess
 from addkit.plugin.config import Config
-from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
@@ -158,16 +158,18 @@ class _Check:
         if table is None:
             return None
         try:
-            spec = self.registry.get(kind, table["name"]).spec
+            provided = self.registry.get(kind, table["name"])
         except UnknownComponent as error:
             known = ", ".join(error.known)
             what = Complaint(("name",), str(error), table["name"], known)
             self._say((kind,), what, error.cause)
             return None
         settings = {key: value for key, value in table.items() if key != "name"}
+        spec = provided.spec
         keys = ("name", *spec.settings.model_fields)
         config = self._config(spec.settings, (kind,), settings, keys)
-        return None if config is None else Choice(spec, config)
+        plugin = provided.provider if provided.is_third_partys else ""
+        return None if config is None else Choice(spec, config, plugin)
 
     def _component_table(self, kind: str) -> dict[str, Any] | None:
         """The table if it is one that names a component."""

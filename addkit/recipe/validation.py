@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from addkit.errors import guess
 from addkit.plugin.config import Config
-from addkit.plugin.guess import guess
 from addkit.recipe.toml import KeyPath, quoted, shortened
 
 C = TypeVar("C", bound=Config)

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from addkit.errors import guess
 from addkit.plugin.contract import lacking
-from addkit.plugin.guess import guess
 from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
 from addkit.plugin.spec import ABILITIES
 from addkit.recipe.toml import toml_value
