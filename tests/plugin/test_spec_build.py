@@ -37,9 +37,7 @@ def test_settings_and_facts_go_by_name(build: Any) -> None:
 
 
 def test_paths_are_imported() -> None:
-    spec = _spec(
-        "addkit.schedules.cosine:CosineSchedule", "addkit.schedules.settings:CosineConfig"
-    )
+    spec = _spec("addkit.schedules.cosine:CosineSchedule", "addkit.schedules.settings:CosineConfig")
     assert spec.settings.__name__ == "CosineConfig"
     assert spec.create(spec.settings(), Problem()).scale == 1.0
 
