@@ -274,6 +274,7 @@ class Trainer:
         """
         engine, statistics, watch = self.engine, self.statistics, self._watch
         recipe, step, plan = self.recipe, self.progress.step, self.plan
+        count = plan.micro_batches  # P A
         engine.optimizer.zero_grad(set_to_none=True)
         statistics.begin()
         losses: list[ObjectiveValue] = []
@@ -302,7 +303,7 @@ class Trainer:
         statistics.settle()
         norm = gradient_norm(self.parameters)
         total, weight, accuracy, real, pad, terminated, interrupted, save = summed().tolist()
-        factor = losses[0].tokens * plan.micro_batches / weight if weight else 1.0
+        factor = losses[0].tokens * count / weight if weight else 1.0
         mean, size = total / weight if weight else 0.0, norm.item()
         timed = self._timed(losses)
         watch.lap("communication")
@@ -327,14 +328,14 @@ class Trainer:
         return StepReport(
             step=step + 1,
             loss=mean,
-            accuracy=100 * accuracy / plan.micro_batches,
+            accuracy=100 * accuracy / count,
             gradient_norm=size * factor,
             lr=lr,
             images=plan.global_batch,
             seconds=seconds,
             parts=watch.seconds(),
-            real_loss=real / plan.micro_batches if captions else None,
-            pad_loss=pad / plan.micro_batches if captions else None,
+            real_loss=real / count if captions else None,
+            pad_loss=pad / count if captions else None,
             timed=timed,
             stop=INTERRUPTED if interrupted else TERMINATED if terminated else 0,
             save=save > 0,
