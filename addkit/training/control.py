@@ -21,12 +21,12 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
     Raises:
         RecipeError: a control that is not of the task.
     """
-    if recipe.choices["denoiser"].name == "control":
+    if "reads-state" not in recipe.choices["denoiser"].spec.provides:
         return ()
-    task = recipe.choices["task"].name
-    allowed = heads_for(task)
+    allowed = heads_for(recipe)
     for head in recipe.control.heads:
         if head not in allowed:
+            task = recipe.choices["task"].name
             raise RecipeError(
                 f'{recipe.source}: [control] heads: "{head}" is no control of the task "{task}"; '
                 f"allowed: {', '.join(allowed)}"
@@ -34,9 +34,10 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
     return recipe.control.heads
 
 
-def heads_for(task: str) -> tuple[str, ...]:
-    """The controls that a task can have."""
-    return CLASSIFIERS if task == "classification" else SEQUENCES
+def heads_for(recipe: Recipe) -> tuple[str, ...]:
+    """The controls that are possible: other heads for one label, other processes for several."""
+    several = {"captions", "attributes"} & recipe.choices["data"].spec.provides
+    return SEQUENCES if several else CLASSIFIERS
 
 
 def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:

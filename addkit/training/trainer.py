@@ -292,10 +292,9 @@ class Trainer:
                 loss = engine.module(images, labels, generator, batch.side_inputs)
                 losses.append(loss)
                 watch.lap("forward")
-                statistics.collect()
+                statistics.collect(last=last)
                 if last:
                     # Small messages cost waiting, not bytes: they travel behind backward.
-                    statistics.send()
                     summed = self.world.all_reduce_async(self._summands(losses))
                 (loss.total / (loss.tokens * plan.accumulation)).backward()
                 watch.lap("backward")

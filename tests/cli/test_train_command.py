@@ -100,10 +100,9 @@ def test_a_run_s_folder_goes_on_with_resume(addkit: Cli, stopped: Path, word: st
 def test_a_run_s_folder_without_resume_names_the_commands(addkit: Cli, stopped: Path) -> None:
     said = addkit("train", "runs/one")
     assert (said.code, said.out) == (2, "")
-    assert said.err == (
-        "error: runs/one: a run's folder; go on with it: addkit train runs/one --resume; train its "
-        "recipe anew: addkit train runs/one/recipe.toml\n"
-    )
+    assert said.err.startswith("error: runs/one: a run's folder")
+    assert "addkit train runs/one --resume" in said.err
+    assert "addkit train runs/one/recipe.toml" in said.err
     said = addkit("train", "runs/one", "--resume", "--run-dir", "runs/two")
     assert said.code == 2
     assert said.err == "error: runs/one: goes on in its own folder; leave out --run-dir runs/two\n"
