@@ -1,4 +1,4 @@
-"""Which run folder a training writes to."""
+"""The run folder of a training: new, resumed, or started afresh."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def test_a_run_s_folder_without_resume_names_the_commands(addkit: Cli, stopped: 
     assert "addkit train runs/one/recipe.toml" in said.err
     said = addkit("train", "runs/one", "--resume", "--run-dir", "runs/two")
     assert said.code == 2
-    assert said.err == "error: runs/one: goes on in its own folder; leave out --run-dir runs/two\n"
+    assert said.err.startswith("error: runs/one: ")
+    assert "--run-dir runs/two" in said.err
     said = addkit("train", "runs/one", "--resume", "--set", "seed=5")
     assert said.code == 1
     assert "the recipe has changed since this run began: seed was 0 and is 5" in said.err
