@@ -75,6 +75,7 @@ def spread(
         return Shard(next(even, 0))
 
     for block in blocks_of(network):
+        # A block that `prepare` reads stays whole until it is called: one gather instead of two.
         early = hasattr(block, EARLY)
         fully_shard(
             block,
@@ -85,6 +86,7 @@ def spread(
         )
         if early:
             register_fsdp_forward_method(block, EARLY)
+    # Last: it takes all parameters that no block has, which are read between the blocks.
     fully_shard(root, mesh=mesh, reshard_after_forward=False, shard_placement_fn=placement)
 
 
@@ -160,6 +162,7 @@ def whole_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     gathered: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
+        # One at a time: all of them together would not fit where sharding is needed.
         value = whole(tensor.detach())
         if torch.distributed.get_rank() == 0:
             gathered[name] = value.cpu()

@@ -44,6 +44,7 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], Non
     Raises:
         RunError: by that function; the disk is full, say.
     """
+    # Its files are safetensors; the default writer's are pickles.
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     saving = async_save(dict(tensors), storage_writer=writer, process_group=_group())
     written = cast("Future[None]", saving)

@@ -75,6 +75,7 @@ class World:
         """The tensors of all ranks, which have one shape, (size, ...)."""
         if self.size == 1:
             return values.unsqueeze(0)
+        # Gathered by copy: the inputs keep their own memory.
         out = [torch.empty_like(values) for _ in range(self.size)]
         dist.all_gather(out, values.contiguous())
         return torch.stack(out)
@@ -117,6 +118,7 @@ def joined(device: str) -> Iterator[World]:
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
+    # gloo also serves a GPU-less machine with several processes, as the tests have.
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield world
@@ -162,4 +164,5 @@ def describe_slurm(variables: MutableMapping[str, str]) -> None:
 
 def first_host(nodes: str) -> str:
     """The first name of a SLURM node list: `gpu[03-07,9],cpu1` -> `gpu03`."""
+    # Without `scontrol show hostnames`, which containers often lack.
     return re.sub(r"\[(\d+)[^\]]*\]", r"\1", nodes).split(",")[0]

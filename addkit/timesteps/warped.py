@@ -43,12 +43,14 @@ class WarpedTimes(nn.Module):
         self.decay = 0.5 ** (1 / config.half_life)
         knots = torch.linspace(0, 1, config.bins + 1)
         self.register_buffer("knots", knots, persistent=False)
+        # In the state dict: what was learnt belongs to a checkpoint.
         self.register_buffer("loss", math.log(num_classes) * knots ** (1 / t_power))
         self.register_buffer("weight", torch.ones_like(knots))
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape, in [0, 1] -> t of the same shape, rising from 0 to 1."""
         levels, knots = self.levels(), self.knots.double()
+        # Linear between the two levels around u; in fp64, since neighbours may be close.
         right = torch.searchsorted(levels, u.double().contiguous()).clamp(1, len(knots) - 1)
         left = right - 1
         share = ((u - levels[left]) / (levels[right] - levels[left])).clamp(0.0, 1.0)
@@ -93,6 +95,8 @@ def isotonic(values: Tensor, weights: Tensor) -> Tensor:
     before, least = total - weights, summed - weights * values
     means = (summed - least.unsqueeze(1)) / (total - before.unsqueeze(1))
     backwards = ones.tril(-1).bool()
+    # (a, b): the mean of a..b, where a <= b; b runs over columns, a over rows.
     means = means.masked_fill(backwards, math.inf)
+    # min over b >= j for each (a, j), then max over a <= j.
     lowest = means.flip(1).cummin(1).values.flip(1)
     return lowest.masked_fill(backwards, -math.inf).amax(0)

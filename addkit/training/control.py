@@ -75,6 +75,7 @@ def fitting_width(wanted: int, size: Callable[[int], int]) -> int:
         wanted: a number of parameters.
         size: width -> number of parameters, affine.
     """
+    # Two points fix an affine function.
     first, second = size(1), size(2)
     return max(1, 1 + round((wanted - first) / (second - first)))
 
@@ -87,6 +88,7 @@ def _classifier(recipe: Recipe, head: str, **size: int) -> Recipe:
     if "one-token" not in recipe.choices["conditioner"].spec.provides:
         # A head reads one token: the mean one where ADD reads them all.
         tables["conditioner"] = {"name": "mean-token"}
+    # Nothing to drop or to corrupt: a head sees the condition and no noisy label.
     tables["training"] |= {"condition_drop": 0.0, "pure_noise": 0.0}
     return _finished(recipe, tables)
 
@@ -105,6 +107,7 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
         tables["process"] = {"name": "gaussian"}
         tables["sampler"] = {"name": "renoise"}
         return _finished(recipe, tables)
+    # Tokens are clean or hidden here, never noisy, so they are embedded by a table.
     tables["embedding"] = {"name": "token"}
     tables["read_out"] = {"name": "consensus"}
     if head == "autoregressive":

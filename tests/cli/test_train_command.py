@@ -186,7 +186,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     ]
     assert lines[:2] == [
         "ADD: step 21/50  loss 2.000  rows right 50.0 %  640 images/s  29 s left",
-        "ADD: step 32/50  loss 2.000  rows right 50.0 %  top1 91.25  640 images/s  18 s left",
+        "ADD: step 32/50  loss 2.000  rows right 50.0 %  top-1 91.25 %  640 images/s  18 s left",
     ]
 
 
@@ -202,7 +202,7 @@ def test_examples_and_choices_are_lines(capsys: pytest.CaptureFixture) -> None:
         "    = a red cat",
         "  two [b]dogs",
         "    > a dog",
-        "ADD: steps auto is 5, by exact_match on the validation split (1: 0.250, 5: 0.500)",
+        "ADD: steps auto is 5, by exact match, % on the validation split (1: 25.00, 5: 50.00)",
     ]
 
 
@@ -220,7 +220,7 @@ def test_on_a_terminal_there_is_a_bar(
     task = view.bar.tasks[0]
     assert task.completed == 2
     assert "loss 3.900" in task.fields["numbers"]
-    assert "top1 12.50" in task.fields["numbers"]
+    assert "top-1 12.50 %" in task.fields["numbers"]
     view.end(trainer)
     assert view.bar is None
     view.end(trainer)
