@@ -133,6 +133,18 @@ class Run:
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
+    def models(self) -> dict[str, Run]:
+        """The run and its finished controls, by `model_name`."""
+        process = self.recipe_tables().get("process", {}).get("name", "gaussian")
+        own = "ADD" if process == "gaussian" else process
+        controls = {f"control, {name}": run for name, run in self.controls().items()}
+        return {own: self, **controls}
+
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
+        scores: dict[str, dict[str, float | None]] = self.manifest().get("scores", {})
+        return scores
+
     @property
     def finished(self) -> bool:
         """True once the training has ended."""

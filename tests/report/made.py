@@ -64,15 +64,16 @@ def made_run(path: Path, **given: Any) -> Path:
 
 def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
-    way = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
-    kept = {"steps": steps, **way, "chains": 1, "one_pass": False, "top1": value, "count": 100}
-    return {**kept, **given}
+    setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
+    setting |= {"steps": steps, "chains": 1, "one_pass": False}
+    return {"model": "ADD", **setting, "top1": value, "count": 100, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     """Write evaluation.json."""
     told = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
-    told |= {"audit": None, "table3": None, "clip": None, **given}
+    told |= {"audit": None, "table3": None, "clip": None, "uncertainty": None, "early_exit": []}
+    told |= given
     (path / "evaluation.json").write_text(json.dumps(told))
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from addkit.report.scores import in_unit, score_title
+
 from addkit.ablation.results import spread
 from addkit.errors import AddkitError
 from addkit.metrics.names import IN_PERCENT, SHARES
-from addkit.report.scores import in_unit, score_title
 
 
 class NotThereError(AddkitError):
