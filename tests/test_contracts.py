@@ -22,7 +22,7 @@ from addkit.errors import AddkitWarning
 from addkit.plugin import Problem, load_registry
 from addkit.plugin.facts import DataFacts
 from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 from addkit.training.control import control_recipe, heads_of
 
@@ -163,7 +163,7 @@ def test_every_recipe_has_controls_of_its_task(path: Path) -> None:
 def test_recipes_of_embedded_data_can_begin(name: str) -> None:
     from addkit.planning.dry_run import dry_run
 
-    told = dry_run(read_recipe(ROOT / "recipes" / f"{name}.toml"))
+    told = dry_run(read_recipe(ROOT / "recipes" / f"{name}.toml")).data()
     assert told["parameters"]["total"] > 0
     assert {"train", "test"} <= set(told["splits"])
     assert (told["tokens"] > 1) == (name != "digits")
@@ -174,7 +174,7 @@ def imagenet() -> dict[str, Any]:
     from addkit.planning.dry_run import dry_run
 
     with pytest.warns(AddkitWarning, match="only 23 % of the training times are informative"):
-        return dry_run(read_recipe(ROOT / "recipes" / "imagenet.toml"), 8)
+        return dry_run(read_recipe(ROOT / "recipes" / "imagenet.toml"), 8).data()
 
 
 def test_imagenet_has_the_papers_sizes(imagenet: dict[str, Any]) -> None:
@@ -353,7 +353,7 @@ def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> 
     )
     # The default ViT has 86 M weights.
     with torch.device("meta" if spec.kind == "encoder" else "cpu"):
-        built = spec.create(spec.config(**settings), problem)
+        built = spec.create(spec.settings(**settings), problem)
     assert (built is None) == ((spec.kind, spec.name) in NOTHING)
 
 
@@ -387,5 +387,5 @@ def test_catalogues_recipes_and_plugins_load_no_torch() -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_catalogue_page_lists_its_configs(name: str) -> None:
     module = importlib.import_module(name)
-    yielded = {spec.config.__name__ for spec in module.addkit_components()}
+    yielded = {spec.settings.__name__ for spec in module.addkit_components()}
     assert all(hasattr(module, name) for name in yielded)

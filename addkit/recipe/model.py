@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.spec import Choices, Config
+from addkit.plugin.config import Config
+from addkit.plugin.spec import Choices
 
 Share = Annotated[float, Field(ge=0)]
 
@@ -214,6 +215,17 @@ class Recipe:
     """The recipe and what it extends."""
     requires: tuple[str, ...] = ()
     """Packages without which it means nothing, such as `addkit-clip>=0.3`."""
+
+    @property
+    def model_name(self) -> str:
+        """The name of its network in progress lines, tables, plots and pages.
+
+        The process names it; a denoiser that reads no noisy label makes a classifier of any.
+        """
+        if "reads-state" not in self.choices["denoiser"].spec.provides:
+            return "classifier"
+        process: Any = self.choices["process"].spec
+        return str(process.model_name or process.name)
 
     def tables(self) -> dict[str, Any]:
         """The resolved recipe as plain data: reading it again gives an equal recipe."""

@@ -133,17 +133,31 @@ class Run:
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
-    def models(self) -> dict[str, Run]:
-        """The run and its finished controls, by `model_name`."""
-        process = self.recipe_tables().get("process", {}).get("name", "gaussian")
-        own = "ADD" if process == "gaussian" else process
-        controls = {f"control, {name}": run for name, run in self.controls().items()}
-        return {own: self, **controls}
-
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
         scores: dict[str, dict[str, float | None]] = self.manifest().get("scores", {})
         return scores
+
+    @property
+    def model_name(self) -> str:
+        """The one name of this run's network: "ADD", "masked diffusion", "control, linear", ...
+
+        Stored when training begins, so that reading it needs no plugin.
+        """
+        stored = self.manifest().get("model_name")
+        if stored is not None:
+            return str(stored)
+        if self.path.parent.name == "controls":
+            return f"control, {self.path.name}"
+        try:
+            return self.recipe(tracked=False).model_name
+        except RecipeError:
+            # Its plugin is missing; the name of the process is still in the file.
+            return str(self.recipe_tables().get("process", {}).get("name", "model"))
+
+    def models(self) -> dict[str, Run]:
+        """The run and its finished controls, by `model_name`."""
+        return {run.model_name: run for run in (self, *self.controls().values())}
 
     @property
     def finished(self) -> bool:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.datasets import ImageNet as Reference
 
-from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.imagenet import ImageNet
 from addkit.data.images import prepare_image
+from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.errors import DataError
 
 Paint = Callable[..., Path]
@@ -71,7 +71,7 @@ def test_names_of_torchvisions_meta_file(root: Path) -> None:
 @pytest.mark.parametrize("name", ["meta.bin", "ILSVRC2012_devkit_t12.tar.gz"])
 def test_unreadable_names_warn(root: Path, name: str) -> None:
     (root / name).write_bytes(b"broken")
-    with pytest.warns(DataWarning, match="WordNet ids stand in"):
+    with pytest.warns(DataWarning, match="class names cannot be read"):
         assert _source(root).facts.class_names == IDS
 
 

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
-from addkit.data import CaptionFolderConfig, CocoCaptionsConfig, ImageFolderConfig, ImageNetConfig
 from addkit.data.attribute_table import AttributeTable
 from addkit.data.caption_folder import CaptionFolder
 from addkit.data.coco import CocoCaptions
 from addkit.data.image_folder import ImageFolder
 from addkit.data.imagenet import ImageNet
-from addkit.data.settings import AttributeTableConfig
+from addkit.data.settings import (
+    AttributeTableConfig,
+    CaptionFolderConfig,
+    CocoCaptionsConfig,
+    ImageFolderConfig,
+    ImageNetConfig,
+)
 from addkit.data.shards.write import Written, write_shards
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 Paint = Callable[..., Path]
@@ -51,9 +56,9 @@ def write() -> Write:
     """Writes shards of about two or three of the painted images."""
 
     def call(source: Any, out: Path, name: str = "image-folder", **settings: Any) -> Written:
-        told = settings.pop("told", lambda shard, before: None)
+        report = settings.pop("report", lambda shard, before: None)
         settings = {"seed": 0, "shard_size": 2000, "jobs": 2, **settings}
-        return write_shards(source, name, out, told=told, **settings)
+        return write_shards(source, name, out, report=report, **settings)
 
     return call
 
