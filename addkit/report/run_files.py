@@ -252,7 +252,7 @@ def step_curves(files: RunFiles) -> Curves:
         Level(name, score.in_unit(value))
         for name, row in (
             *((f"{row.setting.read_out}, one pass", row) for row in passes.values()),
-            *((row.model, row) for row in evaluation.controls),
+            *((row.model_name, row) for row in evaluation.controls),
         )
         if (value := row.scores.get(score.name)) is not None
     ]

@@ -36,7 +36,7 @@ def settings(files: RunFiles) -> Table:
     columns = present(row.scores for row in rows)
     cells = [
         [
-            row.model,
+            row.model_name,
             row.setting.read_out,
             row.setting.sampler,
             row.setting.to_one,

@@ -66,7 +66,7 @@ def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
     setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
     setting |= {"steps": steps, "chains": 1, "one_pass": False}
-    return {"model": "ADD", **setting, "top1": value, "count": 100, **given}
+    return {"model_name": "ADD", **setting, "top1": value, "count": 100, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
