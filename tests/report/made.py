@@ -77,6 +77,15 @@ def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     (path / "evaluation.json").write_text(json.dumps(told))
 
 
+def uncertainty(*rows: dict[str, Any]) -> dict[str, Any]:
+    """What `addkit evaluate --uncertainty` stores; each row changes a complete one."""
+    names = ("top1", "ece_low", "ece_high", "nll", "brier", "aurc", "aurc_low", "aurc_high")
+    names += ("risk80", "set_size", "set_coverage", "count", "ece")
+    row = {**dict.fromkeys(names, 1.0), "temperatures": [], "risk_coverage": []}
+    head = {"chains": 2, "steps": 2, "temperature_from": "x", "comparisons": []}
+    return {**head, "rows": [{**row, **given} for given in rows]}
+
+
 def arm(
     changes: Mapping[str, Any],
     values: Sequence[float | None],

@@ -15,7 +15,7 @@ from addkit.report.run_files import (
     stored_reliabilities,
 )
 
-from .made import evaluated, made_run, row
+from .made import evaluated, made_run, row, uncertainty
 
 
 @pytest.fixture
@@ -102,13 +102,8 @@ def test_stored_reliability_leaves_out_empty_bins_and_scaled_rows(run: Path) -> 
         {"count": 0, "confidence": None, "accuracy": None},
         {"count": 10, "confidence": 0.9, "accuracy": 0.8},
     ]
-    names = ("top1", "ece_low", "ece_high", "nll", "brier", "aurc", "aurc_low", "aurc_high")
-    stored = dict.fromkeys((*names, "risk80", "set_size", "set_coverage", "count"), 1.0)
-    stored |= {"confidence": "vote share", "scaled": False, "ece": 10.0, "reliability": bins}
-    stored |= {"temperatures": [], "risk_coverage": []}
-    rows = [stored, {**stored, "scaled": True}]
-    uncertainty = {"chains": 2, "steps": 2, "temperature_from": "x", "comparisons": []}
-    evaluated(run, [], uncertainty={**uncertainty, "rows": rows})
+    stored = {"confidence": "vote share", "scaled": False, "ece": 10.0, "reliability": bins}
+    evaluated(run, [], uncertainty=uncertainty(stored, {**stored, "scaled": True}))
     (found,) = stored_reliabilities(RunFiles.open(run))
     (only,) = found.bins
     assert (found.name, only.confidence, only.right, only.count) == ("vote share", 0.9, 0.8, 10)
