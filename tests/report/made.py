@@ -53,6 +53,8 @@ def made_run(path: Path, **given: Any) -> Path:
         "scores": {"ema": {score: value, "nll": 0.5, "count": 100}},
         "environment": {"python": "3.11", "packages": {"torch": "2.11"}},
     }
+    if path.parent.name != "controls":
+        manifest["model_name"] = "ADD"
     (path / "manifest.json").write_text(json.dumps(manifest))
     facts = {
         "num_classes": 3, "class_names": ["a", "b", "c"], "image_size": 4, "image_channels": 1,
