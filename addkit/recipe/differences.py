@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
 
 ABOUT = ("name", "summary")
 """Keys of the top that say what a recipe is, and change nothing."""

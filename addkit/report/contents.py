@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 from addkit.report import ablation_sections as ablation
 from addkit.report import run_sections as run
 from addkit.report.run_files import NotShownError
