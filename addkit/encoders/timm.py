@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from addkit.encoders.settings import PretrainedConfig
-from addkit.errors import RecipeError
-from addkit.plugin.guess import guess
+from addkit.errors import RecipeError, guess
 
 
 class TimmEncoder(nn.Module):
