@@ -137,7 +137,7 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         if str(error):
-            note(f"{error}; go on with --resume")
+            note(f"{error}; continue with --resume")
         return error.exit_code
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)

@@ -1,4 +1,4 @@
-"""Which run folder a training writes to."""
+"""The run folder of a training: new, resumed, or started afresh."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
     check_training(recipe, facts)
     check_shards(recipe, source, Plan.of(recipe, facts.split_sizes["train"], processes))
     tracker = recipe.choices["tracker"]
+    # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
+    # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     return facts
 
