@@ -29,7 +29,7 @@ class Source(ABC):
         mixup and cutmix mix whole batches (`addkit.data.augmentation.mix`) and are not applied
         there. Raises `RecipeError` for a RandAugment string that timm refuses.
         """
-        twin = copy(self)
+        twin = copy(self)  # shallow: facts, listings and what was verified are shared
         twin._augmenter = Augmenter(augmentation, self.pixels)
         return twin
 
