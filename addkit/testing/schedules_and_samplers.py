@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from addkit.diffusion import ChainSettings
-from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, need, shaped
 from addkit.testing.fakes import network_of, process_for, steps_of
-from addkit.testing.runs import generator
+from addkit.testing.fixed_inputs import generator
+from addkit.testing.small_problem import IMAGES, Bench, Law, SkippedError, need, shaped
 from addkit.to_one.argmax import ArgMax
 
 STARTS = ("noise", "zero")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from addkit.diffusion import Clean, corrupt
 from addkit.plugin.facts import Column, SideInputs
-from addkit.testing.bench import COPIES, IMAGES, Bench, SkippedError
 from addkit.testing.fakes import images_of, steps_of
+from addkit.testing.small_problem import COPIES, IMAGES, Bench, SkippedError
 
 
 def generator(seed: int = 2) -> torch.Generator:
