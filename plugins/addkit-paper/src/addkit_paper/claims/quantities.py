@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Protocol
 
-from addkit.ablation.compare import spread
+from addkit.ablation.results import spread
 from addkit.evaluation.results import Score
 from addkit.report.run_files import RunFiles, accuracy_line
 from addkit.runs import Run
