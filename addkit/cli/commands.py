@@ -26,6 +26,7 @@ SUMMARIES: Mapping[str, str] = {
 }
 """addkit's own commands, in the order of `addkit --help`: `addkit.cli.NAME:NAME` each."""
 
+GROUPED = "addkit.cli.grouped:GroupedCommand"
 # This one still takes values in a row.
 SEVERAL = {"ablate": "addkit.cli.several:SeveralCommand"}
 
@@ -66,7 +67,8 @@ class LazyCommands(Mapping[str, Any]):
         if name not in SUMMARIES:
             raise KeyError(name)
         if name not in self._made:
-            self._made[name] = _command(name)
+            target = getattr(import_module(f"addkit.cli.{name}"), name)
+            self._made[name] = make_command(name, target, SEVERAL.get(name, GROUPED))
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -76,14 +78,19 @@ class LazyCommands(Mapping[str, Any]):
         return len(SUMMARIES)
 
 
-def _command(name: str) -> Any:
-    """typer's command for a function, or its group for a `typer.Typer`."""
-    app = getattr(import_module(f"addkit.cli.{name}"), name)
-    if not isinstance(app, typer.Typer):
-        function = app
+def make_command(name: str, target: Any, function_class: str = GROUPED) -> Any:
+    """typer's command for a function, or its group for a `typer.Typer`.
+
+    Args:
+        name: of the command.
+        target: the function or app.
+        function_class: import path of the class of a function's command.
+    """
+    app = target
+    if not isinstance(target, typer.Typer):
+        module, _, cls = function_class.partition(":")
         app = typer.Typer(rich_markup_mode=None)
-        module, _, cls = SEVERAL.get(name, "addkit.cli.grouped:GroupedCommand").partition(":")
-        app.command(name, cls=getattr(import_module(module), cls))(function)
+        app.command(name, cls=getattr(import_module(module), cls))(target)
     command: Any = typer.main.get_command(app)
     command.name = name
     # Each app has the options that install completion; only addkit's own are of use.
