@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand
 
 from addkit.cli.commands import SUMMARIES, LazyGroup, make_command
-from addkit.errors import AddkitError, AddkitWarning, PluginError
+from addkit.errors import AddkitError, AddkitWarning, PluginError, UsageError
 from addkit.plugin.selection import FILES, plugins_may_be_installed
 
 if TYPE_CHECKING:
+    from addkit.plugin.commands import Commands
     from addkit.plugin.loading import ProvidedCommand
+    from addkit.testing import Verdict
 
 PANEL = "Commands of plugins"
+LONGEST_HELP = 100
+LAWS = (
+    "has_a_name_of_its_own",
+    "has_one_line_of_help",
+    "is_listed_without_torch",
+    "can_be_imported",
+    "explains_itself",
+)
+"""What `addkit plugins check` checks of a command."""
 
 
 class RootGroup(LazyGroup):
@@ -100,6 +111,45 @@ def load_command(provided: ProvidedCommand) -> Any:
     for leaf in _leaves(command):
         leaf.callback = _guarded(leaf.callback, provided)
     return command
+
+
+def check_commands(package: str | None) -> list[Verdict]:
+    """A verdict for each command of a package or file, or of all of them.
+
+    Raises:
+        UsageError: the hook of a plugin's commands is broken.
+    """
+    from addkit.plugin.commands import load_commands
+
+    commands = load_commands()
+    broken = [one for one in commands.broken if package in (None, one.distribution)]
+    if broken:
+        raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
+    return [_check(one, commands) for one in commands.of(package)]
+
+
+def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
+    from addkit.testing import Verdict
+
+    spec, faults = provided.spec, {}
+    others = commands.by_name[spec.name]
+    if spec.name in SUMMARIES:
+        faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
+    elif len(others) > 1:
+        faults["has_a_name_of_its_own"] = clash(others)
+    if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
+        faults["has_one_line_of_help"] = f"help must be one line of {LONGEST_HELP} letters at most"
+    if provided.provider in commands.heavy:
+        faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
+    try:
+        command = load_command(provided)
+    except PluginError as error:
+        faults["can_be_imported"] = str(error)
+    else:
+        if not command.help:
+            faults["explains_itself"] = f"{spec.command} has no docstring, which --help would show"
+    held = len(LAWS) - len(faults) - ("can_be_imported" in faults)
+    return Verdict("command", spec.name, provided.provider, held, faults, "")
 
 
 def _leaves(command: Any) -> Iterator[Any]:
