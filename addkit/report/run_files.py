@@ -43,11 +43,8 @@ class RunFiles:
 
     @cached_property
     def models(self) -> dict[str, Run]:
-        """ADD (or the run's own process), then its controls."""
-        process = self.tables.get("process", {}).get("name", "gaussian")
-        own = "ADD" if process == "gaussian" else process
-        controls = {f"control, {name}": run for name, run in self.run.controls().items()}
-        return {own: self.run, **controls}
+        """The run, then its controls, by `Run.model_name`."""
+        return self.run.models()
 
     @cached_property
     def tables(self) -> dict[str, Any]:
@@ -188,7 +185,7 @@ def step_curves(files: RunFiles) -> StepCurves:
         )
     lines = [_step_line(name, kept[way], score) for way, name in way_names(list(kept)).items()]
     levels = [_level(f"{row['read_out']}, one pass", row, score) for row in passes.values()]
-    levels += [_level(str(row["read_out"]), row, score) for row in told["controls"]]
+    levels += [_level(str(row["model_name"]), row, score) for row in told["controls"]]
     return StepCurves(axis_title(score, told["split"]), lines, levels)
 
 

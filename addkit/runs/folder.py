@@ -24,7 +24,6 @@ from addkit.errors import RecipeError, RunError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.identity import HASH, third_parties
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
-from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
@@ -83,7 +82,7 @@ class Run:
         """The resolved recipe as it is stored, unchecked."""
         file = self.path / "recipe.toml"
         try:
-            return upgraded(tomllib.loads(file.read_text("utf-8")))
+            return tomllib.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 
@@ -132,6 +131,27 @@ class Run:
         files = sorted((self.path / "controls").glob("*/recipe.toml"))
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
+
+    @property
+    def model_name(self) -> str:
+        """The one name of this run's network: "ADD", "masked diffusion", "control, linear", ...
+
+        Stored when training begins, so that reading it needs no plugin.
+        """
+        stored = self.manifest().get("model_name")
+        if stored is not None:
+            return str(stored)
+        if self.path.parent.name == "controls":
+            return f"control, {self.path.name}"
+        try:
+            return self.recipe(tracked=False).model_name
+        except RecipeError:
+            # Its plugin is missing; the name of the process is still in the file.
+            return str(self.recipe_tables().get("process", {}).get("name", "model"))
+
+    def models(self) -> dict[str, Run]:
+        """The run and its finished controls, by `model_name`."""
+        return {run.model_name: run for run in (self, *self.controls().values())}
 
     @property
     def finished(self) -> bool:

@@ -16,10 +16,10 @@ import torch
 
 from addkit.cli.progress import LiveView
 from addkit.distributed.signals import StopSignals
+from addkit.evaluation.batches import Evaluator
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training import scoring
-from addkit.training.loop import StepReport
+from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
@@ -98,11 +98,10 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from addkit.recipe import read_recipe
     from addkit.runs import Run
     from addkit.training.train import train
-    from addkit.training.view import View
 
     recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", SETS[1::2])
     run = Run.create(tmp_path_factory.mktemp("straight") / "run", recipe, build_data(recipe).facts)
-    train(recipe, run, View(), device="cpu")
+    train(recipe, run, device="cpu")
     return run.path
 
 
@@ -121,7 +120,7 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
     number: signal.Signals,
     code: int,
 ) -> None:
-    def step(self: LiveView, report: StepReport) -> None:
+    def step(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         if report.step == 6:
             os.kill(os.getpid(), number)
 
@@ -140,7 +139,7 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
 def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
     addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch, straight: Path, same: Same
 ) -> None:
-    score = scoring.score_cases
+    score = Evaluator.score
 
     def stopped(*words: Any, **more: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -148,7 +147,7 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
 
     words = ["train", recipes / "digits.toml", "--run-dir", "r", *SETS]
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "score_cases", stopped)
+        patch.setattr(Evaluator, "score", stopped)
         said = addkit(*words)
     assert said.code == 143
     assert said.err.splitlines()[-1] == (

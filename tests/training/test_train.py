@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from addkit.errors import DataError
-from addkit.evaluation.batches import Case, score_cases
-from addkit.evaluation.run import Grid, Wish, evaluate_run
+from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.job import Job
 from addkit.training.scoring import choose_steps
 from addkit.training.train import train
+from addkit.training.trainer import Callback, StepReport, Trainer
 
 Trained = Callable[..., Path]
 
 
-class View:
-    """Remembers what it was shown."""
+class View(Callback):
+    """Keeps what it was shown."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def begin(self, title: str, total_steps: int, done: int) -> None:
-        self.calls.append((title, total_steps, done))
+    def begin(self, trainer: Trainer) -> None:
+        self.calls.append((trainer.name, trainer.plan.steps, trainer.progress.step))
 
-    def step(self, report: Any) -> None:
+    def step(self, trainer: Trainer, report: StepReport) -> None:
         self.calls.append(report.step)
 
-    def scored(self, split: str, name: str, value: float) -> None:
+    def scored(self, trainer: Trainer, split: str, value: float, examples: Any) -> None:
         self.calls.append(split)
 
-    def examples(self, pairs: Any) -> None: ...
+    def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
+        self.calls.append((steps, dict(values)))
 
-    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
-        self.calls.append((steps, name, values))
-
-    def end(self) -> None:
+    def end(self, trainer: Trainer) -> None:
         self.calls.append("end")
 
 
@@ -52,7 +47,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipes / "digits.toml", [*changes, "encoder.widths=[4]"])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
-    result = train(recipe, run, view, device="cpu")
+    result = train(recipe, run, [view], device="cpu")
     steps = run.manifest()["plan"]["steps"]
     each = steps // 3
     one = [
@@ -71,22 +66,22 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
 def test_steps_are_chosen_on_the_validation_split(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addkit.training.scoring.CHOICES", (1, 2, 3))
+    monkeypatch.setattr("addkit.evaluation.batches.CHAIN_LENGTHS", (1, 2, 3))
     changes = ["sampling.steps=auto", "data.validation=0.2", "read_out.name=last"]
     small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]", "training.lr=1e-2"]
     recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
-    result = train(recipe, run, view, device="cpu")
-    steps, name, values = view.calls[-2]
-    assert (name, list(values)) == ("top1", [1, 2, 3])
+    result = train(recipe, run, [view], device="cpu")
+    steps, values = view.calls[-2]
+    assert list(values) == [1, 2, 3]
     assert values[steps] == max(values.values())
     manifest = run.manifest()
     assert manifest["chosen_steps"] == steps
     assert manifest["chosen_from"] == {str(n): value for n, value in values.items()}
     assert load(run.path).inference.steps == steps
-    row = evaluate_run(run.path, Grid(), Wish(audit=False)).results[0]
-    assert (row["steps"], row["top1"]) == (steps, pytest.approx(result.value))
+    row = evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)).results[0]
+    assert (row.setting.steps, row.scores["top1"]) == (steps, pytest.approx(result.value))
 
 
 def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> None:
@@ -94,7 +89,7 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
     changes = ["read_out.name=one-pass", "data.validation=0.2", "encoder.widths=[4]"]
     recipe = read_recipe(recipes / "digits.toml", changes)
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
-    steps, values = choose_steps(Job.open(run, recipe, "cpu"))
+    steps, values = choose_steps(Trainer.open(run, recipe, "cpu"))
     assert steps == 1
     assert len(values) > 1
     assert len(set(values.values())) == 1
@@ -102,57 +97,24 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
 
 def test_a_result_names_its_headline(digits_run: Path) -> None:
     run = Run(digits_run)
-    result = train(run.recipe(), run, View(), device="cpu")
+    result = train(run.recipe(), run, device="cpu")
     told = result.data()
     assert result.metric == told["metric"] == "top1"
     assert told["top1"] == result.value
     assert told["control_top1"] == result.control_value
     assert not {"value", "control_value"} & set(told)
-    assert list(told)[:3] == ["run", "top1", "control_top1"]
+    assert list(told)[:4] == ["run", "model_name", "top1", "control_top1"]
 
 
 def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
     run = Run(digits_run)
-    told, manifest = dry_run(run.recipe()), run.manifest()
+    told, manifest = dry_run(run.recipe()).data(), run.manifest()
     assert told["parameters"] == manifest["parameters"]
     plan = manifest["plan"]
     assert told["learning_rate"] == plan.pop("peak_lr")
     assert {key: told[key] for key in plan} == plan
     assert told["splits"] == {"train": 1258, "test": 539}
     assert told["learning_rate_rule"] == "lr as given"
-
-
-def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None:
-    predictor = load(digits_run)
-    meters = score_cases(
-        predictor.network,
-        build_data(predictor.recipe).split("test"),
-        {"recipe": Case(predictor.inference)},
-        predictor.task,
-        batch_size=100,
-        seed=0,
-    )
-    stored = Run(digits_run).manifest()["scores"]["ema"]
-    found = meters["recipe"].compute()
-    assert found.top1 == stored["top1"]
-    assert found.nll == pytest.approx(stored["nll"], rel=1e-5)
-    assert found.count == stored["count"] == 539
-
-
-def test_scores_depend_on_the_seed_of_the_noise_alone(digits_run: Path) -> None:
-    predictor = load(digits_run)
-    case = Case(predictor.inference.but(read_out="last", steps=2, sampler="gibbs"))
-
-    def nll(seed: int, **other: Any) -> float:
-        torch.rand(3)
-        split = build_data(predictor.recipe).split("test")
-        parts = (predictor.network, split, {"x": case, **other}, predictor.task)
-        return score_cases(*parts, batch_size=256, seed=seed)["x"].compute().nll
-
-    first = nll(0)
-    assert nll(0) == first
-    assert nll(0, another=Case(predictor.inference)) == first
-    assert nll(1) != first
 
 
 def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None:
@@ -162,29 +124,11 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
     assert load(path).recipe.training.ema == 0
 
 
-def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
-    inference = load(digits_run).inference
-    grid = Grid(steps=[1, 2], read_out=["one-pass", "last"], guidance=[1.0, 2.0], chains=3)
-    ways = grid.of(inference)
-    assert len(ways) == 8
-    assert len({(w.steps, w.read_out.name, w.guidance) for w in ways}) == 8
-    assert {way.chains for way in ways} == {3}
-    assert Grid().of(inference) == [inference]
-
-
-def test_an_evaluation_may_only_move_the_data(digits_run: Path) -> None:
-    for override in ("training.epochs=3", "sampling.steps=2", "seed=1"):
-        with pytest.raises(Exception, match=r"only data\.KEY=VALUE can change"):
-            evaluate_run(digits_run, Grid(), Wish(overrides=[override]))
-    with pytest.raises(DataError, match='There is no split "tset"; there are: train, test'):
-        evaluate_run(digits_run, Grid(), Wish(split="tset"))
-
-
 @pytest.mark.slow
 def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     recipe = read_recipe(recipes / "digits.toml")
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
-    result = train(recipe, run, View(), device="cpu")
+    result = train(recipe, run, device="cpu")
     assert result.value >= 98.0
     assert result.control_value is not None
     assert result.control_value >= 97.0
