@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from addkit.recipe.shipped import shipped
+from addkit.recipe.files import shipped
 from addkit.runs import Run
 from addkit_paper.claims.stored_results import StoredResults
 
