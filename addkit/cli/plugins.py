@@ -257,9 +257,8 @@ def _show_requirements(output: Output, registry: Registry, commands: Commands) -
 
 
 def _show_command(output: Output, name: str) -> None:
-    from addkit.errors import PluginError
+    from addkit.errors import PluginError, guess
     from addkit.plugin.commands import load_commands
-    from addkit.plugin.guess import guess
 
     by_name = load_commands().by_name
     if name not in by_name:
