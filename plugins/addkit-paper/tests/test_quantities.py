@@ -17,7 +17,7 @@ from addkit_paper.claims.quantities import (
     ScoreAtSteps,
 )
 from addkit_paper.claims.stored_results import MissingResultError, StoredResults
-from made import evaluated
+from made import evaluated, uncertainty
 from made_results import clipped, made_captions, made_stored_results, noted, with_runs
 
 CE = {"loss.name": "ce"}
@@ -95,8 +95,8 @@ def test_confidence_of_the_last_step(tmp_path: Path) -> None:
         MeanConfidence(), results, "no confidence of the last step.*--uncertainty.*`addkit plot ch"
     )
     rows = [_row("one-pass", False, 0.0), _row("last", True, 0.1), _row("last", False, 0.6)]
-    evaluated(Path(runs[0]), [], uncertainty={"rows": rows})
-    evaluated(Path(runs[1]), [], uncertainty={"rows": rows}, split="validation")
+    evaluated(Path(runs[0]), [], uncertainty=uncertainty(*rows))
+    evaluated(Path(runs[1]), [], uncertainty=uncertainty(*rows), split="validation")
     evaluated(Path(runs[2]), [], uncertainty=None)
     assert _values(MeanConfidence(), results) == {0: 90.0}
     assert MeanConfidence().read(results).title == "mean confidence, %"

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from addkit.ablation.results import spread
-from addkit.evaluation.results import Score
+from addkit.evaluation.results import ConfidenceRow, Score
 from addkit.report.run_files import RunFiles, accuracy_line
 from addkit.runs import Run
 from addkit_paper.claims.stored_results import MissingResultError, StoredResults, arm_text
@@ -175,9 +175,9 @@ class MeanConfidence:
         """See `Quantity`."""
         values = {}
         for seed, row in _last_step_rows(results).items():
-            bins = [one for one in row["reliability"] if one["count"]]
-            total = sum(float(one["count"] * one["confidence"]) for one in bins)
-            values[seed] = 100 * total / sum(int(one["count"]) for one in bins)
+            bins = [each for each in row.reliability if each.count]
+            total = sum(each.count * (each.confidence or 0.0) for each in bins)
+            values[seed] = 100 * total / sum(each.count for each in bins)
         return SeedScores("mean confidence, %", 2, values)
 
 
@@ -188,17 +188,18 @@ class LastStepAccuracy:
     def read(self, results: StoredResults) -> SeedScores:
         """See `Quantity`."""
         rows = _last_step_rows(results)
-        return SeedScores.from_stored("top1", {seed: row["top1"] for seed, row in rows.items()})
+        return SeedScores.from_stored("top1", {seed: row.top1 for seed, row in rows.items()})
 
 
-def _last_step_rows(results: StoredResults) -> dict[int, dict[str, Any]]:
+def _last_step_rows(results: StoredResults) -> dict[int, ConfidenceRow]:
     """Seed -> the row of `addkit evaluate --uncertainty` for the last step, without scaling."""
     by_seed = {}
     for seed, run in results.base_runs.items():
-        stored = RunFiles(run).evaluation or {}
-        rows = (stored.get("uncertainty") or {}).get("rows", [])
-        for row in rows if stored.get("split") == "test" else []:
-            if row["confidence"] == "last" and not row["scaled"]:
+        evaluation = RunFiles(run).evaluation
+        if evaluation is None or evaluation.uncertainty is None or evaluation.split != "test":
+            continue
+        for row in evaluation.uncertainty.rows:
+            if row.confidence == "last" and not row.scaled:
                 by_seed[seed] = row
     if not by_seed:
         raise MissingResultError(
@@ -222,10 +223,10 @@ class CaptionScore:
         for seed, files in _captions(results).items():
             run = files.run if self.control is None else files.run.controls().get(self.control)
             # Scores of averaged weights are stored first.
-            weights = run.manifest().get("scores", {}).values() if run else ()
-            stored: Mapping[str, float] = next(iter(weights), {})
-            if self.score in stored:
-                values[seed] = stored[self.score]
+            stored = next(iter(run.scores().values()), {}) if run else {}
+            value = stored.get(self.score)
+            if value is not None:
+                values[seed] = value
         if not values:
             raise MissingResultError(f'no captioning run has a finished control "{self.control}"')
         return SeedScores.from_stored(self.score, values)
@@ -239,19 +240,20 @@ class CaptionCosine:
 
     def read(self, results: StoredResults) -> SeedScores:
         """See `Quantity`."""
-        runs, values, models = _captions(results), {}, set()
-        for seed, files in runs.items():
-            evaluation = files.evaluation or {}
-            rows = {row["row"]: row["clip_cosine"] for row in evaluation.get("table3") or []}
-            if evaluation.get("split") != "test" or rows.get(self.row) is None:
+        values, models = {}, set()
+        for seed, files in _captions(results).items():
+            evaluation = files.evaluation
+            if evaluation is None or evaluation.split != "test":
                 continue
-            # Table 3 is of the evaluation's last setting, which need not be the run's own.
-            own_steps = files.manifest.get("chosen_steps") or files.tables.get("sampling", {}).get(
+            scores = {row.name: row.clip for row in evaluation.table3 or []}.get(self.row)
+            steps = files.manifest.get("chosen_steps") or files.tables.get("sampling", {}).get(
                 "steps"
             )
-            if evaluation["results"][-1]["steps"] == own_steps:
-                values[seed] = rows[self.row]
-                models.add(str(evaluation["clip"]))
+            # Table 3 is of the evaluation's last setting, which need not be the run's own.
+            is_own = evaluation.results[-1].setting.steps == steps
+            if is_own and scores is not None and scores.clip_cosine is not None:
+                values[seed] = scores.clip_cosine
+                models.add(evaluation.clip)
         if not values:
             raise MissingResultError(
                 f'no CLIP score of the row "{self.row}" is stored; `addkit evaluate --run RUN '
@@ -280,7 +282,7 @@ class CaptionValidation:
             raise MissingResultError(
                 'no captioning run was scored at several steps; `sampling.steps = "auto"` does so'
             )
-        return SeedScores.from_stored(next(iter(runs.values())).headline, values)
+        return SeedScores.from_stored(next(iter(runs.values())).headline.name, values)
 
 
 def _captions(results: StoredResults) -> Mapping[int, RunFiles]:
