@@ -12,7 +12,7 @@ from addkit.cli.several import SeveralCommand
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
-    from addkit.diffusion.information import Suggestion
+    from addkit.schedules.suggest import Suggestion
     from addkit.theory.schedules import View
 
 
@@ -54,10 +54,10 @@ def show(
     addkit schedule show cosine label-accuracy --classes 1000 --scale 1 2
     """
     from addkit.cli.output import Output, note
-    from addkit.diffusion.information import SCALES
-    from addkit.diffusion.information import suggest as ranked
     from addkit.report.figures import schedules, write_figure
     from addkit.report.figures.style import check_figure
+    from addkit.schedules.suggest import SCALES
+    from addkit.schedules.suggest import suggest as ranked
     from addkit.theory.schedules import views
 
     if out is not None:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from addkit.data.wrapped import WrappedImages
-from addkit.diffusion.side_inputs import NO_CATEGORY
 from addkit.errors import DataError
-from addkit.plugin.facts import Batch, Column, SideInputs
+from addkit.plugin.facts import NO_CATEGORY, Batch, Column, SideInputs
 from addkit.plugin.guess import guess
 from addkit.plugin.protocols import ImageSet
 

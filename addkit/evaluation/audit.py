@@ -45,11 +45,11 @@ class Audit:
 def audit_cases(inference: Inference) -> dict[str, Case]:
     """What the audit scores; the chain is read at its last step whatever the recipe's read-out."""
     steps = inference.steps if inference.steps > 1 else LOOP
-    loop = inference.but(read_out="last", early_exit=0, steps=steps)
+    loop = inference.replace(read_out="last", early_exit=0, steps=steps)
     return {
-        "first_step": Case(loop.but(steps=1)),
+        "first_step": Case(loop.replace(steps=1)),
         "last_step": Case(loop),
-        "shuffled_state": Case(loop.but(shuffled=True)),
+        "shuffled_state": Case(loop.replace(shuffled=True)),
         "no_image": Case(loop, no_image=True),
     }
 

@@ -88,7 +88,7 @@ def answers(
 
     With `share` (r, P) only the r-th of P runs of neighbouring batches, none of them twice.
     """
-    device = network.diffusion.null.device
+    device = network.diffusion.null_token.device
     network.eval()
     for number, batch in _batches(images, batch_size, workers, share):
         condition = network.condition(batch.images.to(device), batch.side_inputs)

@@ -62,7 +62,7 @@ class _Left:
 
 
 def _loop(way: Inference, early_exit: int) -> Inference:
-    return way.but(
+    return way.replace(
         read_out="last" if way.one_pass else None,
         steps=way.steps if way.steps > 1 else LOOP,
         early_exit=early_exit,

@@ -45,9 +45,9 @@ class Grid:
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
         alone = self.early_exit[0] if self.early_exit and len(self.early_exit) == 1 else None
-        inference = inference.but(chains=self.chains, early_exit=alone)
+        inference = inference.replace(chains=self.chains, early_exit=alone)
         ways = [
-            inference.but(**dict(zip(keys, values, strict=True)))
+            inference.replace(**dict(zip(keys, values, strict=True)))
             for values in product(*(axis or [None] for axis in axes))
         ]
         return _side_inputs_one_step(ways) if inference.problem.num_tokens > 1 else ways
@@ -57,7 +57,7 @@ def _side_inputs_one_step(ways: list[Inference]) -> list[Inference]:
     """With several tokens each loop stands beside its own first step, or its gain means nothing."""
     shown: list[Inference] = []
     for way in ways:
-        first = way.but(steps=1)
+        first = way.replace(steps=1)
         known = {_case_name(one) for one in shown}
         shown += [one for one in (first, way) if _case_name(one) not in known or one is way]
     return list({_case_name(way): way for way in shown}.values())
@@ -180,7 +180,7 @@ def _check_more(predictor: Predictor, grid: Grid, uncertainty: bool) -> None:
     if uncertainty:
         needs_one_label(predictor)
     for value in grid.early_exit or []:
-        predictor.inference.but(early_exit=value)
+        predictor.inference.replace(early_exit=value)
     if several:
         needs_loop(predictor)
 

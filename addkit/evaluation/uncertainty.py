@@ -116,7 +116,7 @@ def chains_of(way: Inference, chains: int | None) -> Inference:
     steps = way.steps if way.steps > 1 else LOOP
     if chains == 1:
         raise UsageError("one chain has no votes to count; give --chains 2 or more")
-    return way.but(read_out="last", chains=chains or CHAINS, steps=steps, early_exit=0)
+    return way.replace(read_out="last", chains=chains or CHAINS, steps=steps, early_exit=0)
 
 
 def needs_one_label(predictor: Predictor) -> None:

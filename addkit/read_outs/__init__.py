@@ -12,7 +12,7 @@ __all__ = [
     "LastConfig",
     "LikelihoodConfig",
     "MeanConfig",
-    "PriorConfig",
+    "OnePassConfig",
     "VoteConfig",
 ]
 
@@ -21,7 +21,7 @@ class LastConfig(Config):
     """The last step's prediction, averaged over chains: the paper's."""
 
 
-class PriorConfig(Config):
+class OnePassConfig(Config):
     """One pass at t = T from y_T = 0: p(k | image) itself, without the state's noise."""
 
 
@@ -52,8 +52,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ReadOutSpec(
         name="one-pass",
-        config=PriorConfig,
-        build="addkit.read_outs.one_pass:Prior",
+        config=OnePassConfig,
+        build="addkit.read_outs.one_pass:OnePass",
         provides=frozenset({"one-pass"}),
         summary="One pass at t = T with y_T = 0.",
     )

@@ -1,9 +1,9 @@
-"""Samplers: the path of noise levels over steps and tokens, and what a step carries over.
+"""Samplers: what the network reads at the next step, given what it predicts at this one.
 
-Where tokens share one level, all samplers are one step rule (`addkit.diffusion.chain`) with a share
-r of carried noise: r = 0 re-noises (the paper), r = kappa m_t / m_s reaches the true posterior's
-step at kappa = 1 (ancestral), and r = 1 is the deterministic DDIM. The others settle tokens one
-after the other.
+Where tokens share one time, a step keeps a share r of the old noise: r = 0 re-noises (the paper),
+r = kappa m_t / m_s reaches the true posterior's step at kappa = 1 (ancestral), and r = 1 is the
+deterministic DDIM. The others settle tokens one after the other. Each owns its steps; the loop is
+`addkit.sampling.loop`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 __all__ = [
     "AncestralConfig",
     "BeamConfig",
-    "CommitConfig",
     "DdimConfig",
     "GibbsConfig",
     "LeftToRightConfig",
+    "MaskgitConfig",
     "RefineConfig",
     "RenoiseConfig",
 ]
 
 SHARED = frozenset({"shared-time"})
 ORDERED = frozenset({"ordered"})
+LEFT_TO_RIGHT = frozenset({"left-to-right"})
 
 
 class RenoiseConfig(Config):
@@ -52,14 +53,14 @@ class DdimConfig(Config):
 
 
 class GibbsConfig(Config):
-    """Draw the label from the prediction, then noise it afresh; it needs no to-one operator."""
+    """Draw the label from the prediction, then noise it afresh; the to-one operator is not used."""
 
 
 class RefineConfig(Config):
     """Start at y_T = 0 and feed the answer back without noise: always the same answer."""
 
 
-class CommitConfig(Config):
+class MaskgitConfig(Config):
     """Settle the surest tokens of each step for good; the others wait."""
 
     order: Literal["confidence", "random"] = Field(
@@ -87,34 +88,21 @@ class BeamConfig(Config):
     )
 
 
-def _no_levels_between(config: CommitConfig | LeftToRightConfig, choices: Choices) -> Iterable[str]:
-    process = choices["process"].name
-    if config.others == "annealed" and process == "masked":
-        yield 'others = "annealed" needs noise levels, and masks have none; use others = "noise"'
+def _annealed_needs_levels(
+    config: MaskgitConfig | LeftToRightConfig, choices: Choices
+) -> Iterable[str]:
+    if config.others == "annealed" and "noise-levels" not in choices["process"].spec.provides:
+        yield (
+            'others = "annealed" needs a process that provides "noise-levels"; use others = "noise"'
+        )
 
 
-def _ancestral(config: AncestralConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.kappa import KappaSampler
+def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.carry import Kappa
+    from addkit.samplers.renoise import Renoise
 
-    return KappaSampler(1.0)
-
-
-def _gibbs(config: GibbsConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.kappa import KappaSampler
-
-    return KappaSampler(0.0, draws=True)
-
-
-def _commit(config: CommitConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ordered import ORDERS, Ordered
-
-    return Ordered(ORDERS[config.order], anneals=config.others == "annealed")
-
-
-def _left_to_right(config: LeftToRightConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ordered import ORDERS, Ordered
-
-    return Ordered(ORDERS["left-to-right"], anneals=config.others == "annealed")
+    # Without carried noise y_t need not be kept, which no K-wide draw then pays for.
+    return Kappa(config.kappa) if config.kappa else Renoise()
 
 
 @hookimpl
@@ -123,58 +111,58 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield SamplerSpec(
         name="renoise",
         config=RenoiseConfig,
-        build="addkit.samplers.kappa:KappaSampler",
+        build=_renoise,
         provides=SHARED,
         summary="Re-noise (the paper's).",
     )
     yield SamplerSpec(
         name="ddim",
         config=DdimConfig,
-        build="addkit.samplers.ddim:DdimSampler",
+        build="addkit.samplers.carry:Ddim",
         provides=SHARED,
-        summary="Keep the noise that y_t holds.",
+        summary="Keep the noise that is in y_t.",
     )
     yield SamplerSpec(
         name="ancestral",
         config=AncestralConfig,
-        build=_ancestral,
+        build="addkit.samplers.carry:Ancestral",
         provides=SHARED,
         summary="The true posterior.",
     )
     yield SamplerSpec(
         name="gibbs",
         config=GibbsConfig,
-        build=_gibbs,
+        build="addkit.samplers.renoise:Gibbs",
         provides=SHARED | {"draws"},
         summary="Draw a label, then re-noise: chains sample p(k | image).",
     )
     yield SamplerSpec(
         name="refine",
         config=RefineConfig,
-        build="addkit.samplers.shared:Refine",
+        build="addkit.samplers.renoise:Refine",
         provides=SHARED,
         summary="From y_T = 0, fed back without noise: the same answer each time.",
     )
     yield SamplerSpec(
         name="maskgit",
-        config=CommitConfig,
-        build=_commit,
-        check=_no_levels_between,
+        config=MaskgitConfig,
+        build="addkit.samplers.ordered:Maskgit",
+        check=_annealed_needs_levels,
         provides=ORDERED,
         summary="Settle the surest tokens first.",
     )
     yield SamplerSpec(
         name="left-to-right",
         config=LeftToRightConfig,
-        build=_left_to_right,
-        check=_no_levels_between,
-        provides=ORDERED | {"left-to-right"},
+        build="addkit.samplers.ordered:LeftToRight",
+        check=_annealed_needs_levels,
+        provides=ORDERED | LEFT_TO_RIGHT,
         summary="Settle tokens from left to right.",
     )
     yield SamplerSpec(
         name="beam",
         config=BeamConfig,
-        build="addkit.samplers.ordered:Beam",
-        provides=frozenset({"left-to-right"}),
+        build="addkit.samplers.autoregressive:Beam",
+        provides=LEFT_TO_RIGHT,
         summary="Left to right, keeping several beginnings (autoregressive).",
     )

@@ -7,18 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion, chain
+from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion
 from addkit.diffusion.randomness import counted_generator
 from addkit.read_outs.whole import Consensus
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.shared import Refine
+from addkit.samplers.blocks import sample
+from addkit.samplers.renoise import Refine, Renoise
 from addkit.theory.findings import Measurement, Result
 from addkit.theory.joint import marginals, most_probable
 from addkit.theory.joint_problem import JointProblem
 from addkit.to_one.argmax import ArgMax
 
 IMAGES = 1000
-RENOISE = KappaSampler(0.0)
+RENOISE = Renoise()
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def _last(sampler: Any, steps: int, chains: int = 1) -> ChainStep:
     problem, model = _problem()
     settings = ChainSettings(steps=steps, chains=chains)
     source = counted_generator(0, "theory", steps)
-    *_, last = chain(model, problem.condition, sampler, ArgMax(), settings, source)
+    *_, last = sample(model, problem.condition, sampler, ArgMax(), settings, source)
     return last
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout
+from addkit.diffusion import LabelDiffusion, Layout
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Schedule
+from addkit.processes.gaussian import GaussianProcess
 
 
 class Handed(nn.Module):
@@ -86,7 +87,7 @@ def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) ->
     )
     with torch.no_grad():
         model.output.weight.copy_(torch.eye(num_classes))
-        model.null.zero_()
+        model.null_token.zero_()
     return model.requires_grad_(False)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from addkit.diffusion.process import log_likelihood_scale
+from addkit.diffusion.noise import log_likelihood_scale
 
 _LEAST = torch.finfo(torch.float64).tiny
 """Probability of the impossible, so that its logarithm (-708) is finite."""
@@ -67,7 +67,7 @@ def denoised(
     r"""The exact denoiser log p(y_n = k | y_t, x) of all tokens, (B, R, N, K).
 
     A combination's log-probability grows by :math:`\sum_n c_{t,n}\, y_{t,n}[k_n]`, the evidence
-    of every token's state (`addkit.diffusion.process.evidence`).
+    of every token's state (`addkit.diffusion.noise.evidence`).
 
     Args:
         log_joint: see `fused`, (B, M).

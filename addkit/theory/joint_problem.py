@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout, corrupt
+from addkit.diffusion import LabelDiffusion, Layout, corrupt
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Process
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory.exact import Handed
@@ -100,7 +101,7 @@ class JointProblem:
         )
         with torch.no_grad():
             model.output.weight.copy_(torch.eye(self.num_classes))
-            model.null.zero_()
+            model.null_token.zero_()
         return model.requires_grad_(False)
 
     @property

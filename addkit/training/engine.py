@@ -122,7 +122,7 @@ class Replicated:
 def _ddp(step: TrainingStep, recipe: Recipe) -> DistributedDataParallel:
     # PyTorch's static graph fails its own assertion where gradients are accumulated, and it must
     # see the same graph each time, which self-conditioning's coin prevents.
-    changing = step.network.diffusion.remembers or step.accumulation > 1
+    changing = step.network.diffusion.self_conditioning is not None or step.accumulation > 1
     return DistributedDataParallel(
         step,
         broadcast_buffers=False,

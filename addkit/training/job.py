@@ -164,7 +164,7 @@ class Job:
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
-        return self.network.diffusion.null.device
+        return self.network.diffusion.null_token.device
 
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
         """Micro-batches of this process, step by step, for the rest of an epoch, in order.

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from addkit.data.mixing import mix, pick_answers
 from addkit.diffusion import counted_generator, counted_seed
-from addkit.diffusion.timesteps import TimedLosses
 from addkit.distributed.batch_norm import RunningStatistics
 from addkit.distributed.signals import INTERRUPTED, TERMINATED
 from addkit.errors import RunError, Stopped
 from addkit.plugin.facts import Batch
+from addkit.plugin.values import TimedLosses
 from addkit.runs.checkpoint import Progress
 from addkit.training.gradients import norm_of, rescale
 from addkit.training.job import Job, parameters

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from addkit.diffusion.timesteps import TimedLosses
 from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.plugin.protocols import Meter
+from addkit.plugin.values import TimedLosses
 from addkit.trackers.safe import SafeTracker
 from addkit.training.job import Job
 from addkit.training.loop import StepReport

@@ -51,7 +51,7 @@ class Sharded:
     ) -> None:
         training = recipe.training
         self.network, self.step, self.recipe, self.facts = step.network, step, recipe, facts
-        self.device = self.network.diffusion.null.device
+        self.device = self.network.diffusion.null_token.device
         self.average = averaged(self.network, training.ema) if training.ema else None
         mesh = init_device_mesh(self.device.type, (processes,))
         shard(step, self.network, mesh, precision=training.precision)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import ObjectiveSettings, ObjectiveValue, objective
-from addkit.diffusion.timesteps import TimedLosses
 from addkit.model import Network
 from addkit.plugin.facts import SideInputs
 from addkit.plugin.protocols import Task
+from addkit.plugin.values import TimedLosses
 from addkit.recipe import Recipe
 
 
@@ -82,13 +82,13 @@ class TrainingStep(nn.Module):
 
         The coin falls differently on each process, and all must send the same gradients.
         """
-        memory = self.network.diffusion.memory
+        memory = self.network.diffusion.self_conditioning
         return total if memory is None else total + 0 * sum(p.sum() for p in memory.parameters())
 
 
 def _sums(value: ObjectiveValue) -> Tensor:
     nothing = value.total.new_zeros(())
-    count = nothing + value.tokens if value.count is None else value.count
+    count = nothing + value.norm
     shown = (value.total, count, value.accuracy, value.real_loss, value.pad_loss)
     return torch.stack([nothing if x is None else x.detach().float() for x in shown])
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from addkit.denoisers import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
-from addkit.diffusion import GaussianProcess, LabelDiffusion
+from addkit.diffusion import LabelDiffusion
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.theory.exact import Handed
@@ -70,7 +71,7 @@ def network(
             num_classes=num_classes,
             num_tokens=num_tokens,
             token_classes=token_classes,
-            lengths=lengths,
+            predicts_length=lengths,
         )
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=spread)

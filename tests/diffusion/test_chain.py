@@ -15,29 +15,29 @@ from addkit.diffusion import (
     ChainSettings,
     ChainStep,
     Clean,
-    GaussianProcess,
     LabelDiffusion,
     alpha_bar_at,
-    chain,
     flip_probability,
     gibbs_accuracy,
 )
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 
 RENOISE, ANCESTRAL, DDIM, GIBBS = (
-    KappaSampler(0.0),
-    KappaSampler(1.0),
-    DdimSampler(0.0),
-    KappaSampler(0.0, draws=True),
+    Renoise(),
+    Kappa(1.0),
+    Ddim(0.0),
+    Gibbs(),
 )
 
 
@@ -51,7 +51,7 @@ class Hold:
 def _run(model, condition, sampler=RENOISE, to_one=None, seed: int = 0, **settings):
     generator = torch.Generator().manual_seed(seed)
     options = ChainSettings(**settings)
-    return list(chain(model, condition, sampler, to_one or ArgMax(), options, generator))
+    return list(sample(model, condition, sampler, to_one or ArgMax(), options, generator))
 
 
 def _constant_m(m: float):

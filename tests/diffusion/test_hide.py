@@ -179,7 +179,7 @@ def test_a_length_head_adds_its_cross_entropy() -> None:
     settings = ObjectiveSettings(condition_drop=0.0)
     value = objective(model, condition_of(B), targets, settings, generator(8)).loss
     log_p = model.length_logits(condition_of(B)).log_softmax(-1)
-    head, model.lengths = model.lengths, None
+    head, model.length_head = model.length_head, None
     without = objective(model, condition_of(B), targets, settings, generator(8)).loss
     torch.testing.assert_close(value - without, -log_p.gather(1, lengths.squeeze(-1)).mean())
     with pytest.raises(ValueError, match="without a length head"):

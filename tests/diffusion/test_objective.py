@@ -9,18 +9,12 @@ from torch import Tensor
 from addkit.denoisers import ControlConfig, MlpConfig
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
-from addkit.diffusion import (
-    Clean,
-    GaussianProcess,
-    LabelDiffusion,
-    ObjectiveSettings,
-    Targets,
-    objective,
-)
+from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, Targets, objective
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse, NoiseMse
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules import CosineConfig
 from addkit.schedules.cosine import CosineSchedule
 
@@ -58,7 +52,7 @@ def _network(loss, embedding: str = "posterior", *, skip: bool = False, control:
 
 
 def _value(model: LabelDiffusion, labels: Tensor, settings=PLAIN, seed: int = 0):
-    tokens = torch.randn(len(labels), 1, model.null.shape[0], generator=_generator(9))
+    tokens = torch.randn(len(labels), 1, model.null_token.shape[0], generator=_generator(9))
     return objective(model, tokens, Targets(labels), settings, _generator(seed))
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from addkit.diffusion.branches import Branches
 from torch import Tensor
 
-from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State, chain
-from addkit.diffusion.branches import Branches
-from addkit.diffusion.chain import forced
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.samplers.shared import Refine
+from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.sampling import forced
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 from addkit.to_one.softmax import Softmax
@@ -25,10 +25,10 @@ from .networks import condition_of, generator, network
 
 TOKENS, CHAINS, IMAGES = 7, 3, 2
 SAMPLERS: dict[str, Any] = {
-    "renoise": KappaSampler(0.0),
-    "ancestral": KappaSampler(1.0),
-    "ddim": DdimSampler(0.0),
-    "gibbs": KappaSampler(0.0, draws=True),
+    "renoise": Renoise(),
+    "ancestral": Kappa(1.0),
+    "ddim": Ddim(0.0),
+    "gibbs": Gibbs(),
     "refine": Refine(),
     "maskgit": Ordered(ORDERS["confidence"]),
     "annealed": Ordered(ORDERS["random"], anneals=True),
@@ -46,7 +46,7 @@ def _chain(
     model = model or _model()
     settings = {"chains": CHAINS, **settings}
     asked = ChainSettings(steps=steps, **settings)
-    walk = chain(model, condition_of(IMAGES), sampler, to_one or ArgMax(), asked, generator(5))
+    walk = sample(model, condition_of(IMAGES), sampler, to_one or ArgMax(), asked, generator(5))
     return list(walk)
 
 
@@ -94,7 +94,7 @@ def test_each_step_settles_its_share_and_settles_for_good(
 def test_more_steps_than_tokens_are_no_more(seen: Seen, steps: int) -> None:
     assert len(_chain(Ordered(ORDERS["confidence"]), steps)) == TOKENS
     assert len(_chain(Ordered(ORDERS["left-to-right"], anneals=True), steps)) == TOKENS
-    assert len(_chain(KappaSampler(0.0), steps)) == steps
+    assert len(_chain(Renoise(), steps)) == steps
 
 
 def test_tokens_settle_in_their_order(seen: Seen) -> None:
@@ -213,9 +213,7 @@ def test_a_bias_is_added_to_every_answer() -> None:
     for name, sampler in SAMPLERS.items():
         for step in _chain(sampler, 2, bias=bias):
             assert (step.clean.ids[..., 2] == 3).all(), name
-    plain, moved = (
-        _chain(KappaSampler(0.0), 1, bias=b)[0].logits for b in (None, torch.arange(5.0)[None])
-    )
+    plain, moved = (_chain(Renoise(), 1, bias=b)[0].logits for b in (None, torch.arange(5.0)[None]))
     torch.testing.assert_close(moved, plain + torch.arange(5.0))
 
 
@@ -223,7 +221,7 @@ def test_a_chain_sees_nothing_beyond_its_length() -> None:
     """Other tokens beyond it, another answer for none before it."""
     lengths = torch.tensor([[3, 7, 1], [2, 3, 5]])
     beyond = torch.arange(TOKENS) >= lengths.unsqueeze(-1)
-    for sampler in (KappaSampler(0.0), Ordered(ORDERS["left-to-right"])):
+    for sampler in (Renoise(), Ordered(ORDERS["left-to-right"])):
         told = []
         for filling in (0, 4):
             held = torch.where(beyond, filling, FREE)

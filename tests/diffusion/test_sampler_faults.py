@@ -20,11 +20,12 @@ from addkit.diffusion import (
     Clean,
     NoisyLabels,
     alpha_bar_at,
-    chain,
     flip_probability,
     gibbs_accuracy,
 )
-from addkit.samplers.kappa import KappaSampler
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Kappa
+from addkit.samplers.renoise import Renoise
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.to_one.softmax import Softmax
@@ -56,7 +57,7 @@ def _flips(exact, log_odds: float, m: float) -> float:
     model = exact(2, lambda t: levels[(3 * t).round().long() - 1])
     condition = torch.tensor([log_odds, 0.0]).log_softmax(-1).view(1, 1, 2)
     settings = ChainSettings(steps=3, chains=CHAINS)
-    *_, last = chain(model, condition, KappaSampler(0.0), Hold(), settings, _generator(9))
+    *_, last = sample(model, condition, Renoise(), Hold(), settings, _generator(9))
     share = float((last.logits.argmax(-1) == 1).double().mean())
     odds, level = torch.tensor(log_odds).double(), torch.tensor(m).double()
     expected = float(flip_probability(odds, level))
@@ -69,7 +70,7 @@ def _off_gibbs(exact, problem) -> float:
     log_p = problem.log_posterior(points)
     model = exact(CLASSES, LabelAccuracySchedule(LabelAccuracyConfig(), CLASSES))
     settings, soft = ChainSettings(steps=100), Softmax(1.0)
-    steps = chain(model, log_p.unsqueeze(1), KappaSampler(1.0), soft, settings, _generator(8))
+    steps = sample(model, log_p.unsqueeze(1), Kappa(1.0), soft, settings, _generator(8))
     *_, last = steps
     reached = log_p.exp().gather(1, last.logits.argmax(-1)[:, 0]).mean()
     return abs(float(reached - gibbs_accuracy(log_p.exp())))

@@ -17,11 +17,12 @@ from addkit.diffusion import (
     ObjectiveSettings,
     State,
     Targets,
-    guide,
     objective,
 )
 from addkit.processes.autoregressive import AutoregressiveProcess, causal
+from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
@@ -40,9 +41,7 @@ def _model(pad: int | None = None, embedding: str = "token", **more: Any) -> Lab
 def _write(model: LabelDiffusion, to_one: Any = None, seed: int = 5, **asked) -> list[ChainStep]:
     settings = ChainSettings(steps=1, **asked)
     condition = condition_of(IMAGES)
-    return list(
-        model.process.chain(model, condition, LEFT, to_one or ArgMax(), settings, generator(seed))
-    )
+    return list(sample(model, condition, LEFT, to_one or ArgMax(), settings, generator(seed)))
 
 
 def _pass(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:

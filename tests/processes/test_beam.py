@@ -13,6 +13,7 @@ from addkit.diffusion import FREE, ChainSettings, ChainStep, LabelDiffusion
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.read_outs.last import Last
 from addkit.read_outs.whole import Likelihood
+from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import ORDERS, Beam, Ordered
 from addkit.to_one.argmax import ArgMax
 
@@ -28,7 +29,7 @@ def _model(pad: int | None = None, **more: Any) -> LabelDiffusion:
 
 
 def _search(model: LabelDiffusion, sampler: Any, **asked) -> ChainStep:
-    (step,) = model.process.chain(
+    (step,) = sample(
         model, condition_of(IMAGES), sampler, ArgMax(), ChainSettings(steps=1, **asked), generator()
     )
     return step

@@ -17,15 +17,15 @@ from addkit.diffusion import (
     ObjectiveSettings,
     State,
     Targets,
-    guide,
     objective,
 )
 from addkit.errors import UsageError
 from addkit.processes.blocks import BlocksProcess
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.samplers.shared import Refine
+from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
@@ -33,10 +33,10 @@ from ..diffusion.networks import condition_of, generator, network
 
 IMAGES, N, K = 4, 6, 5
 SAMPLERS: dict[str, Any] = {
-    "renoise": KappaSampler(0.0),
-    "ancestral": KappaSampler(1.0),
-    "ddim": DdimSampler(0.0),
-    "gibbs": KappaSampler(0.0, draws=True),
+    "renoise": Renoise(),
+    "ancestral": Kappa(1.0),
+    "ddim": Ddim(0.0),
+    "gibbs": Gibbs(),
     "refine": Refine(),
     "maskgit": Ordered(ORDERS["confidence"]),
     "annealed": Ordered(ORDERS["left-to-right"], anneals=True),
@@ -53,9 +53,7 @@ def _run(
 ) -> list[ChainStep]:
     settings = ChainSettings(steps=steps, **asked)
     condition = condition_of(IMAGES)
-    return list(
-        model.process.chain(model, condition, sampler, to_one or ArgMax(), settings, generator(5))
-    )
+    return list(sample(model, condition, sampler, to_one or ArgMax(), settings, generator(5)))
 
 
 def _pure(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
@@ -77,7 +75,7 @@ def _labels(reuse: int = 2) -> Tensor:
 def test_one_step_for_each_block_is_the_pass_of_training(block: int, guidance: float) -> None:
     """The kept keys and values of the answer so far are the clean stream's."""
     model = _model(block)
-    (last,) = _run(model, KappaSampler(0.0), 1, chains=2, guidance=guidance)
+    (last,) = _run(model, Renoise(), 1, chains=2, guidance=guidance)
     logits = _pure(model, last.clean.ids, condition_of(IMAGES))
     if guidance != 1:
         null = model.null_condition(2).expand(IMAGES, -1, -1)
@@ -90,7 +88,7 @@ def test_one_step_for_each_block_is_the_pass_of_training(block: int, guidance: f
 def test_blocks_of_one_have_the_likelihood_of_their_steps() -> None:
     """Drawn token by token, the product of the step's probabilities is p(labels | x)."""
     model = _model(1)
-    (last,) = _run(model, KappaSampler(0.0), 1, Sample(1.0, 1.0), chains=5)
+    (last,) = _run(model, Renoise(), 1, Sample(1.0, 1.0), chains=5)
     labels = last.clean.ids
     own = last.logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).sum((-2, -1))
     told = model.process.likelihood(model, model.prepare(condition_of(IMAGES)), labels)
@@ -164,7 +162,7 @@ def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
     assert first.shape[2] == N
     again = model.features(hidden.state, hidden.t, prepared, hidden.layout, first)
     h = hidden.state.h.clone()
-    h[:, :, N:] += model.memory(first)
+    h[:, :, N:] += model.self_conditioning(first)
     by_hand = model.features(State(h), hidden.t, prepared, hidden.layout)
     torch.testing.assert_close(again, by_hand)
     settings = ObjectiveSettings(condition_drop=0.0)
@@ -189,7 +187,7 @@ def test_a_given_token_counts_for_the_others_of_its_block() -> None:
     model = _model(2)
     held = torch.full((1, 1, N), FREE)
     held[..., 0] = 3
-    (last,) = _run(model, KappaSampler(0.0), 1, held=held)
+    (last,) = _run(model, Renoise(), 1, held=held)
     levels = torch.tensor([1.0, 0.0])[None, None]
     state = model.corrupt(Clean(torch.full((IMAGES, 1, 2), 3)), levels, generator())
     features = model.features(state, 1 - levels, model.prepare(condition_of(IMAGES)))
@@ -201,7 +199,7 @@ def test_a_given_token_counts_for_the_others_of_its_block() -> None:
 def test_a_bias_is_added_to_its_tokens(shape: tuple[int, ...]) -> None:
     model = _model(4)
     bias = 3 * torch.randn(shape, generator=generator(6))
-    (last,) = _run(model, KappaSampler(0.0), 1, bias=bias, chains=2)
+    (last,) = _run(model, Renoise(), 1, bias=bias, chains=2)
     wanted = _pure(model, last.clean.ids, condition_of(IMAGES)) + bias
     torch.testing.assert_close(last.logits, wanted, atol=1e-4, rtol=1e-4)
 
@@ -233,7 +231,7 @@ def test_nothing_beyond_a_chains_length_is_seen() -> None:
 def test_steps_are_counted_over_blocks(block: int, steps: int) -> None:
     """An order settles at least one token a step, so a short block takes fewer."""
     sizes = [min(block, N - start) for start in range(0, N, block)]
-    (last,) = _run(_model(block), KappaSampler(0.0), steps)
+    (last,) = _run(_model(block), Renoise(), steps)
     assert last.index + 1 == steps * len(sizes)
     (last,) = _run(_model(block), Ordered(ORDERS["confidence"]), steps)
     assert last.index + 1 == sum(min(steps, size) for size in sizes)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from addkit.conditioners.tokens import MeanToken
-from addkit.diffusion import Clean, GaussianProcess
+from addkit.diffusion import Clean
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.errors import UsageError
 from addkit.losses.cross_entropy import CrossEntropy
@@ -35,8 +35,9 @@ from addkit.plugin import (
     hookimpl,
 )
 from addkit.plugin.spec import Spec
+from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
-from addkit.samplers.shared import SharedTime
+from addkit.samplers.renoise import SharedTime
 from addkit.testing import LawBrokenError, SkippedError, Verdict, check, check_package, trials
 from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.words import Words

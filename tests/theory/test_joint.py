@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import noised
-from addkit.diffusion.theory import bayes_denoiser
+from addkit.diffusion.exact import bayes_denoiser
+from addkit.diffusion.noise import noised
 from addkit.theory.joint import denoised, draw, fused, given, is_allowed, marginals, most_probable
 
 TWINS = torch.tensor([[0, 0], [1, 1]])
