@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
     from addkit.plugin.spec import (
+        CommandSpec,
         ConditionerSpec,
         Config,
         DataSpec,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
     "addkit.plugin.spec": (
+        "CommandSpec",
         "Config",
         "ConditionerSpec",
         "DataSpec",
@@ -63,6 +65,7 @@ _HOMES = {
 """Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
 
 __all__ = [
+    "CommandSpec",
     "Config",
     "ConditionerSpec",
     "DataSpec",

@@ -31,7 +31,7 @@ from addkit.plugin.spec import Problem
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.processes.gaussian import GaussianProcess
 from addkit.samplers.blocks import sample
-from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.samplers.ordered import LeftToRight
 from addkit.samplers.renoise import Renoise
 from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
@@ -151,7 +151,7 @@ class Captioner:
         process = self.model.process
         sampler: Any = Renoise()
         if isinstance(process, AutoregressiveProcess):
-            sampler = Ordered(ORDERS["left-to-right"])
+            sampler = LeftToRight()
         settings = ChainSettings(steps=count)
         return sample(self.model, self.condition, sampler, ArgMax(), settings, self.generator)
 

@@ -26,10 +26,11 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.dataset import ImageDataset
 from torch import Tensor
 
-from addkit.data.augment import Augmenter
-from addkit.data.file_images import FileImages
-from addkit.data.loading import Loader, epoch_order
-from addkit.data.pixels import Pixels
+from addkit.data.augmentation import Augmenter
+from addkit.data.image_sets import FileImages
+from addkit.data.images import Pixels
+from addkit.data.loader import Loader
+from addkit.data.order import epoch_order
 from addkit.recipe.model import Augmentation
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90

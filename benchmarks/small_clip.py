@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.data.emoji_file import emoji_bitmaps, emoji_list
+from addkit.data.emoji import emoji_bitmaps, emoji_list
 from addkit.data.images import read_image
 from addkit.diffusion import counted_generator, counted_seed
 from addkit.metrics.clip import CONFIG_FILE, PREFIX, ClipScorer, parse_clip

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from addkit.data.cores import fitting_workers
+from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Case, score_cases
 from addkit.model import Inference, Predictor, build_data, load

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -237,7 +237,7 @@ def _side_inputs(result: AblationResult, arm: Any) -> list[str]:
     return [_number(result.metric, arm.difference, "+"), interval, arm.verdict]
 
 
-def _number(metric: str, value: float | None, sign: str = "") -> str:
-    from addkit.cli.scores import DIGITS
+def _number(metric: str, value: float | None, sign: Literal["", "+"] = "") -> str:
+    from addkit.evaluation.results import Score
 
-    return "-" if value is None else f"{value:{sign}.{DIGITS.get(metric, 3)}f}"
+    return Score.named(metric).text(value, sign)

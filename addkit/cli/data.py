@@ -108,8 +108,7 @@ def _verify(
     from dataclasses import asdict
 
     from addkit.cli.output import Output
-    from addkit.data.shards.index import Index
-    from addkit.data.shards.verify import verify_shards
+    from addkit.data.shards.index import Index, verify_shards
     from addkit.errors import DataError
 
     shards, broken = verify_shards(out, jobs)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_component, complete_key, complete_run
+from addkit.cli.completion import complete_key, complete_run
+from addkit.cli.options import component_option, list_option
 
 if TYPE_CHECKING:
     from addkit.evaluation.run import Evaluation
@@ -26,56 +27,37 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     steps: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
+        list[int] | None,
+        list_option(
+            item=int,
+            metavar="N,...",
             help="Chain lengths, such as 1,2,5,10,20,50.",
             rich_help_panel=ANSWERS,
         ),
     ] = None,
     guidance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="W,W,...",
+        list[float] | None,
+        list_option(
+            item=float,
+            metavar="W,...",
             help="w in uncond + w (cond - uncond); 1 is off.",
             rich_help_panel=ANSWERS,
         ),
     ] = None,
     read_out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="last, one-pass, mean, vote, consensus, likelihood.",
-            autocompletion=complete_component("read_out"),
-            rich_help_panel=ANSWERS,
-        ),
+        list[str] | None, component_option("read_out", ANSWERS, several=True)
     ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="renoise, ddim, ancestral, gibbs, refine, maskgit, left-to-right, beam.",
-            autocompletion=complete_component("sampler"),
-            rich_help_panel=ANSWERS,
-        ),
-    ] = None,
-    to_one: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="argmax, softmax, sample.",
-            autocompletion=complete_component("to_one"),
-            rich_help_panel=ANSWERS,
-        ),
-    ] = None,
+    sampler: Annotated[list[str] | None, component_option("sampler", ANSWERS, several=True)] = None,
+    to_one: Annotated[list[str] | None, component_option("to_one", ANSWERS, several=True)] = None,
     chains: Annotated[
         int | None, typer.Option(min=1, help="Chains for each image.", rich_help_panel=ANSWERS)
     ] = None,
     early_exit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
-            help="Leave an image once its answer stood N times; 0 never. Prints what is saved.",
+        list[int] | None,
+        list_option(
+            item=int,
+            metavar="N,...",
+            help="Stop a chain once its answer has not changed for N steps; 0 disables.",
             rich_help_panel=ANSWERS,
         ),
     ] = None,
@@ -133,13 +115,13 @@ def evaluate(
     from addkit.evaluation.run import Grid, Wish, evaluate_run
 
     grid = Grid(
-        steps=_numbers("steps", steps, int),
-        guidance=_numbers("guidance", guidance, float),
-        read_out=_words(read_out),
-        sampler=_words(sampler),
-        to_one=_words(to_one),
+        steps=steps,
+        guidance=guidance,
+        read_out=read_out,
+        sampler=sampler,
+        to_one=to_one,
         chains=chains,
-        early_exit=_numbers("early-exit", early_exit, int),
+        early_exit=early_exit,
     )
     path = find_run(run)
     wish = Wish(
@@ -160,22 +142,6 @@ def evaluate(
     if (path / "recipe.toml").exists():
         note(f"stored: {path / 'evaluation.json'}")
         Output(json=json).hint(f"addkit report {quote(str(path))}")
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
-    from addkit.errors import UsageError
-
-    words = _words(text)
-    try:
-        return None if words is None else [kind(word) for word in words]
-    except ValueError as error:
-        raise UsageError(
-            f'--{option} "{text}": give numbers with commas between, 1,5,20'
-        ) from error
 
 
 WAY = ("steps", "guidance", "to_one", "sampler", "read_out", "chains", "one_pass")

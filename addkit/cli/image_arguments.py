@@ -120,7 +120,7 @@ def readable(found: Found, facts: DataFacts) -> Found:
 
 
 def _tried(one: Named, file: ImageFile, facts: DataFacts) -> Named:
-    from addkit.data.prepare import prepare_image
+    from addkit.data.images import prepare_image
 
     try:
         prepare_image(rewind(file), facts)

@@ -11,14 +11,14 @@ import typer
 
 from addkit import __version__
 from addkit.cli.ablate import ablate
-from addkit.cli.claims import claims
 from addkit.cli.data import data
 from addkit.cli.env import env
 from addkit.cli.evaluate import evaluate
 from addkit.cli.grouped import GroupedCommand
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plot import plot
-from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, choose, plugins_first
+from addkit.cli.plugin_commands import RootGroup
+from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, plugins_first
 from addkit.cli.plugins import plugins, quick_list
 from addkit.cli.recipes import recipes
 from addkit.cli.report import report
@@ -28,7 +28,6 @@ from addkit.cli.schedule import schedule
 from addkit.cli.schema import schema
 from addkit.cli.several import SeveralCommand
 from addkit.cli.tab import answer
-from addkit.cli.theory import theory
 from addkit.cli.train import train
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
@@ -40,7 +39,6 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit ablate --loss mse               change one choice and tell its effect from noise
   addkit report                          one page of tables and figures of the newest run
   addkit schedule show --classes 1000    how much a noisy label tells over time
-  addkit theory                          what holds of every label diffusion, checked
 
 \b
   addkit recipes list                    experiments to begin from
@@ -50,6 +48,7 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
 """
 
 app = typer.Typer(
+    cls=RootGroup,
     help=EXAMPLES,
     rich_markup_mode=None,  # Importing rich's panels would double the time of --help.
     no_args_is_help=True,
@@ -61,10 +60,8 @@ app.command(cls=GroupedCommand)(sample)
 app.command(cls=GroupedCommand)(evaluate)
 app.command(cls=SeveralCommand)(ablate)
 app.command()(report)
-app.command(cls=SeveralCommand)(claims)
 app.command()(plot)
 app.add_typer(schedule, name="schedule")
-app.command()(theory)
 app.add_typer(data, name="data")
 app.add_typer(recipes, name="recipes")
 app.add_typer(runs, name="runs")
@@ -97,7 +94,6 @@ def root(
 ) -> None:
     """Options of every command."""
     set_quiet(quiet)
-    choose(no_plugins, no_plugin, plugin_file)
 
 
 def main() -> None:

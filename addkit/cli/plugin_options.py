@@ -9,18 +9,6 @@ import typer
 
 NONE, WITHOUT, FILE = "--no-plugins", "--no-plugin", "--plugin-file"
 
-NoPlugins = Annotated[
-    bool, typer.Option(NONE, help="Load no installed plugin. Goes with every command.")
-]
-NoPlugin = Annotated[
-    list[str] | None,
-    typer.Option(WITHOUT, metavar="NAME", help="Load all but this one; may be repeated."),
-]
-PluginFile = Annotated[
-    list[Path] | None,
-    typer.Option(FILE, metavar="FILE", help="Load this Python file as one; may be repeated."),
-]
-
 
 def choose(none: bool, without: list[str] | None, files: list[Path] | None) -> None:
     """Have this process, and those that it starts, load these plugins."""
@@ -28,6 +16,38 @@ def choose(none: bool, without: list[str] | None, files: list[Path] | None) -> N
         from addkit.plugin.selection import select
 
         select(none=none, without=without or [], files=files or [])
+
+
+NoPlugins = Annotated[
+    bool,
+    typer.Option(
+        NONE,
+        is_eager=True,
+        callback=lambda none: choose(none, None, None),
+        help="Load no installed plugin. Goes with every command.",
+    ),
+]
+NoPlugin = Annotated[
+    list[str] | None,
+    typer.Option(
+        WITHOUT,
+        metavar="NAME",
+        is_eager=True,
+        callback=lambda names: choose(False, names, None),
+        help="Load all but this one; may be repeated.",
+    ),
+]
+PluginFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        FILE,
+        metavar="FILE",
+        is_eager=True,
+        callback=lambda files: choose(False, None, files),
+        help="Load this Python file as one; may be repeated.",
+    ),
+]
+# They are read before all others, as a plugin may add the command itself, and what --help lists.
 
 
 def plugins_first(words: list[str]) -> list[str]:

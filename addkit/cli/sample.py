@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_component, complete_run
+from addkit.cli.completion import complete_run
+from addkit.cli.options import component_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,33 +55,9 @@ def sample(
             min=1, help="Chains for each image; their votes are shown.", rich_help_panel=ANSWER
         ),
     ] = None,
-    to_one: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="argmax, softmax, sample, or a plugin's.",
-            autocompletion=complete_component("to_one"),
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="renoise, ddim, ancestral, gibbs, refine, maskgit, left-to-right, beam.",
-            autocompletion=complete_component("sampler"),
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
-    read_out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="last, one-pass, mean, vote, consensus, likelihood.",
-            autocompletion=complete_component("read_out"),
-            rich_help_panel=ANSWER,
-        ),
-    ] = None,
+    to_one: Annotated[str | None, component_option("to_one", ANSWER)] = None,
+    sampler: Annotated[str | None, component_option("sampler", ANSWER)] = None,
+    read_out: Annotated[str | None, component_option("read_out", ANSWER)] = None,
     template: Annotated[
         str | None,
         typer.Option(

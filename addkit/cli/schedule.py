@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_component
-from addkit.cli.several import SeveralCommand
+from addkit.cli.options import list_option
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
+    from addkit.report.schedule_profiles import View
     from addkit.schedules.suggest import Suggestion
-    from addkit.theory.schedules import View
 
 
 schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
@@ -24,7 +24,7 @@ def root() -> None:
     """Look at noise schedules."""
 
 
-@schedule.command(cls=SeveralCommand)
+@schedule.command()
 def show(
     names: Annotated[
         list[str] | None,
@@ -41,7 +41,7 @@ def show(
     ] = 10,
     scale: Annotated[
         list[float] | None,
-        typer.Option(metavar="B ...", help="Height of the hot entry; several: --scale 1 2."),
+        list_option(item=float, metavar="B,...", help="Heights of the hot entry, such as 1,2."),
     ] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Rank schedules and scales for this K.")
@@ -51,14 +51,14 @@ def show(
 ) -> None:
     """Show what a noisy label still tells over time, for schedules side by side.
 
-    addkit schedule show cosine label-accuracy --classes 1000 --scale 1 2
+    addkit schedule show cosine label-accuracy --classes 1000 --scale 1,2
     """
     from addkit.cli.output import Output, note
     from addkit.report.figures import schedules, write_figure
     from addkit.report.figures.style import check_figure
+    from addkit.report.schedule_profiles import views
     from addkit.schedules.suggest import SCALES
     from addkit.schedules.suggest import suggest as ranked
-    from addkit.theory.schedules import views
 
     if out is not None:
         check_figure(out)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from addkit.cli.grouped import GroupedCommand
-
-PAIR = re.compile(r"[\w.-]+=")
-"""How KEY=VALUE begins. Such a value is one, whatever commas it holds."""
+from addkit.cli.options import PAIR, split
 
 NUMBER = re.compile(r"-(\d|\.\d)")
-
-OPENING, CLOSING = "([{", ")]}"
 
 
 class SeveralCommand(GroupedCommand):
@@ -97,27 +92,5 @@ def _repeated(option: str, word: str) -> list[str]:
 
 
 def pieces(word: str) -> list[str]:
-    """What stands between a word's commas, those within brackets or quotes left alone.
-
-    KEY=VALUE is one piece, so that `--axis schedule.scale=1,2,4` stays whole.
-    """
-    if PAIR.match(word):
-        return [word]
-    edges = [-1, *_commas(word), len(word)]
-    found = [word[left + 1 : right].strip() for left, right in pairwise(edges)]
-    return [piece for piece in found if piece] or [word]
-
-
-def _commas(word: str) -> Iterator[int]:
-    depth, quote = 0, ""
-    for place, letter in enumerate(word):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter in OPENING:
-            depth += 1
-        elif letter in CLOSING:
-            depth -= 1
-        elif letter == "," and depth <= 0:
-            yield place
+    """The parts between commas; the word itself where there are none."""
+    return split(word) or [word]

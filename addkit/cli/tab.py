@@ -47,8 +47,9 @@ def candidates(command: Any, words: Sequence[str], incomplete: str) -> Iterator[
             option = _valued(command, word)
         elif option is not None:
             option = option if _goes_on(command, option) else None
-        elif word in getattr(command, "commands", {}):
-            command, position = command.commands[word], 0
+        elif hasattr(command, "commands") and (found := command.get_command(None, word)):
+            # A plugin's command is imported for its options.
+            command, position = found.load() if hasattr(found, "load") else found, 0
         else:
             position += 1
     yield from _fitting(command, option, position, incomplete)
@@ -65,7 +66,7 @@ def _fitting(command: Any, option: Any, position: int, incomplete: str) -> Itera
     elif option is not None:
         yield from _values(option, incomplete)
     elif hasattr(command, "commands"):
-        yield from (name for name in command.commands if name.startswith(incomplete))
+        yield from (name for name in command.list_commands(None) if name.startswith(incomplete))
     else:
         yield from _values(_argument(command, position), incomplete)
 

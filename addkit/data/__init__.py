@@ -3,293 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from addkit.errors import AddkitWarning, RecipeError
-from addkit.plugin.spec import Choices, Config, DataSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import DataSource, Tokenizer
+from addkit.data.settings import (
+    AttributeTableConfig,
+    CaptionConfig,
+    CaptionFolderConfig,
+    CocoCaptionsConfig,
+    DataConfig,
+    DataWarning,
+    Deviation,
+    DigitsConfig,
+    EmojiAttributesConfig,
+    EmojiConfig,
+    FashionMNISTConfig,
+    ImageFolderConfig,
+    ImageNetConfig,
+    OutfitsConfig,
+    OwnImagesConfig,
+)
+from addkit.plugin.spec import Choices, DataSpec, Spec, hookimpl
 
 __all__ = [
+    "AttributeTableConfig",
     "CaptionConfig",
     "CaptionFolderConfig",
     "CocoCaptionsConfig",
     "DataConfig",
     "DataWarning",
+    "Deviation",
     "DigitsConfig",
+    "EmojiAttributesConfig",
     "EmojiConfig",
     "FashionMNISTConfig",
     "ImageFolderConfig",
     "ImageNetConfig",
+    "OutfitsConfig",
     "OwnImagesConfig",
 ]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Deviation = Annotated[float, Field(gt=0)]
-
-
-class DataWarning(AddkitWarning):
-    """A file was left out, or a name could not be found, as the recipe allows."""
-
-
-class DataConfig(Config):
-    """What every data set has. Pixels lie in [0, 1]; the encoder reads (pixel - mean) / std."""
-
-    image_size: int = Field(ge=4, le=4096, description="Height and width of the input in pixels.")
-    mean: tuple[float, ...] = Field(description="Taken off each channel.")
-    std: tuple[Deviation, ...] = Field(description="Divides each channel.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of each class of train held out as `validation`."
-    )
-    split_seed: int = Field(0, ge=0, description="Which images are held out.")
-
-    @property
-    def image_channels(self) -> int:
-        """1 for grey, 3 for colour."""
-        return 1
-
-    @model_validator(mode="after")
-    def one_value_a_channel(self) -> DataConfig:
-        """Each of mean and std must fit the channels."""
-        for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.image_channels:
-                raise ValueError(
-                    f"{key} has {len(values)} values; give {self.image_channels}, one a channel"
-                )
-        return self
-
-
-class DigitsConfig(DataConfig):
-    """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
-
-    image_size: int = Field(8, ge=4, le=4096, description="Height and width; 8 as they are.")
-    mean: tuple[float, ...] = Field((0.3053,), description="Taken off each pixel.")
-    std: tuple[Deviation, ...] = Field((0.376,), description="Divides each pixel.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each class in `test`.")
-
-
-class FashionMNISTConfig(DataConfig):
-    """60,000 + 10,000 grey images of clothes, 28 x 28 pixels (MIT licence). Never downloaded."""
-
-    root: Path = Field(
-        Path("data/fashion-mnist"),
-        description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
-    )
-    image_size: int = Field(28, ge=4, le=4096, description="Height and width; 28 as they are.")
-    mean: tuple[float, ...] = Field((0.286,), description="Taken off each pixel.")
-    std: tuple[Deviation, ...] = Field((0.353,), description="Divides each pixel.")
-
-
-class OwnImagesConfig(DataConfig):
-    """What data sets of a user's own images have: any size, grey or colour, files that may fail."""
-
-    image_size: int = Field(
-        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
-    )
-    channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
-    bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are missing or no readable images."
-    )
-
-    @property
-    def image_channels(self) -> int:
-        """As the recipe says."""
-        return self.channels
-
-    @model_validator(mode="before")
-    @classmethod
-    def grey_defaults(cls, values: Any) -> Any:
-        """Grey images have one mean and one std: the average of ImageNet's."""
-        if isinstance(values, dict) and values.get("channels") == 1:
-            return {"mean": (0.449,), "std": (0.226,), **values}
-        return values
-
-
-class ImageFolderConfig(OwnImagesConfig):
-    """Your own images: one sub-folder for each class, or such folders under train/ and test/."""
-
-    root: Path = Field(
-        description="Folder of class folders, of train/ and test/ (or val/), or of shards."
-    )
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
-    )
-
-
-class ImageNetConfig(DataConfig):
-    """ImageNet-1k in torchvision's layout: train/ and val/, one folder for each WordNet id."""
-
-    root: Path = Field(
-        Path("data/imagenet"), description="Folder of train/ and val/, or of shards."
-    )
-    image_size: int = Field(224, ge=4, le=4096, description="Height and width in pixels.")
-    resize: int | None = Field(
-        None,
-        ge=4,
-        description="Shorter side before the centre crop; by default image_size * 256 / 224.",
-    )
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off each channel.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides each channel.")
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
-
-    @property
-    def shorter_side(self) -> int:
-        """Pixels of the shorter side before the centre crop."""
-        return self.resize or round(self.image_size * 256 / 224)
-
-    @model_validator(mode="after")
-    def crop_fits(self) -> ImageNetConfig:
-        """A centre crop cannot be larger than what it is cut from."""
-        if self.shorter_side < self.image_size:
-            raise ValueError(
-                f"resize ({self.resize}) must not be below image_size ({self.image_size})"
-            )
-        return self
-
-
-class CaptionConfig(DataConfig):
-    """What every data set of captions has. Images are colour, transparent parts white."""
-
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
-    max_tokens: int | None = Field(
-        None,
-        ge=1,
-        description="N: longer captions are cut. By default the longest of train and an end.",
-    )
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
-
-
-class EmojiConfig(CaptionConfig):
-    """3,788 drawings of emoji with their names (OFL 1.1; Unicode). They come with addkit.
-
-    `test` and `validation` hold combinations that train lacks, such as "man judge medium skin
-    tone", of things and words that it has.
-    """
-
-    subset: Literal["variants", "all"] = Field(
-        "variants", description="variants: only what has three forms or more, 2,251 of the 3,788."
-    )
-    forms: Literal[1, 3] = Field(
-        1,
-        description="3: only captions that end in their one skin tone, each in three orders.",
-    )
-    image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
-    validation: float = Field(
-        0.11, ge=0, lt=1, description="Share of train held out as `validation`."
-    )
-
-
-class CocoCaptionsConfig(CaptionConfig):
-    """MS COCO captions of 2014, about five for each of 123,287 photographs. Never downloaded."""
-
-    root: Path = Field(Path("data/coco"), description="Folder of what follows, or of shards.")
-    split: Literal["2014", "karpathy"] = Field(
-        "2014",
-        description="2014: train2014 against val2014; karpathy: Karpathy's split, 5,000 to test.",
-    )
-    train_captions: Path = Field(
-        Path("annotations/captions_train2014.json"), description="Captions of train2014."
-    )
-    val_captions: Path = Field(
-        Path("annotations/captions_val2014.json"), description="Captions of val2014."
-    )
-    karpathy: Path = Field(
-        Path("dataset_coco.json"), description="Karpathy's split, captions included."
-    )
-    train_images: Path = Field(Path("train2014"), description="Folder of train2014's images.")
-    val_images: Path = Field(Path("val2014"), description="Folder of val2014's images.")
-    image_size: int = Field(
-        256, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
-    )
-    max_tokens: int = Field(20, ge=1, description="N: longer captions are cut.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of the images of train2014 held out as `validation`."
-    )
-
-    @model_validator(mode="after")
-    def karpathy_has_validation(self) -> CocoCaptionsConfig:
-        """Karpathy's split has 5,000 validation images of its own."""
-        if self.split == "karpathy" and self.validation:
-            raise ValueError(
-                f"validation ({self.validation}) must be 0: Karpathy's split has its own"
-            )
-        return self
-
-
-class CaptionFolderConfig(CaptionConfig):
-    """Your own pictures and captions: CSV, JSON lines or COCO's json."""
-
-    root: Path = Field(description="Folder of the captions and the images, or of shards.")
-    captions: Path = Field(
-        Path("captions.csv"),
-        description="File in root: .csv or .jsonl, a line for each caption, or COCO-style .json.",
-    )
-    images: Path = Field(Path(), description="Folder in root that image names are relative to.")
-    image_column: str = Field("image", description="Column (or key) of the image's file name.")
-    caption_column: str = Field("caption", description="Column (or key) of the caption.")
-    image_size: int = Field(
-        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
-    )
-    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the images in `test`.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of the other images held out as `validation`."
-    )
-    bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are missing or no readable images."
-    )
-
-
-_NO_TOKENIZER = (
-    'captions must be cut into tokens, and [tokenizer] is "none"; write [tokenizer] name = "words"'
-)
-
-
-def _emoji(config: EmojiConfig, problem: Problem) -> DataSource:
-    from addkit.data.emoji import EmojiCaptions
-
-    return EmojiCaptions(config, _tokenizer(problem))
-
-
-def _coco_captions(config: CocoCaptionsConfig, problem: Problem) -> DataSource:
-    from addkit.data.coco import CocoCaptions
-
-    return CocoCaptions(config, _tokenizer(problem))
-
-
-def _caption_folder(config: CaptionFolderConfig, problem: Problem) -> DataSource:
-    from addkit.data.caption_folder import CaptionFolder
-
-    return CaptionFolder(config, _tokenizer(problem))
-
-
-def _tokenizer(problem: Problem) -> Tokenizer:
-    if problem.tokenizer is None:
-        raise RecipeError(_NO_TOKENIZER)
-    return problem.tokenizer
-
-
-def _needs_tokenizer(config: Any, choices: Choices) -> Iterable[str]:
-    if choices["tokenizer"].name == "none":
-        yield _NO_TOKENIZER
+def _needs_tokenizer(config: CaptionConfig, choices: Choices) -> Iterable[str]:
+    tokenizer = choices["tokenizer"]
+    if "no-text" in tokenizer.spec.provides:
+        yield (
+            f'captions must be cut into tokens, and [tokenizer] is "{tokenizer.name}"; '
+            'write [tokenizer] name = "words"'
+        )
 
 
 @hookimpl
@@ -322,7 +82,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="emoji",
         config=EmojiConfig,
-        build=_emoji,
+        build="addkit.data.emoji:EmojiCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="Emoji and their names, 64 x 64 colour; comes with addkit.",
@@ -330,7 +90,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="coco-captions",
         config=CocoCaptionsConfig,
-        build=_coco_captions,
+        build="addkit.data.coco:CocoCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="MS COCO's photographs and captions of 2014.",
@@ -338,8 +98,29 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield DataSpec(
         name="caption-folder",
         config=CaptionFolderConfig,
-        build=_caption_folder,
+        build="addkit.data.caption_folder:CaptionFolder",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
         summary="Your pictures and captions, CSV, JSON lines or COCO's json.",
+    )
+    yield DataSpec(
+        name="attribute-table",
+        config=AttributeTableConfig,
+        build="addkit.data.attribute_table:AttributeTable",
+        provides=frozenset({"attributes"}),
+        summary="Your images, a CSV column for each attribute.",
+    )
+    yield DataSpec(
+        name="emoji-attributes",
+        config=EmojiAttributesConfig,
+        build="addkit.data.emoji:EmojiAttributes",
+        provides=frozenset({"attributes"}),
+        summary="Group, gender and skin tone of emoji; comes with addkit.",
+    )
+    yield DataSpec(
+        name="outfits",
+        config=OutfitsConfig,
+        build="addkit.data.outfits:Outfits",
+        provides=frozenset({"attributes"}),
+        summary="Four noisy pieces of clothing, few combinations allowed.",
     )

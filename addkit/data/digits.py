@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from addkit.data import DigitsConfig
-from addkit.data.augment import Augmenter
-from addkit.data.memory_images import Bitmaps, MemoryImages
+from addkit.data.augmentation import Augmenter
+from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count, hold_out, split_sizes
 from addkit.plugin.facts import DataFacts

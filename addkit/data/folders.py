@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from addkit.data import DataWarning
+from addkit.data.augmentation import Augmenter
+from addkit.data.image_sets import FileImages
+from addkit.data.images import Pixels, check_image
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
 
@@ -147,3 +154,143 @@ def _refuse_empty(root: Path, empty: Sequence[str]) -> None:
             f"{root}: class folders without a file: {', '.join(empty)}.\n"
             "Put images into them or remove them."
         )
+
+
+_CHUNK = 256
+_SHOWN = 20
+
+
+def missing_files(paths: Sequence[str]) -> list[str]:
+    """Those that do not exist. Each folder is listed once; no file is touched."""
+    present: dict[str, frozenset[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in present:
+            present[folder] = _entries(folder)
+        if name not in present[folder]:
+            missing.append(path)
+    return missing
+
+
+def shortened(lines: Sequence[str]) -> str:
+    """The first 20 lines, indented, and how many more there are."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n  ".join([*lines[:_SHOWN], *more])
+
+
+def sound_images(
+    listing: Listing, root: Path, skip: bool, others: Sequence[Listing] = ()
+) -> Listing:
+    """The files of the listing that are readable images; each is decoded once.
+
+    With `skip` the others are left out, with one `DataWarning` for each; without it they raise
+    one `DataError` that names them all, and those of the `others`, the data's other splits.
+    """
+    problems = _problems(listing.paths)
+    bad = [problem for problem in problems if problem is not None]
+    if bad and not skip:
+        paths = [path for other in others for path in other.paths]
+        bad += [problem for problem in _problems(paths) if problem is not None]
+        raise DataError(
+            f"{root}: {len(bad)} of {len(listing) + len(paths)} files cannot be used:\n  "
+            + "\n  ".join(bad)
+            + '\nRepair or remove them, or set data.bad_files = "skip" to leave them out.'
+        )
+    for problem in bad:
+        warnings.warn(f"left out {problem}", DataWarning, stacklevel=2)
+    return listing.at([i for i, problem in enumerate(problems) if problem is None])
+
+
+def _entries(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in os.scandir(folder or os.curdir))
+    except OSError:
+        return frozenset()
+
+
+def _problems(paths: Sequence[str]) -> list[str | None]:
+    # In chunks, since a pool holds an object for each task it is given.
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(chain.from_iterable(pool.map(_chunk_problems, chunks)))
+
+
+def _chunk_problems(paths: Sequence[str]) -> list[str | None]:
+    return [_problem(path) for path in paths]
+
+
+def _problem(path: str) -> str | None:
+    try:
+        check_image(Path(path))
+    except DataError as error:
+        return str(error)
+    return None
+
+
+class ImageStore(Tree, Protocol):
+    """A folder, or shards that stand for one. Images go by the paths they have in the folder."""
+
+    def file(self, path: Path) -> Path:
+        """Where a file that is no image, such as one of captions, lies now."""
+        ...
+
+    def reads(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """What is read in place of these files and folders."""
+        ...
+
+    def missing(self, paths: Sequence[str]) -> list[str]:
+        """Those of these images that do not exist."""
+        ...
+
+    def sound(
+        self, listing: Listing, root: Path, skip: bool, others: Sequence[Listing] = ()
+    ) -> Listing:
+        """The readable images of a listing; see `addkit.data.folders.sound_images`."""
+        ...
+
+    def images(
+        self, paths: Sequence[str], labels: Tensor, pixels: Pixels, augmenter: Augmenter
+    ) -> FileImages:
+        """The split of these images and their labels (n, N)."""
+        ...
+
+
+class FolderStore(Disk):
+    """Images as files below `root`. Remembers which of them were left out as unreadable."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.left_out: set[str] = set()
+
+    def file(self, path: Path) -> Path:
+        """The path itself."""
+        return path
+
+    def reads(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """The paths themselves."""
+        return tuple(paths)
+
+    def missing(self, paths: Sequence[str]) -> list[str]:
+        """Those of these files that do not exist."""
+        return missing_files(paths)
+
+    def sound(
+        self, listing: Listing, root: Path, skip: bool, others: Sequence[Listing] = ()
+    ) -> Listing:
+        """The files of the listing that are readable images; each is decoded once."""
+        sound = sound_images(listing, root, skip, others)
+        self.left_out |= set(listing.paths) - set(sound.paths)
+        return sound
+
+    def images(
+        self, paths: Sequence[str], labels: Tensor, pixels: Pixels, augmenter: Augmenter
+    ) -> FileImages:
+        """The split of these files."""
+        return FileImages(paths, labels, pixels, augmenter)
+
+
+def names_below(root: Path, paths: Iterable[str | Path]) -> list[str]:
+    """Paths by what follows the root; whole where they do not lie below it."""
+    prefix = "" if root == Path() else f"{root}{os.sep}"
+    return [str(path).removeprefix(prefix) for path in paths]

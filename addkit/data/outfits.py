@@ -23,14 +23,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from addkit.data import FashionMNISTConfig
-from addkit.data.augment import Augmenter
-from addkit.data.counting import uniforms
+from addkit.data.augmentation import Augmenter
 from addkit.data.fashion_mnist import FashionMNIST
-from addkit.data.joint import OutfitsConfig
-from addkit.data.memory_images import Bitmaps, MemoryImages
-from addkit.data.pixels import Pixels
+from addkit.data.image_sets import Bitmaps, MemoryImages
+from addkit.data.images import Pixels
+from addkit.data.settings import OutfitsConfig
 from addkit.data.source import Source
-from addkit.diffusion.randomness import counted_seed
+from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError
 from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import ImageSet

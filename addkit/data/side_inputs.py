@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from addkit.data.wrapped import WrappedImages
+from addkit.data.image_sets import WrappedImages
 from addkit.errors import DataError
 from addkit.plugin.facts import NO_CATEGORY, Batch, Column, SideInputs
 from addkit.plugin.guess import guess

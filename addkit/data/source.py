@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from copy import copy
 from typing import Self
 
-from addkit.data.augment import Augmenter
-from addkit.data.pixels import Pixels
+from addkit.data.augmentation import Augmenter
+from addkit.data.images import Pixels
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
@@ -25,7 +25,7 @@ class Source(ABC):
     def augmented(self, augmentation: Augmentation) -> Self:
         """A copy whose `ImageSet.batch` applies this augmentation when it is given a seed.
 
-        mixup and cutmix are not applied there but by `addkit.data.mixing.mix`. Raises
+        mixup and cutmix are not applied there but by `addkit.data.augmentation.mix`. Raises
         `RecipeError` for a RandAugment string that timm refuses.
         """
         twin = copy(self)

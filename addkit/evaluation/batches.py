@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from addkit.data.loading import load
+from addkit.data.loader import load
 from addkit.diffusion import Answer, counted_generator
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from addkit.data.loading import load
+from addkit.data.loader import load
 from addkit.diffusion import counted_generator
 from addkit.metrics.captions import leave_one_out, mean_interval, score_captions
 from addkit.model import Network

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from addkit.data.cores import fitting_workers
+from addkit.data.loader import fitting_workers
 from addkit.errors import UsageError
 from addkit.evaluation.audit import LOOP
 from addkit.evaluation.batches import Case, answers

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addkit.data.cores import fitting_workers
+from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.evaluation.audit import audit_cases, conclude
 from addkit.evaluation.batches import Case, score_cases

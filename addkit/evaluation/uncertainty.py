@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from addkit.data.cores import fitting_workers
+from addkit.data.loader import fitting_workers
 from addkit.errors import DataError, UsageError
 from addkit.evaluation.audit import LOOP
 from addkit.evaluation.batches import Case, answers

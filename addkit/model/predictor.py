@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from addkit.data.prepare import prepare_image
+from addkit.data.images import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import AddkitWarning, RunError, UsageError
 from addkit.model.build import build_network, build_task, problem_of

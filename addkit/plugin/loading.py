@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,13 +19,13 @@ from addkit.errors import PluginError
 from addkit.plugin import spec as hookspecs
 from addkit.plugin.contract import GuardedBuild, one_line
 from addkit.plugin.guess import guess
-from addkit.plugin.spec import API_VERSION, KINDS, Config, Spec
+from addkit.plugin.spec import API_VERSION, KINDS, CommandSpec, Config, Spec
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
-HOOKS = ("addkit_components",)
+HOOKS = ("addkit_components", "addkit_commands")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _KIND_NAMES = tuple(kind.kind for kind in KINDS)
@@ -54,6 +55,37 @@ class Provided:
     def version(self) -> str:
         """The package's version, or the file's hash."""
         return self.provider.rpartition(" ")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidedCommand:
+    """A command and the package or file it comes from."""
+
+    spec: CommandSpec
+    provider: str
+    """As of `Provided`."""
+
+    @property
+    def distribution(self) -> str:
+        """The package's name, or the file's."""
+        return self.provider.rpartition(" ")[0]
+
+    @property
+    def title(self) -> str:
+        """As errors name it."""
+        return f'command "{self.spec.name}" of {self.provider}'
+
+    def load(self) -> object:
+        """Import what the spec names.
+
+        Raises:
+            PluginError: it cannot be imported.
+        """
+        module, _, name = self.spec.command.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{self.title} cannot be loaded: {one_line(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +143,26 @@ class Loader:
                 found[key] = provided
         return found
 
+    def commands(self) -> dict[str, list[ProvidedCommand]]:
+        """Name -> the commands of that name, several where plugins clash."""
+        self._refuse_unknown_hooks()
+        found: dict[str, list[ProvidedCommand]] = {}
+        for implementation in self._manager.hook.addkit_commands.get_hookimpls():
+            name = implementation.plugin_name
+            try:
+                with self._watched(name):
+                    yielded = _iterable(
+                        implementation.function(), "addkit_commands", "CommandSpecs"
+                    )
+                    specs = [_valid_command(spec) for spec in yielded]
+            except (Exception, SystemExit) as error:
+                self._set_aside(name, error)
+                continue
+            for spec in specs:
+                provided = ProvidedCommand(spec, self._providers[name])
+                found.setdefault(spec.name, []).append(provided)
+        return found
+
     def _new_name(self, provider: str) -> str:
         # Never one in use: setting a plugin aside goes by its name.
         name = f"{provider}:{len(self._providers)}"
@@ -157,7 +209,7 @@ class Loader:
         found: list[Provided] = []
         try:
             with self._watched(name):
-                specs = _iterable(implementation.function())
+                specs = _iterable(implementation.function(), "addkit_components", "Specs")
                 # One by one, so that what was given before a failure is known.
                 found.extend(self._provided(name, _valid(spec)) for spec in specs)
         except (Exception, SystemExit) as error:
@@ -250,10 +302,26 @@ def _other_api(wanted: object) -> str:
     return f"it wants plugin API {wanted!r}, and this addkit has {API_VERSION}; {remedy}"
 
 
-def _iterable(returned: object) -> Iterable[object]:
+def _iterable(returned: object, hook: str, what: str) -> Iterable[object]:
     if not isinstance(returned, Iterable):
-        raise PluginError(f"addkit_components must yield Specs, and it returned {returned!r}")
+        raise PluginError(f"{hook} must yield {what}, and it returned {returned!r}")
     return returned
+
+
+def _valid_command(spec: object) -> CommandSpec:
+    if not isinstance(spec, CommandSpec):
+        raise PluginError(f"addkit_commands must yield CommandSpecs, not {spec!r}")
+    for key in ("name", "help", "command"):
+        if not isinstance(getattr(spec, key), str) or not getattr(spec, key).strip():
+            raise PluginError(f"command {spec.name!r}: its {key} must be a text")
+    if not _NAME.fullmatch(spec.name):
+        raise PluginError(f"command {spec.name!r}: names are lower case, digits and hyphens")
+    if not re.fullmatch(r"[\w.]+:\w+", spec.command):
+        raise PluginError(
+            f'command "{spec.name}": its import path is "package.module:function", '
+            f"not {spec.command!r}"
+        )
+    return spec
 
 
 def _valid(spec: object) -> Spec[Any, Any]:

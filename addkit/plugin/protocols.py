@@ -124,11 +124,11 @@ class DataSource(Protocol):
     """A data set. Building one reads no image; `split` does.
 
     How a user's own image becomes the encoder's input follows from the facts alone
-    (`addkit.data.prepare.prepare_image`), so that a run can answer where its data is not.
+    (`addkit.data.images.prepare_image`), so that a run can answer where its data is not.
 
     A worked example::
 
-        from addkit.data.memory_images import Bitmaps, MemoryImages
+        from addkit.data.image_sets import Bitmaps, MemoryImages
         from addkit.data.source import Source
         from addkit.plugin.facts import DataFacts
 

@@ -26,7 +26,6 @@ BUILT_INS = (
     "addkit.tasks",
     "addkit.tokenizers",
     "addkit.data",
-    "addkit.data.joint",
     "addkit.encoders",
     "addkit.conditioners",
     "addkit.processes",
@@ -155,15 +154,13 @@ def load_registry() -> Registry:
 
 @functools.cache
 def _selected(selection: Selection) -> Registry:
-    import importlib.metadata
-
     plugins = [*built_ins(), *(import_file(file) for file in selection.files)]
-    installed = sorted(importlib.metadata.entry_points(group=GROUP), key=_order)
+    installed = installed_plugins()
     selection.check(distribution_of(one)[0] for one in installed)
     admitted = [one for one in installed if selection.admits(distribution_of(one)[0])]
     registry = Registry.loaded(plugins, admitted)
     registry = replace(registry, disabled=tuple(one for one in installed if one not in admitted))
-    _tell(registry, selection.strict)
+    report_faults(registry.broken, registry.heavy, selection.strict)
     return registry
 
 
@@ -183,17 +180,26 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
 
-def _order(entry_point: EntryPoint) -> tuple[str, str]:
-    return distribution_of(entry_point)[0], entry_point.name
+def installed_plugins() -> list[EntryPoint]:
+    """Entry points of every installed plugin, in an order that does not depend on the disk."""
+    import importlib.metadata
+
+    found = importlib.metadata.entry_points(group=GROUP)
+    return sorted(found, key=lambda one: (distribution_of(one)[0], one.name))
 
 
-def _tell(registry: Registry, strict: bool) -> None:
+def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) -> None:
+    """Warn of broken plugins and of those that import torch while being loaded.
+
+    Raises:
+        PluginError: `strict`, and there is one.
+    """
     faults: list[tuple[str, BaseException | None]] = [
-        (f"broken plugin: {broken}", broken.error) for broken in registry.broken
+        (f"broken plugin: {one}", one.error) for one in broken
     ]
     faults += [
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
-        for who in registry.heavy
+        for who in heavy
     ]
     if strict and faults:
         text, error = faults[0]

@@ -48,6 +48,25 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     raise NotImplementedError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """A command that a plugin adds to `addkit`. Its module is imported only when it is called."""
+
+    name: str
+    """What a user types after `addkit`: lower case, digits and hyphens."""
+    help: str
+    """One line for `addkit --help`."""
+    command: str
+    """Import path of a function with typer's annotations, or of a `typer.Typer`:
+    "my_package.commands:draw"."""
+
+
+@hookspec
+def addkit_commands() -> Iterable[CommandSpec]:
+    """Yield the commands that this plugin adds. Must not import torch."""
+    raise NotImplementedError
+
+
 _NO_WEIGHTS: Mapping[str, Any] = {"pretrained": False, "weights": None}
 
 
@@ -209,6 +228,7 @@ def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
 
 
 ABILITIES: Mapping[str, Mapping[str, str]] = {
+    "tokenizer": {"no-text": "labels are classes, and no text is cut into tokens"},
     "data": {
         "captions": "its labels are captions",
         "attributes": "its labels are several attributes of an image",

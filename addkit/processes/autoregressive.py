@@ -62,15 +62,19 @@ class AutoregressiveProcess:
 
 def _shifted(labels: Tensor, alpha_bar: Tensor, weights: Tensor | None = None) -> NoisyBatch:
     """Position n reads token n - 1 and sees itself and the positions before it."""
-    num_tokens, device = labels.shape[-1], labels.device
-    visible = torch.ones(1, 1, num_tokens, num_tokens, dtype=torch.bool, device=device).tril()
-    zero = torch.zeros(1, 1, 1, device=device)
+    zero = torch.zeros(1, 1, 1, device=labels.device)
     # A position reads nothing of the token that it predicts: its signal power is 0.
     return NoisyBatch(
         labels.roll(1, -1),
         alpha_bar,
         zero,
         weights,
-        layout=Layout(visible),
+        layout=causal(labels.shape[-1], labels.device),
         target_alpha_bar=zero,
     )
+
+
+def causal(num_tokens: int, device: torch.device) -> Layout:
+    """Each token sees itself and those before it."""
+    ones = torch.ones(1, 1, num_tokens, num_tokens, dtype=torch.bool, device=device)
+    return Layout(ones.tril())

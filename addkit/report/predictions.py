@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from addkit.data.cores import fitting_workers
-from addkit.data.loading import load as load_batches
+from addkit.data.loader import fitting_workers
+from addkit.data.loader import load as load_batches
 from addkit.errors import AddkitError
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.facts import MISSING, Batch, DataFacts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from addkit.data.references import ReferencedImages
+from addkit.data.captions import ReferencedImages
 from addkit.errors import UsageError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Vocabulary

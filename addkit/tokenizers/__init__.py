@@ -57,7 +57,13 @@ def _has_captions(config: Config, choices: Choices) -> Iterable[str]:
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in tokenizers."""
-    yield TokenizerSpec(name="none", config=NoneConfig, build=_none, summary="Labels are no text.")
+    yield TokenizerSpec(
+        name="none",
+        config=NoneConfig,
+        build=_none,
+        provides=frozenset({"no-text"}),
+        summary="Labels are no text.",
+    )
     yield TokenizerSpec(
         name="words",
         config=WordsConfig,

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from shlex import quote
 from typing import Any
 
+from addkit.data.order import check_enough
 from addkit.data.shards import ShardStore
-from addkit.data.shards.enough import check_enough
 from addkit.errors import AddkitWarning, RecipeError
 from addkit.model import problem_of
 from addkit.plugin.facts import DataFacts

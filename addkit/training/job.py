@@ -13,8 +13,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from addkit.data.cores import fitting_workers
-from addkit.data.loading import Loader
+from addkit.data.loader import Loader, fitting_workers
 from addkit.data.order import epoch_batches
 from addkit.diffusion import counted_seed
 from addkit.distributed.fsdp import lay_out

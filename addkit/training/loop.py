@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from addkit.data.mixing import mix, pick_answers
+from addkit.data.augmentation import mix
+from addkit.data.captions import pick_answers
 from addkit.diffusion import counted_generator, counted_seed
 from addkit.distributed.batch_norm import RunningStatistics
 from addkit.distributed.signals import INTERRUPTED, TERMINATED

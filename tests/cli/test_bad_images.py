@@ -275,9 +275,9 @@ def test_a_name_that_is_no_text(addkit: Cli, digits_run: Path) -> None:
 def test_too_large_for_the_memory(
     addkit: Cli, digits_run: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from addkit.data import prepare
+    from addkit.data import images
 
-    read = prepare.read_image
+    read = images.read_image
 
     def short(file: Any, channels: int) -> Any:
         if str(file) == "large.png":
@@ -285,7 +285,7 @@ def test_too_large_for_the_memory(
         return read(file, channels)
 
     Path("large.png").write_bytes(PNG)
-    monkeypatch.setattr(prepare, "read_image", short)
+    monkeypatch.setattr(images, "read_image", short)
     said = addkit("sample", "large.png", good, "--run", digits_run, "--json")
     assert said.err == "error: large.png: too large for this machine's memory\n"
     assert said.json[0] == {"image": "large.png", "error": "too large for this machine's memory"}

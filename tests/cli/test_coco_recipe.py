@@ -33,7 +33,7 @@ SIZES = (
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
     """60 + 20 emoji with two captions each, as COCO's files of 2014 lie."""
-    from addkit.data.emoji_file import emoji_bitmaps, emoji_list
+    from addkit.data.emoji import emoji_bitmaps, emoji_list
 
     root, number = tmp_path / "coco", 0
     for part, positions in (("train2014", range(60)), ("val2014", range(60, 80))):

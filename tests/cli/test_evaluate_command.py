@@ -178,58 +178,27 @@ def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "error"),
+    ("words", "code", "parts"),
     [
-        (
-            ["--split", "tset"],
-            1,
-            'error: There is no split "tset"; there are: train, test. '
-            "A validation split needs data.validation above 0.\n",
-        ),
-        (
-            ["--steps", "1,two"],
-            2,
-            'error: --steps "1,two": give numbers with commas between, 1,5,20\n',
-        ),
-        (["--steps", "0"], 2, "error: steps is 0; it must be at least 1\n"),
-        (
-            ["--steps", "1", "--uncertainty"],
-            2,
-            "error: one step is no chain: --uncertainty and --early-exit look at the last of "
-            "--steps; give 2 or more\n",
-        ),
-        (["--early-exit=0,-1"], 2, "error: early_exit is -1; it must be at least 0\n"),
-        (
-            ["--early-exit", "often"],
-            2,
-            'error: --early-exit "often": give numbers with commas between, 1,5,20\n',
-        ),
-        (["--guidance=-1"], 2, "error: guidance is -1.0; it must be at least 0\n"),
-        (["--weights", "best"], 2, 'error: weights "best"; known: ema, raw\n'),
-        (
-            ["--read-out", "last,one-pas"],
-            2,
-            'error: no read_out is called "one-pas" (did you mean "one-pass"?). '
-            "Known: consensus, last, likelihood, mean, one-pass, vote.\n",
-        ),
-        (
-            ["--set", "training.epochs=3"],
-            2,
-            "error: --set training.epochs=3: only data.KEY=VALUE can change in an evaluation\n",
-        ),
-        (
-            ["--set", "data.rot=x"],
-            2,
-            'error: --set data.rot=x: [data] unknown key "rot". Keys: name, image_size, mean, '
-            "std, validation, split_seed, test_share.\n",
-        ),
+        (["--split", "tset"], 1, ('"tset"', "train, test", "data.validation")),
+        (["--steps", "1,two"], 2, ("--steps", '"1,two"', "integers")),
+        (["--steps", "0"], 2, ("steps", "0", "at least 1")),
+        (["--steps", "1", "--uncertainty"], 2, ("--uncertainty", "--early-exit", "--steps")),
+        (["--early-exit=0,-1"], 2, ("early_exit", "-1", "at least 0")),
+        (["--early-exit", "often"], 2, ("--early-exit", '"often"', "integers")),
+        (["--guidance=-1"], 2, ("guidance", "-1.0", "at least 0")),
+        (["--weights", "best"], 2, ('"best"', "ema, raw")),
+        (["--read-out", "last,one-pas"], 2, ('"one-pas"', '"one-pass"', "consensus, last")),
+        (["--set", "training.epochs=3"], 2, ("--set", "training.epochs=3", "data.KEY=VALUE")),
+        (["--set", "data.rot=x"], 2, ("--set data.rot=x", '"rot"', "image_size")),
     ],
 )
-def test_words_that_mean_nothing(
-    addkit: Cli, run: Path, words: list[str], code: int, error: str
+def test_invalid_options_are_named_with_what_is_allowed(
+    addkit: Cli, run: Path, words: list[str], code: int, parts: tuple[str, ...]
 ) -> None:
     said = addkit("evaluate", "--run", run, "--json", *words)
-    assert (said.code, said.out, said.err) == (code, "", error)
+    assert (said.code, said.out) == (code, "")
+    assert all(part in said.err for part in parts), said.err
     assert not (run / "evaluation.json").exists()
 
 
@@ -250,12 +219,3 @@ def test_the_newest_finished_run_is_scored(addkit: Cli, run: Path, tmp_path: Pat
         "stored: runs/mine/evaluation.json",
     ]
     assert said.json["run"] == "runs/mine"
-
-
-def test_scores_that_need_it_are_explained() -> None:
-    from addkit.cli.scores import MEANINGS, TITLES, legend
-
-    assert legend(["top1", "nll", "count"]) == ""
-    told = legend(["exact_match", "bleu4", "consistency"])
-    assert told.startswith("shares of 1: exact: whole answers right; consistent: answers whose")
-    assert set(MEANINGS) <= set(TITLES) | {"repeats", "valid", "coverage"}

@@ -38,7 +38,7 @@ SET_ASIDE = {
     "wrong-hook": (
         GOOD.replace("def addkit_components", "def addkit_component"),
         'PluginError: addkit has no hook "addkit_component" (did you mean "addkit_components"?). '
-        "Hooks: addkit_components",
+        "Hooks: addkit_components, addkit_commands",
     ),
     "wrong-return": (
         GOOD.replace("yield ScheduleSpec(", "return dict("),

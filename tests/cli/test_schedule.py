@@ -20,7 +20,7 @@ def _call(words: str) -> Any:
     return CliRunner().invoke(app, ["schedule", "show", *words.split()])
 
 
-@pytest.mark.parametrize("scales", ["--scale 1 2", "--scale=1,2", "--scale 1 --scale 2"])
+@pytest.mark.parametrize("scales", ["--scale 1,2", "--scale=1,2", "--scale 1 --scale 2"])
 def test_shows_each_schedule_at_each_scale(scales: str) -> None:
     told = _call(f"cosine linear --classes 1000 {scales}")
     assert told.exit_code == 0
@@ -61,7 +61,7 @@ def test_suggests(monkeypatch, addkit_json) -> None:
     asked = []
     monkeypatch.setattr(information, "suggest", lambda *told: asked.append(told) or found)
     told = addkit_json("linear --suggest")["suggested"]
-    addkit_json("linear --suggest --scale 1 4")
+    addkit_json("linear --suggest --scale 1,4")
     assert asked == [(10, information.SCALES), (10, [1.0, 4.0])]
     assert told[0] == {"schedule": "label-accuracy", "scale": 1.0, "informative_share": 0.8}
     rows = _call("linear --suggest").output.splitlines()
@@ -71,7 +71,7 @@ def test_suggests(monkeypatch, addkit_json) -> None:
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_draws(tmp_path: Path, ending: str) -> None:
     picture = tmp_path / f"schedule.{ending}"
-    told = _call(f"cosine linear --scale 1 2 -o {picture}")
+    told = _call(f"cosine linear --scale 1,2 -o {picture}")
     assert told.exit_code == 0
     start = picture.read_bytes()[:400]
     assert start.startswith(b"\x89PNG") if ending == "png" else b"<svg" in start

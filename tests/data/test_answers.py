@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.mixing import pick_answers
+from addkit.data.captions import pick_answers
 from addkit.plugin.facts import Batch
 
 N = 3

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from addkit.data.boxes import covered, random_boxes
-from addkit.data.counting import uniforms
+from addkit.data.augmentation import covered, random_boxes
+from addkit.diffusion.randomness import uniforms
 
 
 def _draws(count: int = 2000) -> torch.Tensor:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from addkit.data.captioned import Captions, CaptionTokens
+from addkit.data.captions import Captions, CaptionTokens
 from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.words import Words
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data import cores
-from addkit.data.cores import fitting_workers
+from addkit.data import loader
+from addkit.data.loader import fitting_workers
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ninety cores, and a file that may say less."""
     path = tmp_path / "cpu.max"
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(90)), raising=False)
-    monkeypatch.setattr(cores, "_QUOTA", path)
+    monkeypatch.setattr(loader, "_QUOTA", path)
     return path
 
 

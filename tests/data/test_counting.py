@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from addkit.data.counting import uniforms
+from addkit.diffusion.randomness import uniforms
 
 
 def test_first_words_are_those_of_splitmix64() -> None:

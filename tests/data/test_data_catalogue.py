@@ -7,20 +7,23 @@ import pytest
 from pydantic import ValidationError
 
 from addkit.data import (
+    AttributeTableConfig,
     CaptionFolderConfig,
     CocoCaptionsConfig,
     DigitsConfig,
+    EmojiAttributesConfig,
     EmojiConfig,
     FashionMNISTConfig,
     ImageFolderConfig,
     ImageNetConfig,
     addkit_components,
 )
-from addkit.errors import RecipeError
 from addkit.plugin import Choice, DataSpec, Problem, Spec
 from addkit.tokenizers import NoneConfig, WordsConfig
 from addkit.tokenizers import addkit_components as tokenizers
 
+CLASSIFIED = ["digits", "fashion-mnist", "image-folder", "imagenet"]
+JOINT = ["attribute-table", "emoji-attributes", "outfits"]
 CAPTIONS = ["emoji", "coco-captions", "caption-folder"]
 
 
@@ -30,8 +33,7 @@ def _captioned() -> list[Spec]:
 
 def test_the_data_sets_that_are_offered() -> None:
     specs = list(addkit_components())
-    classified = ["digits", "fashion-mnist", "image-folder", "imagenet"]
-    assert [spec.name for spec in specs] == classified + CAPTIONS
+    assert [spec.name for spec in specs] == CLASSIFIED + CAPTIONS + JOINT
     assert {spec.kind for spec in specs} == {"data"}
 
 
@@ -78,8 +80,6 @@ def test_captions_need_a_tokenizer() -> None:
         (reason,) = spec.check(config, {"tokenizer": Choice(none, NoneConfig())})
         assert reason.endswith('[tokenizer] is "none"; write [tokenizer] name = "words"')
         assert list(spec.check(config, {"tokenizer": Choice(words, WordsConfig())})) == []
-        with pytest.raises(RecipeError, match="captions must be cut into tokens"):
-            spec.create(config, Problem())
 
 
 def test_captions_are_built_with_the_tokenizer() -> None:
@@ -110,3 +110,38 @@ def test_grey_folders_have_one_mean() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         ImageNetConfig.model_validate(settings)
+
+
+def test_grey_tables_have_one_mean() -> None:
+    config = AttributeTableConfig.model_validate({"file": "pets.csv", "channels": 1})
+    assert (config.mean, config.std) == ((0.449,), (0.226,))
+    assert AttributeTableConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"attributes": ["tone", "tone"]}, 'attributes: the column "tone" has a role already'),
+        ({"attributes": ["image"]}, 'attributes: the column "image" has a role already'),
+        ({"attributes": ["part"], "split_column": "part"}, 'the column "part" has a role already'),
+        ({"separator": ""}, "at least 1 character"),
+        ({"test_share": 0.0}, "greater than 0"),
+        ({"unknown_values": "skip"}, "'stop' or 'missing'"),
+    ],
+)
+def test_tables_that_cannot_be_are_refused(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        AttributeTableConfig.model_validate({"file": "pets.csv", **settings})
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["tone", "tone"], "attributes: named twice in tone, tone"),
+        (["tones"], "'group', 'gender' or 'tone'"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_emoji_have_three_attributes(names: list[str], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        EmojiAttributesConfig.model_validate({"attributes": names})

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from addkit.data import EmojiConfig
-from addkit.data.emoji import EmojiCaptions
-from addkit.data.emoji_file import EMOJI_FILE, Emoji, emoji_bitmaps, emoji_list
+from addkit.data.emoji import EMOJI_FILE, Emoji, EmojiCaptions, emoji_bitmaps, emoji_list
 from addkit.plugin.facts import Batch
 from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.words import Words

@@ -9,11 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from addkit.data.augment import Augmenter
-from addkit.data.boxes import random_boxes
-from addkit.data.file_images import FileImages
-from addkit.data.images import ImageFile, read_image
-from addkit.data.pixels import Pixels, resampled
+from addkit.data.augmentation import Augmenter, random_boxes
+from addkit.data.image_sets import FileImages
+from addkit.data.images import ImageFile, Pixels, read_image, resampled
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 

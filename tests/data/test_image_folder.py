@@ -12,7 +12,7 @@ from PIL import Image
 
 from addkit.data import DataWarning, ImageFolderConfig
 from addkit.data.image_folder import ImageFolder
-from addkit.data.prepare import prepare_image
+from addkit.data.images import prepare_image
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 
@@ -150,7 +150,7 @@ def test_bad_files_can_be_skipped_with_a_warning_each(spoilt: Path) -> None:
 def test_files_are_verified_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _source(pets)
     source.split("train")
-    monkeypatch.setattr("addkit.data.verify.check_image", lambda path: pytest.fail("again"))
+    monkeypatch.setattr("addkit.data.folders.check_image", lambda path: pytest.fail("again"))
     source.split("train")
     source.augmented(Augmentation.model_validate({"flip": 0.5})).split("train")
 

@@ -9,7 +9,7 @@ from torchvision.datasets import ImageNet as Reference
 
 from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.imagenet import ImageNet
-from addkit.data.prepare import prepare_image
+from addkit.data.images import prepare_image
 from addkit.errors import DataError
 
 Paint = Callable[..., Path]

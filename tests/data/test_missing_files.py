@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data.verify import missing_files, shortened
+from addkit.data.folders import missing_files, shortened
 
 
 def test_folders_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.mixing import mix, pick_answers
+from addkit.data.augmentation import mix
+from addkit.data.captions import pick_answers
 from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation
 

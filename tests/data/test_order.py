@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.loading import epoch_order
-from addkit.data.order import buffered_order, epoch_batches
+from addkit.data.order import buffered_order, epoch_batches, epoch_order
 from addkit.errors import DataError
 
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from addkit.data import DigitsConfig
-from addkit.data.augment import Augmenter
+from addkit.data.augmentation import Augmenter
 from addkit.data.digits import Digits
-from addkit.data.file_images import FileImages
 from addkit.data.folders import Listing
-from addkit.data.pixels import Pixels
+from addkit.data.image_sets import FileImages
+from addkit.data.images import Pixels
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 
@@ -37,7 +37,7 @@ def test_of_a_file_as_it_is_on_white(tmp_path: Path) -> None:
 
 def test_of_a_file_that_went(tmp_path: Path) -> None:
     listing = Listing((str(tmp_path / "gone.png"),), (1,))
-    images = FileImages.listed(listing, PIXELS, AUGMENTER)
+    images = FileImages(listing.paths, listing.column(), PIXELS, AUGMENTER)
     assert images.labels.tolist() == [[1]]
     with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
         images.picture(0)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import v2
 
-from addkit.data.pixels import Pixels, to_pixels
+from addkit.data.images import Pixels, to_pixels
 
 
 def _photo(width: int, height: int) -> Image.Image:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from addkit.data.augment import Augmenter
-from addkit.data.memory_images import Bitmaps, MemoryImages
-from addkit.data.pixels import Pixels
-from addkit.data.references import ReferencedImages, References
+from addkit.data.augmentation import Augmenter
+from addkit.data.captions import ReferencedImages, References
+from addkit.data.image_sets import Bitmaps, MemoryImages
+from addkit.data.images import Pixels
 from addkit.recipe.model import Augmentation
 
 ANSWERS = [[[1, 2, 3, 4]], [[5], [6, 7]], [[8, 9, 1], []]]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from addkit.data.slabs import Slabs
+from addkit.data.loader import Slabs
 
 
 def test_memory_is_used_again_when_nothing_lives_in_it() -> None:

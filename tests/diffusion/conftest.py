@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from addkit.diffusion import LabelDiffusion
-from addkit.theory.exact import GaussianClasses, Levels, exact_denoiser
+from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser
 
 Exact = Callable[..., LabelDiffusion]
 

@@ -42,7 +42,7 @@ def step(exact):
 
     def run(sampler, scale: float = 1.0, label: int | list[float] = 2) -> tuple[Tensor, ...]:
         model = exact(CLASSES, _alpha, scale)
-        settings = ChainSettings(steps=3, chains=CHAINS, hold=True)
+        settings = ChainSettings(steps=3, chains=CHAINS, keep_y_t=True)
         generator = torch.Generator().manual_seed(0)
         feed = Feed(1, label, label)
         steps = list(sample(model, torch.zeros(1, 1, CLASSES), sampler, feed, settings, generator))
@@ -75,7 +75,7 @@ def _held_noise(y: Tensor, clean: Tensor, alpha_bar: Tensor) -> Tensor:
 def test_the_chain_starts_from_pure_noise(exact) -> None:
     """Whatever the schedule leaves at t = 1."""
     model = exact(CLASSES, lambda t: torch.full_like(t, 0.5), 3.0)
-    settings = ChainSettings(steps=1, chains=CHAINS, hold=True)
+    settings = ChainSettings(steps=1, chains=CHAINS, keep_y_t=True)
     generator = torch.Generator().manual_seed(0)
     (first,) = sample(model, torch.zeros(1, 1, CLASSES), Renoise(), Feed(0), settings, generator)
     _same_moments(first.y_t[0, :, 0].double(), torch.zeros(CLASSES, dtype=torch.double), 1.0)

@@ -19,18 +19,15 @@ from addkit.processes.masked import MaskedProcess
 from addkit.read_outs.whole import Consensus
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import Ddim, Kappa
-from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.samplers.ordered import LeftToRight, Maskgit
 from addkit.samplers.renoise import Gibbs, Refine, Renoise
-from addkit.theory.joint import given, is_allowed, marginals, most_probable
-from addkit.theory.joint_problem import JointProblem
+from addkit.testing.exact_models import JointProblem, given, is_allowed, marginals, most_probable
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
 from .networks import generator
 
-CONFIDENCE, LEFT, RANDOM = (
-    Ordered(ORDERS[name]) for name in ("confidence", "left-to-right", "random")
-)
+CONFIDENCE, LEFT, RANDOM = Maskgit(), LeftToRight(), Maskgit("random")
 IMAGES = 1000
 
 
@@ -93,7 +90,7 @@ def test_the_problem_is_worth_coordinating(best: float, shot: float, drawn: floa
 
 @pytest.mark.parametrize("sampler", [CONFIDENCE, LEFT, RANDOM], ids=["sure", "left", "random"])
 def test_settling_one_token_after_the_other_comes_near_the_joint_mode(
-    worth, best: float, sampler: Ordered
+    worth, best: float, sampler: Any
 ) -> None:
     assert best - 1 < worth(sampler, 4) <= best
 
@@ -200,7 +197,7 @@ PATHS: dict[str, tuple[Any, int]] = {
     "gibbs": (Gibbs(), 5),
     "refine": (Refine(), 5),
     "maskgit": (CONFIDENCE, 3),
-    "commit, annealed": (Ordered(ORDERS["confidence"], anneals=True), 3),
+    "commit, annealed": (Maskgit(others="annealed"), 3),
     "left-to-right": (LEFT, 3),
 }
 
@@ -219,7 +216,7 @@ def test_what_is_given_conditions_the_others(name: str) -> None:
     sampler, steps = PATHS[name]
     problem = _problem()
     held, model = _hint(problem), problem.model()
-    settings = ChainSettings(steps=steps, chains=2, held=held)
+    settings = ChainSettings(steps=steps, chains=2, given_labels=held)
     told = list(sample(model, problem.condition, sampler, ArgMax(), settings, generator(3)))
     known = given(problem.log_joint, problem.combinations, held[:, 0])
     wanted = marginals(known, problem.combinations, 10).exp().float()
@@ -236,7 +233,7 @@ def test_with_a_hint_the_best_of_what_is_left_is_found(name: str) -> None:
     sampler, steps = PATHS[name]
     problem = _problem()
     held = _hint(problem)
-    labels = _run(sampler, steps, held=held).clean.ids[:, 0]
+    labels = _run(sampler, steps, given_labels=held).clean.ids[:, 0]
     known = given(problem.log_joint, problem.combinations, held[:, 0])
     among = JointProblem(problem.combinations, known)
     mode = float(known.exp().amax(-1).mean())

@@ -12,7 +12,7 @@ from addkit.diffusion import Clean, LabelDiffusion, Layout, any_order_likelihood
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.processes.blocks import BlocksProcess
 from addkit.processes.masked import MaskedProcess
-from addkit.theory.joint_problem import JointProblem
+from addkit.testing.exact_models import JointProblem
 
 from .networks import condition_of, generator, network
 

@@ -149,7 +149,7 @@ def test_the_state_is_held_only_where_something_needs_it() -> None:
     alpha_bar, clean = torch.tensor([[[0.5]]]), Clean(torch.zeros(2, 3, 1, dtype=torch.long))
     lean = _network(CrossEntropy(0.0))
     assert lean.corrupt(clean, alpha_bar, _generator()).y_t is None
-    assert lean.corrupt(clean, alpha_bar, _generator(), hold=True).y_t.shape == (2, 3, 1, 600)
+    assert lean.corrupt(clean, alpha_bar, _generator(), keep_y_t=True).y_t.shape == (2, 3, 1, 600)
     for model in (_network(CrossEntropy(0.0), skip=True), _network(NoiseMse(1.0))):
         state = model.corrupt(clean, alpha_bar, _generator())
         torch.testing.assert_close(state.h, model.read(state.y_t, alpha_bar).h)
@@ -163,9 +163,9 @@ def test_the_state_is_held_only_where_something_needs_it() -> None:
 def test_corruption_is_not_rounded_under_autocast(embedding: str, hold: bool) -> None:
     model = _network(CrossEntropy(0.0), embedding)
     clean, alpha_bar = Clean(torch.zeros(2, 3, 1, dtype=torch.long)), torch.tensor([[[0.5]]])
-    plain = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+    plain = model.corrupt(clean, alpha_bar, _generator(), keep_y_t=hold)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+        rounded = model.corrupt(clean, alpha_bar, _generator(), keep_y_t=hold)
         t = torch.tensor([[[0.5]]])
         outputs = model(rounded, t, model.prepare(torch.ones(2, 1, 4)))
     assert torch.equal(plain.h, rounded.h)

@@ -26,7 +26,6 @@ from addkit.denoisers.mlp import MlpDenoiser
 from addkit.diffusion import (
     ChainSettings,
     LabelDiffusion,
-    NoisyLabels,
     ObjectiveSettings,
     Targets,
     log_likelihood_scale,
@@ -36,6 +35,7 @@ from addkit.diffusion import (
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.plugin.values import Noised
 from addkit.processes.gaussian import GaussianProcess
 from addkit.samplers.blocks import sample
 from addkit.samplers.renoise import Renoise
@@ -212,9 +212,9 @@ FORWARD: dict[str, tuple[Formula, str]] = {
 def test_a_faulty_forward_process_is_seen(bench: Bench, monkeypatch, fault: str) -> None:
     formula, by = FORWARD[fault]
 
-    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> NoisyLabels:
+    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
         signal = alpha_bar.float().unsqueeze(-1)
-        return NoisyLabels(formula(scale * clean, noise, signal, 1 - signal), noise)
+        return Noised(formula(scale * clean, noise, signal, 1 - signal), noise)
 
     monkeypatch.setattr(addkit.diffusion.model, "noised", noised)
     found = failures(bench.proof())

@@ -53,7 +53,7 @@ class Page:
     path: Path
 
     def __str__(self) -> str:
-        return self.path.name
+        return self.path.relative_to(ROOT).as_posix()
 
     @cached_property
     def text(self) -> str:
@@ -76,7 +76,7 @@ class Page:
 
     def _block(self, found: re.Match[str], language: str, text: str, note: str) -> Block:
         line = found.string.count("\n", 0, found.start()) + 1
-        return Block(self.path.name, line, language, text, note)
+        return Block(str(self), line, language, text, note)
 
     def of(self, *languages: str) -> list[Block]:
         """The blocks in these languages."""
@@ -93,7 +93,7 @@ class Page:
         return re.findall(r"`([^`\n]+)`", self.prose)
 
 
-PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -193,7 +193,7 @@ def test_misspelled_hook(install: Install) -> None:
     code = GOOD.replace("def addkit_components", "def addkit_component")
     assert broken_text(install("typo", "typo_plugin", code)) == (
         'typo 0.3 (entry point "mine"): PluginError: addkit has no hook "addkit_component" '
-        '(did you mean "addkit_components"?). Hooks: addkit_components'
+        '(did you mean "addkit_components"?). Hooks: addkit_components, addkit_commands'
     )
 
 

@@ -23,13 +23,13 @@ from addkit.errors import UsageError
 from addkit.processes.blocks import BlocksProcess
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import Ddim, Kappa
-from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.samplers.ordered import LeftToRight, Maskgit
 from addkit.samplers.renoise import Gibbs, Refine, Renoise
 from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
-from ..diffusion.networks import condition_of, generator, network
+from ..diffusion.networks import condition_of, corrupted, generator, network
 
 IMAGES, N, K = 4, 6, 5
 SAMPLERS: dict[str, Any] = {
@@ -38,8 +38,8 @@ SAMPLERS: dict[str, Any] = {
     "ddim": Ddim(0.0),
     "gibbs": Gibbs(),
     "refine": Refine(),
-    "maskgit": Ordered(ORDERS["confidence"]),
-    "annealed": Ordered(ORDERS["left-to-right"], anneals=True),
+    "maskgit": Maskgit(),
+    "annealed": LeftToRight(others="annealed"),
 }
 
 
@@ -59,10 +59,9 @@ def _run(
 def _pure(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
     """Logits (B, R, N, K) of training's two streams, every noisy token at t = T."""
     one = torch.ones(1, 1, 1)
-    noise = model.corrupt(Clean(labels), one - 1, generator())
-    state, t = model.process._streams(noise, one, model, labels)
-    layout = model.process._layout(N, None, labels.device)
-    features = model.features(state, t, model.prepare(condition), layout)
+    settings = ObjectiveSettings(pure_noise=1.0)
+    noise = corrupted(model, Targets(labels), settings, generator())
+    features = model.features(noise.state, noise.t, model.prepare(condition), noise.layout)
     return model.logits(model.outputs(features), None, one - 1)
 
 
@@ -106,7 +105,7 @@ def test_one_block_of_everything_is_the_plain_process() -> None:
     """One step: one pass over all tokens. Several: the plain chain, of which the last is told."""
     model, plain = _model(N), network(num_classes=K, num_tokens=N, spread=0.4)
     for steps in (1, 3):
-        for sampler in (Refine(), Ordered(ORDERS["confidence"])):
+        for sampler in (Refine(), Maskgit()):
             (last,) = _run(model, sampler, steps)
             *_, other = _run(plain.requires_grad_(False), sampler, steps)
             torch.testing.assert_close(last.logits, other.logits, atol=1e-4, rtol=1e-4)
@@ -117,7 +116,7 @@ def test_one_block_of_everything_is_the_plain_process() -> None:
 def test_training_shows_clean_tokens_without_noise_and_noisy_ones_with_their_own() -> None:
     model = _model(2)
     settings = ObjectiveSettings(token_times=(0.4, 0.3, 0.3))
-    hidden = model.process.corrupt(model, (), Targets(_labels()), settings, generator(2))
+    hidden = corrupted(model, Targets(_labels()), settings, generator(2))
     assert hidden.state.h.shape[2] == 2 * N == hidden.t.shape[2]
     assert (hidden.t[..., :N] == 0).all()
     clean = model.embedding.weight[_labels()]
@@ -156,7 +155,7 @@ def test_pads_that_do_not_exist_are_seen_in_neither_stream(rollout: float) -> No
 def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
     """The memory is the noisy tokens'; the clean ones have none."""
     model = _model(2, self_condition=1.0)
-    hidden = model.process.corrupt(model, (), Targets(_labels()), ObjectiveSettings(), generator(2))
+    hidden = corrupted(model, Targets(_labels()), ObjectiveSettings(), generator(2))
     prepared = model.prepare(condition_of(IMAGES))
     first = model.features(hidden.state, hidden.t, prepared, hidden.layout)
     assert first.shape[2] == N
@@ -175,7 +174,7 @@ def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
 def test_given_tokens_stand_and_condition_later_blocks(name: str, guidance: float) -> None:
     model = _model(2)
     held = torch.randint(-1, K, (IMAGES, 3, N), generator=generator(4))
-    (last,) = _run(model, SAMPLERS[name], 2, chains=3, held=held, guidance=guidance)
+    (last,) = _run(model, SAMPLERS[name], 2, chains=3, given_labels=held, guidance=guidance)
     where = held != FREE
     assert torch.equal(last.clean.ids[where], held[where])
     p = last.logits.softmax(-1)[where].gather(-1, held[where].unsqueeze(-1))
@@ -187,7 +186,7 @@ def test_a_given_token_counts_for_the_others_of_its_block() -> None:
     model = _model(2)
     held = torch.full((1, 1, N), FREE)
     held[..., 0] = 3
-    (last,) = _run(model, Renoise(), 1, held=held)
+    (last,) = _run(model, Renoise(), 1, given_labels=held)
     levels = torch.tensor([1.0, 0.0])[None, None]
     state = model.corrupt(Clean(torch.full((IMAGES, 1, 2), 3)), levels, generator())
     features = model.features(state, 1 - levels, model.prepare(condition_of(IMAGES)))
@@ -218,7 +217,9 @@ def test_nothing_beyond_a_chains_length_is_seen() -> None:
     beyond = torch.arange(N) >= lengths.unsqueeze(-1)
     for filling in (0, 3):
         held = torch.where(beyond, filling, FREE)
-        (last,) = _run(model, Refine(), 3, chains=2, held=held, lengths=lengths, guidance=2.0)
+        (last,) = _run(
+            model, Refine(), 3, chains=2, given_labels=held, lengths=lengths, guidance=2.0
+        )
         told.append(last.logits[~beyond])
     torch.testing.assert_close(told[0], told[1])
     prior = torch.rand(IMAGES, 2, generator=generator())
@@ -233,12 +234,12 @@ def test_steps_are_counted_over_blocks(block: int, steps: int) -> None:
     sizes = [min(block, N - start) for start in range(0, N, block)]
     (last,) = _run(_model(block), Renoise(), steps)
     assert last.index + 1 == steps * len(sizes)
-    (last,) = _run(_model(block), Ordered(ORDERS["confidence"]), steps)
+    (last,) = _run(_model(block), Maskgit(), steps)
     assert last.index + 1 == sum(min(steps, size) for size in sizes)
 
 
 def test_a_trace_shows_block_after_block() -> None:
-    told = _run(_model(4), Refine(), 2, hold=True, chains=2)
+    told = _run(_model(4), Refine(), 2, keep_y_t=True, chains=2)
     assert [step.index for step in told] == [1, 3]
     assert [step.t for step in told] == pytest.approx([2 / 6, 0])
     assert (told[0].clean.ids[..., 4:] == 0).all()

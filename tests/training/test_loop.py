@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from addkit.data.memory_images import MemoryImages
+from addkit.data.image_sets import MemoryImages
 from addkit.diffusion import counted_generator, counted_seed
 from addkit.distributed.world import World
 from addkit.errors import RunError

@@ -17,7 +17,7 @@ from addkit.model import build_data, build_network
 from addkit.processes.masked import MaskedProcess
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.theory.exact import exact_denoiser
+from addkit.testing.exact_models import exact_denoiser
 from addkit.timesteps import WarpedConfig
 from addkit.timesteps.warped import WarpedTimes
 
@@ -116,7 +116,7 @@ def test_masks_have_no_levels_to_learn(recipes: Path) -> None:
 
 
 def _exact(times: WarpedTimes | None) -> LabelDiffusion:
-    from addkit.theory.exact import Levels
+    from addkit.testing.exact_models import Levels
 
     model = exact_denoiser(5, Levels(lambda t: 1 - t, 1.0), 3)
     model.timesteps = times

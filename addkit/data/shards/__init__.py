@@ -9,7 +9,7 @@ A data set reads such a folder as it reads the folder that the shards were made 
 the images under the names that they had there.
 """
 
-from addkit.data.shards.store import FolderStore, ImageStore
-from addkit.data.shards.stored import ShardStore, open_store
+from addkit.data.folders import FolderStore, ImageStore
+from addkit.data.shards.read import ShardStore, open_store
 
 __all__ = ["FolderStore", "ImageStore", "ShardStore", "open_store"]

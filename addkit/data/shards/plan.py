@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from addkit.data.captioned import CaptionedImages
-from addkit.data.loading import epoch_order
-from addkit.data.shards.store import FolderStore, ImageStore, names_below
+from addkit.data.captions import CaptionedImages
+from addkit.data.folders import FolderStore, ImageStore, names_below
+from addkit.data.order import epoch_order
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, UsageError
 from addkit.plugin.facts import MISSING, DataFacts

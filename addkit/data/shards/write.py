@@ -15,6 +15,7 @@ from shutil import copyfile
 from typing import IO, TYPE_CHECKING
 from zlib import crc32
 
+from addkit.data.folders import FolderStore, names_below
 from addkit.data.shards.index import (
     MEMBERS,
     Index,
@@ -25,7 +26,6 @@ from addkit.data.shards.index import (
     members_file,
 )
 from addkit.data.shards.plan import PlannedShard, Sample, Shardable, plan_shards, shardable
-from addkit.data.shards.store import FolderStore, names_below
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file

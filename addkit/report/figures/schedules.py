@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from addkit.diffusion.information import INFORMATIVE
 from addkit.report.figures.style import FAINT, look, new_figure, styled
-from addkit.theory.schedules import View
+from addkit.report.schedule_profiles import View
 
 PANELS = {
     "alpha_bar": "alpha_bar",

@@ -7,7 +7,7 @@ import pytest
 
 from addkit.data import DataWarning
 from addkit.data.attribute_table import AttributeTable
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig
 from addkit.errors import DataError
 
 Table = Callable[..., Path]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from addkit.data import DataWarning
 from addkit.data.attribute_table import AttributeTable
-from addkit.data.joint import AttributeTableConfig
-from addkit.data.prepare import prepare_image
+from addkit.data.images import prepare_image
+from addkit.data.settings import AttributeTableConfig
 from addkit.errors import DataError
 from addkit.plugin.facts import MISSING
 from addkit.recipe.model import Augmentation
@@ -136,7 +136,7 @@ def test_building_opens_no_image(pets: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_files_are_verified_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _source(pets)
     source.split("train")
-    monkeypatch.setattr("addkit.data.verify.check_image", lambda path: pytest.fail("again"))
+    monkeypatch.setattr("addkit.data.folders.check_image", lambda path: pytest.fail("again"))
     source.split("train")
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from addkit.data.attributes import Attributes, Row, joint_facts
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig
 from addkit.plugin.facts import MISSING
 
 

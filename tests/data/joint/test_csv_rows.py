@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data.csv_rows import CsvRow, read_csv
+from addkit.data.tables import CsvRow, read_csv
 from addkit.errors import DataError
 
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from addkit.data.emoji_attributes import EmojiAttributes
-from addkit.data.emoji_file import emoji_list
-from addkit.data.joint import EmojiAttributesConfig
+from addkit.data.emoji import EmojiAttributes, emoji_list
+from addkit.data.settings import EmojiAttributesConfig
 from addkit.plugin.facts import MISSING
 
 

@@ -9,9 +9,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from addkit.data.joint import OutfitsConfig
+from addkit.data.images import prepare_image
 from addkit.data.outfits import Outfits, allowed_combinations
-from addkit.data.prepare import prepare_image
+from addkit.data.settings import OutfitsConfig
 from addkit.errors import DataError, RecipeError
 from addkit.plugin.protocols import ImageSet
 from addkit.recipe.model import Augmentation

@@ -15,7 +15,7 @@ from addkit.data.caption_folder import CaptionFolder
 from addkit.data.coco import CocoCaptions
 from addkit.data.image_folder import ImageFolder
 from addkit.data.imagenet import ImageNet
-from addkit.data.joint import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig
 from addkit.data.shards.write import Written, write_shards
 from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.words import Words

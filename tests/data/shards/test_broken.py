@@ -126,7 +126,7 @@ def test_only_so_many_shards_are_open_at_once(
 ) -> None:
     opened, closed = [], []
     real_open, real_close = os.open, os.close
-    monkeypatch.setattr("addkit.data.shards.reader._OPEN", 2)
+    monkeypatch.setattr("addkit.data.shards.read._OPEN", 2)
     train = open_data("image-folder", root=out).split("train")
 
     def counted_open(path: Any, *rest: Any) -> int:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from addkit.data import DataWarning
-from addkit.data.loading import load
+from addkit.data.loader import load
 from addkit.data.order import epoch_batches
 from addkit.errors import DataError
 from addkit.plugin.facts import Batch

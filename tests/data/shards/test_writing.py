@@ -14,7 +14,7 @@ import pytest
 
 from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
-from addkit.data.shards.verify import verify_shards
+from addkit.data.shards.index import verify_shards
 from addkit.errors import DataError, UsageError
 
 Paint = Callable[..., Path]

@@ -127,13 +127,13 @@ def test_after_all_that_the_bits_are_those_of_a_run_that_nobody_stopped(
 POISON = """
 import os
 from addkit import hookimpl
-from addkit.data import memory_images
+from addkit.data import image_sets
 from addkit.errors import DataError
 
 if os.environ.get("RANK") == "1":
     def batch(self, indices, seed):
         raise DataError("photo.jpg: cut short or broken")
-    memory_images.MemoryImages.batch = batch
+    image_sets.MemoryImages.batch = batch
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from addkit.data.loading import load
+from addkit.data.loader import load
 from addkit.diffusion import counted_seed
 from addkit.errors import RecipeError
 from addkit.plugin.facts import Batch, DataFacts

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from addkit.data.augment import Augmenter
-from addkit.data.csv_rows import CsvTable, read_csv
+from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing
 from addkit.data.shards import open_store
 from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
+from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
 from addkit.plugin.facts import Column, DataFacts, SideInputs
 from addkit.plugin.guess import guess

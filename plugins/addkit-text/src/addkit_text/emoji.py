@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from addkit.data.augment import Augmenter
-from addkit.data.emoji_file import EMOJI_FILE, emoji_bitmaps, emoji_list
-from addkit.data.memory_images import MemoryImages
+from addkit.data.augmentation import Augmenter
+from addkit.data.emoji import EMOJI_FILE, emoji_bitmaps, emoji_list
+from addkit.data.image_sets import MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from addkit.data.augment import Augmenter
-from addkit.data.csv_rows import CsvTable, read_csv
-from addkit.data.file_images import FileImages
-from addkit.data.folders import Listing
-from addkit.data.memory_images import Bitmaps, MemoryImages
+from addkit.data.augmentation import Augmenter
+from addkit.data.folders import Listing, sound_images
+from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
-from addkit.data.verify import sound_images
+from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
 from addkit.plugin.facts import Column, DataFacts
 from addkit.plugin.protocols import ImageSet

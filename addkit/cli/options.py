@@ -1,0 +1,102 @@
+"""Options that several commands share: lists, and names of components.
+
+A list has one grammar everywhere: commas or repetition, `--steps 1,5 --steps 20`. An option that
+takes KEY=VALUE is repeated, since a value may have commas of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import typer
+
+from addkit.cli.completion import complete_component
+
+BUILT_IN = {
+    "loss": ("ce", "weighted-ce", "mse", "mse-noise"),
+    "to_one": ("argmax", "softmax", "sample"),
+    "sampler": (
+        *("renoise", "ddim", "ancestral", "gibbs", "refine", "maskgit", "left-to-right", "beam"),
+    ),
+    "read_out": ("last", "one-pass", "mean", "vote", "consensus", "likelihood"),
+    "timesteps": ("power", "warped"),
+}
+"""Components named in help texts, the usual ones first.
+
+A constant, because `--help` would otherwise wait for the catalogue; a test compares the two.
+"""
+
+ALLOWED = {str: "names", int: "integers (1,5,20)", float: "numbers (1,1.5,2)"}
+
+# KEY=VALUE is one value, whatever commas it has.
+PAIR = re.compile(r"[\w.-]+=")
+OPENING, CLOSING = "([{", ")]}"
+
+
+def list_option(*names: str, item: type = str, **settings: Any) -> Any:
+    """A `typer.Option` for a parameter of type `list[item] | None`.
+
+    Args:
+        names: such as `--set`; by default the parameter's name.
+        item: `str`, `int` or `float`.
+        settings: of `typer.Option`.
+    """
+    # typer must not convert "1,5" before it is split, so its own parser returns the text.
+    return typer.Option(*names, parser=str, callback=_parse(item), **settings)
+
+
+def component_option(kind: str, panel: str, *, several: bool = False) -> Any:
+    """The option that names a component of one kind, or several of them to compare."""
+    settings: dict[str, Any] = {
+        "metavar": "NAME,..." if several else "NAME",
+        "help": f"{', '.join(BUILT_IN[kind])}, or a plugin's.",
+        "autocompletion": complete_component(kind),
+        "rich_help_panel": panel,
+    }
+    return list_option(**settings) if several else typer.Option(**settings)
+
+
+def _parse(item: type) -> Callable[[list[str] | None], list[Any] | None]:
+    def parse(texts: list[str] | None) -> list[Any] | None:
+        if not texts:
+            return None
+        values: list[Any] = []
+        for text in texts:
+            parts = split(text)
+            try:
+                values += [item(part) for part in parts]
+            except ValueError:
+                parts = []
+            if not parts:
+                message = f'"{text}": give {ALLOWED[item]} with commas between'
+                raise typer.BadParameter(message)  # typer adds the option's name
+        return values
+
+    return parse
+
+
+def split(text: str) -> list[str]:
+    """The parts of a text between its commas, except commas within brackets or quotes."""
+    if PAIR.match(text):
+        return [text]
+    edges = [-1, *_commas(text), len(text)]
+    parts = [text[left + 1 : right].strip() for left, right in pairwise(edges)]
+    return [part for part in parts if part]
+
+
+def _commas(text: str) -> Iterator[int]:
+    depth, quote = 0, ""
+    for index, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in OPENING:
+            depth += 1
+        elif letter in CLOSING:
+            depth -= 1
+        elif letter == "," and depth <= 0:
+            yield index

@@ -1,0 +1,239 @@
+"""What caption data sets share: from captions by split to facts, vocabulary and right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from addkit.data import CaptionConfig
+from addkit.data.image_sets import FileImages, WrappedImages
+from addkit.data.shards.read import ShardedImages
+from addkit.data.splits import hold_out
+from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """Images and their captions, at least one each."""
+
+    names: tuple[str, ...]
+    """What tells the images apart, such as their files."""
+    texts: tuple[tuple[str, ...], ...]
+    """The captions of each image."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, positions: Iterable[int]) -> Captions:
+        """These images, in this order."""
+        pairs = [(self.names[position], self.texts[position]) for position in positions]
+        return Captions(tuple(name for name, _ in pairs), tuple(texts for _, texts in pairs))
+
+    def below(self, folder: Path) -> Captions:
+        """Their names as paths of files in this folder."""
+        return Captions(tuple(str(folder / name) for name in self.names), self.texts)
+
+    def split(self, share: float, seed: int, purpose: str) -> tuple[Captions, Captions]:
+        """What is kept and the share of the images that is held out."""
+        kept, held = hold_out([0] * len(self), self.names, share, seed, purpose)
+        return self.at(kept), self.at(held)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTokens:
+    """The captions of all splits as token ids."""
+
+    vocabulary: Vocabulary
+    num_tokens: int
+    """N. Longer captions are cut, shorter ones filled with pads."""
+    references: Mapping[str, References]
+    notes: Mapping[str, int]
+    """By split: captions, captions cut, words (tokens before the cut) and unknown words."""
+
+    @classmethod
+    def of(
+        cls, splits: Mapping[str, Captions], tokenizer: Tokenizer, max_tokens: int | None
+    ) -> CaptionTokens:
+        """The vocabulary and, by default, N follow from the split `train` alone.
+
+        N is then one more than the longest training caption has tokens, so that each ends in a pad.
+        """
+        vocabulary = tokenizer.learn(text for texts in splits["train"].texts for text in texts)
+        ids = {name: _encoded(captions, vocabulary) for name, captions in splits.items()}
+        longest = max((len(answer) for image in ids["train"] for answer in image), default=0)
+        num_tokens = max_tokens or longest + 1
+        return cls(
+            vocabulary,
+            num_tokens,
+            {name: References.of(part, num_tokens, vocabulary.pad) for name, part in ids.items()},
+            {
+                f"{name}_{what}": count
+                for name, part in ids.items()
+                for what, count in _counts(part, num_tokens, vocabulary.unknown).items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The right answers of n images, at least one each."""
+
+    ids: Tensor
+    """(answers in all, N) token ids, filled with pads."""
+    starts: tuple[int, ...]
+    """Where each image's answers begin, and where the last one's end: n + 1 numbers."""
+
+    @classmethod
+    def of(
+        cls, answers: Sequence[Sequence[Sequence[int]]], num_tokens: int, pad: int
+    ) -> References:
+        """From token ids by image and answer; longer answers are cut to `num_tokens`."""
+        rows = [[*ids[:num_tokens]] for image in answers for ids in image]
+        filled = [row + [pad] * (num_tokens - len(row)) for row in rows]
+        ids = torch.tensor(filled, dtype=torch.int64).reshape(-1, num_tokens)
+        return cls(ids, tuple(accumulate(map(len, answers), initial=0)))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def of_image(self, index: int) -> Tensor:
+        """(C, N)."""
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def first(self) -> Tensor:
+        """The first answer of each image, (n, N)."""
+        return self.ids[list(self.starts[:-1])]
+
+    def at(self, positions: Sequence[int]) -> References:
+        """Those of these images, in this order."""
+        rows = [self.of_image(position) for position in positions]
+        ids = torch.cat(rows) if rows else self.ids[:0]
+        return References(ids, tuple(accumulate(map(len, rows), initial=0)))
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, C, N), each image's answers first and then its first one again, and counts (B,)."""
+        rows = [self.of_image(index) for index in indices]
+        counts = torch.tensor([len(row) for row in rows])
+        most = int(counts.max())
+        filled = [torch.cat([row, row[:1].expand(most - len(row), -1)]) for row in rows]
+        return torch.stack(filled), counts
+
+
+class ReferencedImages(WrappedImages):
+    """An `ImageSet` whose images have several right answers.
+
+    Args:
+        images: n images.
+        references: their answers.
+        texts: the same as they were written.
+        plain: from a text to how it would be decoded, whole; see `Vocabulary.plain`.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        references: References,
+        texts: Sequence[Sequence[str]],
+        plain: Callable[[str], str],
+    ) -> None:
+        super().__init__(images)
+        self.labels = references.first()
+        self.references = references
+        self._texts = texts
+        self._plain = plain
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def over(self, images: ImageSet) -> ReferencedImages:
+        """The same answers for something else that stands for these images."""
+        return ReferencedImages(images, self.references, self._texts, self._plain)
+
+    def texts(self, index: int) -> tuple[str, ...]:
+        """An image's answers as they would be decoded if nothing were cut or unknown."""
+        return tuple(map(self._plain, self._texts[index]))
+
+    def completed(self, batch: Batch) -> Batch:
+        """With all answers of the images."""
+        references, counts = self.references.batch(batch.indices)
+        return replace(
+            batch,
+            labels=self.labels[torch.tensor(batch.indices)],
+            references=references,
+            reference_counts=counts,
+            texts=tuple(map(self.texts, batch.indices)),
+        )
+
+
+class CaptionedImages(ReferencedImages):
+    """Images in files or shards, with `captions` as they were written."""
+
+    def __init__(
+        self,
+        images: FileImages,
+        references: References,
+        captions: Captions,
+        vocabulary: Vocabulary,
+    ) -> None:
+        super().__init__(images, references, captions.texts, vocabulary.plain)
+        self.captions = captions
+        self.shards: Tensor | None = images.shards if isinstance(images, ShardedImages) else None
+        """As `ShardedImages.shards`, if they lie in shards."""
+
+
+def caption_facts(
+    config: CaptionConfig, tokens: CaptionTokens, files: tuple[Path, ...]
+) -> DataFacts:
+    """The facts of a data set whose captions have been read."""
+    return DataFacts(
+        num_classes=len(tokens.vocabulary.tokens),
+        class_names=tokens.vocabulary.tokens,
+        image_size=config.image_size,
+        image_channels=config.image_channels,
+        mean=config.mean,
+        std=config.std,
+        shorter_side=config.image_size,
+        split_sizes={name: len(answers) for name, answers in tokens.references.items()},
+        files=files,
+        num_tokens=tokens.num_tokens,
+        pad=tokens.vocabulary.pad,
+        unknown=tokens.vocabulary.unknown,
+        notes=tokens.notes,
+    )
+
+
+def _encoded(captions: Captions, vocabulary: Vocabulary) -> list[list[list[int]]]:
+    return [[vocabulary.encode(text) for text in texts] for texts in captions.texts]
+
+
+def _counts(
+    images: Sequence[Sequence[Sequence[int]]], num_tokens: int, unknown: int | None
+) -> Mapping[str, int]:
+    answers = [answer for image in images for answer in image]
+    return {
+        "captions": len(answers),
+        "captions_cut": sum(len(answer) > num_tokens for answer in answers),
+        "words": sum(map(len, answers)),
+        "unknown_words": sum(answer.count(unknown) for answer in answers if unknown is not None),
+    }
+
+
+def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:
+    """The labels (B, R, N) of each image's copies, one of its right answers each.
+
+    Copy j takes answer floor(((u + j / R) mod 1) C) of C, so that copies differ where they can.
+    """
+    if batch.references is None or batch.reference_counts is None:
+        return batch.labels[:, None, :].expand(-1, reuse, -1)
+    references, counts = batch.references, batch.reference_counts
+    u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
+    copy = torch.arange(reuse, device=u.device) / reuse
+    chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()
+    chosen = torch.minimum(chosen, counts.unsqueeze(1) - 1)
+    return references.gather(1, chosen.unsqueeze(-1).expand(-1, -1, references.shape[-1]))

@@ -1,0 +1,504 @@
+"""Typed results of an evaluation, and the one table of scores: titles, units, digits.
+
+This file decides what `addkit evaluate` reports and stores in evaluation.json; `cli/evaluate.py`
+prints it. Neither torch nor matplotlib is imported here, so that `addkit runs list` stays quick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from addkit.metrics.statistics import Verdict
+    from addkit.metrics.uncertainty import Bin
+
+Unit = Literal["", "%", "nats", "steps"]
+Z = 1.96
+"""Standard deviations of a two-sided 95 % interval of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one score is called and printed, in every command, table and figure."""
+
+    name: str
+    """The field of the task's scores, and the key in JSON."""
+    title: str
+    short_title: str = ""
+    """For narrow tables, on a terminal; empty: the title."""
+    unit: Unit = ""
+    """Of the printed value."""
+    stored_as_share: bool = False
+    """JSON holds a share in [0, 1], of which percent are printed."""
+    digits: int = 4
+    """Behind the point."""
+    meaning: str = ""
+    """For the line under a terminal's table, where the title alone is not clear."""
+    over_images: bool = False
+    """A share of images, each of them right or wrong: it has a binomial interval."""
+
+    @classmethod
+    def named(cls, name: str) -> Score:
+        """The score of this name; of a plugin's task with the name as its title, and no unit."""
+        return _SCORES.get(name) or cls(name=name, title=name.replace("_", " "))
+
+    @property
+    def heading(self) -> str:
+        """Title and unit: `exact match, %`."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def short_heading(self) -> str:
+        """The same for narrow tables, where only percent is named: `exact %`."""
+        title = self.short_title or self.title
+        return f"{title} %" if self.unit == "%" else title
+
+    def axis(self, split: str) -> str:
+        """The heading of an axis: which images it is about, too."""
+        return f"{self.heading} ({split} split)"
+
+    def in_unit(self, value: float) -> float:
+        """A stored value, or a difference of stored values, in the printed unit."""
+        return 100 * value if self.stored_as_share else value
+
+    def text(self, value: float | None, sign: Literal["", "+"] = "") -> str:
+        """A table's cell for a stored value; a dash for None.
+
+        Args:
+            value: as stored.
+            sign: `+` for differences.
+        """
+        if value is None:
+            return "-"
+        if isinstance(value, int):
+            return f"{value:{sign},}"
+        return f"{self.in_unit(value):{sign}.{self.digits}f}"
+
+    def interval(self, value: float | None, count: int | None) -> tuple[float, float] | None:
+        """95 % interval over images, in the printed unit; None for all but shares of images."""
+        if not self.over_images or value is None or not count:
+            return None
+        low, high = wilson(value if self.stored_as_share else value / 100, count)
+        return 100 * low, 100 * high
+
+    def one_image(self, count: int) -> float:
+        """Change of the stored value when one more of `count` images is right."""
+        return (100.0 if self.unit == "%" and not self.stored_as_share else 1.0) / count
+
+
+def _share(
+    name: str, title: str, short: str = "", meaning: str = "", images: bool = False
+) -> Score:
+    return Score(
+        name=name,
+        title=title,
+        short_title=short,
+        unit="%",
+        stored_as_share=True,
+        digits=2,
+        meaning=meaning,
+        over_images=images,
+    )
+
+
+SCORES = (
+    Score(name="top1", title="top-1", unit="%", digits=2, over_images=True),
+    Score(name="top5", title="top-5", unit="%", digits=2, over_images=True),
+    Score(name="nll", title="NLL", unit="nats"),
+    Score(name="brier", title="Brier"),
+    Score(name="ece", title="ECE", unit="%", digits=2),
+    Score(name="count", title="images", digits=0),
+    _share("exact_match", "exact match", "exact", "answers that are right as a whole", True),
+    _share("token_accuracy", "tokens right", "tokens", "labels that are right"),
+    _share("consistency", "consistent", "", "answers whose labels occur together in training"),
+    *(
+        Score(name=f"bleu{n}", title=f"BLEU-{n}", short_title=f"B-{n}", digits=3)
+        for n in range(1, 5)
+    ),
+    Score(name="meteor", title="METEOR", digits=3),
+    Score(name="rouge_l", title="ROUGE-L", digits=3),
+    Score(name="cider_d", title="CIDEr-D", digits=3),
+    Score(
+        name="distinct1",
+        title="distinct-1",
+        short_title="dist-1",
+        digits=3,
+        meaning="different words over all words, dist-2 the same of pairs",
+    ),
+    Score(name="distinct2", title="distinct-2", short_title="dist-2", digits=3),
+    _share("repeats", "repeats", "", "captions with a word twice in a row"),
+    _share("length_accuracy", "length right", "length", "captions as long as a reference"),
+    _share("valid", "valid", "", "chains whose caption is a reference"),
+    _share("any_valid", "any chain valid", "any", "images with a valid chain"),
+    _share("coverage", "coverage", "", "references that the chains reach"),
+    Score(name="clip_cosine", title="CLIP cosine", short_title="CLIP"),
+    Score(name="clip_score", title="CLIP-S"),
+    Score(name="ref_clip_score", title="RefCLIP-S"),
+    _share("share", "share", "", "of the way from shuffled to true captions, by cosine"),
+    Score(name="aurc", title="AURC", unit="%", digits=2),
+    Score(name="risk80", title="risk at 80 %", short_title="risk80", unit="%", digits=2),
+    Score(name="set_size", title="set size", short_title="set", digits=2),
+    Score(name="set_coverage", title="set coverage", short_title="in set", unit="%", digits=2),
+    Score(name="mean_steps", title="steps", digits=2),
+    _share("saved", "steps saved", "saved"),
+)
+"""Every score of addkit's own tasks, in the order of their tables."""
+
+_SCORES = {score.name: score for score in SCORES}
+
+Scores = Mapping[str, float | None]
+"""Name of a score -> stored value; None where it cannot be computed here."""
+
+
+def present(rows: Iterable[Scores]) -> list[Score]:
+    """The scores that at least one row has a value for, in order of appearance."""
+    names = {name: None for row in rows for name, value in row.items() if value is not None}
+    return [Score.named(name) for name in names]
+
+
+def legend(scores: Iterable[Score]) -> str:
+    """One line that explains the scores whose title is not enough; empty if there is none."""
+    parts = [f"{score.short_heading}: {score.meaning}" for score in scores if score.meaning]
+    return "; ".join(parts)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a binomial share (Wilson 1927).
+
+    Args:
+        share: in [0, 1].
+        count: trials, at least 1.
+    """
+    shrink = 1 + Z**2 / count
+    centre = (share + Z**2 / (2 * count)) / shrink
+    half = Z / shrink * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    # Rounding must not leave the share outside.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """The settings that made an answer."""
+
+    read_out: str
+    sampler: str
+    to_one: str
+    """The operator in effect: a sampler that draws labels has no use for another than `sample`."""
+    steps: int
+    guidance: float
+    chains: int
+    one_pass: bool
+    """The read-out needs no chain, so that steps and sampler have no effect."""
+
+
+SETTINGS = tuple(each.name for each in fields(InferenceSettings))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """Scores of one model under one setting."""
+
+    model: str
+    """`Run.model_name`."""
+    setting: InferenceSettings
+    scores: Scores
+
+    def data(self) -> dict[str, Any]:
+        """One flat JSON object."""
+        return {"model": self.model, **asdict(self.setting), **self.scores}
+
+    @classmethod
+    def from_data(cls, stored: Mapping[str, Any]) -> ScoreRow:
+        """The inverse of `data`."""
+        setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
+        names = [name for name in stored if name not in (*SETTINGS, "model")]
+        return cls(stored["model"], setting, {name: stored[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Images right, in percent, by the recipe's chain under five conditions, and what follows."""
+
+    first_step: float
+    """At t = T alone: one step from noise."""
+    last_step: float
+    """After the last step of the loop."""
+    shuffled_state: float
+    """The loop with y_t shuffled between images."""
+    no_image: float
+    """The loop with the null condition."""
+    control: float | None
+    """The matched classifier; None where none was trained."""
+    steps: int
+    uses_state: bool
+    uses_state_points: float
+    """last_step - shuffled_state."""
+    uses_state_interval: float
+    """Half width of its 95 % interval, paired by image."""
+    helps: bool | None
+    """None: not distinguishable."""
+    helps_points: float
+    """last_step - first_step."""
+    helps_interval: float
+    answer: str
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Condition and percent right, as text."""
+        values = {
+            "t = T alone": self.first_step,
+            f"after the last of {self.steps} steps": self.last_step,
+            "y_t shuffled between images": self.shuffled_state,
+            "no image": self.no_image,
+            "control": self.control,
+        }
+        score = Score.named("top1")
+        return [(condition, score.text(value)) for condition, value in values.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """A point of the risk-coverage curve."""
+
+    coverage: float
+    """Share of images that get an answer, the most confident first, in [0, 1]."""
+    risk: float
+    """Share of wrong answers among them, in percent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceRow:
+    """How well one confidence is calibrated. Intervals: 95 %, bootstrap over images."""
+
+    confidence: str
+    """The read-out, `vote share`, `votes, smoothed`, `mean over chains`, or a control's name."""
+    scaled: bool
+    """With temperature scaling."""
+    top1: float
+    """In percent."""
+    ece: float
+    """In percent, 15 bins."""
+    ece_low: float
+    ece_high: float
+    nll: float
+    """In nats; a probability of 0 counts as 1e-12."""
+    brier: float
+    aurc: float
+    """Area under the risk-coverage curve: mean risk over all coverages, in percent."""
+    aurc_low: float
+    aurc_high: float
+    risk80: float
+    """Wrong answers among the 80 % most confident images, in percent."""
+    set_size: float
+    """Mean number of classes in the smallest set with at least 90 % of the probability."""
+    set_coverage: float
+    """Labels in that set, in percent."""
+    count: int
+    """Images."""
+    temperatures: list[float]
+    """One, or one for each of two halves of the images; empty if unscaled."""
+    reliability: list[Bin]
+    """Bins of the calibration error; the last one is for a confidence of exactly 1."""
+    risk_coverage: list[Risk]
+
+    @property
+    def title(self) -> str:
+        """The confidence, with `scaled` where a temperature was fitted."""
+        return f"{self.confidence}, scaled" if self.scaled else self.confidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A score of the vote share minus that of a confidence without chains, paired by image."""
+
+    against: str
+    scaled: bool
+    """The other confidence is temperature scaled; votes never are."""
+    score: str
+    """`ece` or `aurc`, in percent; lower is better."""
+    difference: float
+    low: float
+    high: float
+    n: int
+    """Images."""
+    verdict: Verdict
+    """On the vote share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """Results of `addkit evaluate --uncertainty`."""
+
+    chains: int
+    steps: int
+    temperature_from: str
+    """The images whose NLL the temperatures minimise."""
+    rows: list[ConfidenceRow]
+    comparisons: list[Comparison]
+    """Two for each other confidence: its `ece`, then its `aurc`."""
+
+    @classmethod
+    def from_data(cls, stored: Mapping[str, Any]) -> Uncertainty:
+        """The inverse of `dataclasses.asdict`."""
+        from addkit.metrics.uncertainty import Bin  # Imports torch.
+
+        rows = [
+            ConfidenceRow(
+                **{
+                    **row,
+                    "reliability": [Bin(**one) for one in row["reliability"]],
+                    "risk_coverage": [Risk(**one) for one in row["risk_coverage"]],
+                }
+            )
+            for row in stored["rows"]
+        ]
+        comparisons = [Comparison(**one) for one in stored["comparisons"]]
+        return cls(**{**stored, "rows": rows, "comparisons": comparisons})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRow:
+    """Chains that stop early, against whole chains."""
+
+    early_exit: int
+    """Stop a chain once its answer has not changed for this many steps; 0: never."""
+    metric: str
+    """The task's headline score."""
+    value: float
+    """The score, as stored."""
+    mean_steps: float
+    """For each image."""
+    saved: float
+    """Share of the whole chain's steps that is not taken, in [0, 1]."""
+    difference: float
+    """Images right minus those of the whole chain, in points, with its 95 % interval."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipMeans:
+    """Means of CLIP scores over images."""
+
+    clip_cosine: float
+    low: float
+    """95 % interval of the cosine, bootstrap over images."""
+    high: float
+    clip_score: float
+    ref_clip_score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionRow:
+    """A row of table 3: captions of one origin and their scores."""
+
+    name: str
+    clip: ClipMeans | None
+    """None where no CLIP model was given."""
+    scores: Scores
+    """Scores of the text; only `count` where an image has a single true caption."""
+    share: float | None = None
+    """Where its cosine lies between shuffled (0) and true captions (1)."""
+
+    def data(self) -> dict[str, Any]:
+        """One flat JSON object."""
+        clip = dict.fromkeys(CLIP_FIELDS) if self.clip is None else asdict(self.clip)
+        return {"row": self.name, **clip, "share": self.share, **self.scores}
+
+    @classmethod
+    def from_data(cls, stored: Mapping[str, Any]) -> CaptionRow:
+        """The inverse of `data`."""
+        values = {name: stored[name] for name in CLIP_FIELDS}
+        clip = None if values["clip_cosine"] is None else ClipMeans(**values)
+        names = [name for name in stored if name not in ("row", "share", *CLIP_FIELDS)]
+        scores = {name: stored[name] for name in names}
+        return cls(name=stored["row"], clip=clip, share=stored["share"], scores=scores)
+
+    def clip_cells(self) -> list[str]:
+        """A text for each of `CLIP_HEADINGS`; dashes where there is no CLIP score."""
+        if self.clip is None:
+            return ["-"] * len(CLIP_HEADINGS)
+        clip = self.clip
+        return [
+            Score.named("clip_cosine").text(clip.clip_cosine),
+            f"{clip.low:.4f} to {clip.high:.4f}",
+            Score.named("clip_score").text(clip.clip_score),
+            Score.named("ref_clip_score").text(clip.ref_clip_score),
+            Score.named("share").text(self.share),
+        ]
+
+
+CLIP_FIELDS = tuple(each.name for each in fields(ClipMeans))
+CLIP_HEADINGS = ("CLIP cosine", "95 %", "CLIP-S", "RefCLIP-S", "share %")
+TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accuracy")
+"""Scores of the text in table 3, besides those by CLIP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Everything that `addkit evaluate` prints and stores."""
+
+    run: str
+    split: str
+    weights: str
+    results: list[ScoreRow]
+    """A row for each setting."""
+    controls: list[ScoreRow]
+    """A row for each matched control."""
+    audit: Audit | None = None
+    table3: list[CaptionRow] | None = None
+    """Captions: the paper's table 3."""
+    clip: str | None = None
+    """The CLIP model and its prompt."""
+    uncertainty: Uncertainty | None = None
+    early_exit: list[ExitRow] = field(default_factory=list)
+    """A row for each value; empty where none was given."""
+
+    @property
+    def rows(self) -> list[ScoreRow]:
+        """The results, then the controls."""
+        return [*self.results, *self.controls]
+
+    def data(self) -> dict[str, Any]:
+        """As JSON: values as computed, and their units by score, once for all rows."""
+        names = dict.fromkeys(name for row in self.rows for name in row.scores)
+        return {
+            "run": self.run,
+            "split": self.split,
+            "weights": self.weights,
+            "units": {name: _stored_unit(Score.named(name)) for name in names},
+            "results": [row.data() for row in self.results],
+            "controls": [row.data() for row in self.controls],
+            "audit": self.audit and asdict(self.audit),
+            "table3": self.table3 and [row.data() for row in self.table3],
+            "clip": self.clip,
+            "uncertainty": self.uncertainty and asdict(self.uncertainty),
+            "early_exit": [asdict(row) for row in self.early_exit],
+        }
+
+    @classmethod
+    def from_data(cls, stored: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `data`.
+
+        Raises:
+            KeyError, TypeError: it was written by a version of addkit with other keys.
+        """
+        audit, table3, uncertainty = stored["audit"], stored["table3"], stored["uncertainty"]
+        return cls(
+            run=stored["run"],
+            split=stored["split"],
+            weights=stored["weights"],
+            results=[ScoreRow.from_data(row) for row in stored["results"]],
+            controls=[ScoreRow.from_data(row) for row in stored["controls"]],
+            audit=audit and Audit(**audit),
+            table3=table3 and [CaptionRow.from_data(row) for row in table3],
+            clip=stored["clip"],
+            uncertainty=uncertainty and Uncertainty.from_data(uncertainty),
+            early_exit=[ExitRow(**row) for row in stored["early_exit"] or []],
+        )
+
+
+def _stored_unit(score: Score) -> str:
+    return "share" if score.stored_as_share else score.unit

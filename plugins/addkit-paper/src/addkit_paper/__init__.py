@@ -1,0 +1,25 @@
+"""Two commands for addkit: the paper's claims beside stored results, and results of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from addkit.plugin import CommandSpec, hookimpl
+
+ADDKIT_API = 1
+"""The version of addkit's plugin interface that this is written for."""
+
+
+@hookimpl
+def addkit_commands() -> Iterable[CommandSpec]:
+    """Yield `addkit claims` and `addkit theory`."""
+    yield CommandSpec(
+        name="claims",
+        help="Compare each claim of the paper with stored results, and write the page of verdicts.",
+        command="addkit_paper.claims_command:claims",
+    )
+    yield CommandSpec(
+        name="theory",
+        help="Check by number what theory says of label diffusion.",
+        command="addkit_paper.theory_command:theory",
+    )
