@@ -21,7 +21,7 @@ from measure import Options, Row, Target, alternate, note, ratios
 from torch import Tensor, nn
 
 from addkit.conditioners.tokens import AllTokens
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import Block, TransformerDenoiser
 from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion, Layout, corrupt
 from addkit.embeddings.posterior import PosteriorEmbedding
@@ -33,8 +33,8 @@ from addkit.processes.gaussian import GaussianProcess
 from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight
 from addkit.samplers.renoise import Renoise
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
 
 __all__ = ["SIZES", "TINY", "Dense", "Size", "network"]

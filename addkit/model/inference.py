@@ -82,7 +82,7 @@ class Inference:
                 del changes[kind]
             elif name is not None:
                 spec = load_registry().get(kind, name).spec
-                changes[kind] = Choice(spec, spec.config())
+                changes[kind] = Choice(spec, spec.settings())
         changed = dataclasses.replace(self, **changes)
         changed.check()
         return changed

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from addkit.diffusion.exact import probability_arg_max
 from addkit.diffusion.noise import alpha_bar_at
-from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.settings import LabelAccuracyConfig
 
 POINTS = 2048
 """Table size: P is smooth, linear interpolation is then right to 1e-5."""

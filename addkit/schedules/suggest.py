@@ -40,7 +40,7 @@ def suggest(num_classes: int, scales: Sequence[float] = SCALES) -> list[Suggesti
             continue
         tried = []
         for scale in scales:
-            config = provided.spec.config.model_validate({"scale": scale})
+            config = provided.spec.settings.model_validate({"scale": scale})
             problem = Problem(num_classes=num_classes, scale=scale)
             share = informative_share(provided.spec.create(config, problem), num_classes)
             tried.append(Suggestion(name, scale, share))

@@ -16,8 +16,8 @@ from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, Answer, Targets
-from addkit.tasks import CaptioningConfig
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token
+from addkit.tasks.settings import CaptioningConfig
 
 if TYPE_CHECKING:
     from addkit.metrics.captions import CaptionScores

@@ -77,6 +77,6 @@ def test_annealing_needs_noise_levels(name: str, process: str, others, objection
     spec = registry.get("sampler", name).spec
     other = registry.get("process", process).spec
     choices = {"process": Choice(other, other.config())}
-    reasons = list(spec.check(spec.config(others=others), choices))
+    reasons = list(spec.check(spec.settings(others=others), choices))
     assert len(reasons) == objections
     assert all("noise-levels" in reason for reason in reasons)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import (
     LabelDiffusion,
@@ -27,8 +27,8 @@ from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.processes.gaussian import GaussianProcess
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import Handed
 
 CONDITION = 6

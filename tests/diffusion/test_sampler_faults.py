@@ -15,19 +15,13 @@ from torch import Tensor
 
 import addkit.diffusion.model
 import addkit.samplers.carry
-from addkit.diffusion import (
-    ChainSettings,
-    Clean,
-    alpha_bar_at,
-    flip_probability,
-    gibbs_accuracy,
-)
+from addkit.diffusion import ChainSettings, Clean, alpha_bar_at, flip_probability, gibbs_accuracy
 from addkit.plugin.values import Noised
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import CarryNoise, Kappa
 from addkit.samplers.renoise import Renoise
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.softmax import Softmax
 
 CLASSES, CHAINS = 20, 20000

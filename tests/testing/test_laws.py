@@ -40,7 +40,7 @@ from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
 from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.testing import LawBrokenError, SkippedError, Verdict, check, check_package, trials
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 

@@ -22,8 +22,8 @@ from addkit.diffusion.randomness import draw_labels
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.renoise import Gibbs, Renoise
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser, expected_accuracy
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
