@@ -6,7 +6,7 @@ r"""The timestep-conditioned objective with feature reuse (sections 3.2 and 3.3)
 
 over the B R N label tokens n of the whole global batch: R noisy copies of each image share one
 condition. `objective` returns the two sums of one micro-batch; the trainer adds them over
-micro-batches and processes and divides once. w_n is 1, or what the task and the process say.
+micro-batches and ranks and divides once. w_n is 1, or what the task and the process say.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class ObjectiveValue(NamedTuple):
 
     total: Tensor
     """Weighted sum over tokens, a scalar with gradient."""
-    norm: Tensor
-    """What divides it once the whole global batch is summed: the sum of the weights."""
+    weight: Tensor
+    """What divides it once the whole global batch is summed: sum of the weights, or B R N."""
     tokens: int
     """B R N."""
     accuracy: Tensor
@@ -57,7 +57,7 @@ class ObjectiveValue(NamedTuple):
     @property
     def loss(self) -> Tensor:
         """Weighted mean over the tokens of this micro-batch alone, a scalar with gradient."""
-        return self.total / self.norm.clamp_min(1e-6)
+        return self.total / self.weight.clamp_min(1e-6)
 
 
 def objective(
@@ -106,15 +106,16 @@ def objective(
     losses, right = token_losses(model, features, state, alpha_bar, labels)  # (B, R, N) each
 
     if batch.weights is None:
-        total, norm = losses.sum(), losses.new_full((), labels.numel())
+        total = losses.sum()
+        weight = losses.new_full((), labels.numel(), dtype=torch.float32)
     else:
         total = (losses * batch.weights).sum()
-        norm = batch.weights.sum() if batch.norm is None else batch.norm
+        weight = batch.weights.sum() if batch.norm is None else batch.norm
     if model.length_head is not None and targets.present is not None:
         lengths = targets.present.sum(-1)  # (B, R): the copies' captions may differ
         logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
-        # Times the norm, so that it is a mean over rows beside the tokens' mean.
-        total = total + norm * functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
+        # Times the weight, so that it is a mean over rows beside the tokens' mean.
+        total = total + weight * functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
 
     detached, hits = losses.detach(), right.float()
     timed = None
@@ -125,9 +126,9 @@ def objective(
     if targets.real is not None:
         real = targets.real.float()
         means = [_mean(hits, real), _mean(detached, real), _mean(detached, 1 - real)]
-        return ObjectiveValue(total, norm, labels.numel(), means[0], means[1], means[2], timed)
+        return ObjectiveValue(total, weight, labels.numel(), means[0], means[1], means[2], timed)
     accuracy = hits.mean() if targets.known is None else _mean(hits, targets.known.float())
-    return ObjectiveValue(total, norm, labels.numel(), accuracy, None, None, timed)
+    return ObjectiveValue(total, weight, labels.numel(), accuracy, None, None, timed)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

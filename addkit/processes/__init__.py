@@ -40,6 +40,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in processes."""
     yield ProcessSpec(
         name="gaussian",
+        model_name="ADD",
         config="addkit.processes.settings:GaussianConfig",
         build="addkit.processes.gaussian:GaussianProcess",
         check=_accepts_sampler,
@@ -48,6 +49,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="masked",
+        model_name="masked diffusion",
         config="addkit.processes.settings:MaskedConfig",
         build="addkit.processes.masked:MaskedProcess",
         check=_needs_joint,
@@ -57,6 +59,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="autoregressive",
+        model_name="autoregression",
         config="addkit.processes.settings:AutoregressiveConfig",
         build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_needs_joint,
@@ -66,6 +69,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="blocks",
+        model_name="block diffusion",
         config="addkit.processes.settings:BlocksConfig",
         build="addkit.processes.blocks:BlocksProcess",
         check=_needs_joint,

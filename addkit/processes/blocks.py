@@ -37,14 +37,13 @@ class BlocksProcess(GaussianProcess):
     ) -> NoisyBatch:
         """The clean stream before the noisy one."""
         batch = super().corrupt(targets, schedule, times, generator)
-        layout = self._layout(targets.labels, targets.present)
+        layout = self._layout(targets.labels.shape[-1], targets.present, generator.device)
         return replace(batch, layout=layout, context=targets.labels)
 
-    def _layout(self, labels: Tensor, present: Tensor | None) -> Layout:
+    def _layout(self, num_tokens: int, present: Tensor | None, device: torch.device) -> Layout:
         """Which of the 2 N tokens sees which."""
         assert self.block is not None
-        num_tokens = labels.shape[-1]
-        place = torch.arange(num_tokens, device=labels.device)
+        place = torch.arange(num_tokens, device=device)
         block = place // self.block
         earlier = block.unsqueeze(1) > block
         own = block.unsqueeze(1) == block
@@ -76,5 +75,6 @@ class BlocksProcess(GaussianProcess):
         state = State(torch.cat([clean.h, noise.h.expand_as(clean.h)], 2))
         t = torch.ones(1, 1, labels.shape[-1], device=labels.device)
         times = torch.cat([t - 1, t], -1)
-        features = model.features(state, times, prepared, self._layout(labels, present))
+        layout = self._layout(labels.shape[-1], present, labels.device)
+        features = model.features(state, times, prepared, layout)
         return counted(token_log_probabilities(model, features, labels), present)

@@ -76,7 +76,7 @@ def test_annealing_needs_noise_levels(name: str, process: str, others, objection
     registry = load_registry()
     spec = registry.get("sampler", name).spec
     other = registry.get("process", process).spec
-    choices = {"process": Choice(other, other.config())}
+    choices = {"process": Choice(other, other.settings())}
     reasons = list(spec.check(spec.settings(others=others), choices))
     assert len(reasons) == objections
     assert all("noise-levels" in reason for reason in reasons)
