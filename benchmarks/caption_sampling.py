@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from addkit.conditioners.tokens import AllTokens
 from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import Block, TransformerDenoiser
-from addkit.diffusion import (ChainSettings, ChainStep, LabelDiffusion, Layout, corrupt)
+from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion, Layout, corrupt
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy

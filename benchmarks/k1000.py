@@ -20,7 +20,17 @@ import torch
 from measure import Options, Row, Target, note
 from torch import Tensor, nn
 
-from addkit.diffusion import (Clean, LabelDiffusion, ObjectiveSettings, Targets, bayes_denoiser, counted_generator, counted_seed, noised, objective)
+from addkit.diffusion import (
+    Clean,
+    LabelDiffusion,
+    ObjectiveSettings,
+    Targets,
+    bayes_denoiser,
+    counted_generator,
+    counted_seed,
+    noised,
+    objective,
+)
 from addkit.model import Inference
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.spec import Problem

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
-from addkit.diffusion import (LabelDiffusion, Layout, NoisyBatch, ObjectiveSettings, State, Targets, TimeSettings)
+from addkit.diffusion import (
+    LabelDiffusion,
+    Layout,
+    NoisyBatch,
+    ObjectiveSettings,
+    State,
+    Targets,
+    TimeSettings,
+)
 from addkit.diffusion.chunked_loss import token_losses
 from addkit.diffusion.objective import rolled_out
 from addkit.embeddings.linear import LinearEmbedding

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import MlpConfig
-from addkit.diffusion import (ChainSettings, ChainStep, Clean, LabelDiffusion, alpha_bar_at, flip_probability, gibbs_accuracy)
+from addkit.diffusion import (
+    ChainSettings,
+    ChainStep,
+    Clean,
+    LabelDiffusion,
+    alpha_bar_at,
+    flip_probability,
+    gibbs_accuracy,
+)
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy

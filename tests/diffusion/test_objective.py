@@ -9,7 +9,7 @@ from torch import Tensor
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import ControlConfig, MlpConfig
-from addkit.diffusion import (Clean, LabelDiffusion, ObjectiveSettings, Targets, objective)
+from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, Targets, objective
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy

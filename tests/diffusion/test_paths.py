@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State)
+from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import LeftToRight, Maskgit

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from addkit.diffusion import (alpha_bar_at, corrupt, log_likelihood_scale, noised, signal_to_noise)
+from addkit.diffusion import alpha_bar_at, corrupt, log_likelihood_scale, noised, signal_to_noise
 
 LEVELS = [(0.0, 1.0), (0.3, 1.0), (0.9, 1.0), (0.5, 4.0), (1.0, 2.0)]
 

@@ -23,7 +23,15 @@ from torch import Tensor, nn
 import addkit.diffusion.model
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import MlpConfig
-from addkit.diffusion import (ChainSettings, LabelDiffusion, ObjectiveSettings, Targets, log_likelihood_scale, objective, probability_arg_max)
+from addkit.diffusion import (
+    ChainSettings,
+    LabelDiffusion,
+    ObjectiveSettings,
+    Targets,
+    log_likelihood_scale,
+    objective,
+    probability_arg_max,
+)
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy

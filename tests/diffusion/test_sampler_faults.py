@@ -15,7 +15,7 @@ from torch import Tensor
 
 import addkit.diffusion.model
 import addkit.samplers.carry
-from addkit.diffusion import (ChainSettings, Clean, alpha_bar_at, flip_probability, gibbs_accuracy)
+from addkit.diffusion import ChainSettings, Clean, alpha_bar_at, flip_probability, gibbs_accuracy
 from addkit.plugin.values import Noised
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import CarryNoise, Kappa

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from addkit.diffusion import (bayes_denoiser, flip_probability, gibbs_accuracy, probability_arg_max, signal_to_noise)
+from addkit.diffusion import (
+    bayes_denoiser,
+    flip_probability,
+    gibbs_accuracy,
+    probability_arg_max,
+    signal_to_noise,
+)
 
 
 def _wins(m: float, num_classes: int, rows: int) -> float:

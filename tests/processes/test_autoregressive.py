@@ -8,7 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, Layout, ObjectiveSettings, State, Targets, objective)
+from addkit.diffusion import (
+    FREE,
+    ChainSettings,
+    ChainStep,
+    Clean,
+    LabelDiffusion,
+    Layout,
+    ObjectiveSettings,
+    State,
+    Targets,
+    objective,
+)
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, ObjectiveSettings, State, Targets, objective)
+from addkit.diffusion import (
+    FREE,
+    ChainSettings,
+    ChainStep,
+    Clean,
+    LabelDiffusion,
+    ObjectiveSettings,
+    State,
+    Targets,
+    objective,
+)
 from addkit.errors import UsageError
 from addkit.processes.blocks import BlocksProcess
 from addkit.samplers.blocks import sample

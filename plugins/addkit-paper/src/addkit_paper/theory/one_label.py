@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (ChainSettings, LabelDiffusion, alpha_bar_at, bayes_denoiser, flip_probability, gibbs_accuracy)
+from addkit.diffusion import (
+    ChainSettings,
+    LabelDiffusion,
+    alpha_bar_at,
+    bayes_denoiser,
+    flip_probability,
+    gibbs_accuracy,
+)
 from addkit.diffusion.randomness import draw_labels
 from addkit.samplers.blocks import sample
 from addkit.samplers.carry import Ddim, Kappa

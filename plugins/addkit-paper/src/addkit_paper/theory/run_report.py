@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (LabelDiffusion, alpha_bar_at, bayes_denoiser, counted_generator, noised)
+from addkit.diffusion import LabelDiffusion, alpha_bar_at, bayes_denoiser, counted_generator, noised
 from addkit.diffusion.randomness import draw_labels
 from addkit.errors import UsageError
 from addkit.evaluation.audit import LOOP
