@@ -32,7 +32,7 @@ def list_recipes(json: Json = False) -> None:
     addkit recipes list
     """
     from addkit.cli.output import Output
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     told = [_entry(name, path) for name, path in known_recipes().items()]
     output = Output(json=json)
@@ -49,8 +49,7 @@ def list_recipes(json: Json = False) -> None:
 
 def _entry(name: str, path: Path) -> dict[str, Any]:
     from addkit.errors import RecipeError
-    from addkit.recipe.layers import load_file, shown
-    from addkit.recipe.shipped import shipped
+    from addkit.recipe.files import load_file, shipped, shown
 
     found = {"name": name, "summary": "", "task": "", "data": "", "file": shown(path)}
     try:
@@ -110,8 +109,7 @@ def _show_resolved(recipe: str, changes: list[str], json: bool) -> None:
 
 def _show_source(recipe: str, json: bool) -> None:
     from addkit.cli.output import Output
-    from addkit.recipe.layers import load_file, shown
-    from addkit.recipe.shipped import named
+    from addkit.recipe.files import load_file, named, shown
 
     files = load_file(named(recipe)).files
     sources = [(shown(file), file.read_text("utf-8-sig")) for file in files]
@@ -213,23 +211,15 @@ def diff(
     from addkit.cli.output import Output
     from addkit.recipe.differences import differences
 
-    found = [(one.key, *one.values) for one in differences([_tables(left), _tables(right)])]
+    found = differences([_tables(left), _tables(right)])
     if json:
-        told = [{"key": key, "left": one, "right": other} for key, one, other in found]
+        told = [{"key": d.key, "left": d.values[0], "right": d.values[1]} for d in found]
         Output(json=True).data({"left": left, "right": right, "differences": told})
         return
     if not found:
         Output().line("the same experiment")
         return
-    cells = [[key, worded(one), worded(other)] for key, one, other in found]
-    Output().table(["key", left, right], cells, words=3)
-
-
-def worded(value: Any) -> str:
-    """A value as TOML, or a dash where there is none."""
-    from addkit.recipe.writing import toml_value
-
-    return "-" if value is None else toml_value(value)
+    Output().table(["key", left, right], [difference.cells() for difference in found], words=3)
 
 
 def _tables(word: str) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from addkit.data.image_sets import WrappedImages
-from addkit.errors import DataError
+from addkit.errors import DataError, guess
 from addkit.plugin.facts import NO_CATEGORY, Batch, Column, SideInputs
-from addkit.plugin.guess import guess
 from addkit.plugin.protocols import ImageSet
 
 _MOST_CATEGORIES = 12

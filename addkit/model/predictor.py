@@ -14,13 +14,12 @@ from torch import Tensor
 
 from addkit.data.images import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import AddkitWarning, RunError, UsageError
+from addkit.errors import AddkitWarning, RunError, UsageError, guess
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
 from addkit.model.side_inputs import Known, SideInputRows
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.guess import guess
 from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -117,7 +116,7 @@ class Predictor:
         """
         rows = self._rows(side_inputs)
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
-        held = self.task.given(given) if given else None
+        held = self.task.given_labels(given) if given else None
         inference = self.inference.replace(
             sampler=sampler, to_one=to_one, read_out=read_out, given=held, **ask
         )
@@ -126,7 +125,7 @@ class Predictor:
         for index, batch in enumerate(self._batches(images)):
             generator = counted_generator(seed, "predict", index, device=self.device)
             condition = self._condition(batch, rows)
-            told += self.task.tell(self._answer(condition, inference, generator, votes), top)
+            told += self.task.predictions(self._answer(condition, inference, generator, votes), top)
         return told
 
     def _rows(self, side_inputs: Known | None) -> SideInputRows:

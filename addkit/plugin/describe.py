@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 from addkit.plugin.loading import Provided
 from addkit.plugin.spec import KINDS
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
+from addkit.renamed import KINDS as RENAMED_KINDS
+from addkit.renamed import renamed_to
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -57,7 +58,7 @@ def check_kind(kind: str) -> None:
     """Raise `UsageError` if there is no such kind."""
     kinds = [one.kind for one in KINDS]
     if kind not in kinds:
-        hint = guess(kind.replace("-", "_"), kinds)
+        hint = renamed_to(RENAMED_KINDS.get(kind)) or guess(kind.replace("-", "_"), kinds)
         raise UsageError(f'no kind is called "{kind}"{hint}. Kinds: {", ".join(kinds)}.')
 
 

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from addkit.plugin.facts import Batch, DataFacts
-from addkit.plugin.tracking import Tracker as Tracker
 
 if TYPE_CHECKING:
     import torch
@@ -692,7 +691,7 @@ class Prediction(Protocol):
 
 
 class Task(Protocol):
-    """What a batch means, and how an answer is scored and told.
+    """How a batch becomes targets, and an answer becomes scores and predictions.
 
     A worked example::
 
@@ -721,14 +720,52 @@ class Task(Protocol):
         """A fresh meter of this task's scores."""
         ...
 
-    def tell(self, answer: Answer, top: int) -> Sequence[Any]:
+    def predictions(self, answer: Answer, top: int) -> Sequence[Any]:
         """One typed `Prediction` for each image, with its `top` best answers."""
         ...
 
-    def given(self, wishes: Mapping[str, str]) -> Tensor:
+    def given_labels(self, given: Mapping[str, str]) -> Tensor:
         """Labels that a user gives, (N,), -1 where a token is free.
 
-        Wishes are `template`, `length`, or the name of an attribute -> its value. Raises
-        `UsageError` if this task has no such thing to give, or no such value.
+        Keys are `template`, `length`, or the name of an attribute. Raises `UsageError` if this
+        task has no such key, or no such value.
         """
+        ...
+
+
+class Tracker(Protocol):
+    """Follows one training. It lives on the first process alone.
+
+    What it raises once training has begun is told and stops nothing, so what is missing (a
+    package, a key) is for `Spec.build` to refuse.
+
+    A worked example::
+
+        from pathlib import Path
+
+        class Notes:
+            def begin(self, run, recipe):
+                self.file = Path(run, "notes.txt").open("a", encoding="utf-8")
+
+            def log(self, step, values):
+                told = [f"{name}={value:.4g}" for name, value in values.items()]
+                print(step, *told, file=self.file)
+
+            def close(self):
+                self.file.close()
+    """
+
+    def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
+        """A training starts or goes on in the folder `run`, with these tables of its recipe."""
+        ...
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers by name after this optimizer step.
+
+        Steps rise. After a resume they go on behind its checkpoint, so that some come again.
+        """
+        ...
+
+    def close(self) -> None:
+        """The training is over, however it ended."""
         ...

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import pluggy
 
-from addkit.errors import PluginError
-from addkit.plugin.guess import guess
+from addkit.errors import PluginError, guess
 
 if TYPE_CHECKING:
     from addkit.plugin.config import Config
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
         Timesteps,
         Tokenizer,
         ToOne,
+        Tracker,
     )
-    from addkit.plugin.tracking import Tracker
 
-API_VERSION = 1
+API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
 the same; one that does not is taken at its word."""
 
@@ -128,6 +127,8 @@ class Choice:
 
     spec: Spec[Any, Any]
     config: Any
+    plugin: str = ""
+    """The plugin that provides it, with its version or hash; empty for addkit's own."""
 
     @property
     def name(self) -> str:
@@ -233,7 +234,9 @@ def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
     if "config" not in parameters and (unread := [n for n in settings if n not in parameters]):
         raise PluginError(f"{build.__name__} takes no parameter for the setting {unread[0]!r}")
     for name, parameter in parameters.items():
-        if name not in known and parameter.default is parameter.empty:
+        # `nn.Module.__init__` takes *args and **kwargs, which need nothing.
+        is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if name not in known and parameter.default is parameter.empty and not is_open:
             raise PluginError(
                 f"the parameter {name!r} of {build.__name__} is no setting and no fact of Problem"
                 f"{guess(name, tuple(known))}"

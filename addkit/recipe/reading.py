@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from addkit.errors import guess
 from addkit.plugin.config import Config
-from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
-from addkit.recipe.layers import Layer, load_file, merge, require, shown
-from addkit.recipe.lines import KeyPath
-from addkit.recipe.messages import Complaint, dotted, explained, unknown_key
+from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import SHARED_TABLES, Recipe
 from addkit.recipe.overrides import read_overrides
-from addkit.recipe.shipped import named
-from addkit.recipe.types import validated
-from addkit.recipe.writing import quoted, shortened
+from addkit.recipe.toml import KeyPath, quoted, shortened
+from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
+from addkit.renamed import KEYS as RENAMED_KEYS
+from addkit.renamed import KINDS as RENAMED_KINDS
+from addkit.renamed import renamed_to
 
 
 class Top(Config):
@@ -158,16 +158,18 @@ class _Check:
         if table is None:
             return None
         try:
-            spec = self.registry.get(kind, table["name"]).spec
+            provided = self.registry.get(kind, table["name"])
         except UnknownComponent as error:
             known = ", ".join(error.known)
             what = Complaint(("name",), str(error), table["name"], known)
             self._say((kind,), what, error.cause)
             return None
         settings = {key: value for key, value in table.items() if key != "name"}
+        spec = provided.spec
         keys = ("name", *spec.settings.model_fields)
         config = self._config(spec.settings, (kind,), settings, keys)
-        return None if config is None else Choice(spec, config)
+        plugin = provided.provider if provided.is_third_partys else ""
+        return None if config is None else Choice(spec, config, plugin)
 
     def _component_table(self, kind: str) -> dict[str, Any] | None:
         """The table if it is one that names a component."""
@@ -218,6 +220,8 @@ class _Check:
     def _say(self, table: KeyPath, what: Complaint, cause: BaseException | None = None) -> None:
         path = (*table, *what.path)
         origin = self.layer.origin(path)
+        if dotted(path) in RENAMED_KEYS:
+            what = replace(what, text=f"unknown key{renamed_to(RENAMED_KEYS[dotted(path)])}.")
         label = f"[{table[0]}] " if table else ""
         overrides = self.layer.overrides(table) if table and not what.path else []
         if overrides and not origin.is_override:
@@ -230,5 +234,9 @@ def _unknown(key: str, value: object) -> str:
     """The sentence for a key at the top that means nothing."""
     if not isinstance(value, dict):
         return unknown_key(key, _TOP_KEYS, _TABLES)
-    hint = guess(key, _TABLES) or f". Tables: {', '.join(_TABLES)}."
+    hint = (
+        renamed_to(RENAMED_KINDS.get(key))
+        or guess(key, _TABLES)
+        or f". Tables: {', '.join(_TABLES)}."
+    )
     return f"unknown table {quoted(key)}{hint}"

@@ -22,9 +22,8 @@ from typing import Any
 
 from addkit.errors import RecipeError, RunError
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.identity import HASH, third_parties
+from addkit.plugin.registry import HASH, third_parties
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
-from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
@@ -83,7 +82,7 @@ class Run:
         """The resolved recipe as it is stored, unchecked."""
         file = self.path / "recipe.toml"
         try:
-            return upgraded(tomllib.loads(file.read_text("utf-8")))
+            return tomllib.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 
@@ -132,6 +131,11 @@ class Run:
         files = sorted((self.path / "controls").glob("*/recipe.toml"))
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
+
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
+        scores: dict[str, dict[str, float | None]] = self.manifest().get("scores", {})
+        return scores
 
     @property
     def model_name(self) -> str:

@@ -1,0 +1,169 @@
+"""Settings checked by pydantic, and its errors as sentences: what was found and what is allowed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from addkit.errors import guess
+from addkit.plugin.config import Config
+from addkit.recipe.toml import KeyPath, quoted, shortened
+
+C = TypeVar("C", bound=Config)
+
+
+def validated(config: type[C], values: Mapping[str, Any]) -> C:
+    """The settings as `config`, with no value turned into another type.
+
+    Raises:
+        pydantic.ValidationError: something is wrong beyond what `is_needless` tells of.
+    """
+    # JSON is where pydantic is strict and yet takes lists for tuples and strings for paths.
+    text = json.dumps(values, default=str)
+    try:
+        return config.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        if not all(map(is_needless, error.errors())):
+            raise
+        return config.model_validate_json(text)
+
+
+def is_needless(details: Mapping[str, Any]) -> bool:
+    """One of `ValidationError.errors()` that only says that a list is no tuple or set.
+
+    It comes up behind a validator of mode "before", which makes pydantic forget that it reads JSON.
+    """
+    wants_other_list = details["type"] in ("tuple_type", "set_type", "frozen_set_type")
+    return wants_other_list and isinstance(details["input"], list)
+
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "enum": "{expected}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "frozen_set_type": "a list",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_type": "a table",
+    "multiple_of": "a multiple of {multiple_of}",
+    "path_type": "a string",
+    "set_type": "a list",
+    "string_pattern_mismatch": "a string that matches {pattern}",
+    "string_too_long": "a string no longer than {max_length}",
+    "string_too_short": "a string no shorter than {min_length}",
+    "string_type": "a string",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+    "tuple_type": "a list",
+}
+"""pydantic's type of error -> what must be there instead, with fields of the error's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A sentence on one place in a table, with its parts for programs."""
+
+    path: KeyPath
+    text: str
+    found: str | None = None
+    allowed: str | None = None
+
+
+def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> str:
+    """The sentence for a key that is none of `keys`."""
+    hint = guess(key, (*keys, *guesses))
+    return f"unknown key {quoted(key)}{hint}. Keys: {', '.join(keys)}."
+
+
+def explained(
+    error: ValidationError, values: Mapping[str, Any], keys: Sequence[str]
+) -> Iterator[Complaint]:
+    """Everything that pydantic minds; paths begin within the table."""
+    # A union has an error for each of its members: they become one sentence.
+    expected: dict[KeyPath, list[str]] = {}
+    for details in itertools.filterfalse(is_needless, error.errors()):
+        path = _existing(values, details["loc"])
+        if details["type"] in _EXPECTED:
+            expected.setdefault(path, []).append(_phrase(details))
+        else:
+            yield _complaint(details, path, values, keys)
+    for path, phrases in expected.items():
+        allowed = " or ".join(dict.fromkeys(phrases))
+        found = shortened(_at(values, path))
+        text = f"{dotted(path)} must be {allowed}, found {found}{_hint(values, path, allowed)}."
+        yield Complaint(path, text, found, allowed)
+
+
+def _existing(values: Mapping[str, Any], location: KeyPath) -> KeyPath:
+    """The part of pydantic's location that is in the recipe: it also names members of unions."""
+    value: Any = values
+    for depth, step in enumerate(location):
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return location[:depth]
+    return location
+
+
+def _phrase(details: Mapping[str, Any]) -> str:
+    context = {name: _as_written(value) for name, value in details.get("ctx", {}).items()}
+    return _EXPECTED[details["type"]].format(**context)
+
+
+def _as_written(value: object) -> object:
+    """A bound as its author wrote it (pydantic makes 0 of a number 0.0), a choice as TOML does."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.replace("'", '"') if isinstance(value, str) else value
+
+
+def _complaint(
+    details: Mapping[str, Any], path: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
+) -> Complaint:
+    location = details["loc"]
+    every = ", ".join(keys) if len(location) == 1 else None
+    found = shortened(_at(values, path)) if path else None
+    match details["type"]:
+        case "extra_forbidden" if every:
+            return Complaint(path, unknown_key(location[0], keys), location[0], every)
+        case "extra_forbidden":
+            return Complaint(path, f"unknown key {quoted(dotted(location))}.", str(location[-1]))
+        case "missing" if isinstance(location[-1], int):
+            return Complaint(path, f"{dotted(path)} has too few items, found {found}.", found)
+        case "missing":
+            known = f" Keys: {every}." if every else ""
+            text = f"missing key {quoted(dotted(location))}.{known}"
+            return Complaint(path, text, allowed=every)
+    what = str(details.get("ctx", {}).get("error", details["msg"])).rstrip(".")
+    return Complaint(path, f"{dotted(path)}: {what}, found {found}." if path else f"{what}.", found)
+
+
+def _at(values: Mapping[str, Any], path: KeyPath) -> Any:
+    value: Any = values
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _hint(values: Mapping[str, Any], path: KeyPath, allowed: str) -> str:
+    value = _at(values, path)
+    return guess(value, re.findall(r'"([^"]*)"', allowed)) if isinstance(value, str) else ""
+
+
+def dotted(path: KeyPath) -> str:
+    """`table.key[2]`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".")

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from addkit.errors import DataError, UsageError
+from addkit.evaluation.batches import Evaluator, Setting
+from addkit.evaluation.uncertainty import (
+    Uncertainty,
+    measure_uncertainty,
+    needs_one_label,
+    voting_chains,
+)
+from addkit.model import Predictor, build_data, load
+from addkit.plugin.protocols import DataSource
+from addkit.recipe import recipe_from_tables
+from addkit.runs import Run
+
+SPLIT = "test"
+DRAWS = 50
+NAMES = ["one-pass", "mean over chains", "vote share", "votes, smoothed"]
+
+
+@pytest.fixture(scope="module")
+def models(digits_run: Path) -> tuple[Predictor, dict[str, Predictor]]:
+    controls = {
+        f"control, {head}": load(run.path) for head, run in Run(digits_run).controls().items()
+    }
+    return load(digits_run), controls
+
+
+def _source(predictor: Predictor, *overrides: str) -> DataSource:
+    recipe = predictor.recipe
+    return build_data(recipe_from_tables(recipe.tables(), recipe.source, overrides=overrides))
+
+
+def _measure(models: Any, source: DataSource, split: str = SPLIT, **more: Any) -> Uncertainty:
+    predictor, controls = models
+    settings = {
+        "inference": predictor.inference.replace(steps=3),
+        "chains": 4,
+        "seed": 0,
+        "draws": DRAWS,
+    }
+    return measure_uncertainty(predictor, controls, source, split, **(settings | more))
+
+
+@pytest.fixture(scope="module")
+def found(models) -> Uncertainty:
+    return _measure(models, _source(models[0]))
+
+
+def test_a_row_for_each_confidence_plain_and_scaled(found: Uncertainty) -> None:
+    told = [(row.confidence, row.scaled) for row in found.rows]
+    names = [*NAMES, "control, linear", "control, mlp"]
+    expected = [(n, s) for n in names for s in (False, True) if (n, s) != ("vote share", True)]
+    assert told == expected
+    for row in found.rows:
+        assert row.count == 539
+        assert row.ece_low >= 0
+        assert row.aurc_low <= row.aurc <= row.aurc_high
+        assert len(row.risk_coverage) == 20
+        assert row.risk_coverage[-1].coverage == 1
+        assert row.risk_coverage[-1].risk == pytest.approx(100 - row.top1)
+        assert row.risk_coverage[15].risk == row.risk80
+        assert 1 <= row.set_size <= 10
+        assert sum(one.count for one in row.reliability) == 539
+
+
+def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertainty) -> None:
+    predictor, _ = models
+    loop = predictor.inference.replace(read_out="vote", steps=3, chains=4)
+    cases = {
+        "one-pass": Setting(predictor.inference),
+        "votes, smoothed": Setting(loop),
+        "mean over chains": Setting(loop.replace(read_out="last")),
+    }
+    images = _source(predictor).split(SPLIT)
+    meters = Evaluator.for_predictor(predictor, images, seed=0).score(cases)
+    rows = {row.confidence: row for row in found.rows if not row.scaled}
+    for name, meter in meters.items():
+        scores = meter.compute()
+        for key in ("top1", "nll", "brier", "ece"):
+            assert getattr(rows[name], key) == pytest.approx(getattr(scores, key), rel=1e-4)
+
+
+def test_without_a_validation_split_halves_scale_each_other(found: Uncertainty) -> None:
+    assert found.temperature_from == "the other half of the test split"
+    for row in found.rows:
+        assert len(row.temperatures) == (2 if row.scaled else 0)
+
+
+def test_scaling_keeps_the_answers(found: Uncertainty) -> None:
+    plain = {row.confidence: row for row in found.rows if not row.scaled}
+    for row in found.rows:
+        assert row.top1 == pytest.approx(plain[row.confidence].top1, abs=0.4)
+
+
+def test_a_validation_split_gives_one_temperature(models) -> None:
+    source = _source(models[0], "data.validation=0.2")
+    found = _measure(models, source)
+    assert found.temperature_from == "the validation split"
+    assert {len(row.temperatures) for row in found.rows if row.scaled} == {1}
+    other = _measure(models, source, "validation")
+    assert other.temperature_from == "the other half of the validation split"
+
+
+def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(found: Uncertainty) -> None:
+    assert [(one.against, one.scaled, one.score) for one in found.comparisons] == [
+        (name, scaled, score)
+        for name in ("one-pass", "control, linear", "control, mlp")
+        for scaled in (False, True)
+        for score in ("ece", "aurc")
+    ]
+    rows = {(row.confidence, row.scaled): row for row in found.rows}
+    votes = rows["vote share", False]
+    for one in found.comparisons:
+        other = rows[one.against, one.scaled]
+        expected = getattr(votes, one.score) - getattr(other, one.score)
+        assert one.difference == pytest.approx(expected)
+        assert one.n == 539
+        sure = not one.low <= 0 <= one.high
+        assert (one.verdict == "not distinguishable") is not sure
+
+
+def test_the_same_seed_finds_the_same(models, found: Uncertainty) -> None:
+    assert _measure(models, _source(models[0])) == found
+    assert _measure(models, _source(models[0]), seed=1) != found
+
+
+def test_a_read_out_of_its_own_is_named(models) -> None:
+    way = models[0].inference.replace(read_out="last", steps=2)
+    found = _measure(models, _source(models[0]), inference=way)
+    assert found.rows[0].confidence == "last"
+    assert (found.chains, found.steps) == (4, 2)
+
+
+def test_which_chains_are_counted(models) -> None:
+    way = models[0].inference
+    assert way.one_pass
+    loop = voting_chains(way.replace(steps=7, early_exit=2), None)
+    assert (loop.chains, loop.steps, loop.early_exit) == (10, 7, 0)
+    assert loop.read_out.name == "last"
+    several = way.replace(read_out="vote", steps=7, sampler="ddim")
+    loop = voting_chains(several, 3)
+    assert (loop.chains, loop.steps, loop.sampler.name) == (3, 7, "ddim")
+    assert voting_chains(several.replace(steps=1), 3).steps == 20
+
+
+def test_one_image_has_no_spread(models) -> None:
+    class OneImage:
+        facts = models[0].facts
+
+        def split(self, name: str) -> torch.Tensor:
+            return torch.zeros(1)
+
+    with pytest.raises(DataError) as caught:
+        _measure(models, OneImage())  # type: ignore[arg-type]
+    assert str(caught.value) == "1 images have no spread; --uncertainty needs at least 2"
+
+
+def test_several_labels_are_refused(models) -> None:
+    predictor = models[0]
+    needs_one_label(predictor)
+    several = Predictor.__new__(Predictor)
+    several.facts = replace(predictor.facts, num_tokens=4)
+    with pytest.raises(UsageError) as caught:
+        needs_one_label(several)
+    assert str(caught.value) == (
+        "--uncertainty compares confidences of one label, and this run has 4 for each image"
+    )
