@@ -154,7 +154,7 @@ class Trainer:
         plan, spread = self.plan, recipe.distributed
         self.engine = build_engine(module, recipe, facts, self.world.size, plan.accumulation)
         self.network: Network = self.engine.network
-        self.device: torch.device = self.network.diffusion.null.device
+        self.device: torch.device = self.network.diffusion.null_token.device
         # Listed once: which parameters are trained does not change.
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.workers = fitting_workers(spread.workers, self.world.local_size)
