@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
@@ -94,6 +95,39 @@ def test_modules_and_files_in_the_text_exist(page: Any) -> None:
         if re.fullmatch(r"addkit(\.[a-z_]+)+", span):
             path = ROOT.joinpath(*span.split("."))
             assert path.is_dir() or path.with_suffix(".py").is_file() or _is_public(span), span
+
+
+def test_functions_in_the_text_exist(page: Any) -> None:
+    """`folder/file.py:function` below addkit/, or below the root."""
+    for span in page.spans:
+        if found := re.fullmatch(r"([\w/-]+\.py):([\w.]+)", span):
+            file, name = found.groups()
+            paths = [base / file for base in (ROOT / "addkit", ROOT) if (base / file).is_file()]
+            assert paths, f"{page}: `{span}`"
+            defined = _definitions(ast.parse(paths[0].read_text("utf-8")))
+            assert name in defined, f"{page}: `{span}` is none of {sorted(defined)}"
+
+
+def test_method_page_maps_the_paper() -> None:
+    """Every section with an equation, every table and every figure has a row with code."""
+    text = (ROOT / "docs" / "method.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\S[^|]*) \|.*\.py:.*\|$", text, re.MULTILINE)
+    first = " ".join(rows)
+    for section in ("3.1", "3.2", "3.3", "3.4", "4.2.2", "4.3"):
+        assert section in first, section
+    tables, figures = (text.split(f"## {part} of the paper")[1] for part in ("Tables", "Figures"))
+    assert [row for row in ("1", "2", "3") if f"| {row} |" not in tables] == []
+    assert [row for row in ("3", "4", "5", "6", "7") if f"| {row} |" not in figures] == []
+
+
+def _definitions(tree: ast.AST, prefix: str = "") -> set[str]:
+    """Functions and classes by qualified name."""
+    names: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}{node.name}"
+            names |= {name} | _definitions(node, f"{name}.")
+    return names
 
 
 def _is_public(name: str) -> bool:
