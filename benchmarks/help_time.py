@@ -31,7 +31,7 @@ finally:
 def rows(options: Options) -> Iterator[Row]:
     """The ratio, then the number of heavy modules."""
     yield _timed([ADDKIT, "--help"], {}, "addkit --help", options)
-    _run(LIST, {})  # Where there are plugins, the first one asks them.
+    _run(LIST, {})  # The first call may load plugins.
     yield _timed(LIST, {}, "addkit plugins list", options)
     for line in TABS:
         words = line.split()

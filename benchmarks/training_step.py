@@ -45,17 +45,17 @@ class MemoryBatch:
         return f"image {index}"
 
     def picture(self, index: int) -> Image.Image:
-        """Nothing to see."""
+        """A black image."""
         return Image.new("RGB", (self.images.shape[-1], self.images.shape[-2]))
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images, never augmented."""
+        """The batch of images, without augmentation."""
         chosen = torch.tensor(indices)
         return Batch(self.images[chosen], self.labels[chosen], tuple(indices))
 
 
 class UnsavedJob(Job):
-    """A training that writes nothing."""
+    """A training that writes no files."""
 
     def save(self) -> None:
         """Nothing."""
@@ -77,11 +77,11 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Timesteps:
-    """Of one step, in seconds."""
+    """Durations of one step in seconds."""
 
     wall: float
     cpu: float
-    """Of all threads; on a busy machine the steadier one, if torch has one thread."""
+    """Processor time of all threads; with one thread the steadier measure on a busy machine."""
 
 
 def rows(options: Options) -> Iterator[Row]:
