@@ -4,7 +4,8 @@ Random weights, renoise and arg max, once at the paper's size and once with the 
 caption recipes. The fast path (embedding draw, condition prepared once, first step without noise)
 is timed against the same chain around the same denoiser with dense noise and the condition prepared
 again at every step, whose answers must have the same distribution; against one whose condition
-tokens pass through every block with the label tokens; and against autoregression, greedy and with a cache.
+tokens pass through every block with the label tokens; and against autoregression, greedy and with
+a cache.
 """
 
 from __future__ import annotations
