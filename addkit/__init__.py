@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
+    from addkit.plugin.config import Config
     from addkit.plugin.spec import (
         CommandSpec,
         ConditionerSpec,
-        Config,
         DataSpec,
         DenoiserSpec,
         EmbeddingSpec,
@@ -36,9 +36,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
+    "addkit.plugin.config": ("Config",),
     "addkit.plugin.spec": (
         "CommandSpec",
-        "Config",
         "ConditionerSpec",
         "DataSpec",
         "DenoiserSpec",

@@ -22,7 +22,7 @@ from measure import Options, Row, Target, alternate, note, ratios
 from torch import Tensor, nn
 
 from addkit.conditioners.tokens import AllTokens
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import Block, TransformerDenoiser
 from addkit.diffusion import (
     ChainSettings,
@@ -39,8 +39,8 @@ from addkit.plugin.spec import Problem
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.samplers.kappa import KappaSampler
 from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
 
 __all__ = ["SIZES", "TINY", "Dense", "Size", "network"]

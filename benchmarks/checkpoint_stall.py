@@ -22,7 +22,7 @@ from torch import Tensor
 from addkit.model import Network, build_data, build_network
 from addkit.recipe import read_recipe
 from addkit.runs.checkpoint import CheckpointWriter, Progress
-from addkit.runs.keeping import Keep
+from addkit.runs.checkpoint_files import Keep
 
 Groups = dict[str, dict[str, Tensor]]
 

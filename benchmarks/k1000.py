@@ -207,7 +207,7 @@ def _component(head: Head, kind: str, problem: Problem) -> Any:
 
 def _choice(kind: str, name: str, settings: dict[str, Any] | None = None) -> Choice:
     spec = load_registry().get(kind, name).spec
-    return Choice(spec, spec.config(**(settings or {})))
+    return Choice(spec, spec.settings(**(settings or {})))
 
 
 def train(model: LabelDiffusion, head: Head, task: Task, steps: int, seed: int) -> LabelDiffusion:

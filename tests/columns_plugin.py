@@ -16,8 +16,8 @@ class NoConfig(Config):
 
 
 def _data(config: NoConfig, problem: Problem) -> Any:
-    from addkit.data import DigitsConfig
     from addkit.data.digits import Digits
+    from addkit.data.settings import DigitsConfig
     from addkit.data.side_inputs import SideInputsImages, encoded
     from addkit.plugin.facts import Column
 

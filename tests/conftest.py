@@ -143,8 +143,8 @@ def digit_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three digits of the test split as PNG files."""
     from PIL import Image
 
-    from addkit.data import DigitsConfig
     from addkit.data.digits import Digits
+    from addkit.data.settings import DigitsConfig
 
     source = Digits(DigitsConfig.model_validate({}))
     batch = source.split("test").batch([0, 100, 500], None)

@@ -22,7 +22,7 @@ from addkit.errors import AddkitWarning
 from addkit.plugin import Problem, load_registry
 from addkit.plugin.facts import DataFacts
 from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 from addkit.training.control import control_recipe, heads_of
 
@@ -353,7 +353,7 @@ def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> 
     )
     # The default ViT has 86 M weights.
     with torch.device("meta" if spec.kind == "encoder" else "cpu"):
-        built = spec.create(spec.config(**settings), problem)
+        built = spec.create(spec.settings(**settings), problem)
     assert (built is None) == ((spec.kind, spec.name) in NOTHING)
 
 
@@ -387,5 +387,5 @@ def test_catalogues_recipes_and_plugins_load_no_torch() -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_catalogue_page_lists_its_configs(name: str) -> None:
     module = importlib.import_module(name)
-    yielded = {spec.config.__name__ for spec in module.addkit_components()}
+    yielded = {spec.settings.__name__ for spec in module.addkit_components()}
     assert all(hasattr(module, name) for name in yielded)

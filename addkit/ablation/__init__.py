@@ -1,11 +1,10 @@
-"""Ablations: what one choice does, over seeds, beside everything else unchanged."""
+"""Ablations: the effect of one choice over several seeds, everything else unchanged."""
 
 from __future__ import annotations
 
-from addkit.ablation.ablate import AblationPlan, AblationResult, ablate, plan
-from addkit.ablation.arms import Arm, arms_of
-from addkit.ablation.axes import Axis, combinations
-from addkit.ablation.compare import compare
+from addkit.ablation.ablate import AblationPlan, ablate, plan
+from addkit.ablation.arms import Arm, Axis, arms_of, combinations
+from addkit.ablation.results import AblationResult, ArmRow, BaseRow, compare
 from addkit.ablation.store import ABLATIONS, Store
 
 __all__ = [
@@ -13,7 +12,9 @@ __all__ = [
     "AblationPlan",
     "AblationResult",
     "Arm",
+    "ArmRow",
     "Axis",
+    "BaseRow",
     "Store",
     "ablate",
     "arms_of",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
-from addkit.ablation.keys import ANSWERING, answer_key, training_key
-from addkit.errors import AddkitError
+from addkit.ablation.store import INFERENCE_TABLES, inference_key, training_key
+from addkit.errors import AddkitError, UsageError
 from addkit.model import build_data
 from addkit.plugin import load_registry
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
@@ -22,6 +22,37 @@ from addkit.training.control import control_recipe
 BASE = "base"
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A key of the recipe and its values, such as `schedule.scale` at 1, 2 and 4."""
+
+    key: str
+    """`table.key`; `loss.name` chooses the component."""
+    values: tuple[str, ...]
+    """As they are written after `--set key=`."""
+
+
+def combinations(axes: Sequence[Axis], *, grid: bool) -> list[tuple[str, ...]]:
+    """The overrides of each arm.
+
+    Args:
+        axes: keys with their values.
+        grid: every combination of a value from each axis; otherwise one value at a time, all else
+            as in the recipe.
+
+    Raises:
+        UsageError: two axes of one key.
+    """
+    keys = [axis.key for axis in axes]
+    repeated = [key for key in keys if keys.count(key) > 1]
+    if repeated:
+        raise UsageError(f"{repeated[0]} is an axis twice; give all its values at once")
+    overrides = [[f"{axis.key}={value}" for value in axis.values] for axis in axes]
+    if grid:
+        return list(product(*overrides))
+    return [(override,) for values in overrides for override in values]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """One row of the table."""
@@ -30,124 +61,119 @@ class Arm:
     changes: Mapping[str, Any]
     """`table.key` -> value, where it differs from the base."""
     recipes: tuple[Recipe, ...] = ()
-    """For each seed; empty where the changes make no recipe."""
+    """One for each seed; empty where the changes make no valid recipe."""
     error: str | None = None
-    """Why they make none."""
+    """The reason why they make none."""
 
     @cached_property
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """(training, answer) for each seed."""
-        return tuple((training_key(one), answer_key(one)) for one in self.recipes)
+        """(training key, inference key) for each seed."""
+        return tuple((training_key(recipe), inference_key(recipe)) for recipe in self.recipes)
 
 
 def arms_of(
     recipe: Recipe,
-    wanted: Sequence[tuple[str, tuple[str, ...]]],
+    requested: Sequence[tuple[str, tuple[str, ...]]],
     controls: Sequence[str],
     seeds: int,
 ) -> list[Arm]:
-    """The base, then the wanted arms that differ from it, then its matched controls.
+    """The base, then the requested arms that differ from it, then its matched controls.
 
     Args:
         recipe: the base, see `matched_base`.
-        wanted: (name, overrides) of each arm; an empty name is made from the overrides.
+        requested: (name, overrides) of each arm; an empty name is made from the overrides.
         controls: heads of `addkit.training.control`.
-        seeds: the recipe's own, and those that follow.
+        seeds: number of seeds, counted from the recipe's own.
 
     Raises:
-        DataError: the base's data is not at hand, so that no arm could train.
+        DataError: the base's data cannot be read, so that no arm could train.
     """
     facts = build_data(recipe).facts
-    numbers = range(recipe.seed, recipe.seed + seeds)
-    base = _arm(recipe, BASE, (), numbers)
+    seed_range = range(recipe.seed, recipe.seed + seeds)
+    base = _arm(recipe, BASE, (), seed_range)
     arms = [base]
-    for name, overrides in wanted:
-        arm = _arm(recipe, name or name_of(overrides), _with_needs(overrides), numbers)
-        if arm.error or arm.keys not in [known.keys for known in arms]:
+    for name, overrides in requested:
+        arm = _arm(recipe, name or name_of(overrides), _with_needs(overrides), seed_range)
+        # Arms of equal keys would be the same rows under two names: the first one stays.
+        if arm.error or arm.keys not in [other.keys for other in arms]:
             arms.append(arm)
-    return [*arms, *(_control(base, head, facts) for head in controls)]
+    for head in controls:
+        recipes = tuple(control_recipe(each, head, facts) for each in base.recipes)
+        changes = {"control.heads": head}
+        arms.append(Arm(name=f"control, {head}", changes=changes, recipes=recipes))
+    return arms
 
 
-def matched_base(recipe: Recipe, wanted: Sequence[tuple[str, ...]]) -> tuple[Recipe, list[str]]:
-    """The recipe with what some arm needs to be trained, so that arms differ in their change alone.
+def matched_base(recipe: Recipe, requested: Sequence[tuple[str, ...]]) -> tuple[Recipe, list[str]]:
+    """The recipe with the training settings that some arm needs, so that arms differ in one change.
 
-    A squared error, for one, cannot go with the Bayes skip: then no arm has it.
+    A squared error, for one, cannot be combined with the Bayes skip: then no arm has it.
 
     Returns:
         the recipe, and the overrides that changed it.
     """
-    tables, told = recipe.tables(), []
-    for overrides in wanted:
+    tables, shared = recipe.tables(), []
+    for overrides in requested:
         for key, value in _needs(overrides).items():
             table, name = key.split(".")
-            if table in ANSWERING or tables[table].get(name, value) == value:
+            if table in INFERENCE_TABLES or tables[table].get(name, value) == value:
                 continue
             tables[table][name] = value
-            told.append(f"{key}={toml_value(value)}")
-    return _read(recipe, tables), told
+            shared.append(f"{key}={toml_value(value)}")
+    return _arm_recipe(recipe, tables), shared
 
 
 def name_of(overrides: Sequence[str]) -> str:
-    """`loss mse, guidance 1.5`."""
-    said = [f"{key.removesuffix('.name')} {_said(v)}" for key, v in changes_of(overrides).items()]
-    return ", ".join(text.removeprefix("sampling.") for text in said)
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else toml_value(value)
+    """The name of an arm by its overrides, such as `loss mse, guidance 1.5`."""
+    words = [
+        f"{key.removesuffix('.name')} {value if isinstance(value, str) else toml_value(value)}"
+        for key, value in changes_of(overrides).items()
+    ]
+    return ", ".join(word.removeprefix("sampling.") for word in words)
 
 
 def _arm(recipe: Recipe, name: str, overrides: Sequence[str], seeds: Sequence[int]) -> Arm:
+    """The recipe with the overrides, for each seed; an arm with an error if they are invalid."""
+    tables = recipe.tables()
     try:
         recipes = tuple(
-            _read(recipe, recipe.tables(), [*overrides, f"seed={seed}"]) for seed in seeds
+            _arm_recipe(recipe, recipe.tables(), [*overrides, f"seed={seed}"]) for seed in seeds
         )
     except AddkitError as error:
         return Arm(name=name, changes={}, error=str(error))
-    return Arm(name=name, changes=_changed(recipe, overrides), recipes=recipes)
+
+    def in_base(key: str) -> Any:
+        value: Any = tables
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+    changes = {k: v for k, v in changes_of(overrides).items() if in_base(k) != v}
+    return Arm(name=name, changes=changes, recipes=recipes)
 
 
-def _changed(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Any]:
-    """What the overrides set that the recipe has not so already."""
-    tables = recipe.tables()
-    return {key: value for key, value in changes_of(overrides).items() if _at(tables, key) != value}
-
-
-def _at(tables: Mapping[str, Any], key: str) -> Any:
-    found: Any = tables
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
-def _control(base: Arm, head: str, facts: DataFacts) -> Arm:
-    recipes = tuple(control_recipe(one, head, facts) for one in base.recipes)
-    return Arm(name=f"control, {head}", changes={"control.heads": head}, recipes=recipes)
-
-
-def _read(recipe: Recipe, tables: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """An arm trains no controls of its own: they are arms too."""
+def _arm_recipe(recipe: Recipe, tables: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe without controls of its own: in an ablation these are arms too."""
     bare = {**tables, "control": {"heads": []}, "ablation": {}}
-    read = recipe_from_tables(bare, recipe.source, overrides=overrides)
-    return replace(read, files=recipe.files)
+    checked = recipe_from_tables(bare, recipe.source, overrides=overrides)
+    return replace(checked, files=recipe.files)
 
 
 def _with_needs(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """With what the arm needs to answer, such as a read-out that starts from noise."""
-    given = changes_of(overrides)
-    more = {k: v for k, v in _needs(overrides).items() if k.split(".")[0] in ANSWERING}
-    return (*overrides, *(f"{k}={toml_value(v)}" for k, v in more.items() if k not in given))
+    """Add the inference settings that the arm needs, such as a read-out that starts from noise."""
+    needs = {k: v for k, v in _needs(overrides).items() if k.split(".")[0] in INFERENCE_TABLES}
+    return (*overrides, *(f"{key}={toml_value(value)}" for key, value in needs.items()))
 
 
 def _needs(overrides: Sequence[str]) -> dict[str, Any]:
-    """What the components that the overrides name need, and the overrides do not set."""
-    given = changes_of(overrides)
-    found: dict[str, Any] = {}
-    for key, value in given.items():
+    """Settings that the components named by the overrides need and the overrides do not set."""
+    changes = changes_of(overrides)
+    needs: dict[str, Any] = {}
+    for key, value in changes.items():
         kind, _, name = key.partition(".")
-        if name == "name" and kind in {one.kind for one in KINDS}:
+        if name == "name" and kind in {each.kind for each in KINDS}:
             try:
-                found |= load_registry().get(kind, str(value)).spec.needs
+                needs |= load_registry().get(kind, str(value)).spec.needs
             except UnknownComponent:
-                continue  # The arm itself will say so.
-    return {key: value for key, value in found.items() if key not in given}
+                continue  # Reading the arm's recipe reports it with its line.
+    return {key: value for key, value in needs.items() if key not in changes}

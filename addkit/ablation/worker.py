@@ -1,22 +1,25 @@
-"""One training of an ablation with all that is asked of it, in a process of its own.
+"""Trainings of an ablation, each in a worker process of its own.
 
-`python -m addkit.ablation.worker` reads a `Task` as JSON from a line of stdin. Whatever happens in
-it, an error, too little memory, a crash, the other arms go on. It ends when stdin does: an ablation
-that was killed leaves nobody behind who still writes to its runs.
+Whatever ends a worker, an error, too little memory, a crash, the other arms continue. A worker
+ends when its stdin closes: an ablation that was killed leaves no process that writes to its runs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any, Protocol
 
+from addkit.ablation.store import StoredScores
 from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Case, score_cases
@@ -24,67 +27,178 @@ from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
-from addkit.runs.atomic import write_json
 from addkit.training.environment import pick_device
 from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
 from addkit.training.view import View
 
+POLL_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A run to bring to its end, and the ways in which it is to answer."""
+    """A run to finish, and the inference settings to score it with."""
 
     run: str
     recipe: Mapping[str, Any]
     """Its resolved tables."""
     source: str
     """The recipe's file, for messages."""
-    answers: Mapping[str, Mapping[str, Any]]
-    """File for the scores -> the tables of `answer_tables`."""
+    settings: Mapping[str, Mapping[str, Any]]
+    """File for the scores -> the tables of `inference_tables`."""
+
+
+class AblationProgress(Protocol):
+    """Callbacks of an ablation, called in its own process."""
+
+    def begin(self, name: str) -> None:
+        """A training, or the scoring of a finished one, starts."""
+        ...
+
+    def step(self, name: str, step: int, steps: int) -> None:
+        """A training has taken `step` of `steps` optimizer steps."""
+        ...
+
+    def end(self, name: str, error: str | None) -> None:
+        """A training has finished, or failed with an error."""
+        ...
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker process and its stderr."""
+
+    name: str
+    process: subprocess.Popen[str]
+    run: Run
+    stderr: IO[str]
+
+    def close(self) -> str | None:
+        """Close its files; returns the last line of its stderr if it failed."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.stderr.seek(0)
+        lines = self.stderr.read().strip().splitlines()
+        self.stderr.close()
+        code = self.process.returncode
+        return None if code == 0 else (lines[-1] if lines else f"ended with exit code {code}")
+
+
+def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) -> dict[str, str]:
+    """Work on all tasks, `jobs` at a time.
+
+    Args:
+        tasks: name to show -> task.
+        jobs: worker processes; each gets its share of the processor's cores.
+        progress: is called when a task begins, advances and ends.
+
+    Returns:
+        name -> error of the tasks that failed; the others have written all their scores.
+    """
+    waiting, errors = list(tasks.items()), dict[str, str]()
+    workers: list[_Worker] = []
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                name, task = waiting.pop(0)
+                workers.append(_start(name, task, jobs))
+                progress.begin(name)
+            for worker in list(workers):
+                plan, lines = worker.run.manifest().get("plan"), worker.run.metrics()
+                if plan and lines:
+                    progress.step(worker.name, lines[-1]["step"], plan["steps"])
+                if worker.process.poll() is not None:
+                    workers.remove(worker)
+                    error = worker.close()
+                    if error is not None:
+                        errors[worker.name] = error
+                    progress.end(worker.name, error)
+            time.sleep(POLL_SECONDS if workers else 0)
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.wait()
+            worker.close()
+    return errors
+
+
+def _start(name: str, task: Task, jobs: int) -> _Worker:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else None
+    stderr = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `_Worker.close`.
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from addkit.ablation.worker import main; raise SystemExit(main())"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        encoding="utf-8",
+        env=environment,
+    )
+    assert process.stdin is not None
+    # Left open: the worker ends when this end is closed, however this process comes to its end.
+    process.stdin.write(json.dumps(asdict(task)) + "\n")
+    process.stdin.flush()
+    return _Worker(name, process, Run(Path(task.run)), stderr)
+
+
+def main() -> int:
+    """The worker: read a task from stdin and do it; an error is one line on stderr and code 1."""
+    task = Task(**json.loads(sys.stdin.readline()))
+
+    def end_with_stdin() -> None:
+        sys.stdin.read()
+        # At once: checkpoints are written whole or not at all, so there is nothing to clean up.
+        os._exit(1)
+
+    threading.Thread(target=end_with_stdin, daemon=True).start()
+    try:
+        work(task)
+    except AddkitError as error:
+        # One line, since `_Worker.close` returns the last one.
+        sys.stderr.write("; ".join(str(error).splitlines()) + "\n")
+        return 1
+    return 0
 
 
 def work(task: Task) -> None:
-    """Train, or go on, and write the scores of each way to answer on the test split."""
-    run = _opened(task)
+    """Train, or resume the training, and write its scores on the test split for each setting."""
+    path = Path(task.run)
+    if (path / "recipe.toml").exists():
+        run = Run.open(path)
+    else:
+        recipe = recipe_from_tables(task.recipe, Path(task.source))
+        run = Run.create(path, recipe, build_data(recipe).facts)
     recipe = run.recipe()
     train(recipe, run, View())
-    if not task.answers:
+    if not task.settings:
         return
     predictor = load(run.path, device=pick_device())
     source = build_data(recipe)
-    ways = {file: _way(predictor, source, tables) for file, tables in task.answers.items()}
-    meters = _scored(predictor, source.split("test"), {f: Case(w) for f, w in ways.items()})
-    for file, way in ways.items():
-        found = {"steps": way.steps, "scores": scores_of(meters[file])}
-        write_json(Path(file), {"headline": predictor.task.headline, **found})
+    settings = {
+        file: _inference(predictor, source, tables) for file, tables in task.settings.items()
+    }
+    cases = {file: Case(inference) for file, inference in settings.items()}
+    meters = _score(predictor, source.split("test"), cases)
+    for file, inference in settings.items():
+        scores = scores_of(meters[file])
+        stored = StoredScores(
+            headline=predictor.task.headline, steps=inference.steps, scores=scores
+        )
+        stored.write(Path(file))
 
 
-def _opened(task: Task) -> Run:
-    """The run, made where this is its first time."""
-    path = Path(task.run)
-    if (path / "recipe.toml").exists():
-        return Run.open(path)
-    recipe = recipe_from_tables(task.recipe, Path(task.source))
-    return Run.create(path, recipe, build_data(recipe).facts)
-
-
-def _way(predictor: Predictor, source: DataSource, tables: Mapping[str, Any]) -> Inference:
-    """How the tables ask; the steps are chosen on the validation split where they say auto."""
+def _inference(predictor: Predictor, source: DataSource, tables: Mapping[str, Any]) -> Inference:
+    """The tables' inference settings; the steps are chosen on the validation split if `auto`."""
     recipe = predictor.recipe
-    asked = recipe_from_tables({**recipe.tables(), **tables}, recipe.source)
-
-    def ask(steps: int | None = None) -> Inference:
-        return Inference.of(asked, predictor.inference.problem, steps)
-
-    if asked.sampling.steps != "auto":
-        return ask()
-    split = source.split("validation")
-    headline = predictor.task.headline
-    return ask(best_steps(partial(_scored, predictor, split), ask, headline)[0])
+    changed = recipe_from_tables({**recipe.tables(), **tables}, recipe.source)
+    at_steps = partial(Inference.of, changed, predictor.inference.problem)
+    if changed.sampling.steps != "auto":
+        return at_steps(None)
+    score = partial(_score, predictor, source.split("validation"))
+    return at_steps(best_steps(score, at_steps, predictor.task.headline)[0])
 
 
-def _scored(
+def _score(
     predictor: Predictor, images: ImageSet, cases: Mapping[str, Case]
 ) -> Mapping[str, Meter]:
     recipe = predictor.recipe
@@ -97,31 +211,3 @@ def _scored(
         seed=recipe.seed,
         workers=fitting_workers(recipe.distributed.workers, 1),
     )
-
-
-def _end_with_stdin() -> None:
-    sys.stdin.read()
-    # Checkpoints are written whole or not at all, so there is nothing to tidy.
-    os._exit(1)
-
-
-def main() -> int:
-    """Work on the task from stdin; an error is one line on stderr and exit code 1."""
-    task = Task(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    try:
-        work(task)
-    except AddkitError as error:
-        # One line, since the last one of what it wrote is what is told.
-        sys.stderr.write("; ".join(str(error).splitlines()) + "\n")
-        return 1
-    return 0
-
-
-def as_line(task: Task) -> str:
-    """The task as its line of stdin."""
-    return json.dumps(asdict(task)) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,28 +1,26 @@
-"""What a shell may complete: recipes, runs, components' names, and keys of recipes.
+"""What a shell completes: recipes, runs, components' names, and keys of recipes.
 
-A shell waits for it at every tab, so it loads neither torch nor pydantic: the words of addkit's own
-components lie in words.json (`python -m addkit.cli.completion` writes them anew), and where there
-are plugins the registry is asked once.
+The shell waits at every tab, so nothing here imports torch, and only the keys of recipes need
+pydantic.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from addkit.cli.remembered import only_built_ins, recall, remember
-
-WORDS = Path(__file__).with_name("words.json")
 RUNS = Path("runs")
 """`addkit.runs.RUNS`, which would load pydantic."""
 FIGURES = (
     *("accuracy", "losses", "loss-by-time", "steps", "step-time", "differences", "chain"),
     *("reliability", "classes", "confusion", "samples"),
 )
-"""Of `addkit plot`."""
+"""Figures of `addkit plot`."""
 
 
 def complete_recipe(incomplete: str) -> list[str]:
@@ -44,24 +42,30 @@ def complete_recipe_or_run(incomplete: str) -> list[str]:
 
 
 def complete_component(kind: str) -> Callable[[str], list[str]]:
-    """A completion of the names of one kind; of several with commas between, of the last."""
+    """A completion of the names of one kind; in a list with commas, of its last name."""
 
     def complete(incomplete: str) -> list[str]:
+        from addkit.plugin.registry import load_registry
+
         before, comma, last = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for name in _beginning(last, _names(kind))]
+        names = load_registry().names(kind)
+        return [f"{before}{comma}{name}" for name in _beginning(last, names)]
 
     return complete
 
 
 def complete_any_component(incomplete: str) -> list[str]:
-    """Names of every kind: what stands before is not known."""
-    known = (name for names in words()["components"].values() for name in names)
-    return _beginning(incomplete, sorted(set(known)))
+    """Names of every kind, since the argument before is not known here."""
+    from addkit.plugin.registry import load_registry
+
+    return _beginning(incomplete, sorted({name for _, name in load_registry().components}))
 
 
 def complete_kind(incomplete: str) -> list[str]:
     """Kinds of components."""
-    return _beginning(incomplete, words()["components"])
+    from addkit.plugin.spec import KINDS
+
+    return _beginning(incomplete, (kind.kind for kind in KINDS))
 
 
 def complete_figure(incomplete: str) -> list[str]:
@@ -73,50 +77,58 @@ def complete_key(incomplete: str) -> list[str]:
     """`table.key=` for `--set`, and behind `table.name=` the components."""
     key, equals, value = incomplete.partition("=")
     if not equals:
-        return _beginning(incomplete, (f"{one}=" for one in words()["keys"]))
+        return _beginning(incomplete, (f"{one}=" for one in recipe_keys()))
     table, _, last = key.rpartition(".")
-    names = _names(table) if last == "name" else ()
-    return [f"{key}={name}" for name in _beginning(value, names)]
+    return [f"{key}={name}" for name in complete_component(table)(value)] if last == "name" else []
 
 
-def words() -> dict[str, Any]:
-    """`components`: kind -> names; `keys`: every dotted key that a recipe may hold."""
-    if only_built_ins():
-        stored: dict[str, Any] = json.loads(WORDS.read_text("utf-8"))
-        return stored
-    known: dict[str, Any] | None = recall("words")
-    if known is None:
-        known = registry_words()
-        remember("words", known)
-    return known
-
-
-def registry_words() -> dict[str, Any]:
-    """The same, of the live registry."""
+def recipe_keys() -> list[str]:
+    """Every dotted key that a recipe may have, given the installed components."""
     from addkit.plugin import KINDS, load_registry
     from addkit.recipe.model import SHARED_TABLES
     from addkit.recipe.reading import Top
 
     registry = load_registry()
-    names = {kind.kind: registry.names(kind.kind) for kind in KINDS}
     keys = list(Top.model_fields)
-    for kind, known in names.items():
-        configs = [registry.get(kind, name).spec.config for name in known]
-        fields = [f"{kind}.{field}" for config in configs for field in config.model_fields]
+    for kind in (each.kind for each in KINDS):
+        settings = [registry.get(kind, name).spec.settings for name in registry.names(kind)]
+        fields = [f"{kind}.{field}" for each in settings for field in each.model_fields]
         keys += dict.fromkeys([f"{kind}.name", *fields])
     for table, shared in SHARED_TABLES.items():
         keys += [f"{table}.{field}" for field in shared.model_fields]
-    return {"components": {kind: list(known) for kind, known in names.items()}, "keys": keys}
+    return keys
 
 
-def _names(kind: str) -> list[str]:
-    names: list[str] = words()["components"].get(kind, [])
-    return names
+@contextmanager
+def join_bash_words() -> Iterator[None]:
+    """Have typer complete `--set loss.name=m` in bash, which cuts words at `=` into three.
+
+    bash replaces only what is behind the `=`, so the key is cut off the answers again.
+    """
+    if os.environ.get("_ADDKIT_COMPLETE") != "complete_bash":
+        yield
+        return
+    line, index = os.environ["COMP_WORDS"], int(os.environ["COMP_CWORD"])
+    words = line.split()
+    with suppress(ValueError):  # A quote that is still open.
+        words = shlex.split(line)
+    before, last = words[:index], words[index] if index < len(words) else ""
+    if last == "=":
+        before, last = [*before, last], ""
+    key = ""
+    if len(before) > 2 and before[-1] == "=":
+        key = f"{before[-2]}="
+        before = before[:-2]
+    os.environ["COMP_WORDS"] = shlex.join([*before, key + last])
+    os.environ["COMP_CWORD"] = str(len(before))
+    answers = StringIO()
+    try:
+        with redirect_stdout(answers):
+            yield
+    finally:
+        lines = answers.getvalue().splitlines()
+        sys.stdout.write("\n".join(one.removeprefix(key) for one in lines))
 
 
-def _beginning(incomplete: str, known: Iterable[str]) -> list[str]:
-    return [word for word in known if word.startswith(incomplete)]
-
-
-if __name__ == "__main__":
-    WORDS.write_text(json.dumps(registry_words(), indent=1) + "\n", "utf-8")
+def _beginning(incomplete: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]

@@ -10,25 +10,11 @@ from typing import Annotated, TextIO
 import typer
 
 from addkit import __version__
-from addkit.cli.ablate import ablate
-from addkit.cli.data import data
-from addkit.cli.env import env
-from addkit.cli.evaluate import evaluate
-from addkit.cli.grouped import GroupedCommand
+from addkit.cli.commands import convert_only_given_values
+from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
-from addkit.cli.plot import plot
 from addkit.cli.plugin_commands import RootGroup
 from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, plugins_first
-from addkit.cli.plugins import plugins, quick_list
-from addkit.cli.recipes import recipes
-from addkit.cli.report import report
-from addkit.cli.runs import runs
-from addkit.cli.sample import sample
-from addkit.cli.schedule import schedule
-from addkit.cli.schema import schema
-from addkit.cli.several import SeveralCommand
-from addkit.cli.tab import answer
-from addkit.cli.train import train
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
 
@@ -55,19 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=GroupedCommand)(train)
-app.command(cls=GroupedCommand)(sample)
-app.command(cls=GroupedCommand)(evaluate)
-app.command(cls=SeveralCommand)(ablate)
-app.command()(report)
-app.command()(plot)
-app.add_typer(schedule, name="schedule")
-app.add_typer(data, name="data")
-app.add_typer(recipes, name="recipes")
-app.add_typer(runs, name="runs")
-app.add_typer(plugins, name="plugins")
-app.command()(schema)
-app.command()(env)
 
 QUIET = ("--quiet", "-q")
 
@@ -103,11 +76,10 @@ def main() -> None:
     """
     warnings.showwarning = _Teller()
     prepare()
-    if answer(lambda: typer.main.get_command(app)):
-        return
+    convert_only_given_values()
     sys.argv[1:] = plugins_first(_quiet_first(sys.argv[1:]))
     try:
-        if not quick_list(sys.argv[1:]):
+        with join_bash_words():
             app(prog_name="addkit")
     except KeyboardInterrupt:
         sys.exit(fail("interrupted", 130))

@@ -23,6 +23,13 @@ BUILT_IN = {
     ),
     "read_out": ("last", "one-pass", "mean", "vote", "consensus", "likelihood"),
     "timesteps": ("power", "warped"),
+    "schedule": ("linear", "cosine", "sigmoid", "label-accuracy"),
+    "embedding": ("linear", "posterior", "token"),
+    "denoiser": ("mlp", "transformer", "control"),
+    "encoder": ("cnn", "vit", "timm"),
+    "conditioner": ("mean-token", "class-token", "all-tokens"),
+    "tokenizer": ("none", "words", "tokenizers-file", "open-clip"),
+    "process": ("gaussian", "masked", "autoregressive", "blocks"),
 }
 """Components named in help texts, the usual ones first.
 

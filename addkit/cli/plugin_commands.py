@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from addkit.cli.commands import LazyGroup
 from addkit.errors import AddkitError, AddkitWarning, PluginError
+from addkit.plugin.selection import FILES, plugins_may_be_installed
 
 if TYPE_CHECKING:
     from addkit.plugin.loading import ProvidedCommand
@@ -23,7 +23,7 @@ COMPLETION = ("install_completion", "show_completion")
 """Options that typer adds to an app of its own, and that only addkit itself has here."""
 
 
-class RootGroup(TyperGroup):
+class RootGroup(LazyGroup):
     """Looks a command up among addkit's own first, so that no plugin can shadow one.
 
     Plugins are imported only for `--help`, for completing a command's name, and for a name that is
@@ -32,26 +32,19 @@ class RootGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Addkit's own in their order, then those of plugins."""
-        return [*super().list_commands(ctx), *self._of_plugins()]
+        return [*self.commands, *self._of_plugins()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, one of a plugin as a `PluginCommand`; None if there is none."""
-        return super().get_command(ctx, cmd_name) or self._of_plugins().get(cmd_name)
+        return self.commands.get(cmd_name) or self._of_plugins().get(cmd_name)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write addkit's own commands, and those of plugins under a heading of their own."""
-        width = max(map(len, self.list_commands(ctx)))
-        limit = formatter.width - 6 - width
-        for panel, commands in (("Commands", self.commands), (PANEL, self._of_plugins())):
-            if commands:
-                with formatter.section(panel):
-                    rows = [
-                        (k.ljust(width), c.get_short_help_str(limit)) for k, c in commands.items()
-                    ]
-                    formatter.write_dl(rows)
+    def panels(self) -> Mapping[str, Mapping[str, str]]:
+        """Addkit's own commands, and those of plugins under a heading of their own."""
+        of_plugins = {name: command.help or "" for name, command in self._of_plugins().items()}
+        return {**super().panels(), PANEL: of_plugins}
 
     def _of_plugins(self) -> dict[str, PluginCommand]:
-        if not _may_have_plugins():
+        if not (os.environ.get(FILES) or plugins_may_be_installed()):
             return {}
         from addkit.plugin.commands import load_commands
 
@@ -91,22 +84,6 @@ class PluginCommand(TyperCommand):
         for leaf in _leaves(command):
             leaf.callback = _guarded(leaf.callback, provided)
         return command
-
-
-def _may_have_plugins() -> bool:
-    """False if there is certainly no plugin.
-
-    Entry points are files; importing importlib.metadata takes as long as all else of `--help`.
-    """
-    if os.environ.get("ADDKIT_PLUGIN_FILES"):
-        return True
-    for folder in map(Path, sys.path):
-        if folder.is_file():
-            return True  # A zip, whose entry points importlib.metadata would read.
-        for file in folder.glob("*-info/entry_points.txt"):
-            if "[addkit]" in file.read_text("utf-8", "replace"):
-                return True
-    return False
 
 
 def _clash(provided: tuple[ProvidedCommand, ...]) -> str:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit import __version__
 from addkit.cli.completion import complete_any_component, complete_kind
 from addkit.cli.plugin_options import choose
-from addkit.cli.remembered import only_built_ins, recall, remember
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.plugin import Provided, Registry
     from addkit.testing import Verdict
 
-
-BUILT_INS = Path(__file__).with_name("built_ins.json")
-"""Rows of `plugins list --json` for addkit's own components, but for the version."""
 
 plugins = typer.Typer(
     help="Look at, check and write plugins.", rich_markup_mode=None, no_args_is_help=True
@@ -62,49 +54,7 @@ def list_(
     if requirements:
         _show_requirements(output, registry)
         return
-    rows = _rows(registry, kind)
-    # What is wrong with a plugin is told each time, as it may have been mended elsewhere.
-    if kind is None and not (registry.broken or registry.heavy):
-        remember("rows", rows)
-    _tell(output, rows)
-
-
-def quick_list(words: list[str]) -> bool:
-    """`plugins list` as it was told before, where it would be told the same again.
-
-    As quick as --help: parsing and the registry would load pydantic. False if it cannot be told
-    so, and nothing has been written.
-    """
-    if words[:2] != ["plugins", "list"]:
-        return False
-    json, kind = "--json" in words, [word for word in words[2:] if word != "--json"]
-    rows = _known_rows() if not kind or (len(kind), kind[0]) == (2, "--kind") else None
-    if rows is not None and kind:
-        # Broken ones and those left out are of no kind, and told beside any.
-        rows = [row for row in rows if row["kind"] in (kind[1], None)]
-    if not rows or rows[0]["kind"] is None:
-        return False
-    from addkit.cli.output import Output
-
-    # A reader that has gone away, such as `head -1`, is no error.
-    with suppress(BrokenPipeError):
-        _tell(Output(json=json), rows)
-    return True
-
-
-def _known_rows() -> list[dict[str, Any]] | None:
-    chosen = {"ADDKIT_PLUGINS", "ADDKIT_NO_PLUGINS"} & os.environ.keys()
-    if chosen or not only_built_ins():
-        known: list[dict[str, Any]] | None = recall("rows")
-        return known
-    return [{**row, "version": __version__} for row in loads(BUILT_INS.read_text("utf-8"))]
-
-
-def stored_rows() -> list[dict[str, Any]]:
-    """What BUILT_INS must hold: `python -m addkit.cli.plugins` writes it anew."""
-    from addkit.plugin.registry import Registry, built_ins
-
-    return [row | {"version": ""} for row in _rows(Registry.loaded(built_ins()), None)]
+    _tell(output, _rows(registry, kind))
 
 
 @plugins.command()
@@ -300,8 +250,8 @@ def _show_component(output: Output, provided: Provided) -> None:
     output.line(f"{spec.kind} {spec.name}: {spec.summary}")
     output.line(f"from {provided.provider}")
     output.line()
-    output.line(about(spec.config))
-    settings = settings_of(spec.config)
+    output.line(about(spec.settings))
+    settings = settings_of(spec.settings)
     if settings:
         output.line()
         rows = [
@@ -333,7 +283,3 @@ def _show_verdict(output: Output, verdict: Verdict) -> None:
 def _show_sum(output: Output, verdicts: list[Verdict]) -> None:
     failed = sum(bool(verdict.broken) for verdict in verdicts)
     output.line(f"{len(verdicts) - failed} of {len(verdicts)} components keep every law")
-
-
-if __name__ == "__main__":
-    BUILT_INS.write_text(dumps(stored_rows(), indent=1) + "\n", "utf-8")

@@ -19,8 +19,7 @@ from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.recipe.model import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
-from addkit.runs.lock import LOCK, locked
-from addkit.runs.provenance import changed
+from addkit.runs.lock import LOCK, MARKER, locked
 from addkit.training.checks import check_shards, check_training
 from addkit.training.plan import Plan
 
@@ -68,7 +67,9 @@ def clean_start(run: Run) -> Iterator[None]:
         yield
     except AddkitError as error:
         # A lock is another process's: this one has given its own back.
-        begun = (run.checkpoints / "latest").exists() or (run.path / LOCK).exists()
+        begun = (run.checkpoints / "latest").exists() or any(
+            (run.path / name).exists() for name in (LOCK, MARKER)
+        )
         if not begun and str(run.path / "logs") not in str(error):
             shutil.rmtree(run.path)
         raise
@@ -108,7 +109,7 @@ def _unused(name: str) -> Path:
 
 def _empty(path: Path) -> Path:
     """A folder to begin in: new, empty, or left by a run that was killed as it began."""
-    allowed = {"checkpoints", "facts.json", LOCK}
+    allowed = {"checkpoints", "facts.json", LOCK, MARKER}
     if path.is_file():
         raise UsageError(f"{path}: is a file; choose another folder")
     if path.exists() and any(
@@ -129,7 +130,7 @@ def _move_aside(path: Path) -> None:
 
 
 def _refuse_other_plugins(run: Run, recipe: Recipe) -> None:
-    if others := changed(run.manifest(), recipe):
+    if others := run.changed_plugins(recipe):
         raise RunError(
             f"{run.path}: a plugin has changed since this run began: {'; '.join(others)}; "
             "bring the old one back, or use --fresh"

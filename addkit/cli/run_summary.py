@@ -211,7 +211,7 @@ def _places(table: Mapping[str, Any]) -> set[str]:
     from addkit.plugin.registry import UnknownComponent, load_registry
 
     try:
-        config = load_registry().get("data", str(table.get("name"))).spec.config
+        config = load_registry().get("data", str(table.get("name"))).spec.settings
     except UnknownComponent:
         return {"root", "file"}
     paths = (Path, Path | None)

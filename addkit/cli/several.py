@@ -41,13 +41,13 @@ def ends_in_toml(word: str) -> bool:
 
 def is_recipe(word: str) -> bool:
     """True for a recipe's file, and for the bare name of a known one that no component has."""
-    from addkit.cli.completion import words
+    from addkit.plugin.registry import load_registry
     from addkit.recipe.shipped import known_recipes
 
     if ends_in_toml(word):
         return True
     return word in known_recipes() and not any(
-        word in names for kind, names in words()["components"].items() if kind != "data"
+        word == name for kind, name in load_registry().components if kind != "data"
     )
 
 

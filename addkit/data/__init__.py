@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addkit.data.settings import (
-    AttributeTableConfig,
-    CaptionConfig,
-    CaptionFolderConfig,
-    CocoCaptionsConfig,
-    DataConfig,
-    DataWarning,
-    Deviation,
-    DigitsConfig,
-    EmojiAttributesConfig,
-    EmojiConfig,
-    FashionMNISTConfig,
-    ImageFolderConfig,
-    ImageNetConfig,
-    OutfitsConfig,
-    OwnImagesConfig,
-)
 from addkit.plugin.spec import Choices, DataSpec, Spec, hookimpl
 
-__all__ = [
-    "AttributeTableConfig",
-    "CaptionConfig",
-    "CaptionFolderConfig",
-    "CocoCaptionsConfig",
-    "DataConfig",
-    "DataWarning",
-    "Deviation",
-    "DigitsConfig",
-    "EmojiAttributesConfig",
-    "EmojiConfig",
-    "FashionMNISTConfig",
-    "ImageFolderConfig",
-    "ImageNetConfig",
-    "OutfitsConfig",
-    "OwnImagesConfig",
-]
+if TYPE_CHECKING:
+    from addkit.data.settings import CaptionConfig
 
 
 def _needs_tokenizer(config: CaptionConfig, choices: Choices) -> Iterable[str]:
@@ -57,31 +25,31 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in data sets."""
     yield DataSpec(
         name="digits",
-        config=DigitsConfig,
+        config="addkit.data.settings:DigitsConfig",
         build="addkit.data.digits:Digits",
         summary="1,797 handwritten digits, 8 x 8 grey; comes with addkit.",
     )
     yield DataSpec(
         name="fashion-mnist",
-        config=FashionMNISTConfig,
+        config="addkit.data.settings:FashionMNISTConfig",
         build="addkit.data.fashion_mnist:FashionMNIST",
         summary="70,000 pieces of clothing, 28 x 28 grey.",
     )
     yield DataSpec(
         name="image-folder",
-        config=ImageFolderConfig,
+        config="addkit.data.settings:ImageFolderConfig",
         build="addkit.data.image_folder:ImageFolder",
         summary="Your images, one sub-folder for each class.",
     )
     yield DataSpec(
         name="imagenet",
-        config=ImageNetConfig,
+        config="addkit.data.settings:ImageNetConfig",
         build="addkit.data.imagenet:ImageNet",
         summary="ImageNet-1k in torchvision's layout.",
     )
     yield DataSpec(
         name="emoji",
-        config=EmojiConfig,
+        config="addkit.data.settings:EmojiConfig",
         build="addkit.data.emoji:EmojiCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
@@ -89,7 +57,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield DataSpec(
         name="coco-captions",
-        config=CocoCaptionsConfig,
+        config="addkit.data.settings:CocoCaptionsConfig",
         build="addkit.data.coco:CocoCaptions",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
@@ -97,7 +65,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield DataSpec(
         name="caption-folder",
-        config=CaptionFolderConfig,
+        config="addkit.data.settings:CaptionFolderConfig",
         build="addkit.data.caption_folder:CaptionFolder",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
@@ -105,21 +73,21 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield DataSpec(
         name="attribute-table",
-        config=AttributeTableConfig,
+        config="addkit.data.settings:AttributeTableConfig",
         build="addkit.data.attribute_table:AttributeTable",
         provides=frozenset({"attributes"}),
         summary="Your images, a CSV column for each attribute.",
     )
     yield DataSpec(
         name="emoji-attributes",
-        config=EmojiAttributesConfig,
+        config="addkit.data.settings:EmojiAttributesConfig",
         build="addkit.data.emoji:EmojiAttributes",
         provides=frozenset({"attributes"}),
         summary="Group, gender and skin tone of emoji; comes with addkit.",
     )
     yield DataSpec(
         name="outfits",
-        config=OutfitsConfig,
+        config="addkit.data.settings:OutfitsConfig",
         build="addkit.data.outfits:Outfits",
         provides=frozenset({"attributes"}),
         summary="Four noisy pieces of clothing, few combinations allowed.",

@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from addkit.data import DataWarning
 from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing
 from addkit.data.image_sets import FileImages
-from addkit.data.settings import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import hold_out_combinations

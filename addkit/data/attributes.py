@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from addkit.data import DataConfig
+from addkit.data.settings import DataConfig
 from addkit.plugin.facts import MISSING, DataFacts
 
 

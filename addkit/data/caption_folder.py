@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from addkit.data import CaptionFolderConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.coco import read_coco
 from addkit.data.folders import Listing, missing_folder, shortened
+from addkit.data.settings import CaptionFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.tables import read_csv

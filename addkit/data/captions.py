@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from addkit.data import CaptionConfig
 from addkit.data.image_sets import FileImages, WrappedImages
+from addkit.data.settings import CaptionConfig
 from addkit.data.shards.read import ShardedImages
 from addkit.data.splits import hold_out
 from addkit.plugin.facts import Batch, DataFacts

@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from addkit.data import CocoCaptionsConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.folders import missing_folder, shortened
+from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from addkit.data import DigitsConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
+from addkit.data.settings import DigitsConfig
 from addkit.data.source import Source
 from addkit.data.splits import held_out_count, hold_out, split_sizes
 from addkit.plugin.facts import DataFacts

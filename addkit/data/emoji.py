@@ -16,13 +16,12 @@ from zipfile import ZipFile
 import torch
 from torch import Tensor
 
-from addkit.data import EmojiConfig
 from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import Captions, CaptionTokens, ReferencedImages, caption_facts
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.images import read_image, to_levels
-from addkit.data.settings import EmojiAttributesConfig
+from addkit.data.settings import EmojiAttributesConfig, EmojiConfig
 from addkit.data.source import Source
 from addkit.data.splits import hold_out_combinations
 from addkit.plugin.protocols import Tokenizer

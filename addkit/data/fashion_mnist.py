@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from addkit.data import FashionMNISTConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
+from addkit.data.settings import FashionMNISTConfig
 from addkit.data.source import Source
 from addkit.data.splits import hold_out, split_sizes
 from addkit.errors import DataError

@@ -16,10 +16,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from addkit.data import DataWarning
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels, check_image
+from addkit.data.settings import DataWarning
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from addkit.data import ImageFolderConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
 from addkit.data.image_sets import FileImages
+from addkit.data.settings import ImageFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import cast
 
-from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
 from addkit.data.image_sets import FileImages
+from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.errors import DataError

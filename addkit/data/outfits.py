@@ -22,12 +22,11 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from addkit.data import FashionMNISTConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.fashion_mnist import FashionMNIST
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.images import Pixels
-from addkit.data.settings import OutfitsConfig
+from addkit.data.settings import FashionMNISTConfig, OutfitsConfig
 from addkit.data.source import Source
 from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError

@@ -3,67 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
-
-from pydantic import Field, model_validator
+from typing import Any
 
 from addkit.plugin.contract import GuardedBuild
-from addkit.plugin.spec import Choices, Config, DenoiserSpec, Spec, hookimpl
-
-__all__ = ["ControlConfig", "MlpConfig", "TransformerConfig"]
-
-SKIP = Field(
-    False,
-    description="Bayes skip: logits += c_t y_t, so that the network learns log p(k | image) alone.",
-)
-TIME = Field(True, description="Read t. A posterior embedding already says all that t does.")
-
-
-class TransformerConfig(Config):
-    """Blocks in which label tokens attend to themselves and to a condition prepared once."""
-
-    width: int = Field(512, ge=8, description="D, of the embedded state and the features.")
-    depth: int = Field(5, ge=1, description="Blocks.")
-    heads: int = Field(8, ge=1, description="Of attention; they share the width.")
-    mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of a block's MLP over the width.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
-    time: bool = TIME
-    bayes_skip: bool = SKIP
-    self_condition: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of training steps that read the features of a first look; 0 is off.",
-    )
-
-    @model_validator(mode="after")
-    def whole_heads(self) -> TransformerConfig:
-        """Heads share the width evenly."""
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) is no multiple of heads ({self.heads})")
-        return self
-
-
-class MlpConfig(Config):
-    """Residual MLP blocks modulated by time and condition; for one label."""
-
-    width: int = Field(256, ge=8, description="D, of the embedded state and the features.")
-    depth: int = Field(2, ge=1, description="Blocks.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
-    time: bool = TIME
-    bayes_skip: bool = SKIP
-
-
-class ControlConfig(Config):
-    """A classifier in the denoiser's place: same encoder, data, budget and code path."""
-
-    head: Literal["linear", "mlp"] = Field("linear", description="What stands on the condition.")
-    width: int = Field(256, ge=8, description="Of the mlp head.")
-    depth: int = Field(2, ge=1, description="Blocks of the mlp head.")
-    hidden: int | None = Field(
-        None, ge=1, description="Within a block of the mlp head; 4 x width if not given."
-    )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+from addkit.plugin.spec import Choices, DenoiserSpec, Spec, hookimpl
 
 
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
@@ -82,14 +25,14 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in denoisers."""
     yield DenoiserSpec(
         name="transformer",
-        config=TransformerConfig,
+        config="addkit.denoisers.settings:TransformerConfig",
         build="addkit.denoisers.transformer:TransformerDenoiser",
         provides=frozenset({"reads-state", "joint"}),
         summary="Self-attention over labels and a prepared condition.",
     )
     yield DenoiserSpec(
         name="mlp",
-        config=MlpConfig,
+        config="addkit.denoisers.settings:MlpConfig",
         build="addkit.denoisers.mlp:MlpDenoiser",
         provides=frozenset({"reads-state"}),
         check=_one_condition_token,
@@ -97,7 +40,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield DenoiserSpec(
         name="control",
-        config=ControlConfig,
+        config="addkit.denoisers.settings:ControlConfig",
         build="addkit.denoisers.control:Control",
         check=_one_condition_token,
         summary="A classifier head that ignores the state.",

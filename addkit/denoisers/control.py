@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from addkit.denoisers import ControlConfig
+from addkit.denoisers.settings import ControlConfig
 from addkit.diffusion.results import Layout
 
 

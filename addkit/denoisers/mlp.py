@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.denoisers import MlpConfig
+from addkit.denoisers.settings import MlpConfig
 from addkit.denoisers.time import TimeEmbedding, modulate
 from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.results import Layout

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.time import TimeEmbedding, modulate
 from addkit.diffusion.layers import zero_linear
 from addkit.diffusion.results import Layout

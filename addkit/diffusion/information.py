@@ -192,7 +192,7 @@ def _best(name: str, num_classes: int, scales: Sequence[float]) -> Suggestion:
 
 def _share(name: str, scale: float, num_classes: int) -> float:
     spec = load_registry().get("schedule", name).spec
-    config = spec.config.model_validate({"scale": scale})
+    config = spec.settings.model_validate({"scale": scale})
     schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
     return informative_share(schedule, num_classes)
 

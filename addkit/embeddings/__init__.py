@@ -6,41 +6,12 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from addkit.errors import AddkitWarning
-from addkit.plugin.spec import Choices, Config, EmbeddingSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, EmbeddingSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
+    from addkit.embeddings.settings import LinearConfig, TokenConfig
     from addkit.plugin.protocols import Embedding
-
-__all__ = ["LinearConfig", "PosteriorConfig", "TokenConfig"]
-
-
-class LinearConfig(Config):
-    """h = W y_t, the paper's. Loses the label where the width is far below K."""
-
-
-class PosteriorConfig(Config):
-    """h = softmax(c_t y_t) E, the posterior-mean embedding under a uniform prior."""
-
-    spread: float = Field(
-        0.5, gt=0, description="Standard deviation of the rows of E at the start."
-    )
-    largest: int = Field(
-        16,
-        ge=1,
-        description="Wrong classes that the fast draw treats exactly; the rest by moments. "
-        "Up to largest ** 2 classes the draw is plain.",
-    )
-
-
-class TokenConfig(Config):
-    """h = E[y] for a known token, a learned mask for a hidden one; no noise in between."""
-
-    spread: float = Field(
-        0.5, gt=0, description="Standard deviation of the rows of E at the start."
-    )
 
 
 def _linear(config: LinearConfig, problem: Problem) -> Embedding:
@@ -67,17 +38,20 @@ def _no_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in embeddings."""
     yield EmbeddingSpec(
-        name="linear", config=LinearConfig, build=_linear, summary="W y_t, the paper's."
+        name="linear",
+        config="addkit.embeddings.settings:LinearConfig",
+        build=_linear,
+        summary="W y_t, the paper's.",
     )
     yield EmbeddingSpec(
         name="posterior",
-        config=PosteriorConfig,
+        config="addkit.embeddings.settings:PosteriorConfig",
         build="addkit.embeddings.posterior:PosteriorEmbedding",
         summary="softmax(c_t y_t) E: loses nothing at any K.",
     )
     yield EmbeddingSpec(
         name="token",
-        config=TokenConfig,
+        config="addkit.embeddings.settings:TokenConfig",
         build="addkit.embeddings.token:TokenEmbedding",
         check=_no_noise,
         summary="E[y] or a mask, for masked diffusion and autoregression.",

@@ -3,62 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
-
-from addkit.plugin.spec import Config, EncoderSpec, Spec, hookimpl
-
-__all__ = ["CnnConfig", "TimmConfig", "VitConfig"]
-
-
-class EncoderConfig(Config):
-    """What every encoder has."""
-
-    frozen: bool = Field(False, description="Keep the encoder's weights as they are.")
-
-
-class PretrainedConfig(EncoderConfig):
-    """A model of timm's."""
-
-    model: str = Field(description="timm's name, with a tag for given weights: NAME.TAG.")
-    pretrained: bool = Field(False, description="Load timm's weights for the name and tag.")
-    weights: Path | None = Field(
-        None, description="Load this local file (.safetensors or .pth) instead."
-    )
-    drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth.")
-
-    @model_validator(mode="after")
-    def one_source_of_weights(self) -> PretrainedConfig:
-        """Weights come from one place."""
-        if self.pretrained and self.weights is not None:
-            raise ValueError("give pretrained = true or a weights file, not both")
-        return self
-
-
-class VitConfig(PretrainedConfig):
-    """A vision transformer of timm's. The sizes below override the named model's."""
-
-    model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
-    patch_size: int | None = Field(None, ge=1, description="Pixels; the model's own if not given.")
-    width: int | None = Field(None, ge=8, description="Of a token; the model's own if not given.")
-    depth: int | None = Field(None, ge=1, description="Blocks; the model's own if not given.")
-    heads: int | None = Field(None, ge=1, description="The model's own if not given.")
-
-
-class TimmConfig(PretrainedConfig):
-    """Any timm backbone; its last feature map becomes the tokens."""
-
-
-class CnnConfig(EncoderConfig):
-    """A small convolutional network for small images."""
-
-    widths: tuple[int, ...] = Field(
-        (32, 64, 128), min_length=1, description="Channels; the size halves between them."
-    )
-    blocks: int = Field(1, ge=1, description="Convolutions for each width.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+from addkit.plugin.spec import EncoderSpec, Spec, hookimpl
 
 
 @hookimpl
@@ -66,17 +13,20 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in encoders."""
     yield EncoderSpec(
         name="vit",
-        config=VitConfig,
+        config="addkit.encoders.settings:VitConfig",
         build="addkit.encoders.vit:build_vit",
         provides=frozenset({"class-token"}),
         summary="A timm vision transformer.",
     )
     yield EncoderSpec(
         name="timm",
-        config=TimmConfig,
+        config="addkit.encoders.settings:TimmConfig",
         build="addkit.encoders.backbone:build_backbone",
         summary="Any timm backbone.",
     )
     yield EncoderSpec(
-        name="cnn", config=CnnConfig, build="addkit.encoders.cnn:CnnEncoder", summary="A small CNN."
+        name="cnn",
+        config="addkit.encoders.settings:CnnConfig",
+        build="addkit.encoders.cnn:CnnEncoder",
+        summary="A small CNN.",
     )

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from addkit.encoders import PretrainedConfig, TimmConfig
+from addkit.encoders.settings import PretrainedConfig, TimmConfig
 from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
 from addkit.plugin.spec import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from addkit.encoders import CnnConfig
+from addkit.encoders.settings import CnnConfig
 
 
 class CnnEncoder(nn.Module):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from addkit.encoders import VitConfig
 from addkit.encoders.backbone import Backbone, create, with_weights
+from addkit.encoders.settings import VitConfig
 from addkit.errors import RecipeError
 from addkit.plugin.spec import Problem
 

@@ -5,42 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from addkit.plugin.spec import Choices, Config, LossSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, LossSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:
+    from addkit.losses.settings import MseNoiseConfig, WeightedCrossEntropyConfig
     from addkit.plugin.protocols import Loss
 
-__all__ = ["CrossEntropyConfig", "MseConfig", "MseNoiseConfig", "WeightedCrossEntropyConfig"]
 
 NO_SKIP = {"denoiser.bayes_skip": False}
-
-
-class CrossEntropyConfig(Config):
-    """-log p(y_0 | y_t, c), the same weight at every t."""
-
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the target spread over all classes."
-    )
-
-
-class WeightedCrossEntropyConfig(CrossEntropyConfig):
-    """alpha_bar_t times the cross-entropy, the paper's. Leaves t = T untrained."""
-
-    normalise: bool = Field(
-        False,
-        description="Divide by the mean weight over the schedule's own times (t_power included, "
-        "rows at t = T not), so that losses compare at one gradient scale.",
-    )
-
-
-class MseConfig(Config):
-    """Squared distance of the outputs to the clean one-hot label, the fair control of the CE."""
-
-
-class MseNoiseConfig(Config):
-    """Squared distance of the outputs to the noise (table 2, row 1). Fails at large K."""
 
 
 def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
@@ -77,19 +49,19 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in losses."""
     yield LossSpec(
         name="ce",
-        config=CrossEntropyConfig,
+        config="addkit.losses.settings:CrossEntropyConfig",
         build="addkit.losses.cross_entropy:CrossEntropy",
         summary="Plain cross-entropy.",
     )
     yield LossSpec(
         name="weighted-ce",
-        config=WeightedCrossEntropyConfig,
+        config="addkit.losses.settings:WeightedCrossEntropyConfig",
         build=_weighted,
         summary="Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
     )
     yield LossSpec(
         name="mse",
-        config=MseConfig,
+        config="addkit.losses.settings:MseConfig",
         build="addkit.losses.mse:CleanMse",
         check=_not_with_skip,
         needs=NO_SKIP,
@@ -97,7 +69,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield LossSpec(
         name="mse-noise",
-        config=MseNoiseConfig,
+        config="addkit.losses.settings:MseNoiseConfig",
         build="addkit.losses.mse:NoiseMse",
         check=_needs_state,
         needs={**NO_SKIP, "read_out.name": "last"},

@@ -219,4 +219,4 @@ def _named(kind: str, name: str, current: Choice) -> Choice:
     if name == current.name:
         return current
     spec = load_registry().get(kind, name).spec
-    return Choice(spec, spec.config())
+    return Choice(spec, spec.settings())

@@ -25,8 +25,7 @@ from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.pointers import checkpoint_of, pointed_at
-from addkit.runs.provenance import changed
+from addkit.runs.checkpoint_files import checkpoint_of, pointed_at
 
 File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]
@@ -226,7 +225,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
     run, checkpoint = _find(Path(path))
     recipe, facts = run.recipe(tracked=False), run.facts()
-    if others := changed(run.manifest(), recipe):
+    if others := run.changed_plugins(recipe):
         told = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
         warnings.warn(told, AddkitWarning, stacklevel=2)
     network = build_network(_from_scratch(recipe), facts)

@@ -8,11 +8,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Generic, Protocol, get_args
 
 from addkit.errors import AddkitError, PluginError
 from addkit.plugin import protocols
-from addkit.plugin.spec import KINDS, Config, Problem, Spec
+from addkit.plugin.spec import KINDS, Problem, Spec
+
+if TYPE_CHECKING:
+    from addkit.plugin.config import Config
 
 ADDKIT, STANDARD = Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))
 LIBRARIES = {"torch", "timm", "torchvision", "pydantic", "pluggy", "typer", "click"}

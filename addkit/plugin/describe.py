@@ -75,7 +75,7 @@ def about(config: type[BaseModel]) -> str:
 def paste(provided: Provided) -> str:
     """The component's table with every default written down, and what must be given left open."""
     lines = [f"[{provided.spec.kind}]", f"name = {toml_value(provided.spec.name)}"]
-    for setting in settings_of(provided.spec.config):
+    for setting in settings_of(provided.spec.settings):
         if setting.required:
             lines.append(f"{setting.name} =  # {setting.type}, must be given")
         elif setting.default is None:
@@ -94,8 +94,8 @@ def described(provided: Provided) -> dict[str, Any]:
         "summary": spec.summary,
         "distribution": provided.distribution,
         "version": provided.version,
-        "about": about(spec.config),
-        "settings": [asdict(setting) for setting in settings_of(spec.config)],
+        "about": about(spec.settings),
+        "settings": [asdict(setting) for setting in settings_of(spec.settings)],
         "provides": sorted(spec.provides),
         "needs": dict(spec.needs),
         "table": paste(provided),

@@ -19,7 +19,7 @@ from addkit.errors import PluginError
 from addkit.plugin import spec as hookspecs
 from addkit.plugin.contract import GuardedBuild, one_line
 from addkit.plugin.guess import guess
-from addkit.plugin.spec import API_VERSION, KINDS, CommandSpec, Config, Spec
+from addkit.plugin.spec import API_VERSION, KINDS, CommandSpec, Spec
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -332,11 +332,18 @@ def _valid(spec: object) -> Spec[Any, Any]:
         raise PluginError(f"{type(spec).__name__} is of no known kind; {which}")
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
         raise PluginError(f"{spec.kind} {spec.name!r}: names are lower case, digits and hyphens")
-    if not (isinstance(spec.config, type) and issubclass(spec.config, Config)):
-        raise PluginError(f'{spec.kind} "{spec.name}": its config must be a subclass of Config')
-    if "name" in spec.config.model_fields:
-        raise PluginError(f'{spec.kind} "{spec.name}": "name" is taken, its config cannot use it')
+    if not isinstance(spec.config, str):
+        _check_settings(spec, spec.config)
     return spec
+
+
+def _check_settings(spec: Spec[Any, Any], settings: object) -> None:
+    from addkit.plugin.config import Config
+
+    if not (isinstance(settings, type) and issubclass(settings, Config)):
+        raise PluginError(f'{spec.kind} "{spec.name}": its config must be a subclass of Config')
+    if "name" in settings.model_fields:
+        raise PluginError(f'{spec.kind} "{spec.name}": "name" is taken, its config cannot use it')
 
 
 def _clash(first: Provided, second: Provided) -> str:

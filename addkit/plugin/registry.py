@@ -16,7 +16,7 @@ import addkit
 from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
-from addkit.plugin.selection import Selection, speaks_of_plugins
+from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -40,10 +40,6 @@ BUILT_INS = (
     "addkit.trackers",
 )
 """The catalogue pages, by name so that importing this module imports none of them."""
-
-GROUP = "addkit"
-"""The entry-point group that third parties write in their pyproject.toml."""
-
 
 ELSEWHERE = "Is it a plugin's? Install that (pip install -e FOLDER), or give --plugin-file FILE."
 
@@ -164,6 +160,16 @@ def _selected(selection: Selection) -> Registry:
     return registry
 
 
+def installed_plugins() -> list[EntryPoint]:
+    """Entry points of every installed plugin, in an order that does not depend on the disk."""
+    if not plugins_may_be_installed():
+        return []
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=GROUP)
+    return sorted(found, key=lambda each: (distribution_of(each)[0], each.name))
+
+
 def loaded_third_parties() -> tuple[str, ...]:
     """Packages and files other than addkit that this process has loaded components of."""
     if not _selected.cache_info().currsize:
@@ -178,14 +184,6 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
 
     provider = f"addkit {addkit.__version__}"
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
-
-
-def installed_plugins() -> list[EntryPoint]:
-    """Entry points of every installed plugin, in an order that does not depend on the disk."""
-    import importlib.metadata
-
-    found = importlib.metadata.entry_points(group=GROUP)
-    return sorted(found, key=lambda one: (distribution_of(one)[0], one.name))
 
 
 def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) -> None:

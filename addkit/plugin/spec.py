@@ -6,15 +6,15 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
 
 from addkit.errors import PluginError
 from addkit.plugin.guess import guess
 
 if TYPE_CHECKING:
+    from addkit.plugin.config import Config
     from addkit.plugin.facts import Column
     from addkit.plugin.protocols import (
         Conditioner,
@@ -65,23 +65,6 @@ class CommandSpec:
 def addkit_commands() -> Iterable[CommandSpec]:
     """Yield the commands that this plugin adds. Must not import torch."""
     raise NotImplementedError
-
-
-_NO_WEIGHTS: Mapping[str, Any] = {"pretrained": False, "weights": None}
-
-
-class Config(BaseModel):
-    """Base of every component's settings: an unknown key is an error, and nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def from_scratch(self) -> Self:
-        """The same without the first weights of a model, which a trained run needs no more.
-
-        Those that the keys `pretrained` and `weights` name; override it for others.
-        """
-        known = type(self).model_fields
-        return self.model_copy(update={k: v for k, v in _NO_WEIGHTS.items() if k in known})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +118,7 @@ class Problem:
         return replace(self, **facts)
 
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound="Config")
 T = TypeVar("T")
 
 
@@ -175,7 +158,9 @@ class Spec(Generic[C, T]):
 
     name: str
     """What a recipe writes: `[schedule] name = "cosine"`. Lower case, digits and hyphens."""
-    config: type[C]
+    config: str | type[C]
+    """The class of its settings, a `Config`, or its import path: `addkit plugins list` then needs
+    no pydantic."""
     build: str | type[T] | Callable[[C, Problem], T]
     """The component's class, or its import path such as "my_package.samplers:Churn". The class is
     called with keyword arguments: each parameter gets the setting of its name, else the fact of the
@@ -192,6 +177,18 @@ class Spec(Generic[C, T]):
     """Settings without which `check` objects, such as {"denoiser.bayes_skip": False}: an ablation
     that changes this component alone sets them too."""
 
+    @property
+    def settings(self) -> type[C]:
+        """The class of its settings, imported where `config` is a path.
+
+        Raises:
+            PluginError: the path leads nowhere, or to something that is no `Config`.
+        """
+        if not isinstance(self.config, str):
+            return self.config
+        settings: type[C] = imported(self.config)
+        return settings
+
     def create(self, config: C, problem: Problem) -> T:
         """Build the component.
 
@@ -201,13 +198,30 @@ class Spec(Generic[C, T]):
         """
         build = self.build
         if isinstance(build, str):
-            module, _, name = build.partition(":")
-            build = getattr(importlib.import_module(module), name)
+            build = imported(build)
         if not isinstance(build, type):
             component: T = cast("Callable[[C, Problem], T]", build)(config, problem)
             return component
         built: T = build(**_arguments(build, config, problem))
         return built
+
+
+def imported(path: str) -> Any:
+    """The object at an import path such as "my_package.samplers:Churn".
+
+    Raises:
+        PluginError: there is no such module, or no such name in it.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # The module exists and itself imports something that is missing.
+        raise PluginError(f'no module "{error.name}", which the path "{path}" names') from None
+    if not hasattr(found, name):
+        raise PluginError(f'"{path}": {module} has no "{name}"{guess(name, vars(found))}')
+    return getattr(found, name)
 
 
 def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:

@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from addkit.plugin.spec import Choices, Config, ProcessSpec, Spec, hookimpl
-
-__all__ = ["AutoregressiveConfig", "BlocksConfig", "GaussianConfig", "MaskedConfig"]
+from addkit.plugin.spec import Choices, ProcessSpec, Spec, hookimpl
 
 OWN_TIMES = frozenset({"token-times"})
 """Of a process that reads `training.token_times` and `training.rollout`."""
-
-
-class GaussianConfig(Config):
-    """Gaussian noise on the one-hot label, the paper's."""
-
-
-class MaskedConfig(Config):
-    """Absorbing ("masked") diffusion, the paper's PDD: a token is what it is, or a mask."""
-
-    weight: Literal["none", "1/t"] = Field(
-        "none",
-        description="Plain cross-entropy on masked tokens (MaskGIT, LLaDA's code), or MDLM's 1/t.",
-    )
-
-
-class AutoregressiveConfig(Config):
-    """Each token from those before it, in order."""
-
-
-class BlocksConfig(Config):
-    """Blocks from left to right, Gaussian noise within one; a block of 1 is autoregression."""
-
-    block: int = Field(4, ge=1, description="Tokens that are denoised together.")
 
 
 def _fits(config: Any, choices: Choices) -> Iterable[str]:
@@ -65,7 +38,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in processes."""
     yield ProcessSpec(
         name="gaussian",
-        config=GaussianConfig,
+        config="addkit.processes.settings:GaussianConfig",
         build="addkit.diffusion.gaussian:GaussianProcess",
         check=_fits,
         provides=OWN_TIMES,
@@ -73,7 +46,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="masked",
-        config=MaskedConfig,
+        config="addkit.processes.settings:MaskedConfig",
         build="addkit.processes.masked:MaskedProcess",
         check=_joint,
         accepts=frozenset({"ordered"}),
@@ -81,7 +54,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="autoregressive",
-        config=AutoregressiveConfig,
+        config="addkit.processes.settings:AutoregressiveConfig",
         build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_joint,
         accepts=frozenset({"left-to-right"}),
@@ -89,7 +62,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="blocks",
-        config=BlocksConfig,
+        config="addkit.processes.settings:BlocksConfig",
         build="addkit.processes.blocks:BlocksProcess",
         check=_joint,
         provides=OWN_TIMES,

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.spec import Choices, Config
+from addkit.plugin.config import Config
+from addkit.plugin.spec import Choices
 
 Share = Annotated[float, Field(ge=0)]
 

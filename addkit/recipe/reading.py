@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from addkit.plugin.config import Config
 from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
-from addkit.plugin.spec import KINDS, Choice, Choices, Config
+from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
 from addkit.recipe.layers import Layer, load_file, merge, require, shown
 from addkit.recipe.lines import KeyPath
@@ -164,8 +165,8 @@ class _Check:
             self._say((kind,), what, error.cause)
             return None
         settings = {key: value for key, value in table.items() if key != "name"}
-        keys = ("name", *spec.config.model_fields)
-        config = self._config(spec.config, (kind,), settings, keys)
+        keys = ("name", *spec.settings.model_fields)
+        config = self._config(spec.settings, (kind,), settings, keys)
         return None if config is None else Choice(spec, config)
 
     def _component_table(self, kind: str) -> dict[str, Any] | None:

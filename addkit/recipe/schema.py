@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry, load_registry
-from addkit.plugin.spec import KINDS, Config
+from addkit.plugin.spec import KINDS
 from addkit.recipe.model import SHARED_TABLES
 from addkit.recipe.reading import Top
 
@@ -42,7 +43,7 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     models: list[type[Config]] = [
         Top,
         *SHARED_TABLES.values(),
-        *(spec.config for spec in specs.values()),
+        *(spec.settings for spec in specs.values()),
     ]
     named, shared = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF
@@ -50,7 +51,9 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     refs = {model: entry["$ref"] for (model, _), entry in named.items()}
     parts = _Parts(refs, shared.get("$defs", {}))
     for (kind, name), spec in specs.items():
-        parts.define(f"{kind}.{name}", {**parts.of(spec.config), "description": spec.summary}, name)
+        parts.define(
+            f"{kind}.{name}", {**parts.of(spec.settings), "description": spec.summary}, name
+        )
     tables = {kind.kind: parts.component(kind.kind, registry.names(kind.kind)) for kind in KINDS}
     shared_tables = {table: parts.of(config) for table, config in SHARED_TABLES.items()}
     top = parts.of(Top)["properties"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from addkit.plugin.spec import Config
+from addkit.plugin.config import Config
 
 C = TypeVar("C", bound=Config)
 

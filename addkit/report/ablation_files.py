@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from addkit.ablation import AblationResult
-from addkit.ablation.compare import BaseRow, Row
-from addkit.errors import RunError
+from addkit.ablation import AblationResult, ArmRow, BaseRow
 from addkit.metrics.names import SHARES
 from addkit.report.figures.accuracy import Accuracies
 from addkit.report.figures.differences import Difference, Differences
@@ -55,15 +50,7 @@ class AblationFiles:
     @cached_property
     def result(self) -> AblationResult:
         """result.json."""
-        file = self.path / RESULT
-        try:
-            stored = json.loads(file.read_text("utf-8"))
-            return TypeAdapter(AblationResult).validate_python(stored)
-        except ValidationError as error:
-            what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise RunError(f"{file}: cannot be used: {what}") from error
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file}: cannot be read: {error}") from error
+        return AblationResult.read(self.path)
 
     def runs(self, arm: BaseRow) -> list[Run]:
         """The arm's run folders that are there, one for each seed."""
@@ -78,7 +65,7 @@ class AblationFiles:
         return next((place for place in places if place.exists()), kept)
 
     @property
-    def trained(self) -> list[Row]:
+    def trained(self) -> list[ArmRow]:
         """Of arms that share a training the first; none that shares the base's."""
         first = {tuple(arm.runs): arm for arm in reversed(self.result.arms) if arm.runs}
         first.pop(tuple(self.result.base.runs), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from addkit.ablation.compare import Row
+from addkit.ablation import ArmRow
 from addkit.report import tables
 from addkit.report.ablation_files import (
     MOST_ARMS,
@@ -56,7 +56,7 @@ def _table(files: AblationFiles) -> tables.Table:
     return tables.Table(["arm", f"{metric}, mean", "sd", "difference", "95 %", "verdict"], rows)
 
 
-def _row(files: AblationFiles, arm: Row) -> list[str]:
+def _row(files: AblationFiles, arm: ArmRow) -> list[str]:
     interval = "-"
     if arm.low is not None and arm.high is not None:
         interval = f"{files.unit * arm.low:+.2f} to {files.unit * arm.high:+.2f}"

@@ -71,10 +71,10 @@ def views(names: Sequence[str], scales: Sequence[float], num_classes: int) -> li
 def _views(
     spec: Spec[Any, Any], scales: Sequence[float], num_classes: int, times: Tensor
 ) -> Iterator[View]:
-    scaled = "scale" in spec.config.model_fields
+    scaled = "scale" in spec.settings.model_fields
     for settings in [{"scale": scale} for scale in scales] if scaled and scales else [{}]:
         try:
-            config = spec.config.model_validate(settings)
+            config = spec.settings.model_validate(settings)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "settings"

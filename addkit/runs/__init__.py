@@ -1,4 +1,4 @@
-"""Run folders. Torch-free but for `addkit.runs.checkpoint`."""
+"""Run folders, checkpoints and locks. No torch, except in `checkpoint` and `staging`."""
 
 from addkit.runs.folder import RUNS, Run, newest_run
 

@@ -13,10 +13,12 @@ from typing import Any
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield where to write a file; on success it takes the place of `path`."""
+    """Yield a temporary path to write to; on success the file replaces `path`."""
+    # The process's own name, since readers of one page or index may also write it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        # Before the rename: a power cut after it could otherwise leave an empty file in its place.
         fsync_path(temporary)
         temporary.replace(path)
     except BaseException:
@@ -38,18 +40,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Indented JSON that ends with a line."""
+    """Indented JSON that ends with a line break."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def temporary_of(path: Path) -> Path:
-    """Where a folder is written before it is whole; the same name in every process."""
+    """The path of a folder that is not whole yet; the same in every process of a training."""
     return path.with_name(f".{path.name}.tmp")
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`."""
+    """Yield a temporary folder in the same folder; on success it replaces `path`."""
     temporary = temporary_of(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -62,10 +64,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Let a folder take the place of `path` once all it holds has reached the disk.
+    """Replace `path` by a folder once all its files have reached the disk.
 
-    A folder that stood there is first renamed to `.NAME.old`. Whoever is killed between the two
-    renames leaves it so, and `clean_temporaries` puts it back.
+    A folder that exists there is first renamed to `.NAME.old`, since no system call exchanges two
+    folders everywhere. A process that is killed between the two renames leaves it under that name,
+    and `clean_temporaries` puts it back.
     """
     for inner in temporary.rglob("*"):
         fsync_path(inner)
@@ -80,24 +83,24 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete a folder; it is gone from readers' eyes at once, whatever happens on the way."""
+    """Delete a folder; readers see it whole or not at all, also when the deletion is cut short."""
     gone = path.with_name(f".{path.name}.gone.tmp")
     path.rename(gone)
     shutil.rmtree(gone)
 
 
 def clean_temporaries(folder: Path) -> None:
-    """Remove what a killed writer left. Only for the one who holds the run's lock."""
+    """Remove what a killed writer left. Only for the owner of the run's lock."""
     _settle_replaced(folder)
-    for left in folder.glob(".*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left)
+    for temporary in folder.glob(".*.tmp"):
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         else:
-            left.unlink()
+            temporary.unlink()
 
 
 def _settle_replaced(folder: Path) -> None:
-    """A folder that was set aside goes back to its place, or away if another has taken it."""
+    """Put back a folder that was renamed, or delete it if a new one has replaced it."""
     for aside in folder.glob(".*.old"):
         path = aside.with_name(aside.name.removeprefix(".").removesuffix(".old"))
         if path.exists():

@@ -3,7 +3,7 @@
 checkpoints/
     step-NNNNNNNN/      NAME.safetensors for each group of tensors, progress.json, checksums.json
     latest, best        each names one of them
-    .step-NNNNNNNN.tmp  one that is being written; the same name in every process of a training
+    .step-NNNNNNNN.tmp  a checkpoint that is being written, by every process of a training
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,11 +25,10 @@ from torch import Tensor
 
 from addkit.errors import AddkitWarning, RunError
 from addkit.runs.atomic import put_in_place, temporary_of
+from addkit.runs.checkpoint_files import Keep, delete_old, path_of, point, pointed_at, seal
 from addkit.runs.disk import disk_errors
-from addkit.runs.integrity import seal
-from addkit.runs.keeping import Keep, delete_old
-from addkit.runs.pointers import path_of, point, pointed_at
 from addkit.runs.staging import Groups, Staging
+from addkit.runs.stored import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +37,12 @@ if TYPE_CHECKING:
 
 
 Parts = Callable[[Path], Callable[[], None]]
-"""Begins to write more files into a folder; what it returns waits until they are complete."""
+"""Starts to write more files into a folder; returns a function that waits until they are whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training has come."""
+    """The position of a training."""
 
     step: int = 0
     """Optimizer steps taken."""
@@ -52,9 +51,9 @@ class Progress:
 
 
 class CheckpointWriter:
-    """Writes a training's checkpoints, one at a time, in a thread behind it.
+    """Writes a training's checkpoints, one at a time, in a background thread.
 
-    Whatever moment the process is killed at, `latest` names a checkpoint that is whole. A failed
+    At whatever moment the process is killed, `latest` names a checkpoint that is whole. A failed
     save leaves the older ones and the pointers as they were.
     """
 
@@ -67,8 +66,8 @@ class CheckpointWriter:
         Args:
             folder: the run's `checkpoints`.
             keep: which old ones stay.
-            asynchronous: False writes the tensors from where they are, without a second copy in
-                host memory, while the caller waits.
+            asynchronous: False writes the tensors without a second copy in host memory, while the
+                caller waits.
         """
         self.folder, self.keep, self.asynchronous = folder, keep, asynchronous
         self.saved = pointed_at(folder, "latest")
@@ -85,27 +84,27 @@ class CheckpointWriter:
     ) -> Path:
         """Write `step-N`, move `latest`, delete old ones; returns once the tensors are copied.
 
-        A save that is still being written is waited for first. Tensors may change at once.
+        Waits first for a save that is still being written. The tensors may change on return.
 
         Args:
             progress: stored as `progress.json`; its step names the folder.
             tensors: file name without ending -> tensors by name, on any device.
-            parts: called here with the temporary folder, into which it, or other processes, may
-                write more files, in sub-folders too; what it returns is called in the thread.
+            parts: called with the temporary folder, into which it, or other processes, may write
+                more files, in sub-folders too; the function it returns is called in the thread.
             wait: return only once the checkpoint is on the disk.
 
         Returns:
             the checkpoint's path, which exists once it is written.
 
         Raises:
-            RunError: this save, or one before that nobody has waited for, could not be written.
+            RunError: this save, or an earlier one that was not waited for, could not be written.
         """
         self.wait()
         path = path_of(self.folder, progress.step)
         needed = sum(value.nbytes for group in tensors.values() for value in group.values())
         with self._or_nothing(path, needed):
             temporary_of(path).mkdir(parents=True, exist_ok=True)
-            finish = parts(temporary_of(path)) if parts else _nothing
+            finish = parts(temporary_of(path)) if parts else lambda: None
             if self.asynchronous:
                 tensors = self._staging.copy(tensors)
 
@@ -125,28 +124,28 @@ class CheckpointWriter:
         before = self._pending
 
         def mark() -> list[str]:
-            told = before.result() if before else []
+            failures = before.result() if before else []
             if self.saved is not None:
                 with disk_errors(self.folder / "best", 0, lambda: self.saved):
                     point(self.folder, "best", self.saved)
-            return told
+            return failures
 
         self._pending = _begin(mark)
         if not self.asynchronous:
             self.wait()
 
     def wait(self) -> None:
-        """Until nothing is being written.
+        """Wait until nothing is being written.
 
         Raises:
-            RunError: the last save could not be written. It is told once.
+            RunError: the last save could not be written. Raised once.
         """
         if self._pending is None:
             return
         wait_for([self._pending])
         pending, self._pending = self._pending, None
-        for told in pending.result():
-            warnings.warn(told, AddkitWarning, stacklevel=2)
+        for failure in pending.result():
+            warnings.warn(failure, AddkitWarning, stacklevel=2)
 
     def close(self) -> None:
         """`wait`; may be called again."""
@@ -159,7 +158,7 @@ class CheckpointWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """`close`; a failed save is only warned of where something else has failed already."""
+        """`close`; if the body has failed, a failed save is a warning, not to hide that error."""
         try:
             self.close()
         except RunError as failed:
@@ -169,7 +168,7 @@ class CheckpointWriter:
 
     @contextmanager
     def _or_nothing(self, path: Path, needed: int) -> Iterator[None]:
-        """What fails within leaves no temporary; what the disk is to blame for is told as that."""
+        """Remove the temporary folder on an error; an error of the disk is explained as such."""
         with disk_errors(path, needed, lambda: self.saved):
             try:
                 yield
@@ -178,19 +177,19 @@ class CheckpointWriter:
                 raise
 
     def _publish(self, path: Path, step: int) -> list[str]:
-        """Make a complete folder the newest checkpoint; tells which old ones cannot be deleted."""
+        """Make a complete folder the newest checkpoint; returns failures to delete old ones."""
         put_in_place(temporary_of(path), path)
         point(self.folder, "latest", path)
         self.saved = path
         return delete_old(self.folder, self.keep, step)
 
 
-def _nothing() -> None:
-    """There are no other parts to wait for."""
-
-
 def _begin(write: Callable[[], list[str]]) -> Future[list[str]]:
-    """Call it in a thread that ends with it, so that none is there when data workers fork."""
+    """Call it in a thread of its own.
+
+    The thread ends with the call: a lock that it holds while data workers are forked would stay
+    locked in them for ever.
+    """
     thread = ThreadPoolExecutor(1, "checkpoint")
     future = thread.submit(write)
     thread.shutdown(wait=False)
@@ -200,7 +199,7 @@ def _begin(write: Callable[[], list[str]]) -> Future[list[str]]:
 def _write(
     temporary: Path, progress: Progress, tensors: Groups, finish: Callable[[], None]
 ) -> None:
-    """All files of a checkpoint, checksums last."""
+    """Write all files of a checkpoint, checksums last."""
     for name, group in tensors.items():
         whole = {key: value.detach().cpu().contiguous() for key, value in group.items()}
         save_file(whole, temporary / f"{name}.safetensors")
@@ -222,10 +221,9 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_progress(checkpoint: Path) -> Progress:
-    """How far the training had come at this checkpoint."""
+    """The training's position at this checkpoint."""
     file = checkpoint / "progress.json"
     try:
-        stored: dict[str, Any] = json.loads(file.read_text())
-        return Progress(**stored)
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from error
+        return Progress(**read_json(file))
+    except TypeError as error:
+        raise RunError(f"{file}: cannot be used: {error}") from error

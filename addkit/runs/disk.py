@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or broken, told as one error."""
+"""One error for a disk that is full, read-only or broken."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 
 @contextmanager
 def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> Iterator[None]:
-    """Turn an error of the file system within into one that says what is lost and what to do.
+    """Turn a file system error within into a `RunError` that names what is lost and the remedy.
 
     Args:
-        path: what is being written.
+        path: the file or folder that is being written.
         needed: its size in bytes.
-        saved: the newest checkpoint that is whole; asked only when something has failed.
+        saved: returns the newest whole checkpoint; called only after an error.
 
     Raises:
         RunError: an `OSError` came up, or another error whose text quotes one.
@@ -34,14 +34,31 @@ def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> It
     try:
         yield
     except BaseException as error:
-        number = _number(error)
+        number = _errno_of(error)
         if number is None:
             raise
-        raise RunError(_told(number, path, needed, saved())) from error
+        checkpoint = saved()
+        if number in FULL:
+            remedy = "free some space or lower checkpoints.keep_last"
+        elif number in CLOSED:
+            remedy = "make the folder writable"
+        else:
+            remedy = "see to the disk"
+        state, again = "there is no checkpoint yet", "begin again"
+        if checkpoint:
+            state, again = f"the last whole checkpoint is {checkpoint}", "go on with --resume"
+        # The folder itself may not exist yet.
+        existing = next(folder for folder in path.absolute().parents if folder.exists())
+        free = format_bytes(shutil.disk_usage(existing).free)
+        raise RunError(
+            f"{path}: cannot be written: {FULL.get(number) or os.strerror(number)} "
+            f"({format_bytes(needed)} needed, {free} free); {state}; {remedy}, "
+            f"then {again}"
+        ) from error
 
 
-def _number(error: BaseException) -> int | None:
-    """The errno behind an error; None if the file system is not to blame."""
+def _errno_of(error: BaseException) -> int | None:
+    """The errno behind an error; None if the file system is not its cause."""
     if isinstance(error, OSError):
         return error.errno or errno.EIO
     if isinstance(error, AddkitError):
@@ -50,30 +67,7 @@ def _number(error: BaseException) -> int | None:
     return int(quoted[1] or quoted[2]) if quoted else None
 
 
-def _told(number: int, path: Path, needed: int, saved: Path | None) -> str:
-    reason = FULL.get(number) or os.strerror(number)
-    state = f"the last whole checkpoint is {saved}" if saved else "there is no checkpoint yet"
-    again = "go on with --resume" if saved else "begin again"
-    return (
-        f"{path}: cannot be written: {reason} ({_size(needed)} needed, {_free(path)} free); "
-        f"{state}; {_remedy(number)}, then {again}"
-    )
-
-
-def _remedy(number: int) -> str:
-    if number in FULL:
-        return "free some space or lower checkpoints.keep_last"
-    if number in CLOSED:
-        return "make the folder writable"
-    return "see to the disk"
-
-
-def _free(path: Path) -> str:
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    return _size(shutil.disk_usage(there).free)
-
-
-def _size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes in decimal units, three digits."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:

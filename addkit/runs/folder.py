@@ -1,12 +1,12 @@
-"""A run: the folder that holds everything about one training. No torch.
+"""A run: the folder with everything about one training. No torch.
 
 recipe.toml     the resolved recipe; reading it again gives the same experiment
-facts.json      what was known of the data: K, class names, image size, split sizes
+facts.json      facts of the data: K, class names, image size, split sizes
 manifest.json   versions, plugins, hardware, counts, times, status and final scores
 metrics.jsonl   a line for each logged step and each epoch
 checkpoints/    step-NNNNNNNN/ folders, and `latest` and `best`, which name one of them each
-lock            there while a process writes to the run: its host and pid
-controls/       the matched classifiers, each a run of its own
+lock            exists while a process writes to the run: its host and pid
+controls/       the matched controls, each a run of its own
 evaluation.json the last `addkit evaluate`
 """
 
@@ -14,31 +14,32 @@ from __future__ import annotations
 
 import json
 import tomllib
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from addkit.errors import RecipeError, RunError
 from addkit.plugin.facts import DataFacts
+from addkit.plugin.identity import HASH, third_parties
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
 from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
+from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
-from addkit.runs.pointers import pointed_at
-from addkit.runs.provenance import made_with
+from addkit.runs.stored import read_json, read_typed
 
 RUNS = Path("runs")
-"""Where runs go when nobody says."""
+"""The default folder of runs."""
+NO_EFFECT = ("tracker",)
+"""Kinds of components that do not change the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder. Every read raises `RunError` naming the file that is missing or broken; every
-    write, one that tells of a full or read-only disk.
+    """A run folder. Every read raises a `RunError` that names the missing or broken file; every
+    write, one that explains a full or read-only disk.
     """
 
     path: Path
@@ -62,18 +63,24 @@ class Run:
         return cls(path)
 
     def recipe(self, *, tracked: bool = True) -> Recipe:
-        """The resolved recipe; not `tracked`, without a tracker, whose plugin may not be here."""
+        """The resolved recipe; not `tracked`: without its tracker, whose plugin may be missing."""
         tables = self.recipe_tables()
         if not tracked:
             tables.pop("tracker", None)
         try:
             return recipe_from_tables(tables, self.path / "recipe.toml")
         except RecipeError as error:
-            # Whose component is missing, the manifest still knows.
-            raise RecipeError(f"{error} {made_with(self.manifest())}".rstrip()) from error
+            # The manifest has the name and version of a plugin that is not installed any more.
+            plugins = ", ".join(
+                f"{kind} {identity}"
+                for kind, identity in self._components().items()
+                if "(addkit " not in identity
+            )
+            made_with = f" This run was made with {plugins}." if plugins else ""
+            raise RecipeError(f"{error}{made_with}") from error
 
     def recipe_tables(self) -> dict[str, Any]:
-        """The resolved recipe as it is stored, in today's words, unchecked."""
+        """The resolved recipe as it is stored, unchecked."""
         file = self.path / "recipe.toml"
         try:
             return upgraded(tomllib.loads(file.read_text("utf-8")))
@@ -81,36 +88,54 @@ class Run:
             raise RunError(f"{file}: cannot be read: {error}") from error
 
     def facts(self) -> DataFacts:
-        """What was known of the data."""
-        try:
-            return TypeAdapter(DataFacts).validate_python(self._json("facts.json"))
-        except ValidationError as error:
-            what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise RunError(f"{self.path / 'facts.json'}: cannot be used: {what}") from error
+        """Facts of the data that the run was trained on."""
+        return read_typed(self.path / "facts.json", DataFacts)
 
     def manifest(self) -> dict[str, Any]:
         """Versions, counts, status; empty before training begins."""
         if not (self.path / "manifest.json").exists():
             return {}
-        return self._json("manifest.json")
+        return read_json(self.path / "manifest.json")
+
+    def changed_plugins(self, recipe: Recipe) -> list[str]:
+        """`KIND was OLD and is NEW`, for each component whose code has changed since the training.
+
+        Runs from before components had hashes are not compared.
+        """
+        names = {k: choice.name for k, choice in recipe.choices.items() if k not in NO_EFFECT}
+        before = self._components()
+
+        def digest(identity: str) -> str:
+            return identity.rpartition(HASH)[2].rstrip(")")
+
+        return [
+            f"{kind} was {before[kind]} and is {now}"
+            for kind, now in third_parties(names).items()
+            if HASH in before.get(kind, "") and digest(before[kind]) != digest(now)
+        ]
+
+    def _components(self) -> dict[str, str]:
+        """Kind -> `NAME (IDENTITY)` of the components that the run was trained with."""
+        components: dict[str, str] = self.manifest().get("environment", {}).get("components", {})
+        return components
 
     def note(self, **entries: Any) -> None:
         """Add to the manifest."""
         self._write("manifest.json", json_text({**self.manifest(), **entries}))
 
     def control(self, head: str) -> Run:
-        """The matched classifier of that name; it may not exist."""
+        """The matched control of that name; it may not exist."""
         return Run(self.path / "controls" / head)
 
     def controls(self) -> dict[str, Run]:
-        """The finished matched classifiers."""
-        found = sorted((self.path / "controls").glob("*/recipe.toml"))
-        runs = {file.parent.name: Run(file.parent) for file in found}
+        """The finished matched controls by name."""
+        files = sorted((self.path / "controls").glob("*/recipe.toml"))
+        runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
     @property
     def finished(self) -> bool:
-        """True once training has come to its end."""
+        """True once the training has ended."""
         return self.manifest().get("status") == "finished"
 
     @property
@@ -128,72 +153,61 @@ class Run:
             file.write(line)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The logged lines; a last line that a kill cut short is left out."""
+        """The logged lines, except a last one that a kill cut short."""
         file = self.path / "metrics.jsonl"
-        lines = file.read_text("utf-8").splitlines() if file.exists() else []
-        return [entry for entry in map(_parsed, lines) if entry is not None]
+        entries = []
+        for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+            with suppress(ValueError):
+                entries.append(json.loads(line))
+        return entries
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
-        kept = [json.dumps(entry) for entry in self.metrics() if entry["step"] <= step]
-        self._write("metrics.jsonl", "".join(line + "\n" for line in kept))
+        lines = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["step"] <= step]
+        self._write("metrics.jsonl", "".join(lines))
 
     def _write(self, name: str, text: str) -> None:
         with self._writing(name, text):
             write_text(self.path / name, text)
 
     def _writing(self, name: str, text: str = "") -> AbstractContextManager[None]:
-        """Tells what a full or closed disk means for this run."""
+        """Explain an error of the disk by its effect on this run."""
         newest = partial(pointed_at, self.checkpoints, "latest")
         return disk_errors(self.path / name, len(text.encode()), newest)
 
-    def _json(self, name: str) -> dict[str, Any]:
-        file = self.path / name
-        try:
-            stored = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file}: cannot be read: {error}") from error
-        if not isinstance(stored, dict):
-            raise RunError(f"{file}: holds no object")
-        return stored
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        entry: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return None
-    return entry
-
 
 def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None = None) -> Run:
-    """The run below `root` that began or finished last.
+    """The run below `root` that was started or finished last.
 
     Args:
         root: folder of run folders.
-        finished: look for a finished run; False for an unfinished one.
+        finished: the state of the run.
         recipe: only runs of the recipe of this name.
 
     Raises:
-        RunError: there is none; says what to do.
+        RunError: there is none; names the command that makes one.
     """
     runs = [Run(file.parent) for file in root.glob("*/recipe.toml")]
-    fit = [run for run in runs if run.finished == finished and _is_of(run, recipe)]
-    if not fit:
+    matching = [
+        run
+        for run in runs
+        if run.finished == finished
+        and (recipe is None or run.recipe_tables().get("name") == recipe)
+    ]
+    if not matching:
         state = "finished" if finished else "unfinished"
         of = f" of recipe {recipe}" if recipe else ""
         raise RunError(
             f"no {state} run{of} in {root}/; train one with `addkit train RECIPE`, "
             f"or name one with {'--run' if finished else '--run-dir'}"
         )
-    return max(fit, key=_touched)
+    return max(matching, key=lambda run: last_written(run.path))
 
 
-def _touched(run: Run) -> float:
-    """When the manifest was last written; a run killed as it began has none yet."""
-    manifest = run.path / "manifest.json"
-    return (manifest if manifest.exists() else run.path / "recipe.toml").stat().st_mtime
+def last_written(run: Path) -> float:
+    """The time at which a run was last written to, by its manifest.
 
-
-def _is_of(run: Run, recipe: str | None) -> bool:
-    return recipe is None or run.recipe_tables().get("name") == recipe
+    A run that was killed as it began has no manifest yet.
+    """
+    files = [run / name for name in ("manifest.json", "recipe.toml")]
+    return next((file for file in files if file.exists()), run).stat().st_mtime

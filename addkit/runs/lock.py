@@ -1,8 +1,8 @@
 """One process at a time writes to a run. Readers need no lock.
 
-The kernel holds the lock (flock) and frees it when the holder ends, however it ends. On file
-systems that cannot, and where there is no flock, the file's existence is the lock; it is then
-broken if its holder ran on this machine and is gone.
+filelock takes the kernel's lock (flock, or its kin on Windows), which ends with its owner, however
+that ends, and which forked data workers do not inherit. On a file system without such locks it
+writes a marker file, which the next writer takes over if its owner ran on this machine and is gone.
 """
 
 from __future__ import annotations
@@ -16,190 +16,132 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
+
+from filelock import BaseFileLock, FileLock, MarkerSoftFileLock, Timeout, lock_descriptor
 
 from addkit.errors import RunError
+from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
-from addkit.runs.pointers import pointed_at
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 LOCK = "lock"
-"""The file in the run folder; it tells who writes, as JSON."""
+"""The locked file in the run folder; names its owner, as JSON. Deleted on release."""
+MARKER = "lock.marker"
+"""The marker file. It is not `LOCK` itself, which is created, empty, before its lock fails."""
 
 UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
-_held: set[int] = set()
-
-
 OTHER_RUN = "choose another folder with --run-dir"
+
+# A file that its owner deletes between our open and our lock counts as taken: try once more.
+RETRY_SECONDS = 0.1
 
 
 @contextmanager
 def locked(run: Path, instead: str = OTHER_RUN) -> Iterator[None]:
-    """Hold the lock of a run folder, which is made if it is not there.
+    """Hold the lock of a run folder, which is created if it does not exist.
 
     Args:
         run: the folder, or any other that one process at a time may write to.
-        instead: what whoever is refused can do, apart from stopping the holder.
+        instead: what a refused caller can do, apart from stopping the owner.
 
     Raises:
-        RunError: another process, or this one, holds it: says which, and what to do. Or the folder
-            cannot be written.
+        RunError: another process, or this one, has the lock: names it and what to do. Or the
+            folder cannot be written.
     """
     file = run / LOCK
     with disk_errors(file, 0, lambda: pointed_at(run / "checkpoints", "latest")):
         run.mkdir(parents=True, exist_ok=True)
-        descriptor = _taken(file, instead)
-    _held.add(descriptor)
-    _let_children_go()
+        lock = _acquired(file, instead)
+        inode = file.stat()
     try:
         yield
     finally:
-        _held.discard(descriptor)
-        _release(file, descriptor)
+        # Deleted before it is released, so that no other process can have locked it; unless the
+        # run was moved away, and this file is another's. Windows cannot delete an open file.
+        if sys.platform != "win32" and file.exists() and os.path.samestat(file.stat(), inode):
+            file.unlink()
+        lock.release()
 
 
 def is_locked(run: Path) -> bool:
-    """True if a process writes to the run now; reads only."""
-    file = run / LOCK
-    if not file.exists():
-        return False
-    if not fcntl:
-        return not _gone(_holder(file))
+    """True if a process has the lock now."""
+    file, marker = run / LOCK, run / MARKER
     try:
-        with file.open() as opened:
-            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        # Network file systems lock only files that are open for writing.
+        with file.open("r+" if os.access(file, os.W_OK) else "r") as opened:
+            if not lock_descriptor(opened.fileno(), blocking=False):
+                return True
     except OSError:
-        return not _gone(_holder(file))
-    return False
-
-
-def _taken(file: Path, instead: str) -> int:
-    """An open descriptor that holds the lock and has been signed."""
+        pass  # No such file, or no such locks here.
+    if not marker.exists():
+        return False
     try:
-        descriptor = _flocked(file, instead) if fcntl else _created(file, instead)
+        with MarkerSoftFileLock(marker, blocking=False):
+            return False
+    except OSError:
+        return True
+
+
+def _acquired(file: Path, instead: str) -> BaseFileLock:
+    """A held lock, of the kernel or else of a marker file; raises `RunError` if it is taken."""
+    lock: BaseFileLock = FileLock(
+        file, timeout=RETRY_SECONDS, thread_local=False, fallback_to_soft=False, on_acquired=_sign
+    )
+    try:
+        lock.acquire()
+        return lock
+    except Timeout as error:
+        raise _refusal(file, _signature(file), instead) from error
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        descriptor = _created(file, instead)
+    instead = f"{instead}; if it is gone, delete {file}"
+    if _signature(file):
+        # Signed by the owner of a kernel's lock, which is no longer to be had: it may still run.
+        raise _refusal(file, _signature(file), instead)
+    marker = file.with_name(MARKER)
+    lock = MarkerSoftFileLock(marker, timeout=RETRY_SECONDS, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        signature = {}
+        if isinstance(lock, MarkerSoftFileLock) and (owner := lock.owner):
+            started = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
+            signature = {
+                # filelock appends the container to the name of its host.
+                "host": owner.hostname.partition("?")[0],
+                "pid": owner.pid,
+                "started": started.isoformat(timespec="seconds"),
+            }
+        raise _refusal(file, signature, f"{instead} and {marker}") from error
+    return lock
+
+
+def _sign(descriptor: int) -> None:
+    """Write the owner into the locked file, for the error of those who are refused."""
+    signature = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+    }
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, _signature().encode())
-    return descriptor
+    os.write(descriptor, json.dumps(signature).encode())
 
 
-def _signature() -> str:
-    return json.dumps(
-        {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(sys.argv),
-        }
-    )
-
-
-def _flocked(file: Path, instead: str) -> int:
-    while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                raise _refusal(file, instead) from error
-            raise
-        if _is(file, descriptor):
-            return descriptor
-        # Its holder has deleted it between the two calls: whoever comes next would make a new one.
-        os.close(descriptor)
-
-
-def _created(file: Path, instead: str) -> int:
-    if file.exists() and _gone(_holder(file)):
-        file.unlink(missing_ok=True)
+def _signature(file: Path) -> dict[str, object]:
+    """The owner of the kernel's lock by its own words; empty if the file is not signed."""
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError as error:
-        raise _refusal(file, f"{instead}; if it is gone, delete {file}") from error
-
-
-def _release(file: Path, descriptor: int) -> None:
-    """Delete the file, unless the run was moved away from it, and let go."""
-    mine = _is(file, descriptor)
-    if fcntl:
-        if mine:
-            file.unlink()
-        os.close(descriptor)
-    else:  # Windows deletes no open file.
-        os.close(descriptor)
-        if mine:
-            file.unlink()
-
-
-def _is(file: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(file.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _holder(file: Path) -> dict[str, Any]:
-    """Who signed it; empty if nobody has."""
-    try:
-        found = json.loads(file.read_text("utf-8"))
+        signature = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return signature if isinstance(signature, dict) else {}
 
 
-def _gone(holder: dict[str, Any]) -> bool:
-    """True if the holder surely does not run any more, or was killed before it could sign."""
-    if not holder:
-        return True
-    return holder.get("host") == socket.gethostname() and not _runs(holder.get("pid"))
-
-
-def _runs(pid: Any) -> bool:
-    """Whether another process has this id. A restarted container gives the same id again."""
-    if sys.platform == "win32":  # There, os.kill would end it.
-        return True
-    if not isinstance(pid, int) or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _refusal(file: Path, instead: str) -> RunError:
-    holder = _holder(file)
-    pid, host, since = (holder.get(key, "unknown") for key in ("pid", "host", "started"))
+def _refusal(file: Path, signature: dict[str, object], instead: str) -> RunError:
+    pid, host, since = (signature.get(key, "unknown") for key in ("pid", "host", "started"))
     return RunError(
         f"{file.parent}: is being written by process {pid} on {host} since {since}; "
         f"stop it, or {instead}"
     )
-
-
-@cache
-def _let_children_go() -> None:
-    """A forked data worker that outlives its killed parent must not hold the lock on."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_close_held)
-
-
-def _close_held() -> None:
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from addkit.schedules import CosineConfig
+from addkit.schedules.settings import CosineConfig
 
 
 class CosineSchedule:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from addkit.diffusion.process import alpha_bar_at
 from addkit.diffusion.theory import probability_arg_max
-from addkit.schedules import LabelAccuracyConfig
+from addkit.schedules.settings import LabelAccuracyConfig
 
 POINTS = 2048
 """Table size: P is smooth, linear interpolation is then right to 1e-5."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from addkit.schedules import LinearConfig
+from addkit.schedules.settings import LinearConfig
 
 
 class LinearSchedule:

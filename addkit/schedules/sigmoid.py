@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from addkit.schedules import SigmoidConfig
+from addkit.schedules.settings import SigmoidConfig
 
 
 class SigmoidSchedule:

@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from addkit.plugin.spec import Choices, Spec, TaskSpec, hookimpl
 
-from addkit.plugin.spec import Choices, Config, Spec, TaskSpec, hookimpl
-
-__all__ = ["AttributesConfig", "CaptioningConfig", "ClassificationConfig"]
-
-
-class ClassificationConfig(Config):
-    """One label for each image (N = 1)."""
-
-
-class CaptioningConfig(Config):
-    """A caption of up to N tokens."""
-
-    pad: Literal["diffuse", "mask"] = Field(
-        "diffuse",
-        description="Pads are diffused like words, and a caption ends at the first; or the network "
-        "does not see them, and a length is given or predicted.",
-    )
-    pad_weight: float = Field(
-        0.2, ge=0, description="Of the loss of pads behind the end, where they are diffused."
-    )
-    length_candidates: int = Field(
-        3, ge=1, description="Most probable lengths that several chains try, where pads are masked."
-    )
-
-
-class AttributesConfig(Config):
-    """Several dependent labels, each with its own classes."""
+if TYPE_CHECKING:
+    from addkit.tasks.settings import AttributesConfig, CaptioningConfig, ClassificationConfig
 
 
 def _data_for(wanted: str, choices: Choices) -> Iterable[str]:
@@ -71,21 +46,21 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in tasks."""
     yield TaskSpec(
         name="classification",
-        config=ClassificationConfig,
+        config="addkit.tasks.settings:ClassificationConfig",
         build="addkit.tasks.classification:Classification",
         check=_check_classes,
         summary="One label for each image.",
     )
     yield TaskSpec(
         name="captioning",
-        config=CaptioningConfig,
+        config="addkit.tasks.settings:CaptioningConfig",
         build="addkit.tasks.captioning:Captioning",
         check=_check_captions,
         summary="A caption for each image.",
     )
     yield TaskSpec(
         name="attributes",
-        config=AttributesConfig,
+        config="addkit.tasks.settings:AttributesConfig",
         build="addkit.tasks.attributes:Attributes",
         check=_check_attributes,
         summary="Several dependent labels for each image.",

@@ -17,8 +17,8 @@ from addkit.errors import UsageError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
-from addkit.tasks import CaptioningConfig
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token
+from addkit.tasks.settings import CaptioningConfig
 
 if TYPE_CHECKING:
     from addkit.metrics.captions import CaptionScores

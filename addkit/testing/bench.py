@@ -85,7 +85,7 @@ class Bench:
     def config(self) -> Any:
         """The checked settings. Raises `NotHereError` where a key must be given and is not."""
         try:
-            return validated(self.provided.spec.config, self.example.settings)
+            return validated(self.provided.spec.settings, self.example.settings)
         except ValidationError as error:
             missing = [str(one["loc"][0]) for one in error.errors() if one["type"] == "missing"]
             if len(missing) == error.error_count():

@@ -25,8 +25,8 @@ from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout, corrupt
 from addkit.diffusion.process import log_likelihood_scale
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Process, Schedule
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 
 _LEAST = torch.finfo(torch.float64).tiny
 """Probability of the impossible, so that its logarithm (-708) is finite."""

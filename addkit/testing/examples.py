@@ -19,7 +19,7 @@ def example_of(kind: str, name: str, distribution: str) -> Example:
 
 
 def _captions() -> dict[str, object]:
-    from addkit.tokenizers import WordsConfig
+    from addkit.tokenizers.settings import WordsConfig
     from addkit.tokenizers.words import Words
 
     names = ("<pad>", "<unk>", *"abcde")

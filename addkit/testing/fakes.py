@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import Answer, ChainStep, Clean, LabelDiffusion
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin import load_registry
 from addkit.plugin.protocols import Process, Sampler
-from addkit.schedules import CosineConfig
 from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.settings import CosineConfig
 from addkit.testing.bench import IMAGES, Bench
 
 CHAINS, STEPS = 4, 3

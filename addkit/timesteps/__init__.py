@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from addkit.plugin.spec import Choices, Problem, Spec, TimestepsSpec, hookimpl
 
-from addkit.plugin.spec import Choices, Config, Problem, Spec, TimestepsSpec, hookimpl
-
-__all__ = ["PowerConfig", "WarpedConfig"]
-
-
-class PowerConfig(Config):
-    """t = u ** schedule.t_power from the first step to the last; 1 is the paper's uniform t."""
-
-
-class WarpedConfig(Config):
-    """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
-
-    bins: int = Field(100, ge=2, description="Straight pieces of the map, equally wide in t.")
-    half_life: float = Field(
-        100.0, gt=0, description="Optimizer steps in which an old loss loses half its weight."
-    )
-    floor: float = Field(
-        0.05,
-        gt=0,
-        lt=1,
-        description="Share of u that is spread evenly over t: no time is left out.",
-    )
+if TYPE_CHECKING:
+    from addkit.timesteps.settings import PowerConfig, WarpedConfig
 
 
 def _power(config: PowerConfig, problem: Problem) -> None:
@@ -53,11 +33,14 @@ def _sees_cross_entropy(config: WarpedConfig, choices: Choices) -> Iterable[str]
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in training times."""
     yield TimestepsSpec(
-        name="power", config=PowerConfig, build=_power, summary="t = u ** t_power (paper: 1)."
+        name="power",
+        config="addkit.timesteps.settings:PowerConfig",
+        build=_power,
+        summary="t = u ** t_power (paper: 1).",
     )
     yield TimestepsSpec(
         name="warped",
-        config=WarpedConfig,
+        config="addkit.timesteps.settings:WarpedConfig",
         build="addkit.timesteps.warped:WarpedTimes",
         check=_sees_cross_entropy,
         summary="Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from addkit.timesteps import WarpedConfig
+from addkit.timesteps.settings import WarpedConfig
 
 LEAST_RISE = 1e-3
 """Nats. A loss that rises by less from t = 0 to t = 1, as one that is rounding, leaves t even."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from addkit.errors import RecipeError
 from addkit.plugin.guess import guess
-from addkit.tokenizers import TokenizersFileConfig
+from addkit.tokenizers.settings import TokenizersFileConfig
 from addkit.tokenizers.subwords import Subwords
 
 if TYPE_CHECKING:

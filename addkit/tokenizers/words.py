@@ -9,7 +9,7 @@ from unicodedata import normalize
 from nltk.tokenize import RegexpTokenizer
 
 from addkit.errors import RunError
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 
 _SPECIALS = ("<pad>", "<unk>")
 _PAD, _UNKNOWN = range(2)

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Config, Problem, Spec, TrackerSpec, hookimpl
+from addkit.plugin.spec import Problem, Spec, TrackerSpec, hookimpl
 
-__all__ = ["NoneConfig", "TensorBoardConfig"]
-
-
-class NoneConfig(Config):
-    """The run's own metrics.jsonl is enough."""
-
-
-class TensorBoardConfig(Config):
-    """Event files in the run's folder `tensorboard`, written out about every two minutes."""
+if TYPE_CHECKING:
+    from addkit.trackers.settings import NoneConfig
 
 
 def _none(config: NoneConfig, problem: Problem) -> None:
@@ -25,10 +18,15 @@ def _none(config: NoneConfig, problem: Problem) -> None:
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in trackers."""
-    yield TrackerSpec(name="none", config=NoneConfig, build=_none, summary="metrics.jsonl alone.")
+    yield TrackerSpec(
+        name="none",
+        config="addkit.trackers.settings:NoneConfig",
+        build=_none,
+        summary="metrics.jsonl alone.",
+    )
     yield TrackerSpec(
         name="tensorboard",
-        config=TensorBoardConfig,
+        config="addkit.trackers.settings:TensorBoardConfig",
         build="addkit.trackers.tensorboard:TensorBoard",
         summary="TensorBoard's event files, in the run's folder.",
     )

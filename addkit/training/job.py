@@ -27,8 +27,7 @@ from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
-from addkit.runs.keeping import Keep
-from addkit.runs.pointers import newest_whole
+from addkit.runs.checkpoint_files import Keep, newest_whole
 from addkit.training.backend import prepared
 from addkit.training.engine import Engine, Replicated
 from addkit.training.plan import Plan

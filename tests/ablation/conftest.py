@@ -15,8 +15,8 @@ from addkit.recipe import Recipe, read_recipe
 ROOT = Path(__file__).parents[2]
 
 
-class Hushed:
-    """A view that keeps what it is told."""
+class Recorded:
+    """Records the callbacks of an ablation."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -25,29 +25,29 @@ class Hushed:
     def begin(self, name: str) -> None:
         self.begun.append(name)
 
-    def at(self, name: str, step: int, steps: int) -> None: ...
+    def step(self, name: str, step: int, steps: int) -> None: ...
 
     def end(self, name: str, error: str | None) -> None:
         if error is not None:
             self.failed[name] = error
 
 
-def in_process(tasks: Mapping[str, Task], jobs: int, view: Hushed) -> dict[str, str]:
-    """As `addkit.ablation.execute.execute`, without workers."""
+def in_process(tasks: Mapping[str, Task], jobs: int, progress: Recorded) -> dict[str, str]:
+    """As `addkit.ablation.worker.execute`, without workers."""
     errors = {}
     for name, task in tasks.items():
-        view.begin(name)
+        progress.begin(name)
         try:
             work(task)
         except AddkitError as error:
             errors[name] = str(error)
-        view.end(name, errors.get(name))
+        progress.end(name, errors.get(name))
     return errors
 
 
 @pytest.fixture
-def view() -> Hushed:
-    return Hushed()
+def view() -> Recorded:
+    return Recorded()
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from addkit.ablation import AblationResult, Store, ablate, plan
-from addkit.ablation.execute import execute
-from addkit.ablation.worker import Task
+from addkit.ablation.worker import Task, execute
 from addkit.recipe import Recipe
 
 WANTED = [
@@ -41,7 +40,7 @@ def test_arms_that_answer_apart_share_their_training(result: AblationResult) -> 
 
 def test_the_table_is_stored_as_it_is_told(result: AblationResult) -> None:
     stored = json.loads((Path(result.folder) / "result.json").read_text("utf-8"))
-    assert stored == result.data()
+    assert AblationResult.read(Path(result.folder)) == result
     assert {"base", "arms", "train_runs", "seconds"} <= set(stored)
     agreed = {
         *("changes", "seeds", "metric", "mean", "difference", "low", "high", "verdict"),

@@ -9,7 +9,7 @@ import torch
 
 from addkit.ablation import Axis, arms_of, combinations, plan
 from addkit.ablation.arms import matched_base, name_of
-from addkit.ablation.keys import answer_key, fingerprint, training_key
+from addkit.ablation.store import fingerprint, inference_key, training_key
 from addkit.errors import RecipeError, UsageError
 from addkit.model import build_data, build_network
 from addkit.plugin import load_registry
@@ -147,11 +147,11 @@ def test_how_a_network_is_asked_says_nothing_of_its_training(small: Recipe) -> N
     for change in ("sampling.steps=5", "to_one.name=softmax", "read_out.name=last", *telling):
         other = _changed(small, change)
         assert training_key(other) == training_key(small)
-        assert (answer_key(other) == answer_key(small)) == (change in telling)
+        assert (inference_key(other) == inference_key(small)) == (change in telling)
     for change in ("seed=1", "loss.name=weighted-ce", "training.epochs=2", "encoder.widths=[8]"):
         other = _changed(small, change)
         assert training_key(other) != training_key(small)
-        assert answer_key(other) == answer_key(small)
+        assert inference_key(other) == inference_key(small)
 
 
 def test_fingerprints_ignore_the_order_of_keys() -> None:

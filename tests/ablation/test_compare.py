@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from addkit.ablation.compare import BaseRow, compare, spread
+from addkit.ablation.results import BaseRow, compare, spread
 
 
 def _row(*values: float | None, name: str = "arm") -> BaseRow:

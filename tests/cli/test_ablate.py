@@ -68,7 +68,7 @@ def test_a_table_of_two_rows(addkit: Cli, tmp_path: Path) -> None:
 
 def test_the_agreed_keys(addkit: Cli) -> None:
     told = addkit(
-        *("ablate", "--seeds", "1", "--steps", "2", "3", "--read-out", "last", "--grid"),
+        *("ablate", "--seeds", "1", "--steps", "2,3", "--read-out", "last", "--grid"),
         *("--json", *SMALL),
     ).json
     assert (told["train_runs"], [arm["train_runs"] for arm in told["arms"]]) == (1, [0, 0])
@@ -101,7 +101,7 @@ def test_refusals(addkit: Cli, words: list[str], text: str) -> None:
 def test_misspelt_values_are_refused_before_anything_is_trained(
     addkit: Cli, tmp_path: Path
 ) -> None:
-    said = addkit("ablate", "--loss", "mes", "mse", "--controls", "linear", "--guidance", "abc")
+    said = addkit("ablate", "--loss", "mes,mse", "--controls", "linear", "--guidance", "abc")
     assert said.code == 2
     assert 'did you mean "mse"?' in said.err
     assert "guidance" in said.err
@@ -125,7 +125,7 @@ def test_ctrl_c(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", stop)
     said = addkit("ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL)
     assert said.code == 130
-    assert "stopped; the same command goes on where it was" in said.err
+    assert "same command" in said.err
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_ctrl_c(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["digits", "--loss", "mse"],
         ["--loss", "mse", "digits"],
-        ["--loss", "mse", "mse-noise", "digits", "--seeds", "1"],
-        ["--guidance", "1", "2", "digits"],
+        ["--loss", "mse,mse-noise", "digits", "--seeds", "1"],
+        ["--guidance", "1,2", "digits"],
         ["--axis", "schedule.scale=1,2", "digits"],
         ["--set", "training.epochs=1", "digits", "--loss", "mse"],
     ],

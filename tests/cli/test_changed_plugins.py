@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from addkit.ablation.keys import answer_key, training_key
+from addkit.ablation.store import inference_key, training_key
 from addkit.plugin.identity import _hash
 from addkit.plugin.registry import _selected
 from addkit.recipe import read_recipe
@@ -110,7 +110,7 @@ def test_an_ablation_trains_anew_with_other_code(site: Path) -> None:
 
     def keys(name: str) -> tuple[str, str]:
         recipe = read_recipe(Path("digits"), [f"conditioner.name={name}"])
-        return training_key(recipe), answer_key(recipe)
+        return training_key(recipe), inference_key(recipe)
 
     before, own = keys("pooled"), keys("mean-token")
     assert keys("pooled") == before

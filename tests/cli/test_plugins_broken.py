@@ -21,7 +21,7 @@ GOOD = """
 from addkit.plugin import Config, ScheduleSpec, hookimpl
 
 def build(config, problem):
-    from addkit.schedules import CosineConfig
+    from addkit.schedules.settings import CosineConfig
     from addkit.schedules.cosine import CosineSchedule
     return CosineSchedule(CosineConfig())
 

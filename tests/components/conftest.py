@@ -19,6 +19,6 @@ def build() -> Callable[..., Any]:
         spec = load_registry().get(kind, name).spec
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return spec.create(spec.config.model_validate(settings), Problem(**(facts or {})))
+            return spec.create(spec.settings.model_validate(settings), Problem(**(facts or {})))
 
     return make

@@ -75,6 +75,6 @@ def test_masks_have_no_levels_between(name: str) -> None:
     ):
         other = registry.get("process", process).spec
         choices = {"process": Choice(other, other.config())}
-        told = list(spec.check(spec.config(others=others), choices))
+        told = list(spec.check(spec.settings(others=others), choices))
         assert len(told) == objections
         assert all('others = "noise"' in reason for reason in told)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from addkit.data import DigitsConfig, ImageFolderConfig
 from addkit.data.augmentation import seeded
 from addkit.data.digits import Digits
 from addkit.data.image_folder import ImageFolder
 from addkit.data.image_sets import Bitmaps, MemoryImages
+from addkit.data.settings import DigitsConfig, ImageFolderConfig
 from addkit.data.source import Source
 from addkit.errors import RecipeError
 from addkit.plugin.protocols import ImageSet

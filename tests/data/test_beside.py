@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
 from addkit.data.loader import load
+from addkit.data.settings import DigitsConfig
 from addkit.data.side_inputs import SideInputsImages, encoded, number_in
 from addkit.errors import DataError
 from addkit.plugin.facts import Column

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data import CaptionFolderConfig, DataWarning
 from addkit.data.caption_folder import CaptionFolder
+from addkit.data.settings import CaptionFolderConfig, DataWarning
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 Paint = Callable[..., Path]

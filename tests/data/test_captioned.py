@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from addkit.data.captions import Captions, CaptionTokens
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 TRAIN = Captions(("1", "2"), (("a cat", "a cat sits"), ("a dog",)))

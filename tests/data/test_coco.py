@@ -9,13 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from addkit.data import CocoCaptionsConfig, EmojiConfig
 from addkit.data.coco import CocoCaptions
 from addkit.data.emoji import EmojiCaptions
+from addkit.data.settings import CocoCaptionsConfig, EmojiConfig
 from addkit.errors import DataError
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers import WordsConfig
 from addkit.tokenizers.open_clip import OpenClip
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 Paint = Callable[..., Path]

@@ -6,7 +6,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from addkit.data import (
+from addkit.data import addkit_components
+from addkit.data.settings import (
     AttributeTableConfig,
     CaptionFolderConfig,
     CocoCaptionsConfig,
@@ -16,11 +17,10 @@ from addkit.data import (
     FashionMNISTConfig,
     ImageFolderConfig,
     ImageNetConfig,
-    addkit_components,
 )
 from addkit.plugin import Choice, DataSpec, Problem, Spec
-from addkit.tokenizers import NoneConfig, WordsConfig
 from addkit.tokenizers import addkit_components as tokenizers
+from addkit.tokenizers.settings import NoneConfig, WordsConfig
 
 CLASSIFIED = ["digits", "fashion-mnist", "image-folder", "imagenet"]
 JOINT = ["attribute-table", "emoji-attributes", "outfits"]
@@ -39,7 +39,7 @@ def test_the_data_sets_that_are_offered() -> None:
 
 def test_every_key_is_described() -> None:
     for spec in addkit_components():
-        for key, field in spec.config.model_fields.items():
+        for key, field in spec.settings.model_fields.items():
             assert field.description, (spec.name, key)
 
 
@@ -74,8 +74,8 @@ def test_defaults_of_captions() -> None:
 def test_captions_need_a_tokenizer() -> None:
     none, words, *_ = tokenizers()
     for spec in _captioned():
-        config = spec.config.model_validate(
-            {"root": "a"} if spec.config is CaptionFolderConfig else {}
+        config = spec.settings.model_validate(
+            {"root": "a"} if spec.settings is CaptionFolderConfig else {}
         )
         (reason,) = spec.check(config, {"tokenizer": Choice(none, NoneConfig())})
         assert reason.endswith('[tokenizer] is "none"; write [tokenizer] name = "words"')

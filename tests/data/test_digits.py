@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
 from addkit.data.images import prepare_image
+from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError
 
 _SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import torch
 
-from addkit.data import EmojiConfig
 from addkit.data.emoji import EMOJI_FILE, Emoji, EmojiCaptions, emoji_bitmaps, emoji_list
+from addkit.data.settings import EmojiConfig
 from addkit.plugin.facts import Batch
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 _SHA256 = "314ac8d61e1517893ac2093141dd2e7b0167d904f812e707c0a38f8efa1d733d"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchvision.datasets import FashionMNIST as Reference
 
-from addkit.data import FashionMNISTConfig
 from addkit.data.fashion_mnist import FashionMNIST
+from addkit.data.settings import FashionMNISTConfig
 from addkit.errors import DataError
 
 FILES = [

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from addkit.data import DataWarning, ImageFolderConfig
 from addkit.data.image_folder import ImageFolder
 from addkit.data.images import prepare_image
+from addkit.data.settings import DataWarning, ImageFolderConfig
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.datasets import ImageNet as Reference
 
-from addkit.data import DataWarning, ImageNetConfig
 from addkit.data.imagenet import ImageNet
 from addkit.data.images import prepare_image
+from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.errors import DataError
 
 Paint = Callable[..., Path]

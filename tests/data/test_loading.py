@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data import DigitsConfig, ImageFolderConfig
 from addkit.data.digits import Digits
 from addkit.data.image_folder import ImageFolder
 from addkit.data.loader import Loader, load
 from addkit.data.order import epoch_order
+from addkit.data.settings import DigitsConfig, ImageFolderConfig
 from addkit.errors import DataError, RunError
 from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation

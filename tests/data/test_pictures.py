@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from addkit.data import DigitsConfig
 from addkit.data.augmentation import Augmenter
 from addkit.data.digits import Digits
 from addkit.data.folders import Listing
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels
+from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError
 from addkit.recipe.model import Augmentation
 

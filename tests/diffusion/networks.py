@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from addkit.denoisers import TransformerConfig
+from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import GaussianProcess, LabelDiffusion
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import Handed
 
 CONDITION = 6

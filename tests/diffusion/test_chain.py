@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.denoisers import MlpConfig
 from addkit.denoisers.mlp import MlpDenoiser
+from addkit.denoisers.settings import MlpConfig
 from addkit.diffusion import (
     ChainSettings,
     ChainStep,
@@ -28,8 +28,8 @@ from addkit.losses.cross_entropy import CrossEntropy
 from addkit.read_outs.last import Last
 from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.denoisers import ControlConfig, MlpConfig
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
+from addkit.denoisers.settings import ControlConfig, MlpConfig
 from addkit.diffusion import (
     Clean,
     GaussianProcess,
@@ -21,8 +21,8 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse, NoiseMse
-from addkit.schedules import CosineConfig
 from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.settings import CosineConfig
 
 PLAIN = ObjectiveSettings(condition_drop=0.0)
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 import addkit.diffusion.model
-from addkit.denoisers import MlpConfig
 from addkit.denoisers.mlp import MlpDenoiser
+from addkit.denoisers.settings import MlpConfig
 from addkit.diffusion import (
     ChainSettings,
     GaussianProcess,
@@ -39,8 +39,8 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
 
 CLASSES, WIDTH, STEPS, BATCH, REUSE = 20, 64, 300, 128, 4

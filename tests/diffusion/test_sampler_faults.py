@@ -25,8 +25,8 @@ from addkit.diffusion import (
     gibbs_accuracy,
 )
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.softmax import Softmax
 
 CHAIN = importlib.import_module("addkit.diffusion.chain")

@@ -35,7 +35,7 @@ def _keys() -> set[tuple[str, str]]:
     chosen = {
         (kind, key)
         for (kind, _), provided in load_registry().components.items()
-        for key in ("name", *provided.spec.config.model_fields)
+        for key in ("name", *provided.spec.settings.model_fields)
     }
     return shared | chosen
 

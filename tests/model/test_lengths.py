@@ -23,7 +23,7 @@ PROBLEM = Problem(num_classes=K, num_tokens=N, pad=PAD)
 
 def _choice(kind: str, name: str, **settings: Any) -> Choice:
     spec = load_registry().get(kind, name).spec
-    return Choice(spec, spec.config.model_validate(settings))
+    return Choice(spec, spec.settings.model_validate(settings))
 
 
 def _inference(

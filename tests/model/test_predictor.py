@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 import addkit
 from addkit import LabelScore, Prediction, Predictor, Run
-from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
+from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError, PluginError, RunError, UsageError
 from addkit.model import build_network
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 
 Trained = Callable[..., Path]
 

@@ -81,7 +81,7 @@ def test_about_is_the_configs_own() -> None:
 def test_every_component_can_be_described() -> None:
     for one in load_registry().components.values():
         told = described(one)
-        assert told["settings"] or not one.spec.config.model_fields
+        assert told["settings"] or not one.spec.settings.model_fields
         tomllib.loads("\n".join(x for x in told["table"].splitlines() if "must be given" not in x))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from addkit.ablation import AblationResult
-from addkit.ablation.compare import BaseRow, Row, spread
+from addkit.ablation.results import ArmRow, BaseRow, spread
 
 RECIPE = """name = "made"
 summary = "A <made> run."
@@ -80,7 +81,7 @@ def arm(
     values: Sequence[float | None],
     runs: Sequence[str] = (),
     **given: Any,
-) -> Row:
+) -> ArmRow:
     """An arm whose base scored 80."""
     mean, sd = spread(values)
     off = {"difference": None, "low": None, "high": None, "verdict": "failed"}
@@ -98,12 +99,12 @@ def arm(
         "runs": list(runs),
         **off,
     }
-    return Row(**{**told, **given})
+    return ArmRow(**{**told, **given})
 
 
 def made_result(
     path: Path,
-    arms: Sequence[Row],
+    arms: Sequence[ArmRow],
     values: Sequence[float | None] = (80.0, 81.0, 82.0),
     runs: Sequence[str] = (),
     **given: Any,
@@ -138,7 +139,7 @@ def made_result(
         "seconds": 12.0,
     }
     result = AblationResult(**{**told, **given})
-    (path / "result.json").write_text(json.dumps(result.data()))
+    (path / "result.json").write_text(json.dumps(asdict(result)))
     return path
 
 

@@ -6,8 +6,9 @@ import pytest
 from pydantic import Field
 
 from addkit.errors import UsageError
+from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry
-from addkit.plugin.spec import Config, ScheduleSpec, hookimpl
+from addkit.plugin.spec import ScheduleSpec, hookimpl
 from addkit.report import schedule_profiles
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from addkit.runs.checkpoint import CheckpointWriter, Progress
-from addkit.runs.keeping import Keep
+from addkit.runs.checkpoint_files import Keep
 
 Save = Callable[..., Path]
 

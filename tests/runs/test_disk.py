@@ -15,10 +15,9 @@ from addkit.errors import RunError
 from addkit.runs import Run, atomic
 from addkit.runs import checkpoint as checkpoints
 from addkit.runs.checkpoint import CheckpointWriter, Progress
+from addkit.runs.checkpoint_files import Keep, checkpoint_of, newest_whole
 from addkit.runs.disk import disk_errors
-from addkit.runs.keeping import Keep
 from addkit.runs.lock import locked
-from addkit.runs.pointers import checkpoint_of, newest_whole
 
 Save = Callable[..., Path]
 

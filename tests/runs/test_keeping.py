@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from addkit.runs.keeping import Keep
-from addkit.runs.pointers import checkpoint_of, pointed_at
+from addkit.runs.checkpoint_files import Keep, checkpoint_of, pointed_at
 
 Save = Callable[..., Path]
 

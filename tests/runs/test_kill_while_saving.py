@@ -9,8 +9,7 @@ import torch
 
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import load_progress, load_tensors
-from addkit.runs.integrity import fault_of
-from addkit.runs.pointers import checkpoints_in, newest_whole, pointed_at
+from addkit.runs.checkpoint_files import checkpoints_in, fault_of, newest_whole, pointed_at
 
 KILLED = """
 import os, signal, sys

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,12 +21,15 @@ from addkit.runs import lock
 from addkit.runs.lock import locked
 
 HOLDER = """
-import os, sys
+import errno, fcntl, os, sys
 from pathlib import Path
 from addkit.runs import lock
 
-if sys.argv[2] == "file":
-    lock.fcntl = None
+def refuse(descriptor, how):
+    raise OSError(errno.ENOLCK, "no locks")
+
+if sys.argv[2] == "marker":
+    fcntl.flock = refuse
 with lock.locked(Path(sys.argv[1])):
     forked = sys.argv[3] == "fork"
     child = forked and not os.fork()
@@ -36,18 +41,27 @@ with lock.locked(Path(sys.argv[1])):
 """
 
 
-@pytest.fixture(params=["kernel", "file"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the lock is held: by flock, or by the file's being there."""
-    if request.param == "file":
-        monkeypatch.setattr(lock, "fcntl", None)
+def _without_locks(monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOLCK) -> None:
+    """Simulate a file system whose files cannot be locked."""
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.fixture(params=["kernel", "marker"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kernel's lock, or filelock's marker file where there is none."""
+    if request.param == "marker":
+        _without_locks(monkeypatch)
     return str(request.param)
 
 
 @contextmanager
-def _holder(run: Path, way: str, fork: str = "") -> Iterator[subprocess.Popen[str]]:
+def _holder(run: Path, kind: str, fork: str = "") -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
-    command = [sys.executable, "-W", "ignore", "-c", HOLDER, str(run), way, fork]
+    command = [sys.executable, "-W", "ignore", "-c", HOLDER, str(run), kind, fork]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
@@ -58,46 +72,47 @@ def _holder(run: Path, way: str, fork: str = "") -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-def test_a_free_run_can_be_locked_again_and_again(tmp_path: Path, way: str) -> None:
+def test_a_free_run_can_be_locked_again_and_again(tmp_path: Path, kind: str) -> None:
     for _ in range(2):
         with locked(tmp_path / "new"):
-            held = json.loads((tmp_path / "new" / "lock").read_text())
-            assert held["host"] == socket.gethostname()
-            assert held["pid"] == os.getpid()
-            assert held["started"].endswith("+00:00")
-            assert isinstance(held["command"], str)
+            if kind == "kernel":
+                held = json.loads((tmp_path / "new" / "lock").read_text())
+                assert held["host"] == socket.gethostname()
+                assert held["pid"] == os.getpid()
+                assert held["started"].endswith("+00:00")
+                assert isinstance(held["command"], str)
         assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_the_lock_is_freed_by_an_error(tmp_path: Path, way: str) -> None:
+def test_the_lock_is_freed_by_an_error(tmp_path: Path, kind: str) -> None:
     with pytest.raises(KeyboardInterrupt), locked(tmp_path):
         raise KeyboardInterrupt
     with locked(tmp_path):
         pass
 
 
-def test_a_second_writer_is_refused(tmp_path: Path, way: str) -> None:
-    with _holder(tmp_path, way) as holder:
+def test_a_second_writer_is_refused(tmp_path: Path, kind: str) -> None:
+    with _holder(tmp_path, kind) as holder:
         with pytest.raises(RunError) as told, locked(tmp_path):
             pass
-        since = json.loads((tmp_path / "lock").read_text())["started"]
-        assert str(told.value).startswith(
-            f"{tmp_path}: is being written by process {holder.pid} on {socket.gethostname()} "
-            f"since {since}; stop it, or choose another folder with --run-dir"
-        )
-        assert ("; if it is gone, delete " in str(told.value)) == (way == "file")
+        text = str(told.value)
+        assert text.startswith(f"{tmp_path}: is being written by process {holder.pid} on ")
+        assert f" on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-}" in text
+        assert "--run-dir" in text
+        assert ("; if it is gone, delete " in text) == (kind == "marker")
         holder.communicate("")
     with locked(tmp_path):
         pass
 
 
-def test_kill_9_frees_the_lock(tmp_path: Path, way: str) -> None:
-    with _holder(tmp_path, way) as holder:
+def test_kill_9_frees_the_lock(tmp_path: Path, kind: str) -> None:
+    with _holder(tmp_path, kind) as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert (tmp_path / "lock").exists()
-        with locked(tmp_path):
-            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+        assert (tmp_path / ("lock" if kind == "kernel" else "lock.marker")).exists()
+        with locked(tmp_path), pytest.raises(RunError, match=f"by process {os.getpid()} on "):
+            locked(tmp_path).__enter__()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -118,7 +133,7 @@ def test_a_lock_within_a_lock_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_run_that_is_moved_away_takes_its_lock_along(tmp_path: Path, way: str) -> None:
+def test_a_run_that_is_moved_away_takes_its_lock_along(tmp_path: Path, kind: str) -> None:
     run = tmp_path / "run"
     with locked(run):
         run.rename(tmp_path / "old")
@@ -130,7 +145,7 @@ def test_a_run_that_is_moved_away_takes_its_lock_along(tmp_path: Path, way: str)
 def test_a_file_that_is_deleted_meanwhile_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, flock = [], lock.fcntl.flock
+    opened, flock = [], fcntl.flock
 
     def late(descriptor: int, how: int) -> None:
         if not opened:
@@ -138,77 +153,63 @@ def test_a_file_that_is_deleted_meanwhile_is_no_lock(
         opened.append(descriptor)
         flock(descriptor, how)
 
-    monkeypatch.setattr(lock.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with locked(tmp_path):
         assert (tmp_path / "lock").exists()
-    assert len(opened) == 2
+    assert len(opened) == 3  # And once to unlock.
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
 def test_a_file_system_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def refuse(descriptor: int, how: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(lock.fcntl, "flock", refuse)
-    with _holder(tmp_path, "file"), pytest.raises(RunError, match="if it is gone, delete"):
+    _without_locks(monkeypatch, number)
+    with _holder(tmp_path, "marker"), pytest.raises(RunError, match="if it is gone, delete"):
         locked(tmp_path).__enter__()
     with locked(tmp_path):
-        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+        assert lock.is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kernel_s_lock_holds_where_locks_have_run_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _holder(tmp_path, "kernel") as holder:
+        _without_locks(monkeypatch)
+        with pytest.raises(RunError, match=f"process {holder.pid} on .*; if it is gone, delete"):
+            locked(tmp_path).__enter__()
 
 
 GONE = 4_000_000
 """No process has this id: Linux gives none above 4,194,304, and other systems fewer."""
 
 
-@pytest.mark.parametrize(
-    ("holder", "free"),
-    [
-        ({"host": socket.gethostname(), "pid": GONE}, True),
-        ({"host": socket.gethostname(), "pid": os.getpid()}, True),
-        ({"host": socket.gethostname(), "pid": os.getppid()}, False),
-        ({"host": socket.gethostname() + "-2", "pid": GONE}, False),
-        ({"host": socket.gethostname()}, True),
-        ([], True),
-    ],
-)
-def test_who_holds_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: Any, free: bool
+@pytest.mark.parametrize(("host", "free"), [("", True), ("another", False)])
+def test_a_marker_whose_owner_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, free: bool
 ) -> None:
-    monkeypatch.setattr(lock, "fcntl", None)
-    (tmp_path / "lock").write_text(json.dumps(holder))
+    _without_locks(monkeypatch)
+    with locked(tmp_path):
+        own = (tmp_path / "lock.marker").read_text()
+    text = re.sub(r"pid=\d+", f"pid={GONE}", own)
+    (tmp_path / "lock.marker").write_text(re.sub("host=.*", f"host={host}", text) if host else text)
+    assert lock.is_locked(tmp_path) != free
+    (tmp_path / "lock.marker").write_text(re.sub("host=.*", f"host={host}", text) if host else text)
     if free:
         with locked(tmp_path):
-            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+            assert (tmp_path / "lock.marker").read_text() == own
     else:
-        with pytest.raises(RunError, match=r"since unknown; .*; if it is gone, delete .*lock"):
+        with pytest.raises(RunError, match=f"process {GONE} on another since 20.*; if it is gone"):
             locked(tmp_path).__enter__()
 
 
-@pytest.mark.parametrize("content", ["", "{"])
-def test_a_file_that_nobody_has_signed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
-    monkeypatch.setattr(lock, "fcntl", None)
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_file_that_is_not_signed_is_no_lock(tmp_path: Path, kind: str, content: str) -> None:
     (tmp_path / "lock").write_text(content)
+    assert not lock.is_locked(tmp_path)
     with locked(tmp_path):
         pass
-
-
-def test_processes_of_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", forbidden)
-    assert lock._runs(1)
-
-
-def test_where_a_signal_would_end_the_process_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "kill", None)
-    monkeypatch.setattr(sys, "platform", "win32")
-    assert lock._runs(GONE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +221,9 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
         locked(tmp_path).__enter__()
 
 
-def test_readers_see_whether_somebody_writes(tmp_path: Path, way: str) -> None:
+def test_readers_see_whether_somebody_writes(tmp_path: Path, kind: str) -> None:
     assert not lock.is_locked(tmp_path)
-    with _holder(tmp_path, way) as process:
+    with _holder(tmp_path, kind) as process:
         assert lock.is_locked(tmp_path)
         process.kill()
         process.wait()

@@ -8,7 +8,7 @@ import pytest
 
 from addkit.errors import RunError
 from addkit.runs.atomic import clean_temporaries
-from addkit.runs.pointers import checkpoint_of, newest_whole, pointed_at
+from addkit.runs.checkpoint_files import checkpoint_of, newest_whole, pointed_at
 
 Save = Callable[..., Path]
 

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from addkit.errors import AddkitWarning, RunError
 from addkit.runs import checkpoint as checkpoints
-from addkit.runs import keeping
+from addkit.runs import checkpoint_files
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress, load_tensors
-from addkit.runs.keeping import Keep
-from addkit.runs.pointers import checkpoint_of, newest_whole, pointed_at
+from addkit.runs.checkpoint_files import Keep, checkpoint_of, newest_whole, pointed_at
 
 
 def _names(folder: Path) -> list[str]:
@@ -230,7 +229,7 @@ def test_an_old_one_that_cannot_be_deleted_stops_nothing(
 
     writer = CheckpointWriter(tmp_path, Keep(last=1))
     writer.save(Progress(1), _tensors(1.0))
-    monkeypatch.setattr(keeping, "discard", held)
+    monkeypatch.setattr(checkpoint_files, "discard", held)
     with pytest.warns(
         AddkitWarning, match=r"step-00000001: an old .* cannot be deleted: .*by hand"
     ):

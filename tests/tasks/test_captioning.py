@@ -10,10 +10,10 @@ from addkit.diffusion import FREE, Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem
 from addkit.plugin.facts import Batch
-from addkit.tasks import CaptioningConfig
 from addkit.tasks.captioning import Captioning, references_of
 from addkit.tasks.predictions import CaptionPrediction
-from addkit.tokenizers import WordsConfig
+from addkit.tasks.settings import CaptioningConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 TOKENS = ("<pad>", "<unk>", "a", "red", "blue", "cat", "dog")

@@ -8,8 +8,9 @@ from addkit.diffusion import Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem
 from addkit.plugin.facts import Batch
-from addkit.tasks import ClassificationConfig, addkit_components
+from addkit.tasks import addkit_components
 from addkit.tasks.classification import Classification
+from addkit.tasks.settings import ClassificationConfig
 
 PETS = Problem(num_classes=4, class_names=("cat", "dog", "emu", "fox"))
 

@@ -38,7 +38,7 @@ from addkit.plugin.spec import Spec
 from addkit.read_outs.last import Last
 from addkit.samplers.shared import SharedTime
 from addkit.testing import LawBrokenError, SkippedError, Verdict, check, check_package, trials
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 

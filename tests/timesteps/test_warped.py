@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import TimeSettings, draw_times
-from addkit.timesteps import WarpedConfig
+from addkit.timesteps.settings import WarpedConfig
 from addkit.timesteps.warped import WarpedTimes, isotonic
 
 K = 10

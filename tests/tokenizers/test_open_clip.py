@@ -8,7 +8,8 @@ from open_clip.tokenizer import tokenize
 from addkit.errors import RunError
 from addkit.plugin import Problem
 from addkit.plugin.protocols import Tokenizer, Vocabulary
-from addkit.tokenizers import OpenClipConfig, addkit_components
+from addkit.tokenizers import addkit_components
+from addkit.tokenizers.settings import OpenClipConfig
 
 CAPTIONS = ("A cat on a mat.", "judge: medium-light skin tone", "Côte d’Ivoire 🙂", "two  spaces")
 

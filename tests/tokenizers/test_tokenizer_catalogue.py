@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from addkit.plugin import Problem
-from addkit.tokenizers import WordsConfig, addkit_components
+from addkit.tokenizers import addkit_components
+from addkit.tokenizers.settings import WordsConfig
 
 
 def test_four_tokenizers_are_offered() -> None:
@@ -18,7 +19,7 @@ def test_four_tokenizers_are_offered() -> None:
 
 def test_every_key_is_described() -> None:
     for spec in addkit_components():
-        for key, field in spec.config.model_fields.items():
+        for key, field in spec.settings.model_fields.items():
             assert field.description, (spec.name, key)
 
 
@@ -32,7 +33,7 @@ def test_the_page_imports_no_library() -> None:
 
 def test_none_is_none() -> None:
     none = next(iter(addkit_components()))
-    assert none.create(none.config(), Problem()) is None
+    assert none.create(none.settings(), Problem()) is None
 
 
 @pytest.mark.parametrize("settings", [{"min_count": 0}, {"max_size": 2}, {"words": 1}])

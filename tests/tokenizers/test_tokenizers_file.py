@@ -9,7 +9,8 @@ import pytest
 from addkit.errors import RecipeError, RunError
 from addkit.plugin import Problem
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers import TokenizersFileConfig, addkit_components
+from addkit.tokenizers import addkit_components
+from addkit.tokenizers.settings import TokenizersFileConfig
 
 CAPTIONS = ("a cat on a mat", "a dog on a log", "the cats")
 

@@ -5,7 +5,8 @@ import pytest
 from addkit.errors import RunError
 from addkit.plugin import Problem
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers import WordsConfig, addkit_components
+from addkit.tokenizers import addkit_components
+from addkit.tokenizers.settings import WordsConfig
 
 CAPTIONS = ("A cat on a mat.", "a dog, on a log", "The dog")
 

@@ -9,7 +9,7 @@ import pytest
 
 from addkit.errors import PluginError
 from addkit.plugin import Problem, load_registry
-from addkit.trackers import TensorBoardConfig
+from addkit.trackers.settings import TensorBoardConfig
 
 
 def build() -> Any:

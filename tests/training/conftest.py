@@ -81,7 +81,7 @@ class Lab:
         """Everything in the newest checkpoint of a run."""
         from addkit.runs import Run
         from addkit.runs.checkpoint import load_tensors
-        from addkit.runs.pointers import checkpoint_of
+        from addkit.runs.checkpoint_files import checkpoint_of
 
         checkpoint = checkpoint_of(Run(path).checkpoints)
         assert checkpoint is not None

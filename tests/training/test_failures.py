@@ -15,7 +15,7 @@ from PIL import Image
 
 from addkit.cli.progress import LiveView
 from addkit.runs import checkpoint
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training.loop import StepReport
 
 Cli = Callable[..., Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addkit.runs.pointers import pointed_at
+from addkit.runs.checkpoint_files import pointed_at
 from addkit.trackers.safe import SafeTracker
 from addkit.training import recorder
 from addkit.training.loop import fit

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from addkit.errors import AddkitWarning, RunError
 from addkit.runs import Run
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training.job import Job
 from addkit.training.train import train
 from addkit.training.view import View

@@ -17,7 +17,7 @@ import torch
 from addkit.cli.progress import LiveView
 from addkit.distributed.signals import StopSignals
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training import scoring
 from addkit.training.loop import StepReport
 

@@ -18,7 +18,7 @@ from addkit.processes.masked import MaskedProcess
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.testing.exact_models import exact_denoiser
-from addkit.timesteps import WarpedConfig
+from addkit.timesteps.settings import WarpedConfig
 from addkit.timesteps.warped import WarpedTimes
 
 WARPED = "timesteps.name=warped"

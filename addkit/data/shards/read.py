@@ -14,11 +14,11 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from addkit.data import DataWarning
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import FolderStore, ImageStore, Listing, names_below, shortened
 from addkit.data.image_sets import FileImages
 from addkit.data.images import ImageFile, Pixels
+from addkit.data.settings import DataWarning
 from addkit.data.shards.index import Index, Members, is_sharded
 from addkit.errors import DataError
 

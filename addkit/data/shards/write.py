@@ -29,7 +29,7 @@ from addkit.data.shards.plan import PlannedShard, Sample, Shardable, plan_shards
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
-from addkit.runs.lock import LOCK, is_locked, locked
+from addkit.runs.lock import LOCK, MARKER, is_locked, locked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -256,7 +256,7 @@ def _refuse_inside(out: Path, root: Path) -> None:
 
 def _others(out: Path) -> bool:
     """Whether anything but a lock, which a kill may leave, is in the folder."""
-    return any(entry.name != LOCK for entry in out.iterdir())
+    return any(entry.name not in (LOCK, MARKER) for entry in out.iterdir())
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -11,7 +11,7 @@ from addkit_paper.claims.series import Series
 from addkit_paper.claims.stored_results import Evidence, caption_runs
 from made import arm, evaluated, made_result, made_run
 
-from addkit.ablation.compare import Row
+from addkit.ablation import ArmRow
 from addkit.report.ablation_files import AblationFiles
 
 SEEDS = (0, 1, 2)
@@ -25,8 +25,8 @@ def made_table(
     runs: Sequence[str] = (),
     **given: Any,
 ) -> Path:
-    """result.json of a base and of arms: (changes, scores[, runs]), or a whole `Row`."""
-    told = [one if isinstance(one, Row) else arm(*one, name="x") for one in arms]
+    """result.json of a base and of arms: (changes, scores[, runs]), or a whole `ArmRow`."""
+    told = [one if isinstance(one, ArmRow) else arm(*one, name="x") for one in arms]
     return made_result(path, told, base, runs, **{"recipe": "ablation", **given})
 
 

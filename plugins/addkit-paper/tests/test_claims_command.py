@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import typer
 from addkit_paper.claims_command import claims
 from typer.testing import CliRunner
 
-from addkit.ablation import AblationResult, compare
-from addkit.ablation.compare import BaseRow
+from addkit.ablation import AblationResult, BaseRow, compare
 from addkit.errors import RunError, UsageError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         trained_now=3,
         seconds=1.0,
     )
-    (found / "result.json").write_text(json.dumps(told.data()))
+    (found / "result.json").write_text(json.dumps(asdict(told)))
     return found
 
 

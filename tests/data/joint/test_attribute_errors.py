@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from addkit.data import DataWarning
 from addkit.data.attribute_table import AttributeTable
-from addkit.data.settings import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.errors import DataError
 
 Table = Callable[..., Path]

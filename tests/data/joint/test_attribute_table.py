@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from addkit.data import DataWarning
 from addkit.data.attribute_table import AttributeTable
 from addkit.data.images import prepare_image
-from addkit.data.settings import AttributeTableConfig
+from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.errors import DataError
 from addkit.plugin.facts import MISSING
 from addkit.recipe.model import Augmentation

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
-from addkit.data import CaptionFolderConfig, CocoCaptionsConfig, ImageFolderConfig, ImageNetConfig
 from addkit.data.attribute_table import AttributeTable
 from addkit.data.caption_folder import CaptionFolder
 from addkit.data.coco import CocoCaptions
 from addkit.data.image_folder import ImageFolder
 from addkit.data.imagenet import ImageNet
-from addkit.data.settings import AttributeTableConfig
+from addkit.data.settings import (
+    AttributeTableConfig,
+    CaptionFolderConfig,
+    CocoCaptionsConfig,
+    ImageFolderConfig,
+    ImageNetConfig,
+)
 from addkit.data.shards.write import Written, write_shards
-from addkit.tokenizers import WordsConfig
+from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 
 Paint = Callable[..., Path]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from addkit.data import DataWarning
 from addkit.data.loader import load
 from addkit.data.order import epoch_batches
+from addkit.data.settings import DataWarning
 from addkit.errors import DataError
 from addkit.plugin.facts import Batch
 from addkit.recipe.model import Augmentation

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from addkit.data import DigitsConfig
 from addkit.data.digits import Digits
+from addkit.data.settings import DigitsConfig
 from addkit.data.shards.index import verify_shards
 from addkit.errors import DataError, UsageError
 

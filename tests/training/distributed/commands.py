@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "digits.toml"
 SETS = [

@@ -27,7 +27,7 @@ from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress, load_tensors
-from addkit.runs.pointers import checkpoint_of
+from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training.job import Job
 from addkit.training.loop import StepReport, fit
 from addkit.training.scoring import meters_of, scores_of

@@ -54,7 +54,7 @@ def inner(table: Mapping[str, Any]) -> tuple[Spec[Any, Any], Config]:
     if spec.name == "frozen-features":
         raise PluginError("of names frozen-features itself; name the encoder behind it")
     try:
-        config: Config = spec.config.model_validate(settings)
+        config: Config = spec.settings.model_validate(settings)
     except ValidationError as error:
         what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise PluginError(f'encoder "{spec.name}": {what}') from error

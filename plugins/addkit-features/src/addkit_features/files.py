@@ -15,7 +15,7 @@ from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
 from addkit.runs.atomic import whole_folder
-from addkit.runs.integrity import fault_of, seal
+from addkit.runs.checkpoint_files import fault_of, seal
 
 try:
     import fcntl

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.data import DataConfig, Deviation, OwnImagesConfig
+from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
 from addkit.plugin import ConditionerSpec, Config, DataSpec, Problem, Spec, hookimpl
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from addkit.ablation.compare import spread
+from addkit.ablation.results import spread
 from addkit.errors import AddkitError
 from addkit.metrics.names import IN_PERCENT, SHARES
 from addkit.report.scores import in_unit, score_title

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from addkit.ablation import ABLATIONS
-from addkit.ablation.compare import BaseRow
+from addkit.ablation import ABLATIONS, BaseRow
 from addkit.errors import RunError, UsageError
 from addkit.report.ablation_files import RESULT, AblationFiles
 from addkit.report.run_files import RunFiles

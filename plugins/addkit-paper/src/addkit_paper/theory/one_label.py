@@ -22,8 +22,8 @@ from addkit.diffusion import (
 from addkit.diffusion.draws import draw_labels
 from addkit.samplers.ddim import DdimSampler
 from addkit.samplers.kappa import KappaSampler
-from addkit.schedules import LabelAccuracyConfig
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
+from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser, expected_accuracy
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax

@@ -1,4 +1,4 @@
-"""The live view of an ablation: a bar for each training at work, plain lines elsewhere."""
+"""Progress of an ablation: a bar for each running training, plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from addkit.cli.output import animated, note, stderr, warn
 
 
-class AblationView:
-    """Which trainings are at work, how far they are, and how they ended.
+class AblationBars:
+    """The `AblationProgress` of the command line.
 
     Args:
-        trainings: of the whole ablation, those done before included.
+        trainings: number of trainings in the ablation, those finished before included.
     """
 
     def __init__(self, trainings: int) -> None:
@@ -38,12 +38,12 @@ class AblationView:
         self.began[name] = monotonic()
         self.bars[name] = self.progress.add_task(name, total=None)
 
-    def at(self, name: str, step: int, steps: int) -> None:
+    def step(self, name: str, step: int, steps: int) -> None:
         """Move the bar."""
         self.progress.update(self.bars[name], completed=step, total=steps)
 
     def end(self, name: str, error: str | None) -> None:
-        """How it ended; the last one takes the bars away."""
+        """A line with the outcome; after the last one the bars are removed."""
         self.progress.remove_task(self.bars.pop(name))
         if not self.bars:
             self.progress.stop()

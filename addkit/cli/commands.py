@@ -1,0 +1,114 @@
+"""The table of commands, each imported when it is called, and help that needs none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperGroup, TyperOption
+
+SUMMARIES: Mapping[str, str] = {
+    "train": "Train a recipe, and its matched control beside it.",
+    "sample": "Classify or caption images with a trained run.",
+    "evaluate": "Score a run, and audit what its loop does.",
+    "ablate": "Change one choice at a time, over the same seeds.",
+    "report": "Write one page with everything that a run or an ablation shows.",
+    "plot": "Write one figure of a report as PNG or SVG.",
+    "schedule": "Show and compare noise schedules.",
+    "data": "Prepare data sets.",
+    "recipes": "Find, read, check and compare recipes.",
+    "runs": "List, show and compare runs.",
+    "plugins": "List, show, check and write plugins.",
+    "schema": "Print a JSON Schema of recipes for your editor.",
+    "env": "Print what addkit runs with, for a bug report.",
+}
+"""addkit's own commands, in the order of `addkit --help`: `addkit.cli.NAME:NAME` each."""
+
+# This one still takes values in a row.
+SEVERAL = {"ablate": "addkit.cli.several:SeveralCommand"}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called, and whose help imports none."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands()  # type: ignore[assignment]  # typer only reads it
+
+    def panels(self) -> Mapping[str, Mapping[str, str]]:
+        """Headings of the help, and the commands and summaries under each."""
+        return {"Commands": SUMMARIES}
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the panels, with their columns aligned."""
+        panels = self.panels()
+        width = max(len(name) for rows in panels.values() for name in rows)
+        for panel, rows in panels.items():
+            if rows:
+                with formatter.section(panel):
+                    formatter.write_dl([(name.ljust(width), text) for name, text in rows.items()])
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Name -> typer's command, made on first use."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Import the command's module.
+
+        Raises:
+            KeyError: addkit has no such command.
+        """
+        if name not in SUMMARIES:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = _command(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(SUMMARIES)
+
+
+def _command(name: str) -> Any:
+    """typer's command for a function, or its group for a `typer.Typer`."""
+    app = getattr(import_module(f"addkit.cli.{name}"), name)
+    if not isinstance(app, typer.Typer):
+        function = app
+        app = typer.Typer(rich_markup_mode=None)
+        module, _, cls = SEVERAL.get(name, "addkit.cli.grouped:GroupedCommand").partition(":")
+        app.command(name, cls=getattr(import_module(module), cls))(function)
+    command: Any = typer.main.get_command(app)
+    command.name = name
+    # Each app has the options that install completion; only addkit's own are of use.
+    command.params = [each for each in command.params if not each.name.endswith("_completion")]
+    return command
+
+
+def convert_only_given_values() -> None:
+    """Have typer convert only values that a command will use.
+
+    It converts by pydantic, which takes 0.1 s to load, even values that are absent, and those on a
+    line that a shell only completes.
+    """
+
+    def process_value(parameter: Any, ctx: Any, value: Any) -> Any:
+        if not ctx.resilient_parsing and (value is not None or parameter.required):
+            return convert(parameter, ctx, value)
+        if value is None and (parameter.multiple or parameter.nargs == -1):
+            value = ()
+        if parameter.callback is None or ctx.resilient_parsing:
+            return value
+        return parameter.callback(ctx, parameter, value)
+
+    # A patch, since typer has no setting for the classes of the parameters that it makes.
+    convert: Any = TyperOption.process_value
+    if convert.__module__ != __name__:
+        for parameters in (TyperOption, TyperArgument):
+            setattr(parameters, "process_value", process_value)  # noqa: B010 - mypy

@@ -1,0 +1,27 @@
+"""Settings of the built-in conditioners: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from addkit.plugin.config import Config
+
+
+class ConditionerConfig(Config):
+    """What every built-in conditioner has."""
+
+    width: int | None = Field(
+        None, ge=8, description="Project the condition to this width; absent: the encoder's."
+    )
+
+
+class ClassTokenConfig(ConditionerConfig):
+    """c = z_cls, the encoder's class token after its last layer (section 3.3)."""
+
+
+class MeanTokenConfig(ConditionerConfig):
+    """c = mean(z_1, ..., z_L), the average of the encoder's other tokens (section 3.3)."""
+
+
+class AllTokensConfig(ConditionerConfig):
+    """Every encoder token."""

@@ -1,0 +1,33 @@
+"""Settings of the built-in embeddings: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from addkit.plugin.config import Config
+
+
+class LinearConfig(Config):
+    """h = W y_t, the paper's. Loses the label where the width is far below K."""
+
+
+class PosteriorConfig(Config):
+    """h = softmax(c_t y_t) E, the posterior-mean embedding under a uniform prior."""
+
+    spread: float = Field(
+        0.5, gt=0, description="Standard deviation of the rows of E at the start."
+    )
+    largest: int = Field(
+        16,
+        ge=1,
+        description="Wrong classes that the fast draw treats exactly; the rest by moments. "
+        "Up to largest ** 2 classes the draw is plain.",
+    )
+
+
+class TokenConfig(Config):
+    """h = E[y] for a known token, a learned mask for a hidden one; no noise in between."""
+
+    spread: float = Field(
+        0.5, gt=0, description="Standard deviation of the rows of E at the start."
+    )

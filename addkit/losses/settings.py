@@ -1,0 +1,33 @@
+"""Settings of the built-in losses: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from addkit.plugin.config import Config
+
+
+class CrossEntropyConfig(Config):
+    """-log p(y_0 | y_t, c), the same weight at every t."""
+
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of the target spread over all classes."
+    )
+
+
+class WeightedCrossEntropyConfig(CrossEntropyConfig):
+    """alpha_bar_t times the cross-entropy, the paper's. Leaves t = T untrained."""
+
+    normalise: bool = Field(
+        False,
+        description="Divide by the mean weight over the schedule's own times (t_power included, "
+        "rows at t = T not), so that losses compare at one gradient scale.",
+    )
+
+
+class MseConfig(Config):
+    """Squared distance of the outputs to the clean one-hot label, the fair control of the CE."""
+
+
+class MseNoiseConfig(Config):
+    """Squared distance of the outputs to the noise (table 2, row 1). Fails at large K."""

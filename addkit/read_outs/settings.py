@@ -1,0 +1,29 @@
+"""Settings of the built-in read-outs: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from addkit.plugin.config import Config
+
+
+class LastConfig(Config):
+    """The last step's prediction, averaged over chains: the paper's."""
+
+
+class PriorConfig(Config):
+    """One pass at t = T from y_T = 0: p(k | image) itself, without the state's noise."""
+
+
+class MeanConfig(Config):
+    """The mean prediction over all steps and chains."""
+
+
+class VoteConfig(Config):
+    """The share of chains that end at each class."""
+
+
+class ConsensusConfig(Config):
+    """Of several chains' whole answers the one that the others agree with most."""
+
+
+class LikelihoodConfig(Config):
+    """Of several chains' whole answers the most probable one, by the exact likelihood."""

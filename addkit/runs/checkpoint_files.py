@@ -1,0 +1,214 @@
+"""Checkpoints of a run as files: names, `latest` and `best`, checksums, and which stay. No torch.
+
+Loading and writing the tensors is in `addkit.runs.checkpoint`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from addkit.errors import RunError
+from addkit.runs.atomic import discard, write_text
+
+NAME = re.compile(r"step-(\d+)")
+CHECKSUMS = "checksums.json"
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """The path of a step's checkpoint."""
+    return folder / f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """All checkpoints, whole or not, by step."""
+    paths = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    return sorted(paths, key=step_of)
+
+
+# The pointers `latest` and `best`: text files that name a checkpoint. A symbolic link would not
+# survive every file system and archive.
+
+
+def point(folder: Path, pointer: str, checkpoint: Path) -> None:
+    """Let `latest` or `best` name this checkpoint."""
+    write_text(folder / pointer, checkpoint.name + "\n")
+
+
+def pointed_at(folder: Path, pointer: str) -> Path | None:
+    """The checkpoint that `latest` or `best` names; None if there is no such checkpoint."""
+    name = _name_in(folder / pointer) or ""
+    path = folder / name
+    # The name is matched, so that a pointer cannot lead out of the folder.
+    return path if NAME.fullmatch(name) and (path / "progress.json").is_file() else None
+
+
+def _name_in(pointer: Path) -> str | None:
+    if not pointer.exists():
+        return None
+    return pointer.read_text("utf-8", errors="replace").strip()
+
+
+def checkpoint_of(folder: Path) -> Path | None:
+    """The checkpoint that `latest` names, without checking its checksums; None before the first.
+
+    Raises:
+        RunError: `latest` names no checkpoint.
+    """
+    name = _name_in(folder / "latest")
+    path = pointed_at(folder, "latest")
+    if name is not None and path is None:
+        others = [path for path in checkpoints_in(folder) if (path / "progress.json").is_file()]
+        remedy = (
+            f"write {others[-1].name} into it, a checkpoint that is whole"
+            if others
+            else f"no other is there: {_train_anew(folder)}"
+        )
+        raise RunError(
+            f"{folder / 'latest'}: names {name!r}, which is missing or incomplete; {remedy}"
+        )
+    return path
+
+
+def _train_anew(folder: Path) -> str:
+    return f"train anew with --run-dir {folder.parent} --fresh"
+
+
+def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint to resume from, and a line for each that was refused on the way to it.
+
+    `latest` comes first, then the older ones, newest first, then those after `latest`, which a
+    killed writer had no time to point at. Each is read once, for its checksums.
+
+    Returns:
+        None and no line before the first checkpoint.
+
+    Raises:
+        RunError: there are checkpoints, and none is whole; names the fault of each.
+    """
+    refused: list[str] = []
+    candidates = checkpoints_in(folder)[::-1]
+    name = _name_in(folder / "latest")
+    latest = folder / (name or "")
+    if name is not None and latest not in candidates:
+        refused.append(f"{folder / 'latest'}: names {name!r}, which is missing")
+    elif name is not None:
+        candidates.sort(key=lambda path: (step_of(path) > step_of(latest), -step_of(path)))
+    for checkpoint in candidates:
+        fault = fault_of(checkpoint)
+        if fault is None:
+            return checkpoint, refused
+        refused.append(fault)
+    if not refused:
+        return None, []
+    raise RunError(
+        f"{folder}: no checkpoint is whole ({'; '.join(refused)}); "
+        f"put back a copy of one, or {_train_anew(folder)}"
+    )
+
+
+# Checksums: written with a checkpoint, compared before it is used.
+
+
+def seal(folder: Path) -> None:
+    """Write `checksums.json`: size and SHA-256 of every file in the folder and below it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    sums = {
+        path.relative_to(folder).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": _digest(path),
+        }
+        for path in files
+        if path != folder / CHECKSUMS
+    }
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+def fault_of(checkpoint: Path, *, digests: bool = True) -> str | None:
+    """The first file that differs from what was written, and how; None if all are as written.
+
+    A checkpoint without `checksums.json`, from before there was such a file, is not checked.
+
+    Args:
+        checkpoint: its folder.
+        digests: False compares sizes alone, which reads no file.
+    """
+    file = checkpoint / CHECKSUMS
+    if not file.exists():
+        progress = checkpoint / "progress.json"
+        return None if progress.is_file() else f"{progress}: missing"
+    try:
+        sums: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+        faults = (_fault(checkpoint / name, written, digests) for name, written in sums.items())
+        return next((fault for fault in faults if fault), None)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return f"{file}: cannot be read: {error}"
+
+
+def _fault(file: Path, written: dict[str, Any], digests: bool) -> str | None:
+    if not file.is_file():
+        return f"{file}: missing"
+    size = file.stat().st_size
+    if size < written["size"]:
+        return f"{file}: truncated: {size} of {written['size']} bytes"
+    if size > written["size"]:
+        return f"{file}: altered: {size} bytes in place of {written['size']}"
+    try:
+        altered = digests and _digest(file) != written["sha256"]
+    except OSError as error:
+        return f"{file}: cannot be read: {error}"
+    return f"{file}: altered: its checksum differs" if altered else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Which checkpoints stay.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Checkpoints that stay when a new one is whole; `best` and `latest` always do."""
+
+    last: int = 2
+    """The newest ones, the new one among them."""
+    every: int = 0
+    """Those whose step is a multiple of this, 0 aside, are never deleted; 0 disables."""
+
+
+def delete_old(folder: Path, keep: Keep, step: int) -> list[str]:
+    """Delete the checkpoints that need not stay now that the one of `step` is whole.
+
+    Checkpoints of later steps, left by a training that was resumed from an older one, stay and do
+    not count among the newest. Nor do visibly broken ones.
+
+    Returns:
+        a warning for each that could not be deleted; a training continues without.
+    """
+    until = [path for path in checkpoints_in(folder) if step_of(path) <= step]
+    # Sizes alone: digests of every old checkpoint at every save would cost minutes.
+    whole = [path for path in until if fault_of(path, digests=False) is None]
+    staying = {*whole[-keep.last :], pointed_at(folder, "latest"), pointed_at(folder, "best")}
+    failures = []
+    for path in until:
+        forever = keep.every > 0 and step_of(path) > 0 and step_of(path) % keep.every == 0
+        if path in staying or forever:
+            continue
+        try:
+            discard(path)
+        except OSError as error:
+            failures.append(
+                f"{path}: an old checkpoint cannot be deleted: {error}; delete it by hand"
+            )
+    return failures

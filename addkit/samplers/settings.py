@@ -1,0 +1,63 @@
+"""Settings of the built-in samplers: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from addkit.plugin.config import Config
+
+
+class RenoiseConfig(Config):
+    """Forget y_t and noise the clean label afresh (section 3.2)."""
+
+    kappa: float = Field(
+        0.0, ge=0, le=1, description="0 is the paper's; 1 is ancestral; between, a mix."
+    )
+
+
+class AncestralConfig(Config):
+    """Draw y_s from q(y_s | y_t, y_0): kappa = 1."""
+
+
+class DdimConfig(Config):
+    """Song et al. 2021, equation 12."""
+
+    eta: float = Field(0.0, ge=0, le=1, description="0 is deterministic; 1 is ancestral.")
+
+
+class GibbsConfig(Config):
+    """Draw the label from the prediction, then noise it afresh; it needs no to-one operator."""
+
+
+class RefineConfig(Config):
+    """Start at y_T = 0 and feed the answer back without noise: always the same answer."""
+
+
+class CommitConfig(Config):
+    """Settle the surest tokens of each step for good; the others wait."""
+
+    order: Literal["confidence", "random"] = Field(
+        "confidence", description="Which tokens settle first."
+    )
+    others: Literal["noise", "annealed"] = Field(
+        "noise", description="Tokens that wait stay at t = T, or follow the time grid."
+    )
+
+
+class LeftToRightConfig(Config):
+    """Settle tokens from left to right."""
+
+    others: Literal["noise", "annealed"] = Field(
+        "noise", description="Tokens that wait stay at t = T, or follow the time grid."
+    )
+
+
+class BeamConfig(Config):
+    """Left to right, keeping several beginnings; for the process `autoregressive`."""
+
+    width: int = Field(5, ge=1, description="Beginnings kept.")
+    length_power: float = Field(
+        0.0, ge=0, description="Rank by log p / length ** length_power; 0 is log p itself."
+    )

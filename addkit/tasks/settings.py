@@ -1,0 +1,33 @@
+"""Settings of the built-in tasks: what their tables in a recipe may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from addkit.plugin.config import Config
+
+
+class ClassificationConfig(Config):
+    """One label for each image (N = 1)."""
+
+
+class CaptioningConfig(Config):
+    """A caption of up to N tokens."""
+
+    pad: Literal["diffuse", "mask"] = Field(
+        "diffuse",
+        description="Pads are diffused like words, and a caption ends at the first; or the network "
+        "does not see them, and a length is given or predicted.",
+    )
+    pad_weight: float = Field(
+        0.2, ge=0, description="Of the loss of pads behind the end, where they are diffused."
+    )
+    length_candidates: int = Field(
+        3, ge=1, description="Most probable lengths that several chains try, where pads are masked."
+    )
+
+
+class AttributesConfig(Config):
+    """Several dependent labels, each with its own classes."""
