@@ -17,16 +17,13 @@ from measure import RECIPES, Options, Row, Target, note, ratios
 from PIL import Image
 from torch import Tensor
 
-from addkit.model import build_data, build_network, build_task, problem_of
-from addkit.plugin.facts import Batch
+from addkit.model import build_data
+from addkit.plugin.facts import Batch, DataFacts
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress
 from addkit.training.control import control_recipe
-from addkit.training.job import Job
-from addkit.training.loop import StepReport, fit
-from addkit.training.optimizer import averaged, build_optimizer
-from addkit.training.plan import Plan
+from addkit.training.trainer import Callback, StepReport, Trainer
 
 
 class MemoryBatch:
@@ -54,34 +51,42 @@ class MemoryBatch:
         return Batch(self.images[chosen], self.labels[chosen], tuple(indices))
 
 
-class UnsavedJob(Job):
+@dataclass(frozen=True)
+class MemorySource:
+    """A `DataSource` whose every split is one batch."""
+
+    facts: DataFacts
+    size: int
+
+    def split(self, name: str) -> MemoryBatch:
+        """The same images for any name."""
+        return MemoryBatch(self.size, self.facts.image_size, self.facts.num_classes)
+
+
+class UnsavedTrainer(Trainer):
     """A training that writes no files."""
 
-    def save(self) -> None:
+    def save(self, *, wait: bool = False) -> None:
         """Nothing."""
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """A watcher that keeps the time of the last step."""
+class Stopwatch(Callback):
+    """Keeps the time of the last step."""
 
-    seconds: float = 0.0
+    seconds = 0.0
 
-    def step(self, report: StepReport) -> None:
+    def step(self, trainer: Trainer, report: StepReport) -> None:
         """Note it."""
         self.seconds = report.seconds
 
-    def epoch(self, job: Job, epoch: int) -> None:
-        """Nothing to do."""
-
 
 @dataclass(frozen=True, slots=True)
-class Timesteps:
-    """Durations of one step in seconds."""
+class StepTime:
+    """Of one step, in seconds."""
 
     wall: float
     cpu: float
-    """Processor time of all threads; with one thread the steadier measure on a busy machine."""
+    """Of all threads; on a busy machine the steadier one, if torch has one thread."""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -90,7 +95,7 @@ def rows(options: Options) -> Iterator[Row]:
         note(f"  {name}")
         recipe = read_recipe(RECIPES[name], _overrides(options.quick))
         facts = build_data(recipe).facts
-        add, control = _job(recipe), _job(control_recipe(recipe, "linear", facts))
+        add, control = _trainer(recipe), _trainer(control_recipe(recipe, "linear", facts))
         pairs = _pairs(add, control, 2 if options.quick else 5)
         what = f"{name}, reuse {recipe.training.reuse}: ADD / linear control"
         walls = [(first.wall, second.wall) for first, second in pairs]
@@ -110,39 +115,25 @@ def _overrides(quick: bool) -> list[str]:
         "training.epochs=1",
         "training.warmup_epochs=0",
         "training.precision=float32",
-        "distributed.processes=1",
         f"distributed.per_process_batch={batch}",
         "distributed.workers=0",
     ]
 
 
-def _job(recipe: Recipe) -> Job:
-    source = build_data(recipe)
-    facts, training = source.facts, recipe.training
-    images = MemoryBatch(training.batch_size, facts.image_size, facts.num_classes)
-    network = build_network(recipe, facts)
-    return UnsavedJob(
-        run=Run(Path(tempfile.gettempdir())),
-        recipe=recipe,
-        plan=Plan.of(recipe, len(images)),
-        source=source,
-        images=images,
-        task=build_task(recipe, problem_of(recipe, facts)),
-        network=network,
-        optimizer=build_optimizer(network, training),
-        average=averaged(network, training.ema),
-    )
+def _trainer(recipe: Recipe) -> Trainer:
+    source = MemorySource(build_data(recipe).facts, recipe.training.batch_size)
+    return UnsavedTrainer(Run(Path(tempfile.gettempdir())), recipe, "cpu", source=source)
 
 
-def _pairs(add: Job, control: Job, pairs: int) -> list[tuple[Timesteps, Timesteps]]:
+def _pairs(add: Trainer, control: Trainer, pairs: int) -> list[tuple[StepTime, StepTime]]:
     """Alternating steps; the first of each makes the optimizer's state and does not count."""
     _step(add), _step(control)
     return [(_step(add), _step(control)) for _ in range(pairs)]
 
 
-def _step(job: Job) -> Timesteps:
-    job.progress = Progress()
+def _step(trainer: Trainer) -> StepTime:
+    trainer.progress = Progress()
     watch = Stopwatch()
     start = process_time()
-    fit(job, watch)
-    return Timesteps(watch.seconds, process_time() - start)
+    trainer.fit([watch])
+    return StepTime(watch.seconds, process_time() - start)

@@ -46,22 +46,6 @@ class Said:
         return json.loads(self.out)
 
 
-class Silent:
-    """A view that shows nothing."""
-
-    def begin(self, title: str, total_steps: int, done: int) -> None: ...
-
-    def step(self, report: Any) -> None: ...
-
-    def scored(self, split: str, name: str, value: float) -> None: ...
-
-    def examples(self, pairs: Any) -> None: ...
-
-    def chosen(self, steps: int, name: str, values: Any) -> None: ...
-
-    def end(self) -> None: ...
-
-
 Cli = Callable[..., Said]
 Trained = Callable[..., Path]
 
@@ -124,7 +108,7 @@ def trained(recipes: Path) -> Trained:
         small = [one for one in SMALL if not (other_encoder and one.startswith("encoder."))]
         recipe = read_recipe(recipes / "digits.toml", [*small, *overrides])
         run = Run.create(path, recipe, build_data(recipe).facts)
-        train(recipe, run, Silent(), device="cpu")
+        train(recipe, run, device="cpu")
         return path
 
     return fit

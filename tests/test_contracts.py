@@ -163,7 +163,7 @@ def test_every_recipe_has_controls_of_its_task(path: Path) -> None:
 def test_recipes_of_embedded_data_can_begin(name: str) -> None:
     from addkit.planning.dry_run import dry_run
 
-    told = dry_run(read_recipe(ROOT / "recipes" / f"{name}.toml"))
+    told = dry_run(read_recipe(ROOT / "recipes" / f"{name}.toml")).data()
     assert told["parameters"]["total"] > 0
     assert {"train", "test"} <= set(told["splits"])
     assert (told["tokens"] > 1) == (name != "digits")
@@ -174,7 +174,7 @@ def imagenet() -> dict[str, Any]:
     from addkit.planning.dry_run import dry_run
 
     with pytest.warns(AddkitWarning, match="only 23 % of the training times are informative"):
-        return dry_run(read_recipe(ROOT / "recipes" / "imagenet.toml"), 8)
+        return dry_run(read_recipe(ROOT / "recipes" / "imagenet.toml"), 8).data()
 
 
 def test_imagenet_has_the_papers_sizes(imagenet: dict[str, Any]) -> None:

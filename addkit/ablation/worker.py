@@ -27,10 +27,9 @@ from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, ImageSet, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
-from addkit.training.environment import pick_device
+from addkit.training.backend import pick_device
 from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
-from addkit.training.view import View
 
 POLL_SECONDS = 0.5
 
@@ -169,7 +168,7 @@ def work(task: Task) -> None:
         recipe = recipe_from_tables(task.recipe, Path(task.source))
         run = Run.create(path, recipe, build_data(recipe).facts)
     recipe = run.recipe()
-    train(recipe, run, View())
+    train(recipe, run)
     if not task.settings:
         return
     predictor = load(run.path, device=pick_device())

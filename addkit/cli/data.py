@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from addkit.cli.completion import complete_key, complete_recipe
 
 if TYPE_CHECKING:
+    from addkit.cli.output import Output
     from addkit.data.shards.index import Shard
 
 
@@ -50,28 +51,32 @@ def shard(
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Shards written at once.")] = 2,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Write nothing: check all that OUT holds by its checksums."),
+        typer.Option("--verify", help="Write nothing: check the files of OUT by their checksums."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Put a recipe's images into tar shards, which are read in sequence.
+    """Pack a recipe's images into tar shards, which are read in sequence.
 
-    The tar files have webdataset's layout and hold the images as they are. A second run checks
-    what is there and writes what is missing. Recipes read OUT in place of the folder.
+    The tar files have webdataset's layout and contain the images as they are. A second run checks
+    what exists and writes what is missing. Recipes read OUT in place of the folder.
 
     addkit data shard recipes/image-folder.toml OUT --set data.root=photos
     addkit train recipes/image-folder.toml --set data.root=OUT
     """
+    from addkit.cli.output import Output
+
+    size = round(shard_size * MB)
+    output = Output(json=json)
     if verify:
-        _verify(recipe, set_ or [], out, round(shard_size * MB), jobs, json)
+        _verify(output, recipe, set_ or [], out, size, jobs)
     else:
-        _shard(recipe, set_ or [], out, round(shard_size * MB), jobs, json)
+        _write(output, recipe, set_ or [], out, size, jobs)
 
 
-def _shard(
-    file: Path, changes: Sequence[str], out: Path, shard_size: int, jobs: int, json: bool
+def _write(
+    output: Output, file: Path, changes: Sequence[str], out: Path, size: int, jobs: int
 ) -> None:
-    from addkit.cli.output import Output, note
+    from addkit.cli.output import note
     from addkit.data.shards.write import refuse_busy, write_shards
     from addkit.model import build_data
     from addkit.recipe import read_recipe
@@ -79,8 +84,8 @@ def _shard(
     refuse_busy(out)
     recipe = read_recipe(file, list(changes))
 
-    def told(shard: Shard, before: bool) -> None:
-        state = "there" if before else "written"
+    def report(shard: Shard, existed: bool) -> None:
+        state = "there" if existed else "written"
         note(f"{out / shard.name}: {state}, {shard.samples:,} images")
 
     written = write_shards(
@@ -88,58 +93,53 @@ def _shard(
         recipe.choices["data"].name,
         out,
         seed=recipe.seed,
-        shard_size=shard_size,
+        shard_size=size,
         jobs=jobs,
-        told=told,
+        report=report,
     )
-    output = Output(json=json)
-    if json:
+    if output.json:
         total = len(written.shards)
         counts = {"written": total - written.kept, "kept": written.kept}
-        output.data({"folder": str(out), **_sums(written.shards), **counts})
+        output.data({"folder": str(out), **_totals(written.shards), **counts})
     else:
         _show(output, written.shards)
         output.hint(shlex.join(["addkit", "train", str(file), "--set", f"data.root={out}"]))
 
 
 def _verify(
-    file: Path, changes: Sequence[str], out: Path, shard_size: int, jobs: int, json: bool
+    output: Output, file: Path, changes: Sequence[str], out: Path, size: int, jobs: int
 ) -> None:
     from dataclasses import asdict
 
-    from addkit.cli.output import Output
     from addkit.data.shards.index import Index, verify_shards
     from addkit.errors import DataError
 
     shards, broken = verify_shards(out, jobs)
-    output = Output(json=json)
-    if json:
-        found = [asdict(one) for one in broken]
-        output.data({"folder": str(out), **_sums(shards), "broken": found})
+    if output.json:
+        faults = [asdict(fault) for fault in broken]
+        output.data({"folder": str(out), **_totals(shards), "broken": faults})
     else:
         _show(output, shards)
-        for one in broken:
-            output.line(f"{one.file}: {one.problem}")
+        for fault in broken:
+            output.line(f"{fault.file}: {fault.problem}")
     if broken:
         files = "1 file is" if len(broken) == 1 else f"{len(broken)} files are"
-        again = _command(file, changes, out, Index.read(out).shard_size or shard_size)
+        # The command that writes these shards: with their size rather than the default's.
+        size = Index.read(out).shard_size or size
+        words = ["addkit", "data", "shard", str(file), str(out)]
+        words += [word for change in changes for word in ("--set", change)]
+        again = shlex.join([*words, "--shard-size", f"{size / MB:.10g}"])
         raise DataError(f"{out}: {files} broken; to write what is broken again: {again}")
 
 
-def _command(file: Path, changes: Sequence[str], out: Path, shard_size: int) -> str:
-    """What writes these shards."""
-    words = ["addkit", "data", "shard", str(file), str(out)]
-    words += [word for change in changes for word in ("--set", change)]
-    return shlex.join([*words, "--shard-size", f"{shard_size / MB:.10g}"])
-
-
-def _sums(shards: Sequence[Shard]) -> dict[str, Any]:
-    splits = list(dict.fromkeys(shard.split for shard in shards))
+def _totals(shards: Sequence[Shard]) -> dict[str, object]:
+    """Counts of all shards and of each split's, for JSON."""
+    splits = dict.fromkeys(shard.split for shard in shards)
     parts = {split: [shard for shard in shards if shard.split == split] for split in splits}
-    return {**_sum(shards), "splits": {split: _sum(part) for split, part in parts.items()}}
+    return {**_total(shards), "splits": {split: _total(part) for split, part in parts.items()}}
 
 
-def _sum(shards: Sequence[Shard]) -> dict[str, int]:
+def _total(shards: Sequence[Shard]) -> dict[str, int]:
     return {
         "shards": len(shards),
         "samples": sum(shard.samples for shard in shards),
@@ -147,9 +147,10 @@ def _sum(shards: Sequence[Shard]) -> dict[str, int]:
     }
 
 
-def _show(output: Any, shards: Sequence[Shard]) -> None:
-    rows = [
-        (name, f"{one['shards']:,}", f"{one['samples']:,}", f"{one['bytes'] / MB:,.1f}")
-        for name, one in _sums(shards)["splits"].items()
-    ]
+def _show(output: Output, shards: Sequence[Shard]) -> None:
+    rows = []
+    for split in dict.fromkeys(shard.split for shard in shards):
+        total = _total([shard for shard in shards if shard.split == split])
+        size = f"{total['bytes'] / MB:,.1f}"
+        rows.append((split, f"{total['shards']:,}", f"{total['samples']:,}", size))
     output.table(["split", "shards", "images", "MB"], rows)

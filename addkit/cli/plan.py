@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from addkit.planning.dry_run import Communication, DryRun, TimeEstimate
     from addkit.recipe import Recipe
 
 
 MIB = 2**20
 
 
-def tell_plan(
+def print_plan(
     recipe: Recipe,
     processes: int | None,
     images_per_second: float | None,
@@ -21,78 +22,70 @@ def tell_plan(
     measure: bool,
     json: bool,
 ) -> None:
-    """Print sizes, memory, traffic and time. Writes nothing."""
+    """Print sizes, memory, communication and time. Writes nothing."""
     from addkit.cli.output import Output
     from addkit.planning.dry_run import dry_run
 
-    sizes = dry_run(recipe, processes, images_per_second, measure=measure)
+    plan = dry_run(recipe, processes, images_per_second, measure=measure)
     output = Output(json=json)
     if json:
-        output.data(sizes)
+        output.data(plan.data())
         return
-    rows = [*_sizes(sizes), *_memory(sizes), *_wire(sizes["wire"]), *_time(sizes["time"])]
-    output.table(["", ""], [*rows, *_data(sizes)], title=f"{recipe.name}: dry run, nothing written")
+    rows = [*_sizes(plan), *_communication(plan.communication), *_time(plan.time)]
+    rows += [
+        *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
+        ("classes", f"{plan.classes:,}"),
+        ("tokens of an image", f"{plan.tokens}"),
+        *((name.replace("_", " "), f"{count:,}") for name, count in plan.notes.items()),
+        *(("will read", file) for file in plan.files),
+    ]
+    output.table(["", ""], rows, title=f"{recipe.name}: dry run, nothing written")
 
 
-def _sizes(sizes: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(f"parameters, {k}", f"{v:,}") for k, v in sizes["parameters"].items()]
+def _sizes(run: DryRun) -> list[tuple[str, str]]:
+    plan = run.plan
     return [
-        *rows,
-        ("global batch", f"{sizes['global_batch']:,}"),
+        *((f"parameters, {part}", f"{n:,}") for part, n in asdict(run.parameters).items()),
+        ("global batch", f"{plan.global_batch:,}"),
         (
             "  = images x processes x accumulation",
-            f"{sizes['per_process_batch']} x {sizes['processes']} x {sizes['accumulation']}",
+            f"{plan.per_process_batch} x {plan.processes} x {plan.accumulation}",
         ),
-        ("steps per epoch x epochs", f"{sizes['steps_per_epoch']:,} x {sizes['epochs']}"),
-        ("steps in all", f"{sizes['steps']:,} ({sizes['warmup_steps']:,} of them warm-up)"),
-        ("peak learning rate", f"{sizes['learning_rate']:g} ({sizes['learning_rate_rule']})"),
+        ("steps per epoch x epochs", f"{plan.steps_per_epoch:,} x {run.epochs}"),
+        ("steps in all", f"{plan.steps:,} ({plan.warmup_steps:,} of them warm-up)"),
+        ("peak learning rate", f"{plan.peak_lr:g} ({run.learning_rate_rule})"),
+        *(
+            (f"memory of a process, {part.replace('_', ' ')}", f"{size / MIB:,.1f} MiB")
+            for part, size in run.memory.items()
+        ),
     ]
 
 
-def _memory(sizes: Mapping[str, Any]) -> list[tuple[str, str]]:
-    parts = sizes["memory"].items()
-    return [
-        (f"memory of a process, {k.replace('_', ' ')}", f"{v / MIB:,.1f} MiB") for k, v in parts
-    ]
-
-
-def _wire(wire: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if not wire["total"]:
+def _communication(sent: Communication) -> list[tuple[str, str]]:
+    if not sent.total:
         return []
-    parts = ("weights", "gradients", "total")
+    parts = {"weights": sent.weights, "gradients": sent.gradients, "total": sent.total}
     return [
         *(
-            (f"sent by a process in a step ({wire['strategy']}), {part}", _mib(wire[part]))
-            for part in parts
+            (f"sent by a process in a step ({sent.strategy}), {part}", f"{size / MIB:,.1f} MiB")
+            for part, size in parts.items()
         ),
         *(
             (f"  that takes, at {speed}", f"{1000 * seconds:,.1f} ms")
-            for speed, seconds in wire["seconds"].items()
+            for speed, seconds in sent.seconds.items()
         ),
     ]
 
 
-def _mib(size: float) -> str:
-    return f"{size / MIB:,.1f} MiB"
-
-
-def _time(time: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _time(time: TimeEstimate | None) -> list[tuple[str, str]]:
     if time is None:
-        return [("time", "say --images-per-second N, or --measure")]
-    whole = timedelta(seconds=round(time["seconds"]))
+        return [("time", "add --images-per-second N, or --measure")]
     return [
-        (f"images a second and process ({time['source']})", f"{time['images_per_second']:,.1f}"),
-        ("time of a step", f"{time['step_seconds']:,.3f} s"),
-        ("time of an epoch", str(timedelta(seconds=round(time["epoch_seconds"])))),
-        ("time in all, the wire and evaluation aside", str(whole)),
-    ]
-
-
-def _data(sizes: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        *((f"images, {k}", f"{v:,}") for k, v in sizes["splits"].items()),
-        ("classes", f"{sizes['classes']:,}"),
-        ("tokens of an image", f"{sizes['tokens']}"),
-        *((name.replace("_", " "), f"{count:,}") for name, count in sizes["notes"].items()),
-        *(("will read", file) for file in sizes["files"]),
+        (f"images a second and process ({time.source})", f"{time.images_per_second:,.1f}"),
+        ("time of a step", f"{time.step_seconds:,.3f} s"),
+        ("time of an epoch", str(timedelta(seconds=round(time.epoch_seconds)))),
+        (
+            "time in all, communication and evaluation aside",
+            str(timedelta(seconds=round(time.seconds))),
+        ),
     ]

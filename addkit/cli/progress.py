@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
@@ -17,11 +16,7 @@ from rich.progress import (
 )
 
 from addkit.cli.output import animated, note, stderr
-from addkit.training.view import View
-
-if TYPE_CHECKING:
-    from addkit.training.loop import StepReport
-
+from addkit.training.trainer import Callback, StepReport, Trainer
 
 PLAIN_EVERY = 10.0
 """Seconds between lines where there is no terminal."""
@@ -29,23 +24,20 @@ SMOOTHING = 0.95
 """Share of the past in the shown loss and accuracy."""
 
 
-class LiveView(View):
-    """Loss, accuracy so far, images/s and time left."""
+class LiveView(Callback):
+    """Loss, accuracy so far, images/s and time left; rank 0 alone has one."""
 
     def __init__(self) -> None:
         self.bar: Progress | None = None
         self.task = TaskID(0)
-        self.total, self.loss, self.accuracy, self.rate = 0, 0.0, 0.0, 0.0
-        self.test = ""
-        self.title = ""
-        self.done, self.began, self.spoken = 0, monotonic(), monotonic()
 
-    def begin(self, title: str, total_steps: int, done: int) -> None:
-        """Start, or go on from `done` steps."""
-        self.title, self.total, self.rate, self.test = title, total_steps, 0.0, ""
-        self.done, self.began, self.spoken = done, monotonic(), monotonic()
-        going = f", going on after step {done}" if done else ""
-        note(f"{title}: {total_steps} steps{going}")
+    def begin(self, trainer: Trainer) -> None:
+        """Start the bar, at the step of a resumed training."""
+        self.done, self.total = trainer.progress.step, trainer.plan.steps
+        self.loss, self.accuracy, self.rate, self.score = 0.0, 0.0, 0.0, ""
+        self.began = self.printed = monotonic()
+        resumed = f", resumed after step {self.done}" if self.done else ""
+        note(f"{trainer.name}: {self.total} steps{resumed}")
         if animated():
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -57,50 +49,51 @@ class LiveView(View):
                 console=stderr(),
                 transient=True,
             )
-            self.task = self.bar.add_task(title, total=total_steps, completed=done, numbers="")
+            self.task = self.bar.add_task(
+                trainer.name, total=self.total, completed=self.done, numbers=""
+            )
             self.bar.start()
 
-    def step(self, report: StepReport) -> None:
-        """Show a step; the first one sets the averages."""
+    def step(self, trainer: Trainer, report: StepReport) -> None:
+        """Show a step; the first one starts the running means."""
         share = SMOOTHING if self.rate else 0.0
         self.loss = share * self.loss + (1 - share) * report.loss
         self.accuracy = share * self.accuracy + (1 - share) * report.accuracy
         self.rate = share * self.rate + (1 - share) * report.images / report.seconds
+        numbers = (f"loss {self.loss:.3f}", f"rows right {self.accuracy:.1f} %", self.score)
+        text = "  ".join([*filter(None, numbers), f"{self.rate:.0f} images/s"])
         if self.bar is not None:
-            self.bar.update(self.task, completed=report.step, numbers=self._numbers())
-        elif monotonic() - self.spoken > PLAIN_EVERY:
-            self._speak(report.step)
+            self.bar.update(self.task, completed=report.step, numbers=text)
+        elif monotonic() - self.printed > PLAIN_EVERY:
+            self.printed = monotonic()
+            # Steps of an earlier session took no time of this one.
+            taken = max(report.step - self.done, 1)
+            left = (self.total - report.step) * (self.printed - self.began) / taken
+            note(f"{trainer.name}: step {report.step}/{self.total}  {text}  {left:.0f} s left")
 
-    def scored(self, split: str, name: str, value: float) -> None:
-        """Show a score on the way."""
-        self.test = f"{name} {value:.2f}"
-
-    def examples(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Show answers beside the truth."""
-        for truth, answer in pairs:
+    def scored(
+        self, trainer: Trainer, split: str, value: float, examples: Sequence[tuple[str, str]]
+    ) -> None:
+        """Show the score with the steps that follow, and answers under the truth."""
+        self.score = f"{trainer.task.headline} {value:.2f}"
+        for truth, answer in examples:
             note(f"  {truth}\n    {'=' if answer == truth else '>'} {answer}")
 
-    def chosen(self, steps: int, name: str, values: Mapping[int, float]) -> None:
-        """Show why a chain has so many steps."""
+    def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
+        """Print the choice and the score of each candidate."""
         each = ", ".join(f"{n}: {value:.3f}" for n, value in values.items())
-        note(f"{self.title}: steps auto is {steps}, by {name} on the validation split ({each})")
+        headline = trainer.task.headline
+        note(
+            f"{trainer.name}: steps auto is {steps}, by {headline} on the validation split ({each})"
+        )
 
-    def profiled(self, files: Sequence[Path]) -> None:
-        """Say where it is."""
+    def profiled(self, trainer: Trainer, files: Sequence[Path]) -> None:
+        """Print the paths."""
         for file in files:
             note(f"profile: {file}")
 
-    def end(self) -> None:
+    def end(self, trainer: Trainer) -> None:
         """Clear the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
-
-    def _speak(self, step: int) -> None:
-        self.spoken = monotonic()
-        left = (self.total - step) * (self.spoken - self.began) / max(step - self.done, 1)
-        note(f"{self.title}: step {step}/{self.total}  {self._numbers()}  {left:.0f} s left")
-
-    def _numbers(self) -> str:
-        told = (f"loss {self.loss:.3f}", f"rows right {self.accuracy:.1f} %", self.test)
-        return "  ".join([*filter(None, told), f"{self.rate:.0f} images/s"])

@@ -1,16 +1,200 @@
-"""Where a training is to write. No torch."""
+"""Which run folder a training writes to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from reprlib import repr as short
+
+from addkit.cli.output import note
+from addkit.errors import AddkitError, RunError, UsageError
+from addkit.model import build_data, build_network
+from addkit.plugin.facts import DataFacts
+from addkit.plugin.spec import Problem
+from addkit.recipe import Recipe
+from addkit.recipe.model import Checkpoints, Distributed
+from addkit.runs import RUNS, Run, newest_run
+from addkit.runs.lock import LOCK, MARKER, locked
+from addkit.training.checks import check_shards, check_training
+from addkit.training.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What the command line says of the run folder."""
+class RunLocation:
+    """The run folder that the command line asks for."""
 
     folder: Path | None
     """None: a new one below runs/, or the newest unfinished one."""
     resume: bool
     fresh: bool
+
+
+def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
+    """A new run, or the interrupted one to resume.
+
+    Args:
+        recipe: of the run.
+        location: of its folder.
+        processes: that will train it.
+
+    Raises:
+        UsageError: the folder has another run, or the recipe has changed since.
+        RunError: nothing to resume, or another process writes to it.
+    """
+    path = location.folder
+    if path is None:
+        if not location.resume:
+            return _create(_unused(recipe.name), recipe, processes)
+        path = newest_run(finished=False, recipe=recipe.name).path
+    if not (path / "recipe.toml").exists():
+        return _create(_empty(path), recipe, processes)
+    if location.fresh:
+        # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
+        facts = _checked_facts(recipe, processes)
+        with locked(path):
+            numbers = (path.with_name(f"{path.name}.old-{number}") for number in range(1, 1000))
+            old = next(candidate for candidate in numbers if not candidate.exists())
+            path.rename(old)
+            note(f"moved the old run to {old}")
+        return Run.create(path, _with_micro_batch(recipe, processes), facts)
+    if not location.resume:
+        raise UsageError(
+            f"{path}: has a run already; continue it with --resume, or start anew with --fresh"
+        )
+    with locked(path):
+        run = Run.open(path)
+        if plugins := run.changed_plugins(recipe):
+            raise RunError(
+                f"{path}: a plugin has changed since this run began: {'; '.join(plugins)}; "
+                "bring the old one back, or use --fresh"
+            )
+        return _resumed(run, recipe, processes)
+
+
+@contextmanager
+def clean_start(run: Run) -> Iterator[None]:
+    """A training that fails before its first checkpoint leaves no folder behind.
+
+    Unless its error names a log in it.
+    """
+    try:
+        yield
+    except AddkitError as error:
+        # This process has released its own lock, so a lock is another process's.
+        begun = (run.checkpoints / "latest").exists() or any(
+            (run.path / name).exists() for name in (LOCK, MARKER)
+        )
+        if not begun and str(run.path / "logs") not in str(error):
+            shutil.rmtree(run.path)
+        raise
+
+
+def _create(path: Path, recipe: Recipe, processes: int) -> Run:
+    return Run.create(path, _with_micro_batch(recipe, processes), _checked_facts(recipe, processes))
+
+
+def _with_micro_batch(recipe: Recipe, processes: int) -> Recipe:
+    """The recipe with its micro-batch, so that another number of processes computes the same."""
+    spread, batch = recipe.distributed, recipe.training.batch_size
+    if processes == 1 or spread.per_process_batch is not None:
+        return recipe
+    fixed = spread.model_copy(update={"per_process_batch": batch // processes})
+    return replace(recipe, distributed=fixed)
+
+
+def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
+    """Facts of the data; raises what would fail later, before a folder is made or moved."""
+    source = build_data(recipe)
+    facts = source.facts
+    check_training(recipe, facts)
+    check_shards(recipe, source, Plan.of(recipe, facts.split_sizes["train"], processes))
+    tracker = recipe.choices["tracker"]
+    tracker.spec.create(tracker.config, Problem())
+    build_network(recipe, facts, device="meta")
+    return facts
+
+
+def _unused(name: str) -> Path:
+    """runs/NAME-TIME, with a number behind it if another run began in the same second."""
+    base = RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
+    return next(path for path in (base, *others) if not path.exists())
+
+
+def _empty(path: Path) -> Path:
+    """A folder to start in: new, empty, or left by a run that was killed as it began."""
+    allowed = {"checkpoints", "facts.json", LOCK, MARKER}
+    if path.is_file():
+        raise UsageError(f"{path}: is a file; choose another folder")
+    if path.exists() and any(
+        entry.name not in allowed and not entry.name.endswith(".tmp") for entry in path.iterdir()
+    ):
+        raise UsageError(f"{path}: has files that belong to no run; choose another folder")
+    return path
+
+
+def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
+    """The run, if the recipe is still the one it began with; keys that may change are updated."""
+    before = run.recipe()
+    if recipe.distributed.per_process_batch is None:
+        # As it was when the run began, whatever number of processes resumes it.
+        size = before.distributed.per_process_batch
+        spread = recipe.distributed.model_copy(update={"per_process_batch": size})
+        recipe = replace(recipe, distributed=spread)
+    old, new = _flat(before.tables()), _flat(recipe.tables())
+    changes = {
+        key: f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    }
+    fixed = [change for key, change in changes.items() if key not in _changeable(recipe)]
+    if fixed:
+        more = f" (and {len(fixed) - 1} more)" if fixed[1:] else ""
+        raise RunError(
+            f"{run.path}: the recipe has changed since this run began: {fixed[0]}{more}; "
+            "undo it, or use --fresh"
+        )
+    Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    if not changes:
+        return run
+    # Another folder may have other data, which only its facts show.
+    facts, facts_before = _checked_facts(recipe, processes), run.facts()
+    for name in ("num_classes", "class_names", "split_sizes"):
+        was, is_ = getattr(facts_before, name), getattr(facts, name)
+        # Names may be known only where the files are.
+        if was and is_ and was != is_:
+            raise RunError(
+                f"{run.path}: the data have changed since this run began: {name} was "
+                f"{short(was)} and is {short(is_)}; give the path of the same data, or use --fresh"
+            )
+    note(f"{run.path}: resumes although {', '.join(sorted(changes.values()))}")
+    return Run.create(run.path, recipe, facts)
+
+
+def _changeable(recipe: Recipe) -> set[str]:
+    """Keys that may change on the way. The micro-batch apart, no bit of the result depends on them;
+    it must be able to, since it may be too large for another machine.
+    """
+    fields = type(recipe.choices["data"].config).model_fields
+    paths = {name for name, field in fields.items() if field.annotation in (Path, Path | None)}
+    tracker = type(recipe.choices["tracker"].config)
+    return {
+        "tracker.name",
+        *(f"checkpoints.{key}" for key in Checkpoints.model_fields),
+        *(f"tracker.{key}" for key in tracker.model_fields),
+        *(f"distributed.{key}" for key in Distributed.model_fields),
+        *(f"data.{name}" for name in paths),
+    }
+
+
+def _flat(tables: dict[str, object]) -> dict[str, object]:
+    """Dotted keys -> values."""
+    flat: dict[str, object] = {}
+    for table, value in tables.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{table}.{key}".rstrip("."): entry for key, entry in inner.items()}
+    return flat

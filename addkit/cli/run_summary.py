@@ -132,8 +132,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 def _all_scores(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """`ADD, ema` and so on -> scores."""
-    models = {"ADD": run, **{f"control, {name}": one for name, one in run.controls().items()}}
-    for name, model in models.items():
+    for name, model in run.models().items():
         for weights, scores in model.manifest().get("scores", {}).items():
             yield f"{name}, {weights}", scores
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_key, complete_recipe
-from addkit.cli.plan import tell_plan
-from addkit.cli.run_location import Place
+from addkit.cli.plan import print_plan
 
 if TYPE_CHECKING:
     from addkit.recipe import Recipe
@@ -110,20 +108,33 @@ def train(
     from addkit.errors import UsageError
 
     if resume and fresh:
-        raise UsageError("--resume goes on and --fresh begins anew; give one of them")
+        raise UsageError("--resume continues a run and --fresh starts anew; give one of them")
     changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
-    place = Place(run_dir, resume=resume, fresh=fresh)
-    read, place = _meant(recipe, changes, place)
-    if dry_run:
-        tell_plan(read, processes, images_per_second, measure=measure, json=json)
-    elif images_per_second or measure:
+    if not dry_run and (images_per_second or measure):
         raise UsageError("--images-per-second and --measure estimate a plan; add --dry-run")
+    # Read before torch is imported, so that an invalid recipe fails at once.
+    read, folder = _resolve(recipe, changes, run_dir, resume=resume)
+    if dry_run:
+        print_plan(read, processes, images_per_second, measure=measure, json=json)
+        return
+    from addkit.cli.launch import start
+    from addkit.cli.output import Output
+    from addkit.cli.run_location import RunLocation
+
+    location = RunLocation(folder, resume=resume, fresh=fresh)
+    result = start(read, location, processes, profile=profile)
+    if result is None:
+        return
+    if json:
+        Output(json=True).data(result.data())
     else:
-        _train(read, place, processes, profile, json)
+        _print_summary(result)
 
 
-def _meant(word: Path, changes: list[str], place: Place) -> tuple[Recipe, Place]:
-    """The recipe, and where its run is: that of a run's folder with --resume goes on there."""
+def _resolve(
+    word: Path, changes: list[str], folder: Path | None, *, resume: bool
+) -> tuple[Recipe, Path | None]:
+    """The recipe and the folder of its run; with `resume`, `word` may be a run's own folder."""
     from addkit.cli.image_arguments import run_named
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
@@ -131,37 +142,25 @@ def _meant(word: Path, changes: list[str], place: Place) -> tuple[Recipe, Place]
 
     run = run_named(word)
     if run is None:
-        return read_recipe(word, changes), place
-    if not place.resume:
+        return read_recipe(word, changes), folder
+    if not resume:
         raise UsageError(
-            f"{run}: a run's folder; go on with it: addkit train {quote(str(run))} --resume; "
+            f"{run}: a run's folder; continue it: addkit train {quote(str(run))} --resume; "
             f"train its recipe anew: addkit train {quote(str(run / 'recipe.toml'))}"
         )
-    if place.folder is not None and place.folder.absolute() != run.absolute():
-        raise UsageError(f"{run}: goes on in its own folder; leave out --run-dir {place.folder}")
+    if folder is not None and folder.absolute() != run.absolute():
+        raise UsageError(f"{run}: resumes in its own folder; leave out --run-dir {folder}")
     tables, source = Run.open(run).recipe_tables(), run / "recipe.toml"
-    return recipe_from_tables(tables, source, overrides=changes), replace(place, folder=run)
+    return recipe_from_tables(tables, source, overrides=changes), run
 
 
-def _train(recipe: Recipe, place: Place, processes: int | None, profile: bool, json: bool) -> None:
-    from addkit.cli.launch import start
-    from addkit.cli.output import Output
-
-    result = start(recipe, place, processes, profile=profile)
-    if result is None:
-        return
-    if json:
-        Output(json=True).data(result.data())
-    else:
-        _summary(result)
-
-
-def _summary(result: TrainResult) -> None:
+def _print_summary(result: TrainResult) -> None:
     from addkit.cli.output import Output
     from addkit.cli.scores import legend, score_cells, score_columns
 
     output = Output()
-    shown = [("ADD", result.scores), *((f"control, {h}", s) for h, s in result.controls.items())]
+    controls = ((f"control, {head}", scores) for head, scores in result.controls.items())
+    shown = [(result.model_name, result.scores), *controls]
     rows = [(name, *pair) for name, both in shown for pair in both.items()]
     names = {key: None for *_, scores in rows for key in scores if scores[key] is not None}
     output.table(

@@ -5,28 +5,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing
+from addkit.data.folders import Listing, shortened
 from addkit.data.image_sets import FileImages
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import hold_out_combinations
-from addkit.data.tables import CsvRow, CsvTable, read_csv
+from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
 from addkit.plugin.guess import guess
 
-_MOST_LISTED = 20
+_SPLITS = ("train", "validation", "test")
+
+Splits = Mapping[str, Sequence[Row]]
 
 
 class AttributeTable(Source):
     """Images named in a table that has a column for each attribute.
 
     The classes of an attribute are the values that its training rows have. Building reads the
-    table and looks for the images; opening a split verifies its images once. `facts.split_sizes`
+    table and lists the images; opening a split verifies its images once. `facts.split_sizes`
     counts rows: a split that skips bad files is shorter.
     """
 
@@ -40,41 +41,15 @@ class AttributeTable(Source):
         self.side_files = (self._table,)
         names, self._splits = read_splits(config.model_copy(update={"file": self._table}))
         self._attributes = Attributes.learn(names, self._splits["train"])
-        self._judge_values()
-        if config.unknown_values == "stop":
-            self._refuse_unknown()
+        self._check_values()
         self._refuse_missing()
         self._verified: dict[str, Sequence[Row]] = {}
         files = self.store.reads((self._table,))
         super().__init__(joint_facts(config, self._attributes, self._splits, files))
 
-    def _refuse_missing(self) -> None:
-        rows = [row for part in self._splits.values() for row in part]
-        missing = self._missing(rows)
-        if len(missing) == len(rows):
-            raise DataError(
-                f"{self._table}: none of the {len(rows)} image files exists, among them "
-                f"{self._file(rows[0])}. Set data.root to the folder that their names begin from."
-            )
-        if missing and self._config.bad_files == "stop":
-            raise DataError(
-                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
-                f"  {_listed([self._no_file(row) for row in missing])}\n"
-                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
-            )
-
-    def _missing(self, rows: Sequence[Row]) -> list[Row]:
-        absent = set(self.store.missing([str(self._file(row)) for row in rows]))
-        return [row for row in rows if str(self._file(row)) in absent]
-
-    def _file(self, row: Row) -> Path:
-        return self._root / row.name
-
-    def _no_file(self, row: Row) -> str:
-        return f"{row.place}: {self._file(row)} is no file"
-
-    def _judge_values(self) -> None:
-        for name, values in zip(self._attributes.names, self._attributes.values, strict=True):
+    def _check_values(self) -> None:
+        attributes = self._attributes
+        for name, values in zip(attributes.names, attributes.values, strict=True):
             if not values:
                 raise DataError(
                     f'{self._table}: column "{name}" has no value in any training row. '
@@ -87,54 +62,70 @@ class AttributeTable(Source):
                     DataWarning,
                     stacklevel=2,
                 )
-
-    def _refuse_unknown(self) -> None:
-        rows = [row for name in self._splits for row in self._splits[name]]
-        found = [self._said(row, n) for row in rows for n in self._attributes.unknown(row)]
-        if found:
+        if self._config.unknown_values != "stop":
+            return
+        unknown = [
+            f'{row.location}: "{row.values[n]}" in column "{attributes.names[n]}"'
+            f"{guess(str(row.values[n]), attributes.values[n])}"
+            for rows in self._splits.values()
+            for row in rows
+            for n in attributes.unknown(row)
+        ]
+        if unknown:
             raise DataError(
-                f"{self._table}: values that no training row has:\n  {_listed(found)}\n"
+                f"{self._table}: values that no training row has:\n  {shortened(unknown)}\n"
                 'Correct them, or set data.unknown_values = "missing" to leave them out of scores.'
             )
 
-    def _said(self, row: Row, n: int) -> str:
-        value, known = str(row.values[n]), self._attributes.values[n]
-        return (
-            f'{row.place}: "{value}" in column "{self._attributes.names[n]}"{guess(value, known)}'
-        )
+    def _refuse_missing(self) -> None:
+        rows = [row for part in self._splits.values() for row in part]
+        missing = self._missing(rows)
+        if len(missing) == len(rows):
+            raise DataError(
+                f"{self._table}: none of the {len(rows)} image files exists, among them "
+                f"{self._file(rows[0])}. Set data.root to the folder that their names begin from."
+            )
+        if missing and self._config.bad_files == "stop":
+            lines = [f"{row.location}: {self._file(row)} is no file" for row in missing]
+            raise DataError(
+                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
+                f"  {shortened(lines)}\n"
+                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
+            )
+
+    def _missing(self, rows: Sequence[Row]) -> list[Row]:
+        absent = set(self.store.missing([self._file(row) for row in rows]))
+        return [row for row in rows if self._file(row) in absent]
+
+    def _file(self, row: Row) -> str:
+        return str(self._root / row.name)
+
+    def _listing(self, rows: Sequence[Row]) -> Listing:
+        # Labels are positions, to find the rows of readable images again.
+        return Listing(tuple(map(self._file, rows)), tuple(range(len(rows))))
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._verified:
             self._verified[name] = self._checked(name)
         rows = self._verified[name]
-        paths = [str(self._file(row)) for row in rows]
-        return self.store.images(paths, self._attributes.labels(rows), self.pixels, augmenter)
+        labels = self._attributes.labels(rows)
+        return self.store.images([*map(self._file, rows)], labels, self.pixels, augmenter)
 
     def _checked(self, name: str) -> Sequence[Row]:
-        skip = self._config.bad_files == "skip"
-        rows = self._present(self._splits[name])
+        """The rows with a readable image."""
+        missing = set(self._missing(self._splits[name]))
+        for row in self._splits[name]:
+            if row in missing:
+                text = f"left out {row.location}: {self._file(row)} is no file"
+                warnings.warn(text, DataWarning, stacklevel=2)
+        rows = [row for row in self._splits[name] if row not in missing]
         others = [self._listing(part) for split, part in self._splits.items() if split != name]
-        listing = self._listing(rows)
-        kept = self.store.sound(listing, self._table, skip, others).labels
-        sound = [rows[position] for position in kept]
-        if name == "train":
-            self._refuse_gone(sound)
-        return sound
-
-    def _listing(self, rows: Sequence[Row]) -> Listing:
-        paths = tuple(str(self._file(row)) for row in rows)
-        return Listing(paths, tuple(range(len(rows))))
-
-    def _present(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows whose image file exists, with a warning for each other one."""
-        missing = self._missing(rows)
-        for row in missing:
-            warnings.warn(f"left out {self._no_file(row)}", DataWarning, stacklevel=2)
-        gone = set(missing)
-        return [row for row in rows if row not in gone]
-
-    def _refuse_gone(self, rows: Sequence[Row]) -> None:
-        seen = [{row.values[n] for row in rows} for n in range(len(self._attributes.names))]
+        skip = self._config.bad_files == "skip"
+        positions = self.store.sound(self._listing(rows), self._table, skip, others).labels
+        sound = [rows[position] for position in positions]
+        if name != "train":
+            return sound
+        seen = [{row.values[n] for row in sound} for n in range(len(self._attributes.names))]
         columns = zip(self._attributes.names, self._attributes.values, seen, strict=True)
         gone = [f'{name} "{v}"' for name, values, left in columns for v in values if v not in left]
         if gone:
@@ -142,90 +133,81 @@ class AttributeTable(Source):
                 f"{self._table}: no readable training image with {', '.join(gone)}.\n"
                 "Add images, or remove the rows with these values."
             )
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = len(items) - _MOST_LISTED
-    return "\n  ".join([*items[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
-
-
-_SPLITS = ("train", "validation", "test")
-
-Splits = Mapping[str, Sequence[Row]]
+        return sound
 
 
 def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
     """The attributes' names, and the rows of each split in the table's order.
 
-    Raises `DataError` for a table that cannot be used; images are not looked for.
+    Raises `DataError` for a table that cannot be used; image files are not checked.
     """
     table = read_csv(config.file.expanduser(), config.separator)
     names = _attributes(table, config)
     rows = _rows(table, names, config)
-    _refuse_twins(rows)
     _refuse_free_values(table, names, rows, config.max_classes)
-    splits = _given(table, rows, config) if config.split_column else {"train": rows}
-    if not config.split_column:
-        splits = _held_out(table, splits, "test", config.test_share, config.split_seed)
+    if config.split_column:
+        splits = _given_splits(table, rows, config)
+    else:
+        splits = _held_out(table, {"train": rows}, "test", config.test_share, config.split_seed)
     if config.validation:
         splits = _held_out(table, splits, "validation", config.validation, config.split_seed)
     return names, splits
 
 
 def _attributes(table: CsvTable, config: AttributeTableConfig) -> tuple[str, ...]:
-    taken = {config.image_column, config.split_column, ""}
-    names = config.attributes or tuple(name for name in table.columns if name not in taken)
+    others = {config.image_column, config.split_column, ""}
+    names = config.attributes or tuple(name for name in table.columns if name not in others)
     table.column(config.image_column, "image_column")
     if not names:
         raise DataError(
-            f'{table.path}:1: no column beside "{config.image_column}" and the split\'s. '
+            f'{table.path}:1: no column other than "{config.image_column}" and the split\'s. '
             "Add one for each attribute."
         )
     return names
 
 
 def _rows(table: CsvTable, names: Sequence[str], config: AttributeTableConfig) -> list[Row]:
-    image = table.column(config.image_column, "image_column")
+    files = table.cells(config.image_column, "image_column")
     columns = [table.column(name, "attributes") for name in names]
-    rows = []
-    for row in table.rows:
-        if not row.cells[image]:
-            raise DataError(f'{table.place(row)}: no image file in column "{config.image_column}".')
-        cells = (row.cells[column] for column in columns)
+    rows: dict[str, Row] = {}
+    for file, source in zip(files, table.rows, strict=True):
+        location = table.location(source)
+        if not file:
+            raise DataError(f'{location}: no image file in column "{config.image_column}".')
+        cells = (source.cells[column] for column in columns)
         values = tuple(None if cell in config.missing else cell for cell in cells)
-        rows.append(Row(row.cells[image], table.place(row), values))
-    return rows
-
-
-def _refuse_twins(rows: Sequence[Row]) -> None:
-    first: dict[str, Row] = {}
-    for row in rows:
-        other = first.setdefault(os.path.normpath(row.name), row)
-        if other is not row:
-            raise DataError(
-                f"{row.place}: {row.name} stands in {other.place} too. Keep one of the rows."
-            )
+        row = Row(file, location, values)
+        first = rows.setdefault(os.path.normpath(file), row)
+        if first is not row:
+            raise DataError(f"{location}: {file} is in {first.location} too. Keep one of the rows.")
+    return list(rows.values())
 
 
 def _refuse_free_values(
     table: CsvTable, names: Sequence[str], rows: Sequence[Row], most: int
 ) -> None:
     for n, name in enumerate(names):
-        known = [row.values[n] for row in rows if row.values[n] is not None]
-        count = len(set(known))
-        if count > most or (count > 1 and count == len(known)):
+        values = [row.values[n] for row in rows if row.values[n] is not None]
+        count = len(set(values))
+        # As many values as rows: ids, dates or free text rather than classes.
+        if count > most or (count > 1 and count == len(values)):
             raise DataError(
-                f'{table.path}: column "{name}" has {count} different values in {len(known)} rows '
-                f'(such as "{known[0]}"); {most} are allowed, and some must occur twice.\n'
+                f'{table.path}: column "{name}" has {count} different values in {len(values)} rows '
+                f'(such as "{values[0]}"); {most} are allowed, and some must occur twice.\n'
                 "Name the columns to predict in data.attributes, or set data.max_classes."
             )
 
 
-def _given(table: CsvTable, rows: Sequence[Row], config: AttributeTableConfig) -> Splits:
-    column = table.column(config.split_column, "split_column")
+def _given_splits(table: CsvTable, rows: Sequence[Row], config: AttributeTableConfig) -> Splits:
     splits: dict[str, list[Row]] = {"train": [], "test": []}
-    for row, source in zip(rows, table.rows, strict=True):
-        splits.setdefault(_split(table, source, column), []).append(row)
+    names = table.cells(config.split_column, "split_column")
+    for row, name in zip(rows, names, strict=True):
+        if name not in _SPLITS:
+            raise DataError(
+                f'{row.location}: "{name}" in column "{config.split_column}" is no split'
+                f"{guess(name, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
+            )
+        splits.setdefault(name, []).append(row)
     for name, members in splits.items():
         if not members:
             raise DataError(f'{table.path}: no row has "{name}" in column "{config.split_column}".')
@@ -235,16 +217,6 @@ def _given(table: CsvTable, rows: Sequence[Row], config: AttributeTableConfig) -
             "data.validation must be 0."
         )
     return splits
-
-
-def _split(table: CsvTable, row: CsvRow, column: int) -> str:
-    name = row.cells[column]
-    if name not in _SPLITS:
-        raise DataError(
-            f'{table.place(row)}: "{name}" in column "{table.columns[column]}" is no split'
-            f"{guess(name, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
-        )
-    return name
 
 
 def _held_out(table: CsvTable, splits: Splits, purpose: str, share: float, seed: int) -> Splits:

@@ -11,23 +11,24 @@ import torch
 from torch import Tensor
 
 from addkit.data.settings import DataConfig
+from addkit.data.source import facts_of
 from addkit.plugin.facts import MISSING, DataFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image and what is known of it."""
+    """One image and the values of its attributes."""
 
     name: str
-    """Its file, as the table or the archive calls it."""
-    place: str
-    """Where this is written, such as `photos.csv:12`."""
+    """Its file, as the table or the archive names it."""
+    location: str
+    """Such as `photos.csv:12`, for messages."""
     values: tuple[str | None, ...]
-    """The value of each attribute; None where nobody knows it."""
+    """The value of each attribute; None where it is unknown."""
 
     @property
     def parts(self) -> frozenset[str]:
-        """What must stay seen if this image is held out: each value as that of its attribute."""
+        """What must stay in train if this image is held out: each value with its attribute."""
         pairs = enumerate(self.values)
         return frozenset(f"{n} {value}" for n, value in pairs if value is not None)
 
@@ -38,11 +39,11 @@ class Attributes:
 
     names: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
-    """Of each attribute, sorted."""
+    """The values of each attribute, sorted."""
 
     @classmethod
     def learn(cls, names: Sequence[str], rows: Sequence[Row]) -> Attributes:
-        """Those that these (training) rows have."""
+        """The vocabulary of these (training) rows."""
         columns = zip(*(row.values for row in rows), strict=True)
         values = (sorted({value for value in column if value is not None}) for column in columns)
         return cls(tuple(names), tuple(map(tuple, values)))
@@ -55,20 +56,18 @@ class Attributes:
     @property
     def token_classes(self) -> tuple[tuple[int, int], ...]:
         """The classes [start, stop) of each attribute."""
-        stops = list(accumulate(map(len, self.values), initial=0))
-        return tuple(pairwise(stops))
+        return tuple(pairwise(accumulate(map(len, self.values), initial=0)))
 
     def unknown(self, row: Row) -> list[int]:
         """The attributes whose value in this row is not in the vocabulary."""
         pairs = enumerate(zip(row.values, self.values, strict=True))
-        return [n for n, (value, known) in pairs if value is not None and value not in known]
+        return [n for n, (value, values) in pairs if value is not None and value not in values]
 
     def labels(self, rows: Sequence[Row]) -> Tensor:
-        """Class ids (n, N); `MISSING` for what is not known or not in the vocabulary."""
-        starts = (start for start, _ in self.token_classes)
+        """Class ids (n, N); `MISSING` for values that are unknown or not in the vocabulary."""
         ids: list[dict[str | None, int]] = [
             {value: start + number for number, value in enumerate(values)}
-            for start, values in zip(starts, self.values, strict=True)
+            for (start, _), values in zip(self.token_classes, self.values, strict=True)
         ]
         table = [[ids[n].get(v, MISSING) for n, v in enumerate(row.values)] for row in rows]
         return torch.tensor(table, dtype=torch.int64).reshape(-1, len(self.names))
@@ -85,24 +84,22 @@ def joint_facts(
     splits: Mapping[str, Sequence[Row]],
     files: tuple[Path, ...],
 ) -> DataFacts:
-    """Those of a data set whose tokens are attributes.
+    """Facts of a data set whose tokens are attributes.
 
     `notes` count, by split and attribute, the labels that are `MISSING`, where there are some.
     """
-    return DataFacts(
+    labels = attributes.labels(splits["train"])  # (n, N)
+    complete = labels[(labels != MISSING).all(1)]
+    return facts_of(
+        config,
         num_classes=len(attributes.class_names),
         class_names=attributes.class_names,
-        image_size=config.image_size,
-        image_channels=config.image_channels,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.image_size,
         split_sizes={name: len(rows) for name, rows in splits.items()},
         files=files,
         num_tokens=len(attributes.names),
         token_names=attributes.names,
         token_classes=attributes.token_classes,
-        combinations=_combinations(attributes.labels(splits["train"])),
+        combinations=tuple(map(tuple, torch.unique(complete, dim=0).tolist())),
         notes={
             f"{split}_missing_{name}": count
             for split, rows in splits.items()
@@ -110,9 +107,3 @@ def joint_facts(
             if count
         },
     )
-
-
-def _combinations(labels: Tensor) -> tuple[tuple[int, ...], ...]:
-    """The different rows (n, N) without a missing value."""
-    whole = labels[(labels != MISSING).all(1)]
-    return tuple(map(tuple, torch.unique(whole, dim=0).tolist()))

@@ -1,4 +1,4 @@
-"""Changes to training images, each decided by (seed, index) alone."""
+"""Augmentation of training images, each decided by (seed, index) alone; mixup and cutmix."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from addkit.data.images import Part, Pixels, to_levels
+from addkit.data.images import Part, Pixels, as_picture, to_levels
 from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import RecipeError
 from addkit.recipe.model import Augmentation
 
-# Which uniforms of an image decide what. Each has its own, so switching one change on or off
-# leaves the others as they were.
+# Rows of an image's uniforms. Each decision has its own, so switching one change on or off leaves
+# the others as they were.
 _FLIP, _DOWN, _ACROSS, _ERASE = 0, 1, 2, 3
 _CROP_BOX, _ERASE_BOX = slice(4, 8), slice(8, 12)
 _DRAWS = 12
@@ -53,13 +53,23 @@ class Augmenter:
         return self._settings.crop != (1.0, 1.0)
 
     def part(self, draws: Tensor, width: int, height: int) -> Part:
-        """Which part of one image file to cut out, before it is resampled to S x S.
+        """The part of one image file that is cut out before it is resampled to S x S.
 
         As `random_boxes`, on whole pixels; a part of at least 2 S x 2 S (4 S, 8 S) lies on
         multiples of 2 (4, 8) pixels, so that a JPEG can be decoded at that scale. `draws` (12,).
         """
         numbers = draws[_CROP_BOX].tolist()
-        down, across = _sides(numbers, self._settings.crop, height, width)
+        # The formula of `random_boxes`: for one image Python's floats are thirty times as fast.
+        low, high = self._settings.crop
+        share = low + numbers[0] * (high - low)
+        least, most = _CROP_RATIO
+        narrow = math.log(min(max(share * width / height, least), most))
+        wide = math.log(min(max(width / (share * height), least), most))
+        aspect = math.exp(narrow + numbers[1] * (wide - narrow))
+        across = math.sqrt(share * aspect * width * height)
+        across *= min(width / across, height * aspect / across, 1.0)
+        down = across / aspect
+
         reach = min(down, across) / self._pixels.image_size
         scale = next(scale for scale in (8, 4, 2, 1) if reach >= scale or scale == 1)
         columns, rows = width // scale, height // scale
@@ -72,15 +82,21 @@ class Augmenter:
         """Random resized crops, (B, C, S, S) -> the same shape."""
         if not self.crops:
             return images
-        size = images.shape[2:]
-        boxes = random_boxes(draws[_CROP_BOX], self._settings.crop, _CROP_RATIO, *size)
-        return _resampled(images, boxes)
+        height, width = images.shape[2:]
+        boxes = random_boxes(draws[_CROP_BOX], self._settings.crop, _CROP_RATIO, height, width)
+        top, left, down, across = boxes.float()[:, :, None].unbind(1)  # each (B, 1)
+        # Not affine_grid: it multiplies matrices, whose rounding may change with the batch's size.
+        rows = ((torch.arange(height) + 0.5) / height * down + top) * (2 / height) - 1  # (B, S)
+        columns = ((torch.arange(width) + 0.5) / width * across + left) * (2 / width) - 1
+        shape = (len(images), height, width)
+        grid = torch.stack([columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)], -1)
+        return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def recolour_levels(self, levels: Tensor, seed: int, index: int) -> Tensor:
-        """RandAugment, as timm has it, of one image (C, S, S), uint8; if the recipe asks for it."""
+        """timm's RandAugment of one image (C, S, S), uint8; unchanged without it."""
         if self._recolour is None:
             return levels
-        image = _to_file(levels)
+        image = as_picture(levels)
         with seeded(counted_seed(seed, "rand-augment", index)):
             return to_levels(self._recolour(image.convert("RGB")).convert(image.mode))
 
@@ -94,9 +110,18 @@ class Augmenter:
 
     def moved(self, images: Tensor, draws: Tensor) -> Tensor:
         """Shift and flip (B, C, S, S) of any type."""
-        if self._settings.shift:
-            images = self._shifted(images, draws)
-        flip = draws[_FLIP] < self._settings.flip
+        if reach := self._settings.shift:
+            size = self._pixels.image_size
+            # (B, 1) offsets from -reach to reach; clamping repeats the edge pixels.
+            down = (draws[_DOWN, :, None] * (2 * reach + 1)).long() - reach
+            across = (draws[_ACROSS, :, None] * (2 * reach + 1)).long() - reach
+            positions = torch.arange(size)
+            rows = (positions + down).clamp(0, size - 1)[:, None, :, None]
+            columns = (positions + across).clamp(0, size - 1)[:, None, None, :]
+            image = torch.arange(len(images))[:, None, None, None]
+            channel = torch.arange(images.shape[1])[:, None, None]
+            images = images[image, channel, rows, columns]
+        flip = draws[_FLIP] < self._settings.flip  # (B,)
         if not flip.any():
             return images
         mirrored = images.flip(3)
@@ -105,31 +130,17 @@ class Augmenter:
     def erased(self, images: Tensor, draws: Tensor) -> Tensor:
         """Normalised (B, C, S, S) whose chosen rectangles became the mean colour, in place."""
         if self._settings.erase:
-            images.masked_fill_(self._erased(draws), 0.0)
+            size = self._pixels.image_size
+            boxes = random_boxes(draws[_ERASE_BOX], _ERASE_AREA, _ERASE_RATIO, size, size)
+            chosen = draws[_ERASE] < self._settings.erase
+            images.masked_fill_(covered(boxes, size, size) & chosen[:, None, None, None], 0.0)
         return images
-
-    def _shifted(self, images: Tensor, draws: Tensor) -> Tensor:
-        size, reach = self._pixels.image_size, self._settings.shift
-        down = (draws[_DOWN, :, None] * (2 * reach + 1)).long() - reach
-        across = (draws[_ACROSS, :, None] * (2 * reach + 1)).long() - reach
-        place = torch.arange(size)
-        # Clamping repeats the edge pixels where the image was moved away from.
-        rows = (place + down).clamp(0, size - 1)[:, None, :, None]
-        columns = (place + across).clamp(0, size - 1)[:, None, None, :]
-        image = torch.arange(len(images))[:, None, None, None]
-        return images[image, torch.arange(images.shape[1])[:, None, None], rows, columns]
-
-    def _erased(self, draws: Tensor) -> Tensor:
-        size = self._pixels.image_size
-        boxes = random_boxes(draws[_ERASE_BOX], _ERASE_AREA, _ERASE_RATIO, size, size)
-        chosen = draws[_ERASE] < self._settings.erase
-        return covered(boxes, size, size) & chosen[:, None, None, None]
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's CPU generator start at `seed`, and afterwards are as before."""
-    # torch.manual_seed would reseed the accelerators too, which nobody restores.
+    """Seed Python's, numpy's and torch's CPU generators; restore their states afterwards."""
+    # Not torch.manual_seed: it reseeds the accelerators too, whose state is not restored here.
     generator = torch.default_generator
     before = random.getstate(), np.random.get_state(), generator.get_state()
     random.seed(seed)
@@ -141,39 +152,6 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])
         generator.set_state(before[2])
-
-
-def _resampled(images: Tensor, boxes: Tensor) -> Tensor:
-    # affine_grid would multiply matrices, whose rounding may change with the batch's size.
-    height, width = images.shape[2:]
-    top, left, down, across = boxes.float()[:, :, None].unbind(1)
-    rows = ((torch.arange(height) + 0.5) / height * down + top) * (2 / height) - 1
-    columns = ((torch.arange(width) + 0.5) / width * across + left) * (2 / width) - 1
-    shape = (len(images), height, width)
-    grid = torch.stack([columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)], -1)
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def _sides(
-    draws: Sequence[float], area: tuple[float, float], height: int, width: int
-) -> tuple[float, float]:
-    """Height and width of a crop, by the formula of `random_boxes`.
-
-    For one image Python's numbers are thirty times as fast as torch's.
-    """
-    share = area[0] + draws[0] * (area[1] - area[0])
-    least, most = _CROP_RATIO
-    narrow = math.log(min(max(share * width / height, least), most))
-    wide = math.log(min(max(width / (share * height), least), most))
-    aspect = math.exp(narrow + draws[1] * (wide - narrow))
-    across = math.sqrt(share * aspect * width * height)
-    across *= min(width / across, height * aspect / across, 1.0)
-    return across / aspect, across
-
-
-def _to_file(levels: Tensor) -> Image.Image:
-    values = levels.numpy()
-    return Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0))
 
 
 def _rand_augment(policy: str, pixels: Pixels) -> Callable[[Image.Image], Image.Image] | None:
@@ -213,45 +191,38 @@ def random_boxes(
     `draws` (4, B) are uniforms. The share of the area is uniform in `area`; width / height is
     log-uniform in the part of `ratio` at which that area fits; where none does, the box shrinks.
     """
-    share = _between(draws[0], *area)
+    share = area[0] + draws[0] * (area[1] - area[0])  # (B,), as all below
     narrow = (share * width / height).clamp(*ratio).log()
     wide = (width / (share * height)).clamp(*ratio).log()
     aspect = (narrow + draws[1] * (wide - narrow)).exp()
     across = (share * aspect * width * height).sqrt()
     shrink = torch.minimum(width / across, height * aspect / across).clamp(max=1.0)
-    across = _pixels(across * shrink).clamp(1, width)
-    down = _pixels(across / aspect).clamp(1, height)
-    top = _pixels(draws[2] * (height - down))
-    left = _pixels(draws[3] * (width - across))
+    across = _whole_64ths(across * shrink).clamp(1, width)
+    down = _whole_64ths(across / aspect).clamp(1, height)
+    top = _whole_64ths(draws[2] * (height - down))
+    left = _whole_64ths(draws[3] * (width - across))
     return torch.stack([top, left, down, across], dim=1)
 
 
-def covered(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which pixels have their centre in the box of their image: (B, 4) -> bool (B, 1, H, W)."""
-    top, left, down, across = boxes[:, :, None].unbind(1)
-    rows = torch.arange(height, device=boxes.device) + 0.5
-    columns = torch.arange(width, device=boxes.device) + 0.5
-    in_rows = (rows >= top) & (rows < top + down)
-    in_columns = (columns >= left) & (columns < left + across)
-    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
-
-
-def _between(draws: Tensor, low: float, high: float) -> Tensor:
-    return low + draws * (high - low)
-
-
-def _pixels(lengths: Tensor) -> Tensor:
+def _whole_64ths(lengths: Tensor) -> Tensor:
     # To 1/64 pixel: exp may differ in its last bit with the batch's size, an image may not.
     return (lengths * 64).round() / 64
 
 
+def covered(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Which pixels have their centre in the box of their image: (B, 4) -> bool (B, 1, H, W)."""
+    top, left, down, across = boxes[:, :, None].unbind(1)  # each (B, 1)
+    rows = torch.arange(height, device=boxes.device) + 0.5
+    columns = torch.arange(width, device=boxes.device) + 0.5
+    in_rows = (rows >= top) & (rows < top + down)  # (B, H)
+    in_columns = (columns >= left) & (columns < left + across)  # (B, W)
+    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+
+
 def mix(
-    images: Tensor,
-    copies: Tensor,
-    augmentation: Augmentation,
-    generator: torch.Generator,
+    images: Tensor, copies: Tensor, augmentation: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Images (B, C, H, W), each mixed with another of the batch, and their labels (B, R, N).
+    """Mixup and cutmix of images (B, C, H, W) and of their labels (B, R, N), which stay one-hot.
 
     An image keeps the share lam of itself: mixup adds (lam ~ Beta(mixup, mixup)), cutmix pastes a
     box (lam ~ Beta(cutmix, cutmix), then corrected to the box's pixels); with both, a coin
@@ -263,39 +234,35 @@ def mix(
         return images, copies
     partner = torch.randperm(len(images), generator=generator, device=generator.device)
     partner = partner.to(images.device)
-    weights = _weights(images, augmentation, generator)
+    # How much of itself each pixel keeps, (B, 1, 1, 1) or (B, 1, H, W). The order of the draws
+    # is part of the result: blends, pastes, coin.
+    if not augmentation.cutmix:
+        weights = _betas(augmentation.mixup, images, generator)[:, None, None, None]
+    elif not augmentation.mixup:
+        weights = _pastes(augmentation.cutmix, images, generator)
+    else:
+        blends = _betas(augmentation.mixup, images, generator)[:, None, None, None]
+        pastes = _pastes(augmentation.cutmix, images, generator)
+        coin = _uniform((len(images), 1, 1, 1), images, generator)
+        weights = torch.where(coin < 0.5, blends, pastes)
     mixed = weights * images + (1 - weights) * images[partner]
-    own = _uniform(copies.shape[:2], images, generator) < weights.mean((1, 2, 3))[:, None]
+    own = _uniform(copies.shape[:2], images, generator) < weights.mean((1, 2, 3))[:, None]  # (B, R)
     return mixed.to(images.dtype), torch.where(own[..., None], copies, copies[partner])
 
 
-def _weights(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """How much of itself each pixel keeps, in [0, 1]; broadcasts to (B, 1, H, W)."""
-    if not augmentation.cutmix:
-        return _blends(augmentation.mixup, images, generator)
-    if not augmentation.mixup:
-        return _pastes(augmentation.cutmix, images, generator)
-    blends = _blends(augmentation.mixup, images, generator)
-    pastes = _pastes(augmentation.cutmix, images, generator)
-    coin = _uniform((len(images), 1, 1, 1), images, generator)
-    return torch.where(coin < 0.5, blends, pastes)
-
-
-def _blends(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
-    return _betas(beta, images, generator)[:, None, None, None]
-
-
 def _pastes(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, 1, H, W): 0 in a random box, 1 elsewhere."""
     height, width = images.shape[2:]
     extent = torch.tensor([height, width], device=images.device)
-    sides = (1 - _betas(beta, images, generator)).sqrt()[:, None] * extent
+    sides = (1 - _betas(beta, images, generator)).sqrt()[:, None] * extent  # (B, 2)
     corners = _uniform((len(images), 2), images, generator) * extent - sides / 2
     # The box may stick out, as in the paper's code; only pixels that it covers count.
     return 1 - covered(torch.cat([corners, sides], 1), height, width).float()
 
 
 def _betas(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
-    # torch's own Beta reads the global generator.
+    """(B,) from Beta(beta, beta)."""
+    # numpy's, seeded from the generator, since torch's Beta reads the global generator.
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)
     values = np.random.default_rng(int(seed)).beta(beta, beta, len(images))
     return torch.from_numpy(values).to(images.device, torch.float32)

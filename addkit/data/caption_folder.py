@@ -1,11 +1,11 @@
-"""The user's own pictures and captions."""
+"""The user's own pictures and captions: a table of captions in CSV, JSON lines or COCO's json."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class CaptionFolder(Source):
     """Images in a folder with a file of their captions.
 
     `test_share` of the images is held out, whatever their captions. Building reads the captions
-    and looks for the images; opening a split verifies its images once. `facts.split_sizes` counts
+    and lists the images; opening a split verifies its images once. `facts.split_sizes` counts
     images that have captions: a split that skips bad files is shorter.
     """
 
@@ -78,31 +78,26 @@ class CaptionFolder(Source):
 
     def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
         if name not in self._sound:
-            self._sound[name] = self._checked(name)
-        positions = self._sound[name]
-        captions = self._captions[name].at(positions)
-        references = self._tokens.references[name].at(positions)
+            listings = {
+                # Labels are positions, to find the captions of readable images again.
+                split: Listing(part.names, tuple(range(len(part))))
+                for split, part in self._captions.items()
+            }
+            own = listings.pop(name)
+            skip = self._config.bad_files == "skip"
+            sound = self.store.sound(own, self._root, skip, [*listings.values()]).labels
+            if not sound:
+                raise DataError(f"{self._root}: no image of {name} can be read. Add images.")
+            self._sound[name] = sound
+        captions = self._captions[name].at(self._sound[name])
+        references = self._tokens.references[name].at(self._sound[name])
         images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
         return CaptionedImages(images, references, captions, self._tokens.vocabulary)
-
-    def _checked(self, name: str) -> Sequence[int]:
-        """Positions of the images that can be read."""
-        own = _listing(self._captions[name])
-        others = [_listing(part) for split, part in self._captions.items() if split != name]
-        skip = self._config.bad_files == "skip"
-        sound = self.store.sound(own, self._root, skip, others).labels
-        if not sound:
-            raise DataError(f"{self._root}: no image of {name} can be read. Add images.")
-        return sound
-
-
-def _listing(captions: Captions) -> Listing:
-    return Listing(captions.names, tuple(range(len(captions.names))))
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    place: str
+    location: str
     """Such as `captions.csv:12`."""
     image: str
     caption: str
@@ -113,18 +108,20 @@ def read_captions(path: Path, config: CaptionFolderConfig) -> Captions:
 
     Raises `DataError`, with file and line, for a file that cannot be used.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl", ".json"):
         raise DataError(
-            f'data.captions: {path} ends in "{path.suffix}"; allowed: {", ".join(_READERS)}.'
+            f'data.captions: {path} ends in "{path.suffix}"; allowed: .csv, .jsonl, .json.'
         )
     if not path.is_file():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"data.captions: {path} does not exist{guess(path.name, names)}.")
-    return reader(path, config)
+    if suffix == ".json":
+        return _from_coco(path)
+    return _by_image(path, (_csv_rows if suffix == ".csv" else _json_rows)(path, config))
 
 
-def _from_coco(path: Path, config: CaptionFolderConfig) -> Captions:
+def _from_coco(path: Path) -> Captions:
     captions = read_coco(path)
     pairs = zip(captions.names, captions.texts, strict=True)
     empty = [name for name, texts in pairs if not all(text.strip() for text in texts)]
@@ -135,79 +132,71 @@ def _from_coco(path: Path, config: CaptionFolderConfig) -> Captions:
     return captions
 
 
-def _from_csv(path: Path, config: CaptionFolderConfig) -> Captions:
+def _csv_rows(path: Path, config: CaptionFolderConfig) -> list[_Row]:
     table = read_csv(path, ",")
-    image = table.column(config.image_column, "image_column")
-    caption = table.column(config.caption_column, "caption_column")
-    rows = [_Row(table.place(row), row.cells[image], row.cells[caption]) for row in table.rows]
-    return _gathered(path, rows)
+    images = table.cells(config.image_column, "image_column")
+    captions = table.cells(config.caption_column, "caption_column")
+    return [
+        _Row(table.location(row), image, caption)
+        for row, image, caption in zip(table.rows, images, captions, strict=True)
+    ]
 
 
-def _from_lines(path: Path, config: CaptionFolderConfig) -> Captions:
-    keys = {"image_column": config.image_column, "caption_column": config.caption_column}
+def _json_rows(path: Path, config: CaptionFolderConfig) -> list[_Row]:
     try:
+        # Not splitlines: JSON strings may contain other line separators, such as U+2028.
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: no UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    return _gathered(path, list(_json_rows(path, lines, keys)))
-
-
-def _json_rows(path: Path, lines: Sequence[str], keys: Mapping[str, str]) -> Iterator[_Row]:
+    rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         try:
             values = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{place}: no JSON ({error}). Write one object a line.") from error
-        image, caption = (_text(place, values, name, key) for key, name in keys.items())
-        yield _Row(place, image, caption)
+            raise DataError(f"{location}: no JSON ({error}). Write one object a line.") from error
+        image = _text(location, values, config.image_column, "image_column")
+        caption = _text(location, values, config.caption_column, "caption_column")
+        rows.append(_Row(location, image, caption))
+    return rows
 
 
-def _text(place: str, values: object, name: str, key: str) -> str:
+def _text(location: str, values: object, name: str, key: str) -> str:
     if not isinstance(values, dict):
-        raise DataError(f'{place}: no object. Write lines like {{"{name}": "..."}}.')
+        raise DataError(f'{location}: no object. Write lines like {{"{name}": "..."}}.')
     if name not in values:
         raise DataError(
-            f'{place}: no key "{name}"{guess(name, list(values))}; there are: '
+            f'{location}: no key "{name}"{guess(name, list(values))}; there are: '
             f"{', '.join(values)}.\nRename a key or set data.{key}."
         )
     if not isinstance(values[name], str):
-        raise DataError(f'{place}: "{name}" is {values[name]!r}; a text is needed.')
+        raise DataError(f'{location}: "{name}" is {values[name]!r}; a text is needed.')
     return str(values[name]).strip()
 
 
-def _gathered(path: Path, rows: Sequence[_Row]) -> Captions:
-    problems = list(_problems(rows))
-    if problems:
+def _by_image(path: Path, rows: Sequence[_Row]) -> Captions:
+    faults = []
+    locations: dict[tuple[str, str], str] = {}
+    texts: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if not row.image:
+            faults.append(f"{row.location}: no image")
+            continue
+        if not row.caption:
+            faults.append(f"{row.location}: empty caption")
+            continue
+        name = os.path.normpath(row.image)
+        first = locations.setdefault((name, row.caption), row.location)
+        if first != row.location:
+            faults.append(f"{row.location}: the same image and caption as {first}")
+        texts[name].append(row.caption)
+    if faults:
         raise DataError(
-            f"{path}: {len(problems)} of {len(rows)} lines cannot be used:\n  "
-            f"{shortened(problems)}\nMend or remove these lines."
+            f"{path}: {len(faults)} of {len(rows)} lines cannot be used:\n  "
+            f"{shortened(faults)}\nMend or remove these lines."
         )
     if not rows:
         raise DataError(f"{path}: no caption. Write a line for each caption.")
-    texts: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        texts[os.path.normpath(row.image)].append(row.caption)
     return Captions(tuple(texts), tuple(map(tuple, texts.values())))
-
-
-def _problems(rows: Sequence[_Row]) -> Iterator[str]:
-    first: dict[tuple[str, str], str] = {}
-    for row in rows:
-        if not row.image:
-            yield f"{row.place}: no image"
-        elif not row.caption:
-            yield f"{row.place}: empty caption"
-        else:
-            other = first.setdefault((os.path.normpath(row.image), row.caption), row.place)
-            if other != row.place:
-                yield f"{row.place}: the same image and caption as {other}"
-
-
-_READERS: Mapping[str, Callable[[Path, CaptionFolderConfig], Captions]] = {
-    ".csv": _from_csv,
-    ".jsonl": _from_lines,
-    ".json": _from_coco,
-}

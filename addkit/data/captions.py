@@ -1,4 +1,4 @@
-"""What caption data sets share: from captions by split to facts, vocabulary and right answers."""
+"""Captions as token ids: several right answers for an image, the vocabulary, the facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from addkit.data.image_sets import FileImages, WrappedImages
 from addkit.data.settings import CaptionConfig
-from addkit.data.shards.read import ShardedImages
+from addkit.data.source import facts_of
 from addkit.data.splits import hold_out
 from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
@@ -23,7 +23,7 @@ class Captions:
     """Images and their captions, at least one each."""
 
     names: tuple[str, ...]
-    """What tells the images apart, such as their files."""
+    """A unique name of each image, such as its file."""
     texts: tuple[tuple[str, ...], ...]
     """The captions of each image."""
 
@@ -40,44 +40,9 @@ class Captions:
         return Captions(tuple(str(folder / name) for name in self.names), self.texts)
 
     def split(self, share: float, seed: int, purpose: str) -> tuple[Captions, Captions]:
-        """What is kept and the share of the images that is held out."""
+        """The rest, and the share of the images that is held out."""
         kept, held = hold_out([0] * len(self), self.names, share, seed, purpose)
         return self.at(kept), self.at(held)
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionTokens:
-    """The captions of all splits as token ids."""
-
-    vocabulary: Vocabulary
-    num_tokens: int
-    """N. Longer captions are cut, shorter ones filled with pads."""
-    references: Mapping[str, References]
-    notes: Mapping[str, int]
-    """By split: captions, captions cut, words (tokens before the cut) and unknown words."""
-
-    @classmethod
-    def of(
-        cls, splits: Mapping[str, Captions], tokenizer: Tokenizer, max_tokens: int | None
-    ) -> CaptionTokens:
-        """The vocabulary and, by default, N follow from the split `train` alone.
-
-        N is then one more than the longest training caption has tokens, so that each ends in a pad.
-        """
-        vocabulary = tokenizer.learn(text for texts in splits["train"].texts for text in texts)
-        ids = {name: _encoded(captions, vocabulary) for name, captions in splits.items()}
-        longest = max((len(answer) for image in ids["train"] for answer in image), default=0)
-        num_tokens = max_tokens or longest + 1
-        return cls(
-            vocabulary,
-            num_tokens,
-            {name: References.of(part, num_tokens, vocabulary.pad) for name, part in ids.items()},
-            {
-                f"{name}_{what}": count
-                for name, part in ids.items()
-                for what, count in _counts(part, num_tokens, vocabulary.unknown).items()
-            },
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +52,7 @@ class References:
     ids: Tensor
     """(answers in all, N) token ids, filled with pads."""
     starts: tuple[int, ...]
-    """Where each image's answers begin, and where the last one's end: n + 1 numbers."""
+    """Row of each image's first answer, and the number of rows: n + 1 numbers."""
 
     @classmethod
     def of(
@@ -125,6 +90,22 @@ class References:
         return torch.stack(filled), counts
 
 
+def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:
+    """The labels (B, R, N) of each image's copies, one of its right answers each.
+
+    Copy j takes answer floor(((u + j / R) mod 1) C) of C, so that copies differ where they can.
+    """
+    if batch.references is None or batch.reference_counts is None:
+        return batch.labels[:, None, :].expand(-1, reuse, -1)
+    references, counts = batch.references, batch.reference_counts  # (B, C, N), (B,)
+    u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
+    copy = torch.arange(reuse, device=u.device) / reuse
+    chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()  # (B, R)
+    # A product just below C may round to C.
+    chosen = torch.minimum(chosen, counts.unsqueeze(1) - 1)
+    return references.gather(1, chosen.unsqueeze(-1).expand(-1, -1, references.shape[-1]))
+
+
 class ReferencedImages(WrappedImages):
     """An `ImageSet` whose images have several right answers.
 
@@ -132,7 +113,7 @@ class ReferencedImages(WrappedImages):
         images: n images.
         references: their answers.
         texts: the same as they were written.
-        plain: from a text to how it would be decoded, whole; see `Vocabulary.plain`.
+        plain: from a text to its decoded form, uncut; see `Vocabulary.plain`.
     """
 
     def __init__(
@@ -152,7 +133,7 @@ class ReferencedImages(WrappedImages):
         return len(self.references)
 
     def over(self, images: ImageSet) -> ReferencedImages:
-        """The same answers for something else that stands for these images."""
+        """The same answers for another `ImageSet` of these images, such as their features."""
         return ReferencedImages(images, self.references, self._texts, self._plain)
 
     def texts(self, index: int) -> tuple[str, ...]:
@@ -183,22 +164,62 @@ class CaptionedImages(ReferencedImages):
     ) -> None:
         super().__init__(images, references, captions.texts, vocabulary.plain)
         self.captions = captions
-        self.shards: Tensor | None = images.shards if isinstance(images, ShardedImages) else None
-        """As `ShardedImages.shards`, if they lie in shards."""
+        self.shards = images.shards
+        """See `FileImages.shards`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTokens:
+    """The captions of all splits as token ids."""
+
+    vocabulary: Vocabulary
+    num_tokens: int
+    """N. Longer captions are cut, shorter ones filled with pads."""
+    references: Mapping[str, References]
+    notes: Mapping[str, int]
+    """By split: captions, captions cut, words (tokens before the cut) and unknown words."""
+
+    @classmethod
+    def of(
+        cls, splits: Mapping[str, Captions], tokenizer: Tokenizer, max_tokens: int | None
+    ) -> CaptionTokens:
+        """The vocabulary and, by default, N follow from the split `train` alone.
+
+        N is then one more than the longest training caption has tokens, so that each ends in a pad.
+        """
+        vocabulary = tokenizer.learn(text for texts in splits["train"].texts for text in texts)
+        ids = {
+            name: [[vocabulary.encode(text) for text in texts] for texts in captions.texts]
+            for name, captions in splits.items()
+        }
+        longest = max((len(answer) for image in ids["train"] for answer in image), default=0)
+        num_tokens = max_tokens or longest + 1
+        notes: dict[str, int] = {}
+        for name, images in ids.items():
+            answers = [answer for image in images for answer in image]
+            unknown = vocabulary.unknown
+            notes |= {
+                f"{name}_captions": len(answers),
+                f"{name}_captions_cut": sum(len(answer) > num_tokens for answer in answers),
+                f"{name}_words": sum(map(len, answers)),
+                f"{name}_unknown_words": sum(
+                    answer.count(unknown) for answer in answers if unknown is not None
+                ),
+            }
+        references = {
+            name: References.of(images, num_tokens, vocabulary.pad) for name, images in ids.items()
+        }
+        return cls(vocabulary, num_tokens, references, notes)
 
 
 def caption_facts(
     config: CaptionConfig, tokens: CaptionTokens, files: tuple[Path, ...]
 ) -> DataFacts:
     """The facts of a data set whose captions have been read."""
-    return DataFacts(
+    return facts_of(
+        config,
         num_classes=len(tokens.vocabulary.tokens),
         class_names=tokens.vocabulary.tokens,
-        image_size=config.image_size,
-        image_channels=config.image_channels,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.image_size,
         split_sizes={name: len(answers) for name, answers in tokens.references.items()},
         files=files,
         num_tokens=tokens.num_tokens,
@@ -206,34 +227,3 @@ def caption_facts(
         unknown=tokens.vocabulary.unknown,
         notes=tokens.notes,
     )
-
-
-def _encoded(captions: Captions, vocabulary: Vocabulary) -> list[list[list[int]]]:
-    return [[vocabulary.encode(text) for text in texts] for texts in captions.texts]
-
-
-def _counts(
-    images: Sequence[Sequence[Sequence[int]]], num_tokens: int, unknown: int | None
-) -> Mapping[str, int]:
-    answers = [answer for image in images for answer in image]
-    return {
-        "captions": len(answers),
-        "captions_cut": sum(len(answer) > num_tokens for answer in answers),
-        "words": sum(map(len, answers)),
-        "unknown_words": sum(answer.count(unknown) for answer in answers if unknown is not None),
-    }
-
-
-def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor:
-    """The labels (B, R, N) of each image's copies, one of its right answers each.
-
-    Copy j takes answer floor(((u + j / R) mod 1) C) of C, so that copies differ where they can.
-    """
-    if batch.references is None or batch.reference_counts is None:
-        return batch.labels[:, None, :].expand(-1, reuse, -1)
-    references, counts = batch.references, batch.reference_counts
-    u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
-    copy = torch.arange(reuse, device=u.device) / reuse
-    chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()
-    chosen = torch.minimum(chosen, counts.unsqueeze(1) - 1)
-    return references.gather(1, chosen.unsqueeze(-1).expand(-1, -1, references.shape[-1]))

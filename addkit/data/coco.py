@@ -1,4 +1,4 @@
-"""MS COCO's captions of 2014."""
+"""MS COCO's captions of 2014, and the readers of COCO's json and of Karpathy's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, capti
 from addkit.data.folders import missing_folder, shortened
 from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source
+from addkit.data.source import Source, facts_of
 from addkit.data.splits import held_out_count
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
@@ -36,111 +36,90 @@ class CocoCaptions(Source):
     """Photographs with about five captions each.
 
     Facts come from the caption files, and from the published numbers where one is missing, so
-    that a plan can be made without the data. Opening `train` looks for the images of every split,
-    so that training does not begin if some are missing; images are not verified.
+    that a plan can be made without the data. Opening `train` checks that the images of every split
+    exist, so that no training starts without some of them; images are not verified.
     """
 
     def __init__(self, config: CocoCaptionsConfig, tokenizer: Tokenizer) -> None:
-        """Raises `DataError` for caption files that are not as they should be."""
-        layout = _Layout(config)
-        self._layout, self.store, self.side_files = layout, layout.store, layout.caption_files
-        self._captions: Mapping[str, Captions] = {}
-        if any(not path.is_file() for path in layout.caption_files):
-            super().__init__(_planned(config, layout, tokenizer))
-            return
-        self._captions = layout.karpathy() if config.split == "karpathy" else layout.of_2014()
-        self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
-        super().__init__(caption_facts(config, self._tokens, layout.files))
-
-    def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
-        if not self._captions:
-            raise DataError(self._layout.missing_captions())
-        needed = self._captions if name == "train" else (name,)
-        self._layout.refuse_missing([path for one in needed for path in self._captions[one].names])
-        references, captions = self._tokens.references[name], self._captions[name]
-        images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
-        return CaptionedImages(images, references, captions, self._tokens.vocabulary)
-
-
-class _Layout:
-    """Where the files are."""
-
-    def __init__(self, config: CocoCaptionsConfig) -> None:
-        self.root = config.root.expanduser()
-        self.store = open_store(self.root)
+        """Raises `DataError` for caption files of another layout."""
         self._config = config
+        self._root = root = config.root.expanduser()
+        self.store = open_store(root)
         karpathy = config.split == "karpathy"
         captions = (config.karpathy,) if karpathy else (config.train_captions, config.val_captions)
-        self.caption_files = tuple(self.store.file(self.root / path) for path in captions)
-        self.image_folders = self.root / config.train_images, self.root / config.val_images
-        self.files = self.store.reads((*self.caption_files, *self.image_folders))
+        self.side_files = tuple(self.store.file(root / path) for path in captions)
+        self._folders = root / config.train_images, root / config.val_images
+        files = self.store.reads((*self.side_files, *self._folders))
+        self._captions: Mapping[str, Captions] = {}
+        if any(not path.is_file() for path in self.side_files):
+            super().__init__(self._published_facts(tokenizer, files))
+            return
+        self._captions = self._karpathy_split() if karpathy else self._split_of_2014()
+        self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
+        super().__init__(caption_facts(config, self._tokens, files))
 
-    def of_2014(self) -> Mapping[str, Captions]:
-        train, test = map(read_coco, self.caption_files)
-        splits = {"train": train, "test": test}
+    def _split_of_2014(self) -> Mapping[str, Captions]:
+        train, test = map(read_coco, self.side_files)
+        train_images, val_images = self._folders
+        splits = {"train": train}
         share, seed = self._config.validation, self._config.split_seed
         if share:
             splits["train"], splits["validation"] = train.split(share, seed, "validation")
-        train_images, val_images = self.image_folders
-        return {
-            name: part.below(val_images if name == "test" else train_images)
-            for name, part in splits.items()
-        }
+        splits = {name: part.below(train_images) for name, part in splits.items()}
+        return {"train": splits.pop("train"), "test": test.below(val_images), **splits}
 
-    def karpathy(self) -> Mapping[str, Captions]:
-        (file,) = self.caption_files
-        folders = dict(zip(("train2014", "val2014"), self.image_folders, strict=True))
-        return read_karpathy(file, folders, _KARPATHY)
+    def _karpathy_split(self) -> Mapping[str, Captions]:
+        folders = dict(zip(("train2014", "val2014"), self._folders, strict=True))
+        return read_karpathy(self.side_files[0], folders, _KARPATHY)
 
-    def missing_captions(self) -> str:
-        absent = [str(path) for path in self.caption_files if not path.is_file()]
+    def _published_facts(self, tokenizer: Tokenizer, files: tuple[Path, ...]) -> DataFacts:
+        config = self._config
+        vocabulary = tokenizer.learn(())
+        # A tokenizer of words has a fixed size only where the recipe limits it.
+        size = getattr(tokenizer, "max_size", None)
+        if size is None and vocabulary.unknown is not None:
+            raise DataError(
+                f"{self._missing_captions()}\nFor a dry run without them set tokenizer.max_size: "
+                "else the number of words follows from the captions alone."
+            )
+        sizes = _PUBLISHED[config.split]
+        if held := held_out_count(sizes["train"], config.validation):
+            sizes = {**sizes, "train": sizes["train"] - held, "validation": held}
+        return facts_of(
+            config,
+            num_classes=size or len(vocabulary.tokens),
+            class_names=() if size else vocabulary.tokens,
+            split_sizes=sizes,
+            files=files,
+            num_tokens=config.max_tokens,
+            pad=vocabulary.pad,
+            unknown=vocabulary.unknown,
+        )
+
+    def _missing_captions(self) -> str:
+        absent = [str(path) for path in self.side_files if not path.is_file()]
         split = self._config.split
         return (
             f'{" and ".join(absent)} not found. With data.split = "{split}" COCO\'s captions come '
             f"from {_ARCHIVES[split]}.\nUnpack it there, or set data.root to where it is."
         )
 
-    def refuse_missing(self, paths: list[str]) -> None:
+    def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
+        if not self._captions:
+            raise DataError(self._missing_captions())
+        needed = self._captions if name == "train" else (name,)
+        paths = [path for split in needed for path in self._captions[split].names]
         missing = self.store.missing(paths)
-        if not missing:
-            return
-        gone = [missing_folder(folder) for folder in self.image_folders if not folder.is_dir()]
-        raise DataError(
-            f"{self.root}: {len(missing)} of {len(paths)} images are missing:\n  "
-            f"{shortened(gone or missing)}\nUnpack train2014.zip and val2014.zip of "
-            "cocodataset.org there, or set data.train_images and data.val_images."
-        )
-
-
-def _planned(config: CocoCaptionsConfig, layout: _Layout, tokenizer: Tokenizer) -> DataFacts:
-    vocabulary = tokenizer.learn(())
-    # A tokenizer of words knows its size beforehand only where the recipe limits it.
-    size = getattr(tokenizer, "max_size", None)
-    if size is None and vocabulary.unknown is not None:
-        raise DataError(
-            f"{layout.missing_captions()}\nFor a dry run without them set tokenizer.max_size: "
-            "else only the captions tell how many words there are."
-        )
-    return DataFacts(
-        num_classes=size or len(vocabulary.tokens),
-        class_names=() if size else vocabulary.tokens,
-        image_size=config.image_size,
-        image_channels=config.image_channels,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.image_size,
-        split_sizes=_published(config),
-        files=layout.files,
-        num_tokens=config.max_tokens,
-        pad=vocabulary.pad,
-        unknown=vocabulary.unknown,
-    )
-
-
-def _published(config: CocoCaptionsConfig) -> Mapping[str, int]:
-    sizes = _PUBLISHED[config.split]
-    held = held_out_count(sizes["train"], config.validation)
-    return {**sizes, "train": sizes["train"] - held, "validation": held} if held else sizes
+        if missing:
+            gone = [missing_folder(folder) for folder in self._folders if not folder.is_dir()]
+            raise DataError(
+                f"{self._root}: {len(missing)} of {len(paths)} images are missing:\n  "
+                f"{shortened(gone or missing)}\nUnpack train2014.zip and val2014.zip of "
+                "cocodataset.org there, or set data.train_images and data.val_images."
+            )
+        references, captions = self._tokens.references[name], self._captions[name]
+        images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
+        return CaptionedImages(images, references, captions, self._tokens.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +171,24 @@ T = TypeVar("T")
 def read_coco(path: Path) -> Captions:
     """Images in the file's order, captions in its order too; images without one are left out.
 
-    Names are COCO's `file_name`. Raises `DataError` for a file that is not laid out as COCO's.
+    Names are COCO's `file_name`. Raises `DataError` for a file of another layout than COCO's.
     """
     content = _read(path, _Coco)
     texts: dict[int | str, list[str]] = defaultdict(list)
     for annotation in content.annotations:
         texts[annotation.image_id].append(annotation.caption)
-    _refuse_strangers(path, content.images, texts)
+    ids = {image.id for image in content.images}
+    strange = [repr(key) for key in texts if key not in ids]
+    if strange:
+        raise DataError(
+            f"{path}: captions of images that the file does not list, with the ids\n  "
+            f"{shortened(strange)}\nGet the file again, or list these images."
+        )
+    if len(ids) < len(content.images):
+        raise DataError(
+            f"{path}: {len(content.images)} images have {len(ids)} different ids. "
+            "Give each its own."
+        )
     named = [(image.file_name, texts.get(image.id, [])) for image in content.images]
     return _captions(path, "", named)
 
@@ -210,10 +200,10 @@ def read_karpathy(
 
     Args:
         path: his dataset_coco.json.
-        folders: where his folders train2014 and val2014 lie; names are paths of images there.
+        folders: paths of his folders train2014 and val2014; names are paths of images there.
         splits: from train, restval, val and test to the names of splits.
 
-    Raises `DataError` for a file that is not laid out as his.
+    Raises `DataError` for a file of another layout than his.
     """
     images: dict[str, list[tuple[str, Sequence[str]]]] = {name: [] for name in splits.values()}
     for image in _read(path, _Karpathy).images:
@@ -235,27 +225,11 @@ def _read(path: Path, layout: type[T]) -> T:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        problems = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ")
+            for fault in error.errors(include_url=False, include_input=False)
         ]
         raise DataError(
-            f"{path}: not as it should be:\n  {shortened(problems)}\nGet the file again, or bring "
+            f"{path}: not as it should be:\n  {shortened(faults)}\nGet the file again, or bring "
             f"it into this form: {_FORMS[layout]}"
         ) from error
-
-
-def _refuse_strangers(
-    path: Path, images: Sequence[_Image], texts: Mapping[int | str, Sequence[str]]
-) -> None:
-    known = {image.id for image in images}
-    strange = [repr(key) for key in texts if key not in known]
-    if strange:
-        raise DataError(
-            f"{path}: captions of images that the file does not list, with the ids\n  "
-            f"{shortened(strange)}\nGet the file again, or list these images."
-        )
-    if len(known) < len(images):
-        raise DataError(
-            f"{path}: {len(images)} images have {len(known)} different ids. Give each its own."
-        )

@@ -12,9 +12,8 @@ import torch
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.settings import DigitsConfig
-from addkit.data.source import Source
+from addkit.data.source import Source, facts_of
 from addkit.data.splits import held_out_count, hold_out, split_sizes
-from addkit.plugin.facts import DataFacts
 
 _CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 _WHITE = 16
@@ -26,46 +25,36 @@ class Digits(Source):
 
     def __init__(self, config: DigitsConfig) -> None:
         self._config = config
-        super().__init__(_facts(config))
+        tests = [held_out_count(count, config.test_share) for count in _CLASS_COUNTS]
+        super().__init__(
+            facts_of(
+                config,
+                num_classes=10,
+                class_names=tuple("0123456789"),
+                split_sizes=split_sizes(_CLASS_COUNTS, config.validation, tests),
+                files=(Path(str(_FILE)),),
+            )
+        )
 
     def _open(self, name: str, augmenter: Augmenter) -> MemoryImages:
-        bitmaps = _read()
-        labels = bitmaps.labels[:, 0].tolist()
-        seed, numbers = self._config.split_seed, [str(number) for number in range(len(labels))]
-        pool, test = hold_out(labels, numbers, self._config.test_share, seed, "test")
+        with as_file(_FILE) as path, gzip.open(path, "rt") as lines:
+            table = torch.from_numpy(np.loadtxt(lines, delimiter=",", dtype=np.uint8))  # (1797, 65)
+        images = table[:, :64].reshape(-1, 1, 8, 8).contiguous()
+        numbers = [str(number) for number in range(len(table))]
+        names = tuple(f"digits, image {number}" for number in numbers)
+        bitmaps = Bitmaps(images, _WHITE, table[:, 64:].long(), names)
+        return MemoryImages(bitmaps.at(self._positions(bitmaps)[name]), self.pixels, augmenter)
+
+    def _positions(self, bitmaps: Bitmaps) -> dict[str, list[int]]:
+        config, labels = self._config, bitmaps.labels[:, 0].tolist()
+        numbers = [str(number) for number in range(len(labels))]
+        pool, test = hold_out(labels, numbers, config.test_share, config.split_seed, "test")
         kept, held = hold_out(
             [labels[i] for i in pool],
             [numbers[i] for i in pool],
-            self._config.validation,
-            seed,
+            config.validation,
+            config.split_seed,
             "validation",
         )
-        positions = {
-            "train": [pool[i] for i in kept],
-            "validation": [pool[i] for i in held],
-            "test": test,
-        }
-        return MemoryImages(bitmaps.at(positions[name]), self.pixels, augmenter)
-
-
-def _facts(config: DigitsConfig) -> DataFacts:
-    tests = [held_out_count(count, config.test_share) for count in _CLASS_COUNTS]
-    return DataFacts(
-        num_classes=10,
-        class_names=tuple("0123456789"),
-        image_size=config.image_size,
-        image_channels=1,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.image_size,
-        split_sizes=split_sizes(_CLASS_COUNTS, config.validation, tests),
-        files=(Path(str(_FILE)),),
-    )
-
-
-def _read() -> Bitmaps:
-    with as_file(_FILE) as path, gzip.open(path, "rt") as lines:
-        table = torch.from_numpy(np.loadtxt(lines, delimiter=",", dtype=np.uint8))
-    images = table[:, :64].reshape(-1, 1, 8, 8).contiguous()
-    names = tuple(f"digits, image {number}" for number in range(len(table)))
-    return Bitmaps(images, _WHITE, table[:, 64:].long(), names)
+        train, validation = [pool[i] for i in kept], [pool[i] for i in held]
+        return {"train": train, "validation": validation, "test": test}

@@ -1,4 +1,4 @@
-"""The embedded emoji: 3,788 drawings with their names and attributes, as the package holds them."""
+"""The embedded emoji, 3,788 drawings: with their names as captions, and with their attributes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from addkit.plugin.protocols import Tokenizer
 _FILE = files("addkit.data").joinpath("embedded", "emoji.zip")
 EMOJI_FILE = Path(str(_FILE))
 _WHITE = 255
+_VARIANTS = 3
+_TONED = re.compile(r"(.+) ((?:medium-light|medium-dark|light|medium|dark) skin tone)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Emoji:
     file: str
     emoji: str
     base: str
-    """What it is a variant of."""
+    """The emoji that it is a variant of."""
     caption: str
     split: str
     """`train` or `test`; each base of `test` is in `train` in another variant, and each word."""
@@ -65,23 +67,22 @@ def emoji_bitmaps(positions: Sequence[int], labels: Tensor) -> Bitmaps:
 
 @cache
 def _drawings() -> Tensor:
+    """(3788, 3, 64, 64), uint8."""
     with as_file(_FILE) as path, ZipFile(path) as archive:
         streams = (io.BytesIO(archive.read(emoji.file)) for emoji in emoji_list())
         return torch.stack([to_levels(read_image(stream, 3)) for stream in streams])
-
-
-_VARIANTS = 3
-_TONED = re.compile(r"(.+) ((?:medium-light|medium-dark|light|medium|dark) skin tone)")
 
 
 class EmojiCaptions(Source):
     """Drawings of emoji with their names, split by combination; read from the package."""
 
     def __init__(self, config: EmojiConfig, tokenizer: Tokenizer) -> None:
-        self._positions = _split(config)
-        self._captions = {
-            name: _captions(positions, config.forms) for name, positions in self._positions.items()
-        }
+        self._positions = _caption_splits(config)
+        self._captions: dict[str, Captions] = {}
+        for name, positions in self._positions.items():
+            emoji = [emoji_list()[position] for position in positions]
+            texts = (_orders(e.caption) if config.forms > 1 else (e.caption,) for e in emoji)
+            self._captions[name] = Captions(tuple(e.file for e in emoji), tuple(texts))
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         super().__init__(caption_facts(config, self._tokens, (EMOJI_FILE,)))
 
@@ -92,46 +93,24 @@ class EmojiCaptions(Source):
         return ReferencedImages(images, references, texts, self._tokens.vocabulary.plain)
 
 
-def _split(config: EmojiConfig) -> Mapping[str, Sequence[int]]:
-    """Positions in the list by split.
-
-    The three orders are taken of the same splits, so that the two tasks share their images.
-    """
-    chosen = _subset(config.subset)
-    train = [position for position in chosen if emoji_list()[position].split == "train"]
-    splits = {"train": train, "test": [at for at in chosen if emoji_list()[at].split == "test"]}
+def _caption_splits(config: EmojiConfig) -> Mapping[str, Sequence[int]]:
+    """Positions in the list by split."""
+    counts = Counter(emoji.base for emoji in emoji_list())
+    splits: dict[str, list[int]] = {"train": [], "test": []}
+    for position, emoji in enumerate(emoji_list()):
+        if config.subset == "all" or counts[emoji.base] >= _VARIANTS:
+            splits[emoji.split].append(position)
     if config.validation:
-        emoji = [emoji_list()[position] for position in train]
-        kept, held = hold_out_combinations(
-            [_parts(one) for one in emoji],
-            [one.file for one in emoji],
-            config.validation,
-            config.split_seed,
-        )
-        splits |= {"train": [train[i] for i in kept], "validation": [train[i] for i in held]}
+        train = [emoji_list()[position] for position in splits["train"]]
+        parts = [frozenset({f"base {e.base}", *e.caption.lower().split()}) for e in train]
+        splits |= _held_out(splits["train"], parts, config.validation, config.split_seed)
     if config.forms == 1:
         return splits
+    # Filtered only now, so that the tasks of one order and of three share their splits.
     return {
-        name: [at for at in part if len(_orders(emoji_list()[at].caption)) > 1]
+        name: [position for position in part if len(_orders(emoji_list()[position].caption)) > 1]
         for name, part in splits.items()
     }
-
-
-def _subset(subset: str) -> Sequence[int]:
-    if subset == "all":
-        return range(len(emoji_list()))
-    counts = Counter(emoji.base for emoji in emoji_list())
-    return [at for at, emoji in enumerate(emoji_list()) if counts[emoji.base] >= _VARIANTS]
-
-
-def _parts(emoji: Emoji) -> frozenset[str]:
-    return frozenset({f"base {emoji.base}", *emoji.caption.lower().split()})
-
-
-def _captions(positions: Sequence[int], forms: int) -> Captions:
-    emoji = [emoji_list()[position] for position in positions]
-    texts = tuple(_orders(one.caption) if forms > 1 else (one.caption,) for one in emoji)
-    return Captions(tuple(one.file for one in emoji), texts)
 
 
 def _orders(caption: str) -> tuple[str, ...]:
@@ -150,11 +129,21 @@ class EmojiAttributes(Source):
     """
 
     def __init__(self, config: EmojiAttributesConfig) -> None:
-        self._positions = _split_attributes(config)
-        rows = {name: _rows(at, config.attributes) for name, at in self._positions.items()}
-        attributes = Attributes.learn(config.attributes, rows["train"])
-        self._labels = {name: attributes.labels(part) for name, part in rows.items()}
-        super().__init__(joint_facts(config, attributes, rows, (EMOJI_FILE,)))
+        splits: dict[str, list[int]] = {"train": [], "test": []}
+        for position, emoji in enumerate(emoji_list()):
+            splits[emoji.split].append(position)
+        if config.validation:
+            train = splits["train"]
+            rows = _rows(train, config.attributes)
+            # The base too, so that what is held out is a variant of something that stays.
+            bases = (f"base {emoji_list()[position].base}" for position in train)
+            parts = [row.parts | {base} for row, base in zip(rows, bases, strict=True)]
+            splits |= _held_out(train, parts, config.validation, config.split_seed)
+        self._positions = splits
+        table = {name: _rows(part, config.attributes) for name, part in splits.items()}
+        attributes = Attributes.learn(config.attributes, table["train"])
+        self._labels = {name: attributes.labels(rows) for name, rows in table.items()}
+        super().__init__(joint_facts(config, attributes, table, (EMOJI_FILE,)))
 
     def _open(self, name: str, augmenter: Augmenter) -> MemoryImages:
         bitmaps = emoji_bitmaps(self._positions[name], self._labels[name])
@@ -162,34 +151,18 @@ class EmojiAttributes(Source):
 
 
 def _rows(positions: Sequence[int], attributes: Sequence[str]) -> list[Row]:
-    emoji = [emoji_list()[position] for position in positions]
-    values = (tuple(getattr(one, name) or None for name in attributes) for one in emoji)
-    return [
-        Row(one.file, f"emoji, {one.file}", known) for one, known in zip(emoji, values, strict=True)
-    ]
+    rows = []
+    for position in positions:
+        emoji = emoji_list()[position]
+        values = tuple(getattr(emoji, name) or None for name in attributes)
+        rows.append(Row(emoji.file, f"emoji, {emoji.file}", values))
+    return rows
 
 
-def _split_attributes(config: EmojiAttributesConfig) -> Mapping[str, Sequence[int]]:
-    """Positions in the list by split."""
-    splits: dict[str, list[int]] = {"train": [], "test": []}
-    for position, emoji in enumerate(emoji_list()):
-        splits[emoji.split].append(position)
-    if not config.validation:
-        return splits
-    train = splits["train"]
-    rows = _rows(train, config.attributes)
-    kept, held = hold_out_combinations(
-        # The base too, so that what is held out is a variant of something that stays.
-        [
-            row.parts | {f"base {emoji_list()[at].base}"}
-            for row, at in zip(rows, train, strict=True)
-        ],
-        [row.name for row in rows],
-        config.validation,
-        config.split_seed,
-    )
-    return {
-        **splits,
-        "train": [train[i] for i in kept],
-        "validation": [train[i] for i in held],
-    }
+def _held_out(
+    train: Sequence[int], parts: Sequence[frozenset[str]], share: float, seed: int
+) -> Mapping[str, list[int]]:
+    """`train` without the held-out combinations, and those as `validation`."""
+    files = [emoji_list()[position].file for position in train]
+    kept, held = hold_out_combinations(parts, files, share, seed)
+    return {"train": [train[i] for i in kept], "validation": [train[i] for i in held]}

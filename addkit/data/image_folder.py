@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
+from addkit.data.folders import ImageStore, Listing, class_names, list_images, missing_folder
 from addkit.data.image_sets import FileImages
 from addkit.data.settings import ImageFolderConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source
+from addkit.data.source import Source, facts_of
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
 
 
 class ImageFolder(Source):
@@ -39,43 +38,37 @@ class ImageFolder(Source):
         classes = class_names(folders.get("train", self._root), self.store)
         self._splits = self._listed(folders, classes)
         self._verified: dict[str, Listing] = {}
-        files = self.store.reads(tuple(folders.values()) or (self._root,))
-        super().__init__(self._gathered(classes, files))
-
-    def _gathered(self, classes: tuple[str, ...], files: tuple[Path, ...]) -> DataFacts:
-        return DataFacts(
-            num_classes=len(classes),
-            class_names=classes,
-            image_size=self._config.image_size,
-            image_channels=self._config.channels,
-            mean=self._config.mean,
-            std=self._config.std,
-            shorter_side=self._config.image_size,
-            split_sizes={name: len(listing) for name, listing in self._splits.items()},
-            files=files,
+        super().__init__(
+            facts_of(
+                config,
+                num_classes=len(classes),
+                class_names=classes,
+                split_sizes={name: len(listing) for name, listing in self._splits.items()},
+                files=self.store.reads(tuple(folders.values()) or (self._root,)),
+            )
         )
 
     def _listed(self, folders: dict[str, Path], classes: tuple[str, ...]) -> dict[str, Listing]:
-        root, share, seed = self._root, self._config.validation, self._config.split_seed
+        root, config, seed = self._root, self._config, self._config.split_seed
         splits = {
             name: list_images(folder, classes, self.store) for name, folder in folders.items()
         }
         if not folders:
             pool = list_images(root, classes, self.store)
-            splits["train"], splits["test"] = pool.split(
-                root, self._config.test_share, seed, "test"
+            splits["train"], splits["test"] = pool.split(root, config.test_share, seed, "test")
+        if not len(splits["test"]):
+            raise DataError(
+                f"{root}: one image a class leaves none to test with.\n"
+                "Add images, or a test/ folder next to a train/ folder."
             )
-        _refuse_no_tests(root, splits["test"])
-        if not share:
+        if not config.validation:
             return splits
         if "validation" in splits:
             raise DataError(
                 f"{folders['validation']} is the validation split; data.validation must be 0."
             )
-        splits["train"], splits["validation"] = splits["train"].split(
-            root, share, seed, "validation"
-        )
-        return splits
+        train, held = splits["train"].split(root, config.validation, seed, "validation")
+        return {**splits, "train": train, "validation": held}
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._verified:
@@ -84,6 +77,7 @@ class ImageFolder(Source):
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
     def _checked(self, name: str) -> Listing:
+        """The readable images. Raises `DataError` if a class of `train` has none."""
         others = [listing for split, listing in self._splits.items() if split != name]
         skip = self._config.bad_files == "skip"
         sound = self.store.sound(self._splits[name], self._root, skip, others)
@@ -97,25 +91,17 @@ class ImageFolder(Source):
         return sound
 
 
-def _split_folders(root: Path, tree: Tree) -> dict[str, Path]:
+def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
     """Split name -> folder; empty where the classes lie directly under root."""
     train, test, val = root / "train", root / "test", root / "val"
-    if not tree.is_dir(train):
+    if not store.is_dir(train):
         return {}
-    if tree.is_dir(test) and tree.is_dir(val):
+    if store.is_dir(test) and store.is_dir(val):
         return {"train": train, "test": test, "validation": val}
     for folder in (test, val):
-        if tree.is_dir(folder):
+        if store.is_dir(folder):
             return {"train": train, "test": folder}
     raise DataError(
-        f"{root} has train/ but neither test/ nor val/ beside it.\n"
+        f"{root} has train/ but neither test/ nor val/ next to it.\n"
         f'Add one of them, or set data.root = "{train}" to hold out test images from it.'
     )
-
-
-def _refuse_no_tests(root: Path, test: Listing) -> None:
-    if not len(test):
-        raise DataError(
-            f"{root}: one image a class leaves none to test with.\n"
-            "Add images, or a test/ folder beside a train/ folder."
-        )

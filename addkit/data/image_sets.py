@@ -1,4 +1,4 @@
-"""Images to whose batches something is added."""
+"""Splits of data sets (`ImageSet`): images in memory, images in files, and wrappers around both."""
 
 from __future__ import annotations
 
@@ -15,85 +15,114 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.images import ImageFile, Pixels, read_image, read_part, resampled, to_levels
+from addkit.data.images import (
+    ImageFile,
+    Pixels,
+    as_picture,
+    read_image,
+    read_part,
+    resampled,
+    to_levels,
+)
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
 
 
 class LevelImages(ImageSet, Protocol):
-    """An `ImageSet` whose `batch` is two steps: reading 8-bit levels, and making floats of them.
+    """An `ImageSet` whose `batch` has two steps: read 8-bit levels, then make floats of them.
 
-    A loader's processes do the first, and a quarter of the bytes passes between processes.
+    A loader's processes do the first, so that a quarter of the bytes passes between processes.
     """
 
     @property
     def level_shape(self) -> tuple[int, int, int]:
         """(C, S, S) of every image."""
+        ...
 
     def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
         """Read these images into `out`, uint8 (B, C, S, S)."""
+        ...
 
     def finished(
         self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
     ) -> Batch:
-        """The batch of what `levels` read, its images in `out`, float (B, C, S, S)."""
+        """The batch of these levels, its images written to `out`, float (B, C, S, S)."""
+        ...
 
 
-class WrappedImages(ABC):
-    """An `ImageSet`, and `LevelImages` where the images are, that changes each batch of them.
+@dataclass(frozen=True, slots=True)
+class Bitmaps:
+    """Small images as they were stored."""
 
-    Args:
-        images: n images.
-    """
-
+    values: Tensor
+    """(n, channels, height, width), uint8, from 0 to `peak`."""
+    peak: int
+    """The value of white."""
     labels: Tensor
+    """(n, N) class ids."""
+    names: tuple[str, ...]
+    """Name of each image, for messages."""
 
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
+    def at(self, positions: Sequence[int]) -> Bitmaps:
+        """These images, in this order."""
+        chosen = torch.tensor(positions, dtype=torch.int64)
+        names = tuple(self.names[position] for position in positions)
+        return Bitmaps(self.values[chosen], self.peak, self.labels[chosen], names)
+
+
+class MemoryImages:
+    """An `ImageSet` of bitmaps. A whole batch is computed at once; images do not interact."""
+
+    def __init__(self, bitmaps: Bitmaps, pixels: Pixels, augmenter: Augmenter) -> None:
+        self.labels = bitmaps.labels
+        self._bitmaps = bitmaps
+        self._pixels = pixels
+        self._augmenter = augmenter
 
     def __len__(self) -> int:
-        return len(self._images)
-
-    @abstractmethod
-    def completed(self, batch: Batch) -> Batch:
-        """A batch of the images with what is added."""
+        return len(self.labels)
 
     def source(self, index: int) -> str:
-        """As the images call it."""
-        return self._images.source(index)
+        """Such as `digits, image 12`."""
+        return self._bitmaps.names[index]
 
     def picture(self, index: int) -> Image.Image:
-        """As the images show it."""
-        return self._images.picture(index)
-
-    @property
-    def level_shape(self) -> tuple[int, int, int]:
-        """As the images have it; AttributeError where they have none."""
-        return cast("LevelImages", self._images).level_shape
-
-    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
-        """See `LevelImages`."""
-        cast("LevelImages", self._images).levels(indices, seed, out)
-
-    def finished(
-        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
-    ) -> Batch:
-        """See `LevelImages`."""
-        images = cast("LevelImages", self._images)
-        return self.completed(images.finished(levels, indices, seed, out))
+        """The image as it was stored, RGB or grey."""
+        levels = self._bitmaps.values[index].float() * (255 / self._bitmaps.peak)
+        return as_picture(levels.round().byte())
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images with what is added; see `ImageSet.batch`."""
-        return self.completed(self._images.batch(indices, seed))
+        """These images; with a seed they are augmented, each by (seed, index) alone."""
+        chosen = torch.tensor(indices)
+        images = self._bitmaps.values[chosen].float() / self._bitmaps.peak  # (B, C, h, w)
+        size = (self._pixels.image_size, self._pixels.image_size)
+        if images.shape[2:] != size:
+            images = interpolate(images, size, mode="bilinear", antialias=True)  # (B, C, S, S)
+        augmenter = self._augmenter
+        if seed is None:
+            images = self._pixels.normalise(images)
+        else:
+            draws = augmenter.draws(seed, indices)
+            images = augmenter.cut_batch(images, draws)
+            images = augmenter.recolour_batch(images, seed, indices)
+            images = self._pixels.normalise(augmenter.moved(images, draws))
+            images = augmenter.erased(images, draws)
+        return Batch(images, self.labels[chosen], tuple(indices))
 
 
 class FileImages:
-    """An `ImageSet` that reads each image when a batch asks for it."""
+    """`LevelImages` that read an image file when a batch needs it.
+
+    Args:
+        paths: of n files.
+        labels: (n, N), in the order of the paths.
+        pixels: size and scale.
+        augmenter: of training images.
+    """
 
     def __init__(
         self, paths: Sequence[str], labels: Tensor, pixels: Pixels, augmenter: Augmenter
     ) -> None:
-        """`labels` (n, N) belong to the n paths, in their order."""
         self.labels = labels
         self._paths = paths
         self._pixels = pixels
@@ -101,6 +130,11 @@ class FileImages:
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @property
+    def shards(self) -> Tensor | None:
+        """(n, 2) int64: each image's shard and position there; None for images in no shards."""
+        return None
 
     def source(self, index: int) -> str:
         """The file's path."""
@@ -127,103 +161,84 @@ class FileImages:
 
     def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
         """Read these images into `out`, uint8 (B, C, S, S): all of `batch` that costs time."""
-        if seed is None:
-            for place, index in enumerate(indices):
-                out[place] = self._whole(index)
-            return
-        draws = self._augmenter.draws(seed, indices)
-        for place, index in enumerate(indices):
-            out[place] = self._changed(index, seed, draws[:, place])
+        draws = None if seed is None else self._augmenter.draws(seed, indices)  # (12, B)
+        for row, index in enumerate(indices):
+            if seed is None or draws is None:
+                out[row] = self._whole(index)
+                continue
+            levels = (
+                self._crop(index, draws[:, row]) if self._augmenter.crops else self._whole(index)
+            )
+            levels = self._augmenter.recolour_levels(levels, seed, index)
+            out[row] = self._augmenter.moved(levels[None], draws[:, row : row + 1])[0]
 
     def finished(
         self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
     ) -> Batch:
-        """The batch of what `levels` read, its images in `out`, float (B, C, S, S)."""
+        """The batch of these levels, its images written to `out`, float (B, C, S, S)."""
         images = self._pixels.scaled(levels, out)
         if seed is not None:
+            # Drawn again rather than sent along: the same uniforms follow from (seed, index).
             images = self._augmenter.erased(images, self._augmenter.draws(seed, indices))
         return Batch(images, self.labels[torch.tensor(indices)], tuple(indices))
 
     def _file(self, index: int) -> ImageFile:
-        """Where its bytes are; subclasses may have them elsewhere."""
+        """The file or stream with the image's bytes; subclasses may have them elsewhere."""
         return Path(self._paths[index])
 
     def _whole(self, index: int) -> Tensor:
-        return to_levels(self._pixels.fit(self.picture(index)))
-
-    def _changed(self, index: int, seed: int, draws: Tensor) -> Tensor:
-        levels = self._crop(index, draws) if self._augmenter.crops else self._whole(index)
-        levels = self._augmenter.recolour_levels(levels, seed, index)
-        return self._augmenter.moved(levels[None], draws[:, None])[0]
+        return to_levels(self._pixels.fit(self.picture(index)))  # (C, S, S)
 
     def _crop(self, index: int, draws: Tensor) -> Tensor:
+        # The box is chosen before decoding, so that a JPEG can be decoded at a smaller scale.
         choose = partial(self._augmenter.part, draws)
-        file, name = self._file(index), self.source(index)
-        part = read_part(file, self._pixels.channels, choose, name)
-        return resampled(part, self._pixels.image_size)
+        part = read_part(self._file(index), self._pixels.channels, choose, self.source(index))
+        return resampled(part, self._pixels.image_size)  # (C, S, S)
 
 
-@dataclass(frozen=True, slots=True)
-class Bitmaps:
-    """Small images as they were stored."""
+class WrappedImages(ABC):
+    """Adds something to each batch of another `ImageSet`; `LevelImages` if that is.
 
-    values: Tensor
-    """(n, channels, height, width), uint8, from 0 to `peak`."""
-    peak: int
-    """The value of white."""
+    Args:
+        images: n images.
+    """
+
     labels: Tensor
-    """(n, N) class ids."""
-    names: tuple[str, ...]
-    """What to call each image."""
 
-    def at(self, positions: Sequence[int]) -> Bitmaps:
-        """These images, in this order."""
-        chosen = torch.tensor(positions, dtype=torch.int64)
-        names = tuple(self.names[position] for position in positions)
-        return Bitmaps(self.values[chosen], self.peak, self.labels[chosen], names)
-
-
-class MemoryImages:
-    """An `ImageSet` over bitmaps; a batch is made at once, each image as if it were alone."""
-
-    def __init__(self, bitmaps: Bitmaps, pixels: Pixels, augmenter: Augmenter) -> None:
-        self.labels = bitmaps.labels
-        self._bitmaps = bitmaps
-        self._pixels = pixels
-        self._augmenter = augmenter
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._images)
+
+    @abstractmethod
+    def completed(self, batch: Batch) -> Batch:
+        """A batch of the wrapped images with the addition."""
 
     def source(self, index: int) -> str:
-        """Such as `digits, image 12`."""
-        return self._bitmaps.names[index]
+        """As the wrapped images name it."""
+        return self._images.source(index)
 
     def picture(self, index: int) -> Image.Image:
-        """The image as it was stored, RGB or grey."""
-        levels = self._bitmaps.values[index].float() * (255 / self._bitmaps.peak)
-        planes = levels.round().byte().numpy()
-        return Image.fromarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0))
+        """The wrapped images' picture."""
+        return self._images.picture(index)
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images; with a seed they are augmented, each by (seed, index) alone."""
-        chosen = torch.tensor(indices)
-        images = self._sized(self._bitmaps.values[chosen].float() / self._bitmaps.peak)
-        if seed is None:
-            images = self._pixels.normalise(images)
-        else:
-            images = self._changed(images, seed, indices)
-        return Batch(images, self.labels[chosen], tuple(indices))
+        """These images with the addition; see `ImageSet.batch`."""
+        return self.completed(self._images.batch(indices, seed))
 
-    def _changed(self, images: Tensor, seed: int, indices: Sequence[int]) -> Tensor:
-        draws = self._augmenter.draws(seed, indices)
-        images = self._augmenter.cut_batch(images, draws)
-        images = self._augmenter.recolour_batch(images, seed, indices)
-        images = self._pixels.normalise(self._augmenter.moved(images, draws))
-        return self._augmenter.erased(images, draws)
+    @property
+    def level_shape(self) -> tuple[int, int, int]:
+        """(C, S, S); AttributeError where the wrapped images are no `LevelImages`."""
+        return cast("LevelImages", self._images).level_shape
 
-    def _sized(self, images: Tensor) -> Tensor:
-        size = self._pixels.image_size
-        if images.shape[2:] == (size, size):
-            return images
-        return interpolate(images, (size, size), mode="bilinear", antialias=True)
+    def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
+        """See `LevelImages`."""
+        cast("LevelImages", self._images).levels(indices, seed, out)
+
+    def finished(
+        self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
+    ) -> Batch:
+        """See `LevelImages`."""
+        images = cast("LevelImages", self._images)
+        return self.completed(images.finished(levels, indices, seed, out))

@@ -1,4 +1,4 @@
-"""ImageNet-1k as torchvision lays it out."""
+"""ImageNet-1k in torchvision's layout."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import cast
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing, Tree, class_names, list_images, missing_folder
+from addkit.data.folders import Listing, class_names, list_images, missing_folder
 from addkit.data.image_sets import FileImages
 from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source
+from addkit.data.source import Source, facts_of
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
 
 _FOLDERS = {"train": "train", "test": "val"}
 _SIZES = {"train": 1_281_167, "test": 50_000}
@@ -33,26 +32,36 @@ class ImageNet(Source):
         self._root = config.root.expanduser()
         self.store = open_store(self._root)
         self.side_files = tuple(filter(Path.is_file, (self._root / _META, self._root / _DEVKIT)))
-        ids, self._splits = _listed(self._root, config, self.store)
-        super().__init__(self._gathered(config, ids))
-
-    def _gathered(self, config: ImageNetConfig, ids: tuple[str, ...]) -> DataFacts:
-        published = _published(config.validation)
-        sizes = {
-            name: len(self._splits[name]) if name in self._splits else size
-            for name, size in published.items()
-        }
-        return DataFacts(
-            num_classes=len(ids) or _CLASSES,
-            class_names=_named(self._root, ids),
-            image_size=config.image_size,
-            image_channels=3,
-            mean=config.mean,
-            std=config.std,
-            shorter_side=config.shorter_side,
-            split_sizes=sizes,
-            files=self.store.reads([self._root / folder for folder in _FOLDERS.values()]),
+        ids, self._splits = self._listed(config)
+        sizes = dict(_SIZES)
+        if config.validation:
+            sizes["validation"] = round(sizes["train"] * config.validation)
+            sizes["train"] -= sizes["validation"]
+        sizes |= {name: len(self._splits[name]) for name in sizes if name in self._splits}
+        super().__init__(
+            facts_of(
+                config,
+                num_classes=len(ids) or _CLASSES,
+                class_names=_named(self._root, ids),
+                split_sizes=sizes,
+                files=self.store.reads([self._root / folder for folder in _FOLDERS.values()]),
+            )
         )
+
+    def _listed(self, config: ImageNetConfig) -> tuple[tuple[str, ...], dict[str, Listing]]:
+        """The WordNet ids and the splits of the folders that exist."""
+        root = self._root
+        folders = {name: root / folder for name, folder in _FOLDERS.items()}
+        present = {name: folder for name, folder in folders.items() if self.store.is_dir(folder)}
+        if not present:
+            return (), {}
+        ids = class_names(present.get("train", root / "val"), self.store)
+        splits = {name: list_images(folder, ids, self.store) for name, folder in present.items()}
+        if config.validation and "train" in splits:
+            splits["train"], splits["validation"] = splits["train"].split(
+                root, config.validation, config.split_seed, "validation"
+            )
+        return ids, splits
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._splits:
@@ -66,53 +75,26 @@ class ImageNet(Source):
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
 
-def _published(validation: float) -> dict[str, int]:
-    if not validation:
-        return _SIZES
-    held = round(_SIZES["train"] * validation)
-    return {**_SIZES, "train": _SIZES["train"] - held, "validation": held}
-
-
-def _listed(
-    root: Path, config: ImageNetConfig, tree: Tree
-) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    folders = {name: root / folder for name, folder in _FOLDERS.items()}
-    present = {name: folder for name, folder in folders.items() if tree.is_dir(folder)}
-    if not present:
-        return (), {}
-    ids = class_names(present.get("train", root / "val"), tree)
-    splits = {name: list_images(folder, ids, tree) for name, folder in present.items()}
-    if config.validation and "train" in splits:
-        splits["train"], splits["validation"] = splits["train"].split(
-            root, config.validation, config.split_seed, "validation"
-        )
-    return ids, splits
-
-
 def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
-    """What a person calls the classes, if torchvision's meta.bin or the devkit is there."""
+    """Readable class names, if torchvision's meta.bin or the devkit is there, else the ids."""
     if not ids or not any((root / name).is_file() for name in (_META, _DEVKIT)):
         return ids
     try:
-        known = _meta(root)
+        from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
+
+        if not (root / _META).is_file():
+            parse_devkit_archive(root)
+        # torchvision annotates the names as one string; they are a tuple.
+        words = cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
     except Exception as error:  # the devkit's readers raise anything; names are for show only
         warnings.warn(
-            f"{root}: class names cannot be read ({error}); WordNet ids stand in",
+            f"{root}: class names cannot be read ({error}); WordNet ids are used",
             DataWarning,
             stacklevel=2,
         )
         return ids
-    names = [", ".join(known.get(wordnet_id, (wordnet_id,))) for wordnet_id in ids]
-    # "crane" is a bird and a machine.
-    often = Counter(names)
+    names = [", ".join(words.get(wordnet_id, (wordnet_id,))) for wordnet_id in ids]
+    # Names need not be unique: "crane" is a bird and a machine.
+    counts = Counter(names)
     pairs = zip(names, ids, strict=True)
-    return tuple(f"{name} ({key})" if often[name] > 1 else name for name, key in pairs)
-
-
-def _meta(root: Path) -> dict[str, tuple[str, ...]]:
-    from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
-
-    if not (root / _META).is_file():
-        parse_devkit_archive(root)
-    # torchvision annotates the names as one string; they are a tuple.
-    return cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
+    return tuple(f"{name} ({key})" if counts[name] > 1 else name for name, key in pairs)

@@ -1,4 +1,4 @@
-"""Reading batches in an order that follows from (seed, epoch), whoever reads them."""
+"""Reading batches, in this process or in worker processes: the same batches either way."""
 
 from __future__ import annotations
 
@@ -24,6 +24,38 @@ from addkit.errors import DataError, RunError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
 
+_REMEDY = (
+    "If memory ran out, lower distributed.workers or distributed.prefetch, or give the machine "
+    "more shared memory (a container: --shm-size)."
+)
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MOST_WORKERS = 8
+
+_Batches = Generator[Batch, None, None]
+_Slab = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+
+def fitting_workers(wanted: int | Literal["auto"], processes: int) -> int:
+    """Loader processes for each of the training processes on this machine; 0: read in-process.
+
+    A number stays as it is. `auto` shares out the cores that this process may use, by its affinity
+    and its container's quota, leaves each training process one for itself, and gives at most 8:
+    a GPU seldom computes faster than eight cores decode. Data that lie in memory need none.
+    """
+    if wanted != "auto":
+        return wanted
+    # macOS and Windows have no affinity.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        # Control group, version 2: `max 100000`, or `200000 100000` for two cores.
+        quota, period = _QUOTA.read_text("ascii").split()
+        if quota != "max":
+            cores = min(cores, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass
+    return max(0, min(_MOST_WORKERS, max(1, cores) // processes - 1))
+
 
 def load(
     images: ImageSet,
@@ -39,13 +71,6 @@ def load(
         yield from loader.batches(index_batches, seed)
 
 
-_ROOM = (
-    "If memory ran out, lower distributed.workers or distributed.prefetch, or give the machine "
-    "more shared memory (a container: --shm-size)."
-)
-_Batches = Generator[Batch, None, None]
-
-
 class Loader:
     """Reads batches of one split in processes that stay from epoch to epoch.
 
@@ -58,8 +83,8 @@ class Loader:
         pin: whether tensors lie in page-locked memory, from where a GPU copies faster and while
             it computes; without a GPU nothing is pinned.
 
-    The workers start with the first batch. `LevelImages` send their levels through memory that
-    all share: workers x prefetch + 1 batches of the first one's size.
+    The workers start with the first batch. `LevelImages` are sent as levels through shared memory:
+    workers x prefetch + 1 batches of the first one's size.
     """
 
     def __init__(
@@ -118,7 +143,7 @@ class Loader:
             reason = str(error)
         self._processes = None
         # Not from torch's error, whose frames would keep the other workers waiting.
-        raise RunError(f"a loader process died: {reason}\n{_ROOM}")
+        raise RunError(f"a loader process died: {reason}\n{_REMEDY}")
 
     def _answers(
         self, index_batches: Iterable[Sequence[int]], seed: int | None
@@ -127,37 +152,32 @@ class Loader:
         first = next(rest, None)
         if first is None:
             return iter(())
+        # One batch is being finished while each worker may be `prefetch` ahead. Slots are reused in
+        # this order, so none is overwritten before its batch was finished.
+        num_slots = self._workers * self._prefetch + 1
         if self._processes is None:
-            self._processes = self._started(len(first))
-        self._tasks.begin(chain([first], rest), seed, self._num_slots)
-        with _steady():
+            shape = getattr(self._images, "level_shape", None)
+            if shape is not None:
+                self._slots = _shared((num_slots, len(first), *shape))  # (slots, B, C, S, S)
+            self._processes = DataLoader(
+                _Reader(self._images, self._slots),
+                sampler=self._tasks,
+                batch_size=None,
+                num_workers=self._workers,
+                prefetch_factor=self._prefetch,
+                persistent_workers=True,
+                collate_fn=_unchanged,
+                # Its own, since a loader otherwise draws its workers' seed from the global one.
+                generator=torch.Generator(),
+            )
+        self._tasks.begin(chain([first], rest), seed, num_slots)
+        with _own_child_handler():
             return iter(self._processes)
-
-    @property
-    def _num_slots(self) -> int:
-        # One batch is being finished while each worker has all it may have ahead.
-        return self._workers * self._prefetch + 1
-
-    def _started(self, size: int) -> DataLoader[Any]:
-        shape = getattr(self._images, "level_shape", None)
-        if shape is not None:
-            self._slots = _shared((self._num_slots, size, *shape))
-        return DataLoader(
-            _Reader(self._images, self._slots),
-            sampler=self._tasks,
-            batch_size=None,
-            num_workers=self._workers,
-            prefetch_factor=self._prefetch,
-            persistent_workers=True,
-            collate_fn=_unchanged,
-            # Its own, since a loader otherwise draws its workers' seed from the global generator.
-            generator=torch.Generator(),
-        )
 
     def _received(self, task: _Task, answer: Batch | None) -> Batch:
         if answer is not None:
             return self._pinned(answer)
-        levels = cast("Tensor", self._slots)[task.slot, : len(task.indices)]
+        levels = cast("Tensor", self._slots)[task.slot, : len(task.indices)]  # (B, C, S, S)
         if self._pin:
             out = torch.empty(levels.shape, pin_memory=True)
         else:
@@ -172,11 +192,11 @@ class Loader:
 
 
 @contextmanager
-def _steady() -> Iterator[None]:
+def _own_child_handler() -> Iterator[None]:
     """Let torch start workers without its SIGCHLD handler.
 
-    That raises wherever the main process happens to be when a worker dies, in the middle of a
-    checkpoint, say. The loader looks after its workers anyway, every five seconds that it waits.
+    That raises at whatever line the main process executes when a worker dies, in the middle of a
+    checkpoint, say. The loader checks its workers anyway, every five seconds that it waits.
     """
     if current_thread() is not main_thread():
         yield
@@ -195,7 +215,7 @@ def _shared(shape: tuple[int, ...]) -> Tensor:
         return levels
     except RuntimeError as error:
         needed = f"{prod(shape) / 2**20:.0f} MiB of shared memory"
-        raise RunError(f"loader processes need {needed}: {error}\n{_ROOM}") from error
+        raise RunError(f"loader processes need {needed}: {error}\n{_REMEDY}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +226,7 @@ class _Task:
 
 
 class _Tasks:
-    """What is to be read. A torch loader iterates over the same object in each epoch."""
+    """The batches to read. A torch loader iterates over the same object in each epoch."""
 
     def __init__(self) -> None:
         self._next: Iterator[_Task] = iter(())
@@ -228,30 +248,25 @@ class _Reader(Dataset[Any]):
     slots: Tensor | None
 
     def __getitem__(self, task: _Task) -> tuple[_Task, Batch | DataError | None]:
+        """None for a batch whose levels were written to its slot."""
         try:
-            return task, self._read(task)
+            # A batch larger than the first does not fit its slot and is sent whole.
+            if self.slots is None or len(task.indices) > self.slots.shape[1]:
+                return task, self.images.batch(task.indices, task.seed)
+            images = cast("LevelImages", self.images)
+            images.levels(task.indices, task.seed, self.slots[task.slot, : len(task.indices)])
         except DataError as error:
             # As a value: raised, it would reach the user wrapped in a worker's traceback.
             return task, DataError(str(error))
-
-    def _read(self, task: _Task) -> Batch | None:
-        """None if the slot has it."""
-        if self.slots is None or len(task.indices) > self.slots.shape[1]:
-            return self.images.batch(task.indices, task.seed)
-        images = cast("LevelImages", self.images)
-        images.levels(task.indices, task.seed, self.slots[task.slot, : len(task.indices)])
-        return None
+        return task, None
 
 
 def _unchanged(item: Any) -> Any:
     return item
 
 
-_Slab = np.ndarray[tuple[int], np.dtype[np.float32]]
-
-
 class Slabs:
-    """Float tensors whose memory comes back here when no tensor lives in it any more.
+    """Float tensors whose memory is reused once no tensor refers to it.
 
     The system hands out fresh memory page by page, and a batch of 64 images has nearly ten
     thousand: that can take longer than decoding them.
@@ -266,40 +281,9 @@ class Slabs:
         slab = self._free.pop() if self._free else np.empty(size, dtype=np.float32)
         if slab.size < size:
             slab = np.empty(size, dtype=np.float32)
-        # The tensor, its views and whatever autograd keeps of it all hold this array.
+        # The tensor, its views and whatever autograd keeps of it all refer to this array, so its
+        # finalizer runs after the last of them.
         lease = slab[:size]
         back = weakref.finalize(lease, self._free.append, slab)
         back.atexit = False
         return torch.from_numpy(lease).view(shape)
-
-
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_MOST = 8
-
-
-def fitting_workers(wanted: int | Literal["auto"], processes: int) -> int:
-    """Loader processes for each of the training processes on this machine; 0: read in-process.
-
-    A number stays as it is. `auto` shares out the cores that this process may use, by its affinity
-    and its container's quota, leaves each training process one for itself, and gives at most 8:
-    a GPU seldom computes faster than eight cores decode. Data that lie in memory need none.
-    """
-    if wanted != "auto":
-        return wanted
-    return max(0, min(_MOST, _cores() // processes - 1))
-
-
-def _cores() -> int:
-    # macOS and Windows have no affinity to ask for.
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, _quota(cores)))
-
-
-def _quota(cores: int) -> int:
-    """Cores by the control group, version 2: `max 100000` or `200000 100000` (two cores)."""
-    try:
-        most, period = _QUOTA.read_text("ascii").split()
-        return cores if most == "max" else int(most) // int(period)
-    except (OSError, ValueError):
-        return cores

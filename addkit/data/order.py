@@ -1,4 +1,4 @@
-"""Which images the steps of an epoch read."""
+"""Which images the steps of an epoch read, in which order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from addkit.plugin.protocols import ImageSet
 SHUFFLE_BUFFER = 2048
 """Images that wait in a shuffle buffer, about 250 MB of ImageNet. A constant, as it decides which
 images meet in a step, and need not be large: shards are mixed when they are written."""
+
+MB = 1_000_000
+LEAST = 1_000
+"""The smallest `--shard-size` in bytes."""
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
@@ -35,13 +39,13 @@ def epoch_batches(
     """The images of each micro-batch of an epoch, (steps, parts, size) int64.
 
     Images in files are a permutation of all, cut into pieces. Images in shards (an `ImageSet`
-    whose `shards` tells each one's shard and place) are read as they lie: the shards in an order
-    drawn for the epoch, as one sequence, cut into `parts` equal segments. Micro-batch p of each
-    step reads segment p through a shuffle buffer of `buffer` images, so that a process reads only
-    the shards of its own micro-batches.
+    whose `shards` are each image's shard and position there) are read in the order of the files:
+    the shards in an order drawn for the epoch, as one sequence, cut into `parts` equal segments.
+    Micro-batch p of each step reads segment p through a shuffle buffer of `buffer` images, so that
+    a process reads only the shards of its own micro-batches.
 
-    The whole order follows from (seed, epoch), whoever reads it: to go on in the middle of an
-    epoch, leave out the steps that are done; the buffer has no state of its own to keep.
+    The whole order follows from (seed, epoch), whoever reads it. To resume in the middle of an
+    epoch, skip the steps that are done; the buffer has no state of its own to store.
 
     Raises `DataError` for fewer shards than `parts`.
     """
@@ -50,7 +54,7 @@ def epoch_batches(
         order = epoch_order(seed, epoch, len(images))
         return order[: steps * parts * size].view(steps, parts, size)
     check_enough(images, parts)
-    segments = _as_they_lie(shards, seed, epoch).tensor_split(parts)
+    segments = _sequence(shards, seed, epoch).tensor_split(parts)
     rows = [
         segment[buffered_order(counted_seed(seed, "buffer", epoch, part), len(segment), buffer)]
         for part, segment in enumerate(segments)
@@ -72,7 +76,7 @@ def buffered_order(seed: int, count: int, buffer: int) -> Tensor:
     draws = uniforms(seed, torch.arange(count), 1)[:, 0]
     flowing = count - buffer
     slots = torch.cat([(draws[:flowing] * buffer).long(), draws[flowing:].argsort(stable=True)])
-    # By slot and, within one, by time: each emptying's predecessor stands before it.
+    # By slot and, within one, by time: each emptying's predecessor comes just before it.
     times = slots.argsort(stable=True)
     before = times.roll(1)
     first = slots[times] != slots[before]
@@ -82,78 +86,61 @@ def buffered_order(seed: int, count: int, buffer: int) -> Tensor:
     return order
 
 
-def _as_they_lie(shards: Tensor, seed: int, epoch: int) -> Tensor:
-    """Shards in random order, and the images of each by their places."""
+def _sequence(shards: Tensor, seed: int, epoch: int) -> Tensor:
+    """Shards (n, 2) in random order, and the images of each by their positions: (n,) int64."""
     numbers, members = torch.unique(shards[:, 0], return_inverse=True)
     ranks = epoch_order(counted_seed(seed, "shards"), epoch, len(numbers)).argsort()
-    by_place = shards[:, 1].argsort(stable=True)
-    return by_place[ranks[members[by_place]].argsort(stable=True)]
-
-
-MB = 1_000_000
-LEAST = 1_000
-"""Bytes; what `--shard-size` takes at least."""
+    # Stable sorts by the second key, then by the first: a sort by both.
+    by_position = shards[:, 1].argsort(stable=True)
+    return by_position[ranks[members[by_position]].argsort(stable=True)]
 
 
 def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
     """Refuse fewer shards than micro-batches of a step.
 
     Args:
-        images: the training images; those that lie in no shards are always enough.
+        images: the training images; those in no shards are always enough.
         parts: micro-batches of one optimizer step, over all processes.
-        recipe: how a command line names the recipe.
+        recipe: the recipe as a command line names it.
 
     Raises:
         DataError: both numbers, and the size of shards that would be enough.
     """
     shards: Tensor | None = getattr(images, "shards", None)
-    count = parts if shards is None else len(torch.unique(shards[:, 0]))
-    if shards is None or count >= parts:
+    if shards is None or (count := len(torch.unique(shards[:, 0]))) >= parts:
         return
+    remedy = ""
+    sizes: Tensor | None = getattr(images, "sizes", None)
+    if sizes is not None:
+        by_position = shards[:, 1].argsort(stable=True)
+        written = by_position[shards[by_position, 0].argsort(stable=True)]
+        if (size := _enough_size(sizes[written].tolist(), parts)) is not None:
+            command = f"addkit data shard {recipe} NEW_FOLDER --set data.root=IMAGES"
+            remedy = f"Write smaller ones: `{command} --shard-size {size / MB:g}` gives enough. "
     raise DataError(
         f"the training images lie in {count} {'shard' if count == 1 else 'shards'}, and a step has "
         f"{parts} micro-batches (processes x accumulation), each of which reads shards of its own."
-        f"\n{_again(images, shards, parts, recipe)}Take fewer --processes, or set "
-        "distributed.per_process_batch higher."
+        f"\n{remedy}Take fewer --processes, or set distributed.per_process_batch higher."
     )
 
 
-def _again(images: ImageSet, shards: Tensor, parts: int, recipe: str) -> str:
-    """The command that writes smaller shards, where there are such."""
-    sizes: Tensor | None = getattr(images, "sizes", None)
-    size = None if sizes is None else _size(sizes[_as_written(shards)].tolist(), parts)
-    if size is None:
-        return ""
-    command = f"addkit data shard {recipe} NEW_FOLDER --set data.root=IMAGES"
-    return f"Write smaller ones: `{command} --shard-size {size / MB:g}` gives enough. "
-
-
-def _as_written(shards: Tensor) -> Tensor:
-    by_place = shards[:, 1].argsort(stable=True)
-    return by_place[shards[by_place, 0].argsort(stable=True)]
-
-
-def _size(sizes: list[int], parts: int) -> int | None:
+def _enough_size(sizes: list[int], parts: int) -> int | None:
     """Bytes, of two digits, of shards that are `parts` or more; None if none are."""
-    size = _rounded(sum(sizes) / parts)
+    size = _two_digits(sum(sizes) / parts)
     while size >= LEAST:
-        if _count(sizes, size) >= parts:
+        count = filled = 0
+        # As shards are written: each is closed by the image with which it reaches `size` bytes.
+        for length in sizes:
+            filled += length
+            if filled >= size:
+                count, filled = count + 1, 0
+        if count + bool(filled) >= parts:
             return size
-        size = _rounded(size * 0.9)
+        size = _two_digits(size * 0.9)
     return None
 
 
-def _rounded(size: float) -> int:
-    """Down to two digits."""
+def _two_digits(size: float) -> int:
+    """Rounded down."""
     unit: int = 10 ** max(floor(log10(max(size, 1))) - 1, 0)
     return int(size / unit) * unit
-
-
-def _count(sizes: list[int], size: int) -> int:
-    """Shards when each is closed by the image with which it reaches `size` bytes."""
-    count = filled = 0
-    for one in sizes:
-        filled += one
-        if filled >= size:
-            count, filled = count + 1, 0
-    return count + bool(filled)

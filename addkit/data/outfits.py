@@ -30,7 +30,7 @@ from addkit.data.settings import FashionMNISTConfig, OutfitsConfig
 from addkit.data.source import Source
 from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError
-from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
 from addkit.recipe.model import Augmentation
 
@@ -38,7 +38,7 @@ _PLACES = ("top left", "top right", "bottom left", "bottom right")
 _SIDE, _POOLED, _WHITE = 7, 4, 255
 _DRAWS = len(_PLACES) * (1 + _SIDE**2)
 _LEAST = 2.0**-54
-"""Below every positive uniform, so that 0 too has a finite normal."""
+"""Below every positive uniform: a uniform of 0 becomes this, since its normal must be finite."""
 _AT_A_TIME = 4096
 
 
@@ -47,6 +47,7 @@ def allowed_combinations(count: int, num_classes: int, seed: int) -> Tensor:
 
     Which ones follows from the seed alone; a larger count adds to a smaller one.
     """
+    # Ranks by counted uniforms: taking more of them keeps those that were taken before.
     everything = torch.arange(num_classes ** len(_PLACES))
     keys = uniforms(counted_seed(seed, "outfits"), everything, 1)[:, 0]
     chosen = keys.argsort(stable=True)[:count].sort().values
@@ -64,13 +65,30 @@ class Outfits(Source):
 
     def __init__(self, config: OutfitsConfig) -> None:
         self._config = config
-        self._clothes = FashionMNIST(_clothes(config))
-        classes = self._clothes.facts.num_classes
+        shared = config.model_dump(include={"root", "validation", "split_seed"})
+        self._clothes = FashionMNIST(FashionMNISTConfig.model_validate(shared))
+        clothes = self._clothes.facts
         self.combinations = allowed_combinations(
-            config.combinations, classes, config.combination_seed
+            config.combinations, clothes.num_classes, config.combination_seed
         )
         """The allowed combinations, (combinations, 4)."""
-        super().__init__(_facts(config, self._clothes.facts, self.combinations))
+        sizes = {"train": config.train_size, "test": config.test_size}
+        if config.validation:
+            sizes["validation"] = config.validation_size
+        super().__init__(
+            replace(
+                clothes,
+                image_size=config.image_size,
+                mean=config.mean,
+                std=config.std,
+                shorter_side=config.image_size,
+                split_sizes=sizes,
+                num_tokens=len(_PLACES),
+                token_names=_PLACES,
+                token_classes=((0, clothes.num_classes),) * len(_PLACES),
+                combinations=tuple(map(tuple, self.combinations.tolist())),
+            )
+        )
 
     def augmented(self, augmentation: Augmentation) -> Self:
         """The same data set. Raises `RecipeError` for a change, which would move the pieces."""
@@ -158,48 +176,22 @@ class _Pieces:
 
         Uniform `draws` (B, 200) decide: four pick an image of each class, the rest are the noise.
         """
-        places = (draws[:, : len(_PLACES)] * self.counts[labels]).long()
-        starts = self.counts.cumsum(0) - self.counts
-        clean = self.values[starts[labels] + places].double()
+        numbers = (draws[:, : len(_PLACES)] * self.counts[labels]).long()  # (B, 4), within a class
+        starts = self.counts.cumsum(0) - self.counts  # (classes,)
+        clean = self.values[starts[labels] + numbers].double()  # (B, 4, 49)
         normals = torch.special.ndtri(draws[:, len(_PLACES) :].clamp_min(_LEAST))
         noisy = clean + noise * normals.view_as(clean)
         levels = _WHITE * (0.5 + noisy / (8 * math.sqrt(1 + noise**2)))
-        return _mosaic(levels.round().clamp(0, _WHITE).byte())
+        pieces = levels.round().clamp(0, _WHITE).byte()  # (B, 4, 49), in reading order
+        grid: Tensor = pieces.view(-1, 2, 2, _SIDE, _SIDE).transpose(2, 3)  # (B, 2, 7, 2, 7)
+        return grid.reshape(-1, 1, 2 * _SIDE, 2 * _SIDE)
 
 
 def _small(clothes: ImageSet) -> Tensor:
-    """All images averaged to 7 x 7, (n, 49). In parts: at full size they need ten times as much."""
+    """All images averaged to 7 x 7, (n, 49)."""
+    # In parts, since the images at full size need ten times the memory.
     parts = range(0, len(clothes), _AT_A_TIME)
     batches = (range(start, min(start + _AT_A_TIME, len(clothes))) for start in parts)
     return torch.cat(
         [avg_pool2d(clothes.batch(b, None).images, _POOLED).flatten(1) for b in batches]
-    )
-
-
-def _mosaic(pieces: Tensor) -> Tensor:
-    """(B, 4, 49), in reading order -> (B, 1, 14, 14)."""
-    grid = pieces.view(-1, 2, 2, _SIDE, _SIDE).transpose(2, 3)
-    return grid.reshape(-1, 1, 2 * _SIDE, 2 * _SIDE)
-
-
-def _clothes(config: OutfitsConfig) -> FashionMNISTConfig:
-    shared = config.model_dump(include={"root", "validation", "split_seed"})
-    return FashionMNISTConfig.model_validate(shared)
-
-
-def _facts(config: OutfitsConfig, clothes: DataFacts, combinations: Tensor) -> DataFacts:
-    sizes = {"train": config.train_size, "test": config.test_size}
-    if config.validation:
-        sizes["validation"] = config.validation_size
-    return replace(
-        clothes,
-        image_size=config.image_size,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.image_size,
-        split_sizes=sizes,
-        num_tokens=len(_PLACES),
-        token_names=_PLACES,
-        token_classes=((0, clothes.num_classes),) * len(_PLACES),
-        combinations=tuple(map(tuple, combinations.tolist())),
     )

@@ -21,20 +21,25 @@ class DataWarning(AddkitWarning):
 
 
 class DataConfig(Config):
-    """What every data set has. Pixels lie in [0, 1]; the encoder reads (pixel - mean) / std."""
+    """Settings of every data set. Pixels lie in [0, 1]; the encoder reads (pixel - mean) / std."""
 
     image_size: int = Field(ge=4, le=4096, description="Height and width of the input in pixels.")
-    mean: tuple[float, ...] = Field(description="Taken off each channel.")
+    mean: tuple[float, ...] = Field(description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field(description="Divides each channel.")
     validation: float = Field(
         0.0, ge=0, lt=1, description="Share of each class of train held out as `validation`."
     )
-    split_seed: int = Field(0, ge=0, description="Which images are held out.")
+    split_seed: int = Field(0, ge=0, description="Random seed of the held-out images.")
 
     @property
     def image_channels(self) -> int:
         """1 for grey, 3 for colour."""
         return 1
+
+    @property
+    def shorter_side(self) -> int:
+        """Pixels of the shorter side before the centre crop."""
+        return self.image_size
 
     @model_validator(mode="after")
     def one_value_a_channel(self) -> DataConfig:
@@ -51,7 +56,7 @@ class DigitsConfig(DataConfig):
     """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
 
     image_size: int = Field(8, ge=4, le=4096, description="Height and width; 8 as they are.")
-    mean: tuple[float, ...] = Field((0.3053,), description="Taken off each pixel.")
+    mean: tuple[float, ...] = Field((0.3053,), description="Subtracted from each pixel.")
     std: tuple[Deviation, ...] = Field((0.376,), description="Divides each pixel.")
     test_share: float = Field(0.3, gt=0, lt=1, description="Share of each class in `test`.")
 
@@ -64,18 +69,18 @@ class FashionMNISTConfig(DataConfig):
         description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
     )
     image_size: int = Field(28, ge=4, le=4096, description="Height and width; 28 as they are.")
-    mean: tuple[float, ...] = Field((0.286,), description="Taken off each pixel.")
+    mean: tuple[float, ...] = Field((0.286,), description="Subtracted from each pixel.")
     std: tuple[Deviation, ...] = Field((0.353,), description="Divides each pixel.")
 
 
 class OwnImagesConfig(DataConfig):
-    """What data sets of a user's own images have: any size, grey or colour, files that may fail."""
+    """Settings for a user's own images: any size, grey or colour, files that may be unreadable."""
 
     image_size: int = Field(
         64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
     )
     channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     bad_files: Literal["stop", "skip"] = Field(
         "stop", description="What to do about files that are missing or no readable images."
@@ -83,7 +88,7 @@ class OwnImagesConfig(DataConfig):
 
     @property
     def image_channels(self) -> int:
-        """As the recipe says."""
+        """The setting `channels`."""
         return self.channels
 
     @model_validator(mode="before")
@@ -118,7 +123,7 @@ class ImageNetConfig(DataConfig):
         ge=4,
         description="Shorter side before the centre crop; by default image_size * 256 / 224.",
     )
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off each channel.")
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides each channel.")
 
     @property
@@ -133,7 +138,7 @@ class ImageNetConfig(DataConfig):
 
     @model_validator(mode="after")
     def crop_fits(self) -> ImageNetConfig:
-        """A centre crop cannot be larger than what it is cut from."""
+        """A centre crop cannot be larger than the image that it is cut from."""
         if self.shorter_side < self.image_size:
             raise ValueError(
                 f"resize ({self.resize}) must not be below image_size ({self.image_size})"
@@ -142,9 +147,9 @@ class ImageNetConfig(DataConfig):
 
 
 class CaptionConfig(DataConfig):
-    """What every data set of captions has. Images are colour, transparent parts white."""
+    """Settings of every data set of captions. Images are colour, transparent parts white."""
 
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Taken off; ImageNet's by default.")
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     max_tokens: int | None = Field(
         None,
@@ -161,19 +166,19 @@ class CaptionConfig(DataConfig):
 class EmojiConfig(CaptionConfig):
     """3,788 drawings of emoji with their names (OFL 1.1; Unicode). They come with addkit.
 
-    `test` and `validation` hold combinations that train lacks, such as "man judge medium skin
-    tone", of things and words that it has.
+    `test` and `validation` consist of combinations that train lacks, such as "man judge medium skin
+    tone", of things and words that train has.
     """
 
     subset: Literal["variants", "all"] = Field(
-        "variants", description="variants: only what has three forms or more, 2,251 of the 3,788."
+        "variants", description="variants: only emoji of three forms or more, 2,251 of the 3,788."
     )
     forms: Literal[1, 3] = Field(
         1,
         description="3: only captions that end in their one skin tone, each in three orders.",
     )
     image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
+    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
     validation: float = Field(
         0.11, ge=0, lt=1, description="Share of train held out as `validation`."
@@ -183,7 +188,9 @@ class EmojiConfig(CaptionConfig):
 class CocoCaptionsConfig(CaptionConfig):
     """MS COCO captions of 2014, about five for each of 123,287 photographs. Never downloaded."""
 
-    root: Path = Field(Path("data/coco"), description="Folder of what follows, or of shards.")
+    root: Path = Field(
+        Path("data/coco"), description="Folder of captions and images, or of shards."
+    )
     split: Literal["2014", "karpathy"] = Field(
         "2014",
         description="2014: train2014 against val2014; karpathy: Karpathy's split, 5,000 to test.",
@@ -245,7 +252,7 @@ class AttributeTableConfig(OwnImagesConfig):
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
     separator: str = Field(
-        ",", min_length=1, max_length=1, description='What stands between cells, such as "\\t".'
+        ",", min_length=1, max_length=1, description='Character between cells, such as "\\t".'
     )
     root: Path | None = Field(
         None, description="Folder that image files are named from; by default the table's own."
@@ -261,7 +268,7 @@ class AttributeTableConfig(OwnImagesConfig):
         0.2, gt=0, lt=1, description="Share of the images in `test` without a split column."
     )
     missing: tuple[str, ...] = Field(
-        ("", "NA", "?"), description="Cells that say that nobody knows the value."
+        ("", "NA", "?"), description="Cells that mark an unknown value."
     )
     unknown_values: Literal["stop", "missing"] = Field(
         "stop", description="What to do about values that only validation or test rows have."
@@ -286,14 +293,14 @@ class AttributeTableConfig(OwnImagesConfig):
 class EmojiAttributesConfig(DataConfig):
     """Group, gender and skin tone of 3,788 drawings of emoji (OFL 1.1). They come with addkit.
 
-    What `test` and `validation` show is in train, yet in another gender or tone.
+    Emoji of `test` and `validation` are in train too, in another gender or tone.
     """
 
     attributes: tuple[Literal["group", "gender", "tone"], ...] = Field(
-        ("group", "gender", "tone"), min_length=1, description="Which of them to predict."
+        ("group", "gender", "tone"), min_length=1, description="Attributes to predict."
     )
     image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
-    mean: tuple[float, ...] = Field((0.8, 0.8, 0.8), description="Taken off each channel.")
+    mean: tuple[float, ...] = Field((0.8, 0.8, 0.8), description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field((0.3, 0.3, 0.3), description="Divides each channel.")
     validation: float = Field(
         0.05, ge=0, lt=1, description="Share of train held out as `validation`."
@@ -315,17 +322,15 @@ class EmojiAttributesConfig(DataConfig):
 class OutfitsConfig(DataConfig):
     """Four noisy pieces of Fashion-MNIST in one picture, and few combinations of classes allowed.
 
-    One piece is hard to tell, and the list of combinations ties the four together.
+    One piece is hard to classify; the list of combinations makes all four depend on each other.
     """
 
     root: Path = Field(
         Path("data/fashion-mnist"),
         description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
     )
-    combinations: int = Field(
-        64, ge=2, le=10_000, description="How many of the 10,000 combinations are allowed."
-    )
-    combination_seed: int = Field(0, ge=0, description="Which combinations are allowed.")
+    combinations: int = Field(64, ge=2, le=10_000, description="Allowed combinations, of 10,000.")
+    combination_seed: int = Field(0, ge=0, description="Random seed of the allowed combinations.")
     noise: float = Field(
         2.0, ge=0, description="Deviation of the noise, where Fashion-MNIST's pixels have 1."
     )
@@ -333,7 +338,7 @@ class OutfitsConfig(DataConfig):
     test_size: int = Field(2000, ge=1, description="Outfits of test images, always the same.")
     validation_size: int = Field(2000, ge=1, description="Outfits of held-out training images.")
     image_size: int = Field(14, ge=14, le=4096, description="Height and width; 14 as they are.")
-    mean: tuple[float, ...] = Field((0.5,), description="Taken off each pixel.")
+    mean: tuple[float, ...] = Field((0.5,), description="Subtracted from each pixel.")
     std: tuple[Deviation, ...] = Field((0.125,), description="Divides each pixel.")
     validation: float = Field(
         0.1, ge=0, lt=1, description="Share of the training images kept for `validation` outfits."

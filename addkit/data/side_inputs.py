@@ -1,4 +1,4 @@
-"""Columns beside images: from cells as people write them to what a batch holds."""
+"""Side inputs of images, such as columns of a table: from cells as people write them to batches."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from addkit.plugin.facts import Batch, Column, SideInputs
 from addkit.plugin.guess import guess
 from addkit.plugin.protocols import ImageSet
 
+_MOST_CATEGORIES = 12
+
 
 def number_in(cell: str) -> float | None:
-    """The finite number that a cell holds, with a decimal point; None if it holds none."""
+    """The finite number that a cell contains, with a decimal point; None for any other text."""
     try:
         number = float(cell)
     except ValueError:
@@ -27,7 +29,7 @@ def number_in(cell: str) -> float | None:
 
 
 def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, ...]:
-    """Cells of one column as a batch holds them; None and "" are missing.
+    """Cells of one column in the form of a batch; None and "" are missing.
 
     Raises:
         DataError: a cell is no number, or none of the categories; guesses which.
@@ -55,15 +57,12 @@ def _category(column: Column, cell: str | None) -> int:
         return NO_CATEGORY
     if cell in column.categories:
         return column.categories.index(cell)
+    more = len(column.categories) - _MOST_CATEGORIES
+    allowed = ", ".join(column.categories[:_MOST_CATEGORIES])
     raise DataError(
         f'"{cell}" is no category of column "{column.name}"{guess(cell, column.categories)}; '
-        f"known: {_some(column.categories)}"
+        f"known: {allowed}" + (f" and {more} more" if more > 0 else "")
     )
-
-
-def _some(categories: Sequence[str], most: int = 12) -> str:
-    more = len(categories) - most
-    return ", ".join(categories[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def picked(side_inputs: SideInputs, indices: Sequence[int]) -> SideInputs:
@@ -78,11 +77,11 @@ def picked(side_inputs: SideInputs, indices: Sequence[int]) -> SideInputs:
 
 
 class SideInputsImages(WrappedImages):
-    """An `ImageSet` that hands out columns with its images.
+    """An `ImageSet` whose batches include side inputs.
 
     Args:
         images: n images.
-        beside: n rows of each column.
+        side_inputs: n rows of each column.
     """
 
     def __init__(self, images: ImageSet, side_inputs: SideInputs) -> None:
@@ -91,9 +90,9 @@ class SideInputsImages(WrappedImages):
         self._side_inputs = side_inputs
 
     def over(self, images: ImageSet) -> SideInputsImages:
-        """The same columns beside something else that stands for these images."""
+        """The same columns for another `ImageSet` of these images, such as their features."""
         return SideInputsImages(images, self._side_inputs)
 
     def completed(self, batch: Batch) -> Batch:
-        """With what is known beside the images."""
+        """With the side inputs of the images."""
         return replace(batch, side_inputs=picked(self._side_inputs, batch.indices))

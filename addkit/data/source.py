@@ -1,13 +1,14 @@
-"""What all data sets share: facts, splits by name, augmentation."""
+"""The base class of data sets: facts, splits by name, augmentation."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.images import Pixels
+from addkit.data.settings import DataConfig
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
@@ -15,7 +16,7 @@ from addkit.recipe.model import Augmentation
 
 
 class Source(ABC):
-    """A data set. Subclasses gather the facts and open splits; neither reads images before."""
+    """A data set. Subclasses collect the facts and open splits; no image is read before that."""
 
     def __init__(self, facts: DataFacts) -> None:
         self.facts = facts
@@ -25,8 +26,8 @@ class Source(ABC):
     def augmented(self, augmentation: Augmentation) -> Self:
         """A copy whose `ImageSet.batch` applies this augmentation when it is given a seed.
 
-        mixup and cutmix are not applied there but by `addkit.data.augmentation.mix`. Raises
-        `RecipeError` for a RandAugment string that timm refuses.
+        mixup and cutmix mix whole batches (`addkit.data.augmentation.mix`) and are not applied
+        there. Raises `RecipeError` for a RandAugment string that timm refuses.
         """
         twin = copy(self)
         twin._augmenter = Augmenter(augmentation, self.pixels)
@@ -43,3 +44,15 @@ class Source(ABC):
 
     @abstractmethod
     def _open(self, name: str, augmenter: Augmenter) -> ImageSet: ...
+
+
+def facts_of(config: DataConfig, **facts: Any) -> DataFacts:
+    """Facts of a data set: size and scale of the pixels by its settings, the rest as given."""
+    return DataFacts(
+        image_size=config.image_size,
+        image_channels=config.image_channels,
+        mean=config.mean,
+        std=config.std,
+        shorter_side=config.shorter_side,
+        **facts,
+    )

@@ -1,4 +1,4 @@
-"""Holding out a share of every class, the same images each time."""
+"""Held-out splits: the same images each time, by class or by combination."""
 
 from __future__ import annotations
 
@@ -21,19 +21,41 @@ def held_out_count(images: int, share: float) -> int:
 def hold_out(
     labels: Sequence[int], names: Sequence[str], share: float, seed: int, purpose: str
 ) -> tuple[list[int], list[int]]:
-    """Positions kept and held out, in their order; stratified by label.
-
-    An image's rank follows from (seed, purpose, its name), so that adding a file moves at most
-    one other file of its class to the other side.
-    """
+    """Positions kept and held out, in their order; stratified by label."""
     classes: dict[int, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):
         classes[label].append(position)
     held: set[int] = set()
     for members in classes.values():
+        # Ranks follow from (seed, purpose, name), not from positions, so that adding a file moves
+        # at most one other file of its class to the other side.
         members.sort(key=lambda position: counted_seed(seed, f"{purpose}:{names[position]}"))
         held.update(members[: held_out_count(len(members), share)])
     return [p for p in range(len(labels)) if p not in held], sorted(held)
+
+
+def hold_out_combinations(
+    parts: Sequence[frozenset[str]], names: Sequence[str], share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Positions kept and held out, in their order: variants of things that stay in train.
+
+    Items are held out in the order of their ranks, which follow from (seed, name), if each of
+    their parts (its base, its words) stays in another item that is kept, until they are the share
+    of all, rounded, or no more can go.
+    """
+    wanted = round(len(parts) * share)
+    remaining = Counter(part for item in parts for part in item)
+    ranked = sorted(
+        range(len(parts)), key=lambda position: counted_seed(seed, f"validation:{names[position]}")
+    )
+    held: set[int] = set()
+    for position in ranked:
+        if len(held) == wanted:
+            break
+        if all(remaining[part] > 1 for part in parts[position]):
+            held.add(position)
+            remaining.subtract(parts[position])
+    return [position for position in range(len(parts)) if position not in held], sorted(held)
 
 
 def split_sizes(
@@ -45,27 +67,3 @@ def split_sizes(
     held = sum(held_out_count(count, validation) for count in rest)
     sizes = {"train": sum(rest) - held, "test": sum(tests)}
     return {**sizes, "validation": held} if validation else sizes
-
-
-def hold_out_combinations(
-    parts: Sequence[frozenset[str]], names: Sequence[str], share: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Positions kept and held out, in their order.
-
-    Items are held out in the order of their ranks, which follow from (seed, name), if each of
-    their parts (its base, its words) stays in another item that is kept, until they are the share
-    of all, rounded, or no more can go.
-    """
-    wanted = round(len(parts) * share)
-    left = Counter(part for item in parts for part in item)
-    ranked = sorted(
-        range(len(parts)), key=lambda position: counted_seed(seed, f"validation:{names[position]}")
-    )
-    held: set[int] = set()
-    for position in ranked:
-        if len(held) == wanted:
-            break
-        if all(left[part] > 1 for part in parts[position]):
-            held.add(position)
-            left.subtract(parts[position])
-    return [position for position in range(len(parts)) if position not in held], sorted(held)

@@ -1,9 +1,8 @@
-"""A CSV file with named columns, and in which line each row stands."""
+"""CSV files with named columns, and the line of each row, for error messages."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -37,7 +36,12 @@ class CsvTable:
             f"{', '.join(self.columns)}.\nRename a column or set data.{key}."
         )
 
-    def place(self, row: CsvRow) -> str:
+    def cells(self, name: str, key: str) -> list[str]:
+        """The cells of that column, a row each."""
+        column = self.column(name, key)
+        return [row.cells[column] for row in self.rows]
+
+    def location(self, row: CsvRow) -> str:
         """Such as `photos.csv:12`."""
         return f"{self.path}:{row.line}"
 
@@ -47,57 +51,42 @@ def read_csv(path: Path, separator: str) -> CsvTable:
 
     Raises `DataError` for a file that is missing, no text, or not one cell a column.
     """
-    rows = list(_rows(path, _text(path), separator))
-    if not rows:
-        raise DataError(f"{path}: empty; its first line must name the columns.")
-    header, *body = rows
-    _refuse_twins(path, header)
-    for row in body:
-        _refuse_ragged(path, header, row, separator)
-    return CsvTable(path, header.cells, tuple(body))
-
-
-def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}). "
             "Save it as UTF-8."
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}){_near(path)}.") from error
+        folder = path.absolute().parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        near = guess(path.name, names)
+        raise DataError(f"{path}: cannot be read ({error.strerror}){near}.") from error
 
-
-def _near(path: Path) -> str:
-    folder = path.absolute().parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return guess(path.name, names)
-
-
-def _rows(path: Path, text: str, separator: str) -> Iterator[CsvRow]:
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows = []
     line = 1
     try:
         for cells in reader:
             if any(cells):
-                yield CsvRow(line, tuple(cell.strip() for cell in cells))
+                rows.append(CsvRow(line, tuple(cell.strip() for cell in cells)))
+            # A quoted cell may span lines, so a row begins behind the last line that was read.
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}:{line}: {error}. Mend the quotes of this row.") from error
 
-
-def _refuse_twins(path: Path, header: CsvRow) -> None:
+    if not rows:
+        raise DataError(f"{path}: empty; its first line must name the columns.")
+    header, *body = rows
     twins = [name for name in header.cells if name and header.cells.count(name) > 1]
     if twins:
         raise DataError(f'{path}:{header.line}: column "{twins[0]}" occurs twice. Rename one.')
-
-
-def _refuse_ragged(path: Path, header: CsvRow, row: CsvRow, separator: str) -> None:
-    found, wanted = len(row.cells), len(header.cells)
-    if found != wanted:
-        raise DataError(
-            f"{path}:{row.line}: {found} cells, and {wanted} columns: {', '.join(header.cells)}.\n"
-            f'Put a cell that holds "{separator}" in double quotes, and leave empty what is not '
-            "known."
-        )
+    for row in body:
+        if len(row.cells) != len(header.cells):
+            raise DataError(
+                f"{path}:{row.line}: {len(row.cells)} cells, and {len(header.cells)} columns: "
+                f'{", ".join(header.cells)}.\nPut a cell that contains "{separator}" in double '
+                "quotes, and leave empty what is not known."
+            )
+    return CsvTable(path, header.cells, tuple(body))

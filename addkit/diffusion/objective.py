@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,14 +30,13 @@ class ObjectiveSettings:
     rollout: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectiveValue:
-    """The loss of one batch and what a progress line shows."""
+class ObjectiveValue(NamedTuple):
+    """Losses of one micro-batch before their mean. DDP and FSDP2 find the loss in a tuple only."""
 
     total: Tensor
     """Weighted sum over tokens, a scalar with gradient."""
-    count: Tensor | None
-    """What divides it: the sum of the weights; None: all B R N tokens count alike."""
+    weight: Tensor
+    """Its normaliser, a scalar: the sum of the weights, or B R N where all tokens count alike."""
     tokens: int
     """B R N."""
     accuracy: Tensor
@@ -52,7 +51,7 @@ class ObjectiveValue:
     @property
     def loss(self) -> Tensor:
         """Weighted mean over the tokens of this batch alone, a scalar with gradient."""
-        return self.total / (self.tokens if self.count is None else self.count.clamp_min(1e-6))
+        return self.total / self.weight.clamp_min(1e-6)
 
 
 def objective(
@@ -81,13 +80,11 @@ def objective(
     before = _remembered(model, hidden, prepared, generator)
     features = model.features(hidden.state, hidden.t, prepared, hidden.layout, before)
     rows = row_losses(model, features, hidden, targets.labels)
-    total, count = _summed(rows.losses, hidden)
-    size = targets.labels.numel()
+    total, weight = _summed(rows.losses, hidden)
     if model.lengths is not None and targets.present is not None:
-        weight = size if count is None else count
         total = total + weight * _length_loss(model, condition, targets.present)
     timed = _timed(rows.losses.detach(), hidden)
-    return ObjectiveValue(total, count, size, *_shown(rows, targets), timed)
+    return ObjectiveValue(total, weight, targets.labels.numel(), *_shown(rows, targets), timed)
 
 
 def _remembered(
@@ -106,10 +103,10 @@ def _remembered(
         return model.features(hidden.state, hidden.t, prepared, hidden.layout).detach()
 
 
-def _summed(losses: Tensor, hidden: NoisyBatch) -> tuple[Tensor, Tensor | None]:
+def _summed(losses: Tensor, hidden: NoisyBatch) -> tuple[Tensor, Tensor]:
     """The weighted sum, and what divides it once the whole global batch is known."""
     if hidden.weights is None:
-        return losses.sum(), None
+        return losses.sum(), losses.new_full((), losses.numel(), dtype=torch.float32)
     norm = hidden.weights.sum() if hidden.norm is None else hidden.norm
     return (losses * hidden.weights).sum(), norm
 

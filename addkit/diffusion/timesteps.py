@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,8 +27,7 @@ class TimeSettings:
         return u**self.power if self.warp is None else self.warp(u)
 
 
-@dataclass(frozen=True, slots=True)
-class TimedLosses:
+class TimedLosses(NamedTuple):
     """What tokens cost at their times; (tokens,) each, no gradient."""
 
     t: Tensor

@@ -222,7 +222,7 @@ def _captions_of(
     ]
     if not wish.table3:
         return _Captions(columns)
-    rows = [Row("ADD" if predictor.loops else predictor.recipe.name, told[-1].captions)]
+    rows = [Row(predictor.recipe.model_name, told[-1].captions)]
     rows += [
         Row(row.name, row.meter.captions) for row in controls if isinstance(row.meter, CaptionMeter)
     ]

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from addkit.model import build_network, build_task, problem_of
 from addkit.plugin.facts import DataFacts
 from addkit.recipe import Recipe
-from addkit.training.step import TrainingStep
+from addkit.training.engine import LossModule
 
 PEAKS: tuple[tuple[str, float, float | None], ...] = (
     # NVIDIA's data sheets (with sparsity they give twice the dense bf16 shown here): V100 (2020),
@@ -60,11 +60,10 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
     # A fused backward pass of attention would count its own recomputation.
     with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
         network.to_empty(device="cpu")
-        step = TrainingStep(network, task, recipe, 1)
+        module = LossModule(network, task, recipe)
         labels = torch.zeros(images, recipe.training.reuse, facts.num_tokens, dtype=torch.long)
         with FlopCounterMode(display=False) as counter:
-            value = step(torch.zeros(size), labels, torch.Generator())
-            value.scaled.backward()
+            module(torch.zeros(size), labels, torch.Generator()).total.backward()
     return int(counter.get_total_flops()) // images
 
 

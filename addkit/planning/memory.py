@@ -1,23 +1,29 @@
-"""Bytes that a training keeps on each process and sends, counted without memory or arithmetic."""
+"""Bytes that a training keeps on each process and sends, counted without memory or arithmetic.
+
+PyTorch's fake process group answers every message at once, and fake tensors have sizes and no
+memory, so one process of any number builds the very model that a cluster would train.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from addkit.diffusion import LabelDiffusion, State, counted_generator
 from addkit.diffusion.chunked_loss import LARGEST
 from addkit.distributed.fsdp import EARLY, blocks_of, policy_of, spread
+from addkit.errors import UsageError
 from addkit.model import Network
-from addkit.planning.communication import Traffic, Wire, all_reduced, pretended
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import Embedding
 from addkit.recipe import Recipe
@@ -25,13 +31,27 @@ from addkit.training.plan import Plan
 
 FLOAT_BYTES = 4
 FEW = 4
-"""Images whose labels are drawn for real, and then twice as many."""
+"""Images whose labels are drawn for real, and then twice as many, to extrapolate from."""
 WIDE = 3
 """K-wide tensors at a time: logits, their softmax, their gradient."""
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class Traffic:
+    """Bytes that each process sends, if messages go round in a ring."""
+
+    gathered: int
+    """Weights, in the forward and the backward pass of one micro-batch."""
+    reduced: int
+    """Gradients, once in a step."""
+
+    def of_step(self, accumulation: int) -> int:
+        """In one optimizer step of so many micro-batches."""
+        return accumulation * self.gathered + self.reduced
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
     """Of process 0, which has no less than any other."""
 
     memory: dict[str, int]
@@ -39,8 +59,10 @@ class Footprint:
     traffic: Traffic
 
 
-def footprint(recipe: Recipe, facts: DataFacts, network: Network, plan: Plan) -> Footprint:
-    """Build what process 0 of `plan.processes` would train, and look at it.
+def estimate_memory(
+    recipe: Recipe, facts: DataFacts, network: Network, plan: Plan
+) -> MemoryEstimate:
+    """Build what process 0 of `plan.processes` would train, and count its tensors.
 
     An estimate: allocators and kernels need more, and GPU kernels may keep other things.
 
@@ -53,18 +75,99 @@ def footprint(recipe: Recipe, facts: DataFacts, network: Network, plan: Plan) ->
     Returns:
         memory: weights, averaged_weights, gradients and optimizer in fp32; activations, what
         autograd keeps of the trunk for one micro-batch; label_side, K-wide tensors and what the
-        embedding's draws keep; communication, what is whole for a while of what is spread.
+        embedding's draws keep; communication, what is gathered for a while of what is spread.
     """
     micro = _MicroBatch(recipe, facts, plan.per_process_batch)
     labels = micro.label_side(network.diffusion)
-    spreads = recipe.distributed.strategy == "fsdp" and plan.processes > 1
-    states, activations, held, traffic = (_sharded if spreads else _whole)(micro, network, plan)
-    parts = {"activations": activations, "label_side": labels, "communication": held}
-    return Footprint({**states, **parts}, traffic)
+    sharded = recipe.distributed.strategy == "fsdp" and plan.processes > 1
+    gathered, whole = 0, _bytes(_trained(network))
+    if sharded:
+        policy = policy_of(recipe.training.precision, "cuda")
+        low = policy.param_dtype or torch.float32
+        computed = copy.deepcopy(network)
+        for block in blocks_of(computed):
+            block.to(low)
+        activations = micro.activations(computed)
+        gathered = _gathered(network, low.itemsize)
+        # FSDP2 itself, as on GPUs, between processes that do not exist.
+        with fake_processes(plan.processes) as mesh, _Counter(plan.processes) as counter, _fake():
+            step = _Step(network.to_empty(device="cpu").train(), micro)
+            spread(step, network, mesh, policy)
+            step().backward()
+        traffic = Traffic(counter.bytes["gather"], counter.bytes["scatter"])
+        gradients = _bytes(_trained(network))
+        # Until its last micro-batch, a step's gradients are whole: they have not been sent.
+        gradients += whole if plan.accumulation > 1 else 0
+    else:
+        # DDP's buckets are the gradients themselves.
+        activations, gradients = micro.activations(network), whole
+        traffic = all_reduced(whole, plan.processes)
+    weights = _bytes(network.parameters())
+    memory = {
+        "weights": weights,
+        "averaged_weights": weights if recipe.training.ema else 0,
+        "gradients": gradients,
+        "optimizer": 2 * _bytes(_trained(network)),
+        "activations": activations,
+        "label_side": labels,
+        "communication": gathered,
+    }
+    return MemoryEstimate(memory, traffic)
 
 
-Found = tuple[dict[str, int], int, int, Traffic]
-"""Bytes of states, of activations and of what is whole for a while; traffic."""
+def all_reduced(gradients: int, processes: int) -> Traffic:
+    """A ring all-reduce, as DDP's: 2 (P - 1) / P of the gradients' bytes."""
+    return Traffic(0, 2 * gradients * (processes - 1) // processes)
+
+
+@contextmanager
+def fake_processes(processes: int) -> Iterator[DeviceMesh]:
+    """Be process 0 of so many, which do not exist.
+
+    Raises:
+        UsageError: this PyTorch has no fake process group.
+    """
+    try:
+        # Only PyTorch's own tests have it, nothing public does.
+        from torch.testing._internal.distributed.fake_pg import FakeStore
+    except ImportError as error:
+        raise UsageError(
+            f"PyTorch {torch.__version__} has no fake process group, so a dry run cannot spread a "
+            "network over processes that do not exist; with "
+            'distributed.strategy = "ddp" it can'
+        ) from error
+    store: Any = FakeStore
+    distributed.init_process_group("fake", store=store(), rank=0, world_size=processes)
+    try:
+        yield init_device_mesh("cpu", (processes,))
+    finally:
+        distributed.destroy_process_group()
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts all-gathers and reduce-scatters: (P - 1) / P of the whole tensor's bytes each."""
+
+    def __init__(self, processes: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.processes = processes
+        self.bytes = {"gather": 0, "scatter": 0}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func.namespace == "c10d":
+            # The output comes first and then the input; the longer of them is the whole tensor.
+            sizes = [x.numel() * x.element_size() for x in args[:2] if isinstance(x, Tensor)]
+            for kind in self.bytes:
+                if kind in func.name():
+                    self.bytes[kind] += (
+                        max(sizes, default=0) * (self.processes - 1) // self.processes
+                    )
+        return func(*args, **(kwargs or {}))
 
 
 def _fake() -> FakeTensorMode:
@@ -72,56 +175,15 @@ def _fake() -> FakeTensorMode:
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def _whole(micro: _MicroBatch, network: Network, plan: Plan) -> Found:
-    """One process, or DDP, whose buckets are the gradients themselves."""
-    with _fake():
-        activations = micro.activations(network)
-    trained = _bytes(_trained(network))
-    traffic = all_reduced(trained, plan.processes)
-    return _states(micro.recipe, network, trained), activations, 0, traffic
-
-
-def _sharded(micro: _MicroBatch, network: Network, plan: Plan) -> Found:
-    """FSDP2 itself, as on GPUs, between processes that are not there."""
-    policy = policy_of(micro.recipe.training.precision, "cuda")
-    low = policy.param_dtype or torch.float32
-    gathered = copy.deepcopy(network)
-    for block in blocks_of(gathered):
-        block.to(low)
-    with _fake():
-        activations = micro.activations(gathered)
-    held, whole = _held(network, low.itemsize), _bytes(_trained(network))
-    with pretended(plan.processes) as mesh, Wire(plan.processes) as wire, _fake():
-        step = _Step(network.to_empty(device="cpu").train(), micro)
-        spread(step, network, mesh, policy)
-        step().backward()
-        gradients = _bytes(_trained(network))
-        # Until its last micro-batch, a step's gradients are whole: they have not been sent.
-        gradients += whole if plan.accumulation > 1 else 0
-        states = _states(micro.recipe, network, gradients)
-    return states, activations, held, wire.traffic
-
-
-def _states(recipe: Recipe, network: Network, gradients: int) -> dict[str, int]:
-    """What stays from step to step, and the gradients."""
-    weights = _bytes(network.parameters())
-    return {
-        "weights": weights,
-        "averaged_weights": weights if recipe.training.ema else 0,
-        "gradients": gradients,
-        "optimizer": 2 * _bytes(_trained(network)),
-    }
-
-
-def _held(network: Network, itemsize: int) -> int:
-    """Weights and gradients of the blocks at work and of what belongs to none, which are whole."""
+def _gathered(network: Network, itemsize: int) -> int:
+    """Bytes of weights and gradients that are whole: of the blocks at work, and outside blocks."""
     blocks = list(blocks_of(network))
     early = sum(_count(block.parameters()) for block in blocks if hasattr(block, EARLY))
     largest = max((_count(block.parameters()) for block in blocks), default=0)
     inside = {id(p) for block in blocks for p in block.parameters()}
     outside = [p for p in network.parameters() if id(p) not in inside]
     rest = _bytes(outside) + _bytes(p for p in outside if p.requires_grad)
-    # A block at work, the next on its way, the gradient of a third, and its sum.
+    # A block at work, the next on its way, the gradient of a third, and its sum in fp32.
     return rest + itemsize * (early + 3 * largest) + FLOAT_BYTES * largest
 
 
@@ -140,7 +202,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _MicroBatch:
-    """What runs through a network at a time."""
+    """The images that run through a network at a time."""
 
     recipe: Recipe
     facts: DataFacts
@@ -159,39 +221,46 @@ class _MicroBatch:
 
     def activations(self, network: Network) -> int:
         """Bytes that autograd keeps between the forward and the backward pass of the trunk."""
-        network.to_empty(device="cpu").train()
-        with _keeping(network) as kept:
-            if self.recipe.distributed.recompute_activations:
-                with _entering(network, kept):
-                    self.features(network)
-            else:
+        with _fake():
+            network.to_empty(device="cpu").train()
+            with _saved_tensors(network) as saved:
+                handles = []
+                if self.recipe.distributed.recompute_activations:
+                    # Autograd does not see what enters blocks that are computed again.
+                    handles = [
+                        block.register_forward_pre_hook(saved.add_inputs)
+                        for block in blocks_of(network)
+                    ]
                 self.features(network)
-        return kept.bytes
+            for handle in handles:
+                handle.remove()
+            return saved.bytes
 
     def label_side(self, diffusion: LabelDiffusion) -> int:
         """K-wide tensors of one chunk of rows, and what the embedding's draws keep."""
         wide = self.images * self.recipe.training.reuse * self.facts.num_tokens
         wide *= diffusion.num_classes
-        if diffusion.holds_state:  # Then y_t and its noise lie there as well, and the posterior.
+        if diffusion.holds_state:
+            # Then y_t and its noise lie there as well, and the posterior.
             return FLOAT_BYTES * 2 * WIDE * wide
-        drawn = 0 if diffusion.embedding is None else self._draws(diffusion.embedding)
+        drawn = 0
+        if diffusion.embedding is not None:
+            # Real draws of a few images, since fake ones would not branch as real ones do.
+            few, more = (self._drawn(diffusion.embedding, n) for n in (FEW, 2 * FEW))
+            drawn = few + (more - few) * (self.images - FEW) // FEW
         return FLOAT_BYTES * WIDE * min(wide, LARGEST) + drawn
 
-    def _draws(self, embedding: Embedding) -> int:
-        """Bytes that a draw keeps for the backward pass: of a few images for real, and onwards."""
+    def _drawn(self, embedding: Embedding, images: int) -> int:
+        """Bytes that a draw of so many images keeps for the backward pass."""
         real = copy.deepcopy(embedding).to_empty(device="cpu")  # type: ignore[attr-defined]
         for tensor in (*real.parameters(), *real.buffers()):
             nn.init.normal_(tensor.data.zero_()) if tensor.is_floating_point() else tensor.zero_()
-        few, more = (self._drawn(real, images) for images in (FEW, 2 * FEW))
-        return few + (more - few) * (self.images - FEW) // FEW
-
-    def _drawn(self, embedding: nn.Module, images: int) -> int:
         generator = counted_generator(0, "dry run", images)
         shape = (images, self.recipe.training.reuse, self.facts.num_tokens)
         labels = torch.randint(self.facts.num_classes, shape, generator=generator)
-        with _keeping(embedding) as kept:
-            embedding.draw(labels, torch.full(shape, 0.5), generator)  # type: ignore[operator]
-        return kept.bytes
+        with _saved_tensors(real) as saved:
+            real.draw(labels, torch.full(shape, 0.5), generator)
+        return saved.bytes
 
 
 class _Step(nn.Module):
@@ -210,49 +279,38 @@ class _Step(nn.Module):
         return loss + diffusion.null.sum()
 
 
-class _Kept:
-    """Storages that somebody holds, parameters aside."""
+class _SavedTensors:
+    """Storages that are kept for a backward pass, parameters aside."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.own = {_storage(p) for p in module.parameters()}
+        self.own = {self._storage(p) for p in module.parameters()}
         self.tensors: dict[int, Tensor] = {}
 
     def add(self, tensor: Tensor) -> Tensor:
-        """Hold it; returns it."""
-        if _storage(tensor) not in self.own:
-            self.tensors[_storage(tensor)] = tensor
+        """Keep it; returns it."""
+        if self._storage(tensor) not in self.own:
+            self.tensors[self._storage(tensor)] = tensor
         return tensor
+
+    def add_inputs(self, block: nn.Module, inputs: tuple[object, ...]) -> None:
+        """A forward pre-hook that keeps a block's inputs."""
+        for tensor in inputs:
+            if isinstance(tensor, Tensor):
+                self.add(tensor)
 
     @property
     def bytes(self) -> int:
-        """Of whole storages: a view keeps all of what it looks at."""
+        """Of whole storages: a view keeps all of the storage that it is a part of."""
         return sum(x.untyped_storage().nbytes() for x in self.tensors.values())
 
-
-def _storage(tensor: Tensor) -> int:
-    return cast("int", tensor.untyped_storage()._cdata)
-
-
-@contextmanager
-def _keeping(module: nn.Module) -> Iterator[_Kept]:
-    """What autograd saves meanwhile."""
-    kept = _Kept(module)
-    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):
-        yield kept
+    @staticmethod
+    def _storage(tensor: Tensor) -> int:
+        return cast("int", tensor.untyped_storage()._cdata)
 
 
 @contextmanager
-def _entering(network: Network, kept: _Kept) -> Iterator[None]:
-    """And what enters blocks that are computed again, which autograd does not see."""
-
-    def look(block: nn.Module, inputs: tuple[object, ...]) -> None:
-        for tensor in inputs:
-            if isinstance(tensor, Tensor):
-                kept.add(tensor)
-
-    handles = [block.register_forward_pre_hook(look) for block in blocks_of(network)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _saved_tensors(module: nn.Module) -> Iterator[_SavedTensors]:
+    """Tensors that autograd saves within."""
+    saved = _SavedTensors(module)
+    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
+        yield saved

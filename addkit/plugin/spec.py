@@ -298,6 +298,9 @@ class ProcessSpec(Spec[C, "Process"]):
     kind: ClassVar[str] = "process"
     default: ClassVar[str | None] = "gaussian"
 
+    model_name: str = ""
+    """What a model of this process is called in tables, plots and pages, such as "masked
+    diffusion"; the process's own name if empty."""
     accepts: frozenset[str] = frozenset({"shared-time", "ordered"})
     """Abilities of samplers, one of which a sampler must provide to walk this process."""
 

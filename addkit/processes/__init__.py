@@ -38,6 +38,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in processes."""
     yield ProcessSpec(
         name="gaussian",
+        model_name="ADD",
         config="addkit.processes.settings:GaussianConfig",
         build="addkit.diffusion.gaussian:GaussianProcess",
         check=_fits,
@@ -46,6 +47,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="masked",
+        model_name="masked diffusion",
         config="addkit.processes.settings:MaskedConfig",
         build="addkit.processes.masked:MaskedProcess",
         check=_joint,
@@ -54,6 +56,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="autoregressive",
+        model_name="autoregression",
         config="addkit.processes.settings:AutoregressiveConfig",
         build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_joint,
@@ -62,6 +65,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ProcessSpec(
         name="blocks",
+        model_name="block diffusion",
         config="addkit.processes.settings:BlocksConfig",
         build="addkit.processes.blocks:BlocksProcess",
         check=_joint,

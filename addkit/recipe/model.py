@@ -216,6 +216,17 @@ class Recipe:
     requires: tuple[str, ...] = ()
     """Packages without which it means nothing, such as `addkit-clip>=0.3`."""
 
+    @property
+    def model_name(self) -> str:
+        """The name of its network in progress lines, tables, plots and pages.
+
+        The process names it; a denoiser that reads no noisy label makes a classifier of any.
+        """
+        if "reads-state" not in self.choices["denoiser"].spec.provides:
+            return "classifier"
+        process: Any = self.choices["process"].spec
+        return str(process.model_name or process.name)
+
     def tables(self) -> dict[str, Any]:
         """The resolved recipe as plain data: reading it again gives an equal recipe."""
         chosen = {

@@ -43,11 +43,8 @@ class RunFiles:
 
     @cached_property
     def models(self) -> dict[str, Run]:
-        """ADD (or the run's own process), then its controls."""
-        process = self.tables.get("process", {}).get("name", "gaussian")
-        own = "ADD" if process == "gaussian" else process
-        controls = {f"control, {name}": run for name, run in self.run.controls().items()}
-        return {own: self.run, **controls}
+        """The run, then its controls, by `Run.model_name`."""
+        return self.run.models()
 
     @cached_property
     def tables(self) -> dict[str, Any]:

@@ -134,6 +134,27 @@ class Run:
         return {name: run for name, run in runs.items() if run.finished}
 
     @property
+    def model_name(self) -> str:
+        """The one name of this run's network: "ADD", "masked diffusion", "control, linear", ...
+
+        Stored when training begins, so that reading it needs no plugin.
+        """
+        stored = self.manifest().get("model_name")
+        if stored is not None:
+            return str(stored)
+        if self.path.parent.name == "controls":
+            return f"control, {self.path.name}"
+        try:
+            return self.recipe(tracked=False).model_name
+        except RecipeError:
+            # Its plugin is missing; the name of the process is still in the file.
+            return str(self.recipe_tables().get("process", {}).get("name", "model"))
+
+    def models(self) -> dict[str, Run]:
+        """The run and its finished controls, by `model_name`."""
+        return {run.model_name: run for run in (self, *self.controls().values())}
+
+    @property
     def finished(self) -> bool:
         """True once the training has ended."""
         return self.manifest().get("status") == "finished"

@@ -1,9 +1,14 @@
-"""How a network is computed: layouts, compilation, determinism. None of it changes what it is."""
+"""How a network is computed: device, memory layout, compilation, determinism, versions.
+
+None of it changes what is computed.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import warnings
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 import torch
@@ -11,14 +16,22 @@ from torch import nn
 
 from addkit.errors import AddkitWarning
 from addkit.model import Network
+from addkit.plugin import load_registry
+from addkit.plugin.identity import identity_of
 from addkit.recipe import Recipe
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """cuBLAS is deterministic only with a workspace of its own; read when it is first used."""
+PACKAGES = ("addkit", "torch", "torchvision", "timm", "safetensors", "numpy", "pillow")
+
+
+def pick_device() -> str:
+    """`cuda` if there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepared(network: Network, recipe: Recipe) -> Network:
-    """The network, made to compute as the recipe's [distributed] table says."""
+    """The network, made to compute as the recipe's [distributed] table asks."""
     spread = recipe.distributed
     if spread.recompute_activations:
         network.recompute_activations()
@@ -32,10 +45,10 @@ def prepared(network: Network, recipe: Recipe) -> Network:
 
 
 def compile_parts(network: Network) -> None:
-    """Let encoder and denoiser be compiled, each with its first call.
+    """Compile encoder and denoiser, each at its first call.
 
     Only once copies have been taken: a copy would call the original. What cannot be compiled runs
-    as it is, and says so.
+    as it is, with a warning.
     """
     for part in (network.encoder, network.diffusion.denoiser):
         _compile(cast("nn.Module", part))
@@ -49,16 +62,40 @@ def _compile(part: nn.Module) -> None:
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
+            # What fails without the compiler, too, is not its fault: that error leaves from here.
             result = eager(*args, **kwargs)
-            # What fails either way is no fault of the compiler.
             part.forward = eager
             reason = str(error).strip().splitlines() or [""]
             warnings.warn(
                 f"{type(part).__name__} could not be compiled and runs without "
-                f"({type(error).__name__}: {reason[0]}); set distributed.compile = false to say so",
+                f"({type(error).__name__}: {reason[0]}); distributed.compile = false avoids the "
+                "attempt",
                 AddkitWarning,
                 stacklevel=2,
             )
             return result
 
     part.forward = forward
+
+
+def environment(recipe: Recipe, device: str) -> dict[str, Any]:
+    """Versions, hardware and the package of each component, for a run's manifest."""
+    registry = load_registry()
+    packages: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "components": {
+            kind: f"{choice.name} ({identity_of(registry.get(kind, choice.name))})"
+            for kind, choice in recipe.choices.items()
+        },
+    }

@@ -1,133 +1,268 @@
-"""Network, optimizer and averaged weights of a training, on one process or on several alike."""
+"""Where network, optimizer and averaged weights live: whole on each process, or spread (FSDP2)."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
-from addkit.model import Network
+from addkit.diffusion import ObjectiveSettings, ObjectiveValue, objective
+from addkit.distributed.fsdp import (
+    average_shards,
+    fill_shards,
+    gather_into,
+    last_of_step,
+    lay_out,
+    shard,
+    whole_state,
+)
+from addkit.distributed.sharded_state import save_shards
+from addkit.errors import RunError
+from addkit.model import Network, build_network
 from addkit.model.predictor import fill
-from addkit.plugin.facts import SideInputs
+from addkit.plugin.facts import DataFacts, SideInputs
+from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer
-from addkit.training.restore import restore_optimizer
-from addkit.training.step import StepValue, TrainingStep
+from addkit.training.optimizer import (
+    averaged,
+    build_optimizer,
+    pack_optimizer,
+    restore_optimizer,
+)
 
 
-class Engine(Protocol):
-    """What is trained, wherever its tensors lie."""
+class LossModule(nn.Module):
+    """Images and labels -> losses of one micro-batch: the one call that DDP and FSDP2 wrap.
 
-    network: Network
-    """Whole, or this process's share of it."""
+    Args:
+        network: to be trained.
+        task: what labels mean.
+        recipe: noise levels, dropped conditions and precision.
+    """
+
+    def __init__(self, network: Network, task: Task, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.task = task
+        training = recipe.training
+        self.settings = ObjectiveSettings(
+            stratified=training.stratified,
+            pure_noise=training.pure_noise,
+            condition_drop=training.condition_drop,
+            token_times=training.token_times,
+            rollout=training.rollout,
+        )
+        self.low_precision = training.precision == "bfloat16"
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        side_inputs: SideInputs | None = None,
+    ) -> ObjectiveValue:
+        """Images (B, channels, size, size), labels (B, R, N) and side inputs -> their losses."""
+        diffusion = self.network.diffusion
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low_precision):
+            tokens = self.network.tokens(images)  # (B, L, W)
+            targets = self.task.targets(labels)
+            value = objective(diffusion, tokens, targets, self.settings, generator, side_inputs)
+        if diffusion.memory is None:
+            return value
+        # The coin of self-conditioning falls differently on each process, and all must send
+        # gradients of the same parameters: zeros where the coin left them out.
+        zero = 0 * sum(p.sum() for p in diffusion.memory.parameters())
+        return value._replace(total=value.total + zero)
+
+
+class Engine(ABC):
+    """What a training updates, wherever its tensors live.
+
+    Args:
+        module: whole, the same on every process.
+        recipe: of the training.
+    """
+
+    module: nn.Module
+    """`LossModule` as it is called: wrapped where processes share the work."""
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
     sharded: bool
     """True if each process must write its own share of a checkpoint."""
 
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        side_inputs: SideInputs | None = None,
-    ) -> StepValue:
-        """One micro-batch forward."""
-        ...
+    def __init__(self, module: LossModule, recipe: Recipe) -> None:
+        self.module, self.network = module, module.network
+        # Averaged before it is compiled or spread: a copy of a compiled part calls the original.
+        decay = recipe.training.ema
+        self.average = averaged(self.network, decay) if decay else None
 
+    @abstractmethod
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
-        """Around forward and backward of a micro-batch: gradients are summed in the last one."""
-        ...
+        """Context of a micro-batch's forward and backward: only the `last` one sums gradients."""
 
+    @abstractmethod
     def networks(self) -> dict[str, Network]:
-        """To evaluate, each whole: averaged weights first, then the raw ones. All call it."""
-        ...
+        """Whole networks to evaluate, averaged weights first. Every process must call it."""
 
+    @abstractmethod
     def tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """File name -> whole tensors for a checkpoint, on the leading process. All call it."""
-        ...
+        """File name -> whole tensors of a checkpoint, on rank 0. Every process must call it."""
 
+    @abstractmethod
     def shards(self, folder: Path) -> Callable[[], None] | None:
-        """Write this process's share of the rest; what comes back waits for the shares of all."""
-        ...
+        """Begin to write this process's share of the rest; the result waits for all shares."""
 
     def load(self, checkpoint: Path, step: int) -> None:
-        """Go on from a checkpoint of any number of processes. `RunError` if it does not fit."""
-        ...
-
-
-class Replicated:
-    """All of it on each process. Several average gradients by DDP, in buckets, while they come."""
-
-    sharded: bool = False
-
-    def __init__(self, step: TrainingStep, recipe: Recipe, processes: int) -> None:
-        training = recipe.training
-        self.network, self.step = step.network, step
-        self.average = averaged(self.network, training.ema) if training.ema else None
-        self.optimizer: torch.optim.Optimizer = build_optimizer(self.network, training)
-        if recipe.distributed.compile:
-            compile_parts(self.network)
-        self.ddp = _ddp(step, recipe) if processes > 1 else None
-
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        side_inputs: SideInputs | None = None,
-    ) -> StepValue:
-        """One micro-batch forward."""
-        value: StepValue = (self.ddp or self.step)(images, labels, generator, side_inputs)
-        return value
-
-    def accumulating(self, last: bool) -> AbstractContextManager[None]:
-        """Only the last micro-batch talks."""
-        return nullcontext() if last or self.ddp is None else self.ddp.no_sync()
-
-    def networks(self) -> dict[str, Network]:
-        """The ones that are trained."""
-        both = {"raw": self.network}
-        if self.average is not None:
-            both = {"ema": cast("Network", self.average.module), **both}
-        return both
-
-    def tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """Everything."""
-        groups = {name: network.state_dict() for name, network in self.networks().items()}
-        return {**groups, "optimizer": pack_optimizer(self.network, self.optimizer)}
-
-    def shards(self, folder: Path) -> Callable[[], None] | None:
-        """Nothing is left."""
-        return None
-
-    def load(self, checkpoint: Path, step: int) -> None:
-        """Whole files, or an optimizer's shares."""
-        for name, network in self.networks().items():
-            file = checkpoint / f"{name}.safetensors"
-            fill(network, load_tensors(file), file)
+        """Continue from a checkpoint of any number of processes. `RunError` if it does not fit."""
+        self._load_weights(checkpoint)
         if self.average is not None:
             self.average.n_averaged.fill_(step)
         restore_optimizer(self.network, self.optimizer, checkpoint)
 
+    @abstractmethod
+    def _load_weights(self, checkpoint: Path) -> None: ...
 
-def _ddp(step: TrainingStep, recipe: Recipe) -> DistributedDataParallel:
-    # PyTorch's static graph fails its own assertion where gradients are accumulated, and it must
-    # see the same graph each time, which self-conditioning's coin prevents.
-    changing = step.network.diffusion.remembers or step.accumulation > 1
-    return DistributedDataParallel(
-        step,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-        bucket_cap_mb=recipe.distributed.bucket_mb,
-        find_unused_parameters=changing,
-        static_graph=not changing,
-    )
+
+class Replicated(Engine):
+    """All of it on each process. Several average gradients by DDP, in buckets, during backward."""
+
+    sharded = False
+
+    def __init__(
+        self, module: LossModule, recipe: Recipe, processes: int, accumulation: int
+    ) -> None:
+        super().__init__(module, recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training)
+        if recipe.distributed.compile:
+            compile_parts(self.network)
+        self._ddp: DistributedDataParallel | None = None
+        if processes > 1:
+            # PyTorch's static graph fails its own assertion where gradients are accumulated, and
+            # needs the same graph each time, which the coin of self-conditioning prevents.
+            changing = self.network.diffusion.remembers or accumulation > 1
+            self.module = self._ddp = DistributedDataParallel(
+                module,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                bucket_cap_mb=recipe.distributed.bucket_mb,
+                find_unused_parameters=changing,
+                static_graph=not changing,
+            )
+
+    def accumulating(self, last: bool) -> AbstractContextManager[None]:
+        """See `Engine`."""
+        return nullcontext() if last or self._ddp is None else self._ddp.no_sync()
+
+    def networks(self) -> dict[str, Network]:
+        """The trained tensors themselves."""
+        raw = {"raw": self.network}
+        if self.average is None:
+            return raw
+        return {"ema": cast("Network", self.average.module), **raw}
+
+    def tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Weights and optimizer state."""
+        groups = {name: network.state_dict() for name, network in self.networks().items()}
+        return {**groups, "optimizer": pack_optimizer(self.network, self.optimizer)}
+
+    def shards(self, folder: Path) -> Callable[[], None] | None:
+        """Nothing is left to write."""
+        return None
+
+    def _load_weights(self, checkpoint: Path) -> None:
+        for name, network in self.networks().items():
+            file = checkpoint / f"{name}.safetensors"
+            fill(network, load_tensors(file), file)
+
+
+class Sharded(Engine):
+    """A share of every tensor on each process.
+
+    Weights are gathered block by block where they are needed. Weights on the disk are whole; the
+    optimizer's state, twice as large, is written by all processes, each its own share.
+
+    Args:
+        module: whole, the same on every process.
+        recipe: of the training.
+        facts: of its data.
+        processes: that share it.
+    """
+
+    sharded = True
+
+    def __init__(
+        self, module: LossModule, recipe: Recipe, facts: DataFacts, processes: int
+    ) -> None:
+        super().__init__(module, recipe)
+        self._recipe, self._facts = recipe, facts
+        self._device = self.network.diffusion.null.device
+        mesh = init_device_mesh(self._device.type, (processes,))
+        shard(module, self.network, mesh, precision=recipe.training.precision)
+        if self.average is not None:
+            average_shards(self.average, self.network)
+        # Only now: the optimizer must hold the sharded parameters, not those they replaced.
+        self.optimizer = build_optimizer(self.network, recipe.training)
+        if recipe.distributed.compile:
+            compile_parts(self.network)
+
+    def accumulating(self, last: bool) -> AbstractContextManager[None]:
+        """See `Engine`."""
+        last_of_step(self.module, last)
+        return nullcontext()
+
+    @cached_property
+    def _whole(self) -> dict[str, Network]:
+        """Plain networks into which whole weights are gathered."""
+        return {
+            name: build_network(self._recipe, self._facts).to(self._device) for name in self._shares
+        }
+
+    def networks(self) -> dict[str, Network]:
+        """Gathered again, so that an evaluation needs no communication."""
+        with torch.no_grad():
+            for name, plain in self._whole.items():
+                gather_into(plain, self._shares[name])
+        return self._whole
+
+    @property
+    def _shares(self) -> dict[str, nn.Module]:
+        if self.average is None:
+            return {"raw": self.network}
+        return {"ema": self.average.module, "raw": self.network}
+
+    def tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Weights."""
+        return {name: whole_state(module.state_dict()) for name, module in self._shares.items()}
+
+    def shards(self, folder: Path) -> Callable[[], None]:
+        """Optimizer state."""
+        return save_shards(folder / "optimizer", pack_optimizer(self.network, self.optimizer))
+
+    def _load_weights(self, checkpoint: Path) -> None:
+        for name, module in self._shares.items():
+            file = checkpoint / f"{name}.safetensors"
+            try:
+                fill_shards(module, load_tensors(file))
+            except (KeyError, ValueError) as error:
+                raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
+
+
+def build_engine(
+    module: LossModule, recipe: Recipe, facts: DataFacts, processes: int, accumulation: int
+) -> Engine:
+    """The recipe's engine for so many processes and micro-batches of each in a step."""
+    if recipe.distributed.strategy == "fsdp":
+        # Also on one process: another memory layout chooses other kernels, which round otherwise.
+        lay_out(module.network)
+        if processes > 1:
+            return Sharded(module, recipe, facts, processes)
+    return Replicated(module, recipe, processes, accumulation)

@@ -1,30 +1,82 @@
-"""AdamW with decay groups, its state as named tensors, and averaged weights."""
+"""AdamW, the gradients it gets, its state on the disk, and averaged weights (EMA)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
+from addkit.distributed.sharded_state import cut_state, load_shards
+from addkit.errors import RunError
 from addkit.recipe import Training
+from addkit.runs.checkpoint import load_tensors
+
+NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null", "position"})
+"""Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 
 
 def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not."""
-    trained = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            matrix = parameter.ndim >= 2 and name.rsplit(".", 1)[-1] not in NO_DECAY
+            (decayed if matrix else rest).append(parameter)
     groups = [
-        {"params": [p for n, p in trained if _decays(n, p)], "weight_decay": training.weight_decay},
-        {"params": [p for n, p in trained if not _decays(n, p)], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": training.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=training.peak_lr, betas=training.betas)
 
 
-def _decays(name: str, parameter: Tensor) -> bool:
-    """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
-    token = name.rsplit(".", 1)[-1] in {"pos_embed", "cls_token", "reg_token", "null", "position"}
-    return parameter.ndim >= 2 and not token
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Global norm of all gradients, a scalar; of the whole tensors where each process has a share.
+
+    Args:
+        parameters: those that may have gradients.
+    """
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    # A sharded parameter's norm is a DTensor that lacks the sum over processes.
+    whole = getattr(norm, "full_tensor", None)
+    return norm if whole is None else whole()
+
+
+def scale_and_clip(
+    parameters: Sequence[nn.Parameter], norm: Tensor, factor: float, limit: float
+) -> None:
+    """Multiply all gradients by `factor`, then clip their global norm at `limit`; 0 clips nothing.
+
+    Args:
+        parameters: those that may have gradients.
+        norm: of the gradients as they are.
+        factor: 1 leaves them as they are.
+        limit: largest norm.
+    """
+    if factor != 1.0:
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], factor)
+    if limit:
+        clip_grads_with_norm_(parameters, limit, norm * factor)
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights, with warm-up.
+
+    The decay of update n is min(decay, (1 + n) / (10 + n)), so that a short run's average does not
+    remember its random start. Buffers (batch-norm statistics) follow the network.
+    """
+
+    @torch.no_grad()
+    def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
+        warm = min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, new in zip(average, current, strict=True):
+            mean.lerp_(new, 1 - warm)
+
+    return AveragedModel(network, multi_avg_fn=update)
 
 
 def _names(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
@@ -53,27 +105,39 @@ def unpack_optimizer(
     state: dict[int, dict[str, Tensor]] = {}
     for packed, value in tensors.items():
         name, key = packed.split("|")
-        state.setdefault(numbers[name], {})[key] = _laid_out(value, parameters[name])
-    whole = optimizer.state_dict()
-    optimizer.load_state_dict({**whole, "state": state})
+        like = parameters[name]
+        if value.shape == like.shape:
+            # A file keeps no memory layout (channels_last), and updates would round otherwise.
+            value = torch.empty_like(like).copy_(value)
+        state.setdefault(numbers[name], {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
-    """The value in the parameter's memory layout, which a file does not keep."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+def restore_optimizer(
+    network: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path
+) -> None:
+    """Load the optimizer's state from a checkpoint of any number of processes.
 
+    It lies in the folder `optimizer/`, the shares of a sharded training, or whole in
+    `optimizer.safetensors`.
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of the weights, with warm-up.
+    Args:
+        network: whole or sharded; the state is spread as its parameters are.
+        optimizer: of the network.
+        checkpoint: a folder.
 
-    The decay of update n is min(decay, (1 + n) / (10 + n)), so that a short run's average does not
-    remember its random start. Buffers (batch-norm statistics) follow the network.
+    Raises:
+        RunError: a file is missing or broken, or of another network.
     """
-
-    @torch.no_grad()
-    def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
-        warm = min(decay, (1 + int(count)) / (10 + int(count)))
-        for kept, new in zip(average, current, strict=True):
-            kept.lerp_(new, 1 - warm)
-
-    return AveragedModel(network, multi_avg_fn=update)
+    parameters = dict(network.named_parameters())
+    stored = checkpoint / "optimizer"
+    if not stored.is_dir():
+        stored = checkpoint / "optimizer.safetensors"
+    try:
+        if stored.is_dir():
+            tensors = load_shards(stored, parameters)
+        else:
+            tensors = cut_state(load_tensors(stored), parameters)
+        unpack_optimizer(network, optimizer, tensors)
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{stored}: does not fit the run's recipe: {error}") from error

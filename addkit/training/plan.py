@@ -26,7 +26,7 @@ class Plan:
     peak_lr: float
 
     @property
-    def parts(self) -> int:
+    def micro_batches(self) -> int:
         """Micro-batches of one optimizer step, over all processes."""
         return self.processes * self.accumulation
 

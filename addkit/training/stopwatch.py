@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
 
@@ -12,89 +9,57 @@ import torch
 
 
 class Stopwatch:
-    """Splits time into named parts, which must not lie within each other.
+    """Splits the time of a step into named laps, one behind the other.
 
-    On a GPU a part is what passes on its stream between two events, so that measuring waits for
-    nothing: work that was only launched counts in the part that launched it, and `data` is how
+    On a GPU a lap is what passes on its stream between two events, so that measuring waits for
+    nothing: work that was only launched counts in the lap that launched it, and `data` is how
     long the stream ran dry. Elsewhere it is wall time.
 
     Args:
-        device: where the network lies.
+        device: of the network.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._clock = _StreamClock(device) if device.type == "cuda" else _WallClock()
+        self._device = device
+        self._gpu = device.type == "cuda"
         self._laps: list[tuple[str, Any, Any]] = []
-        """Name, start and end of what has not been told."""
+        """Name, start and end of laps that `seconds` has not returned yet."""
+        self._start: Any = None
 
-    def part(self, name: str) -> AbstractContextManager[None]:
-        """All that happens within; parts of one name add up, also those that raise."""
-        return _Lap(name, self._clock.now, self._laps)
-
-    def seconds(self) -> dict[str, float]:
-        """Each part since the last call, and forget them.
-
-        On a GPU ask behind the step's own synchronisation. What is still under way then, such as
-        the optimizer's update, is told by the next call, in the next step's stead.
-        """
-        told: defaultdict[str, float] = defaultdict(float)
-        running = []
-        for lap in self._laps:
-            name, start, end = lap
-            if self._clock.is_past(end):
-                told[name] += self._clock.between(start, end)
-            else:
-                running.append(lap)
-        self._laps[:] = running
-        return dict(told)
-
-
-class _Lap:
-    """One part. A class, since a generator would take twice as long."""
-
-    __slots__ = ("_laps", "_name", "_now", "_start")
-
-    def __init__(self, name: str, now: Callable[[], Any], laps: list[tuple[str, Any, Any]]) -> None:
-        self._name, self._now, self._laps = name, now, laps
-
-    def __enter__(self) -> None:
+    def start(self) -> None:
+        """Begin the first lap here; time since the last lap counts nowhere."""
         self._start = self._now()
 
-    def __exit__(self, *error: object) -> None:
-        self._laps.append((self._name, self._start, self._now()))
+    def lap(self, name: str) -> None:
+        """End a lap: the time since the one before. Laps of one name add up."""
+        now = self._now()
+        self._laps.append((name, self._start, now))
+        self._start = now
 
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each name since the last call, which are then forgotten.
 
-class _WallClock:
-    """Moments of this process."""
+        On a GPU, call it behind the step's own synchronisation. A lap that is still running there,
+        such as the optimizer's update, is returned by the next call, with the next step.
+        """
+        total: dict[str, float] = {}
+        running = []
+        for name, start, end in self._laps:
+            if not self._gpu:
+                total[name] = total.get(name, 0.0) + end - start
+            elif end.query():
+                total[name] = total.get(name, 0.0) + start.elapsed_time(end) / 1000
+            else:
+                running.append((name, start, end))
+        self._laps = running
+        return total
 
-    def now(self) -> float:
-        return perf_counter()
-
-    def is_past(self, moment: float) -> bool:
-        return True
-
-    def between(self, start: float, end: float) -> float:
-        return end - start
-
-
-class _StreamClock:
-    """Moments of a GPU's current stream."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def now(self) -> torch.cuda.Event:
+    def _now(self) -> Any:
+        if not self._gpu:
+            return perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
-
-    def is_past(self, moment: torch.cuda.Event) -> bool:
-        past: bool = moment.query()  # type: ignore[no-untyped-call]
-        return past
-
-    def between(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        milliseconds: float = start.elapsed_time(end)
-        return milliseconds / 1000
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -1,9 +1,9 @@
-"""From a recipe to a finished run: ADD, then its matched controls."""
+"""From a recipe to a finished run: its model, then its matched controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -15,16 +15,12 @@ from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.lock import locked
-from addkit.trackers.safe import SafeTracker
+from addkit.training.backend import environment, pick_device
+from addkit.training.callbacks import Metrics, Profiler, TrackerCallback
 from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
-from addkit.training.environment import environment, pick_device
-from addkit.training.job import Job
-from addkit.training.loop import fit
-from addkit.training.profiling import ProfileWindow
-from addkit.training.recorder import Recorder
 from addkit.training.scoring import choose_steps, meters_of, scores_of
-from addkit.training.view import View
+from addkit.training.trainer import Callback, Trainer
 
 Scores = dict[str, dict[str, float]]
 """Weights (ema, raw) -> the task's scores."""
@@ -32,9 +28,11 @@ Scores = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What a finished run can show, of the test split."""
+    """Scores of a finished run on the test split."""
 
     run: str
+    model_name: str
+    """`Run.model_name`."""
     metric: str
     """The task's headline: top1 in percent, exact_match as a share."""
     value: float
@@ -51,46 +49,42 @@ class TrainResult:
 
     def data(self) -> dict[str, Any]:
         """As JSON has it: `top1` and `control_top1`, or whatever the headline is called."""
-        told = asdict(self)
-        headline = {
-            self.metric: told.pop("value"),
-            f"control_{self.metric}": told.pop("control_value"),
-        }
-        return {"run": told.pop("run"), **headline, **told}
+        rest = asdict(self)
+        run, model_name = rest.pop("run"), rest.pop("model_name")
+        value, control_value = rest.pop("value"), rest.pop("control_value")
+        headline = {self.metric: value, f"control_{self.metric}": control_value}
+        return {"run": run, "model_name": model_name, **headline, **rest}
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
-    """What all trainings of a run share."""
+class _Session:
+    """What all trainings of a run share in this process."""
 
-    view: View
+    callbacks: Sequence[Callback]
     device: str
     world: World
     stop: StopSignals
-    profile: bool = False
-
-
-FIRST_PROFILED = 10
-"""Step; those before it allocate memory and choose kernels."""
+    profile: bool
 
 
 def train(
     recipe: Recipe,
     run: Run,
-    view: View,
+    callbacks: Sequence[Callback] = (),
     device: str | None = None,
     world: World | None = None,
     *,
     profile: bool = False,
 ) -> TrainResult:
-    """Train ADD and its controls into an open run; go on where a checkpoint stands.
+    """Train the recipe's model and its controls into an open run; resume from its checkpoints.
 
-    Every process of a world calls this. The leading one writes and shows; its view counts.
+    Every process of a world calls it. Rank 0 writes the run; its metrics, best checkpoint and
+    tracker need no callback of the caller's.
 
     Args:
         recipe: the experiment; the run was created from it.
         run: an open run, new or interrupted.
-        view: shows progress.
+        callbacks: such as a progress view; as many on each process.
         device: None picks a GPU if there is one.
         world: the processes that share the work; None: this one alone.
         profile: write a profiler's trace of a few steps into the run.
@@ -103,124 +97,91 @@ def train(
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:
-        where = _Where(view, device or pick_device(), world, stop, profile)
+        session = _Session(callbacks, device or pick_device(), world, stop, profile)
         if world.is_main and "command_started" not in run.manifest():
             run.note(command_started=_now(), status="running", recipe=recipe.name)
-        scores = _train_one(recipe, run, where, _title(recipe))
-        controls = {head: _train_control(recipe, run, where, head) for head in heads_of(recipe)}
+        scores = _train_network(recipe, run, session, recipe.model_name)
+        controls = {head: _train_control(recipe, run, session, head) for head in heads_of(recipe)}
         if world.is_main:
             run.note(status="finished", finished=_now())
+        # Nobody reads the run before rank 0 has written it.
         world.barrier()
-    return _result(run, scores, controls, perf_counter() - start)
-
-
-def _title(recipe: Recipe) -> str:
-    process = recipe.choices["process"].name
-    return "ADD" if process == "gaussian" else process
-
-
-def _result(
-    run: Run, scores: Scores, controls: Mapping[str, Scores], seconds: float
-) -> TrainResult:
     manifest = run.manifest()
     metric = manifest.get("headline", "top1")
-    first = next(iter(controls.values()), None)
+    # The averaged weights come first, the raw ones where there are no others.
+    values = [next(iter(each.values()))[metric] for each in (scores, *controls.values())]
     return TrainResult(
         run=str(run.path),
+        model_name=run.model_name,
         metric=metric,
-        value=_best(scores)[metric],
-        control_value=None if first is None else _best(first)[metric],
-        seconds=seconds,
+        value=values[0],
+        control_value=values[1] if controls else None,
+        seconds=perf_counter() - start,
         steps=manifest["plan"]["steps"],
         parameters=manifest["parameters"],
         scores=scores,
-        controls=dict(controls),
+        controls=controls,
     )
 
 
-def _best(scores: Scores) -> dict[str, float]:
-    """The averaged weights' scores, or the raw ones'."""
-    return next(iter(scores.values()))
-
-
-def _train_control(recipe: Recipe, run: Run, where: _Where, head: str) -> Scores:
+def _train_control(recipe: Recipe, run: Run, session: _Session, head: str) -> Scores:
     matched = control_recipe(recipe, head, run.facts())
-    inner, where = run.control(head), replace(where, profile=False)
-    if where.world.is_main:
+    inner = run.control(head)
+    if session.world.is_main:
         Run.create(inner.path, matched, run.facts())
-    where.world.barrier()
-    scores = _train_one(matched, inner, where, f"control, {head}")
-    if where.world.is_main:
+    session.world.barrier()
+    unprofiled = replace(session, profile=False)
+    scores = _train_network(matched, inner, unprofiled, f"control, {head}")
+    if session.world.is_main:
         inner.note(status="finished")
     return scores
 
 
-def _train_one(recipe: Recipe, run: Run, where: _Where, title: str) -> Scores:
-    """Train one network to its end and score it; a run that is done tells its scores."""
-    world, view = where.world, where.view
-    done: Scores | None = world.broadcast(run.manifest().get("scores") if world.is_main else None)
-    if done is not None:
-        return dict(done)
-    with closing(Job.open(run, recipe, where.device, world, where.stop)) as job:
+def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Scores:
+    """Train one network to its end and score it; a finished run returns its stored scores."""
+    world = session.world
+    stored: Scores | None = world.broadcast(run.manifest().get("scores") if world.is_main else None)
+    if stored is not None:
+        return dict(stored)
+    with closing(Trainer.open(run, recipe, session.device, world, session.stop, name)) as trainer:
         if world.is_main:
-            _note_beginning(job, where.device)
-        view.begin(title, job.plan.steps, job.progress.step)
-        try:
-            with _tracked(job) as tracker, _profiled(job, where) as window:
-                fit(job, Recorder(job, view, tracker, window))
-            scores = _final_scores(job, view)
-        finally:
-            view.end()
+            run.note(
+                recipe=recipe.name,
+                model_name=name,
+                seed=recipe.seed,
+                headline=trainer.task.headline,
+                plan=asdict(trainer.plan),
+                parameters=asdict(trainer.network.parameter_counts()),
+                data=dict(trainer.source.facts.notes),
+                environment=environment(recipe, session.device),
+            )
+        choice = recipe.choices["tracker"]
+        tracker = choice.spec.create(choice.config, Problem()) if world.is_main else None
+        trainer.fit(
+            [
+                *([Profiler()] if session.profile else []),
+                TrackerCallback(choice.name, tracker),
+                Metrics(),
+                *session.callbacks,
+            ]
+        )
+        scores = _final_scores(trainer)
     if world.is_main:
-        run.note(scores=scores, seconds=job.progress.seconds, trained=_now())
+        run.note(scores=scores, seconds=trainer.progress.seconds, trained=_now())
     return scores
 
 
-@contextmanager
-def _tracked(job: Job) -> Iterator[SafeTracker]:
-    choice = job.recipe.choices["tracker"]
-    built = choice.spec.create(choice.config, Problem()) if job.world.is_main else None
-    tracker = SafeTracker(choice.name, built)
-    tracker.begin(str(job.run.path), job.recipe.tables())
-    try:
-        yield tracker
-    finally:
-        tracker.close()
-
-
-@contextmanager
-def _profiled(job: Job, where: _Where) -> Iterator[ProfileWindow | None]:
-    """A look at some steps of the leading process; of ADD alone, not of its controls."""
-    left = job.plan.steps - job.progress.step
-    if not (where.profile and job.world.is_main and left):
-        yield None
-        return
-    with ProfileWindow(job.run.path, min(FIRST_PROFILED, left)) as window:
-        yield window
-    where.view.profiled(window.paths)
-
-
-def _note_beginning(job: Job, device: str) -> None:
-    job.run.note(
-        recipe=job.recipe.name,
-        seed=job.recipe.seed,
-        headline=job.task.headline,
-        plan=asdict(job.plan),
-        parameters=asdict(job.network.parameter_counts()),
-        data=dict(job.source.facts.notes),
-        environment=environment(job.recipe, device),
-    )
-
-
-def _final_scores(job: Job, view: View) -> Scores:
+def _final_scores(trainer: Trainer) -> Scores:
     """On the test split, with steps that were chosen on another one."""
     steps = None
-    if job.recipe.sampling.steps == "auto":
-        steps, values = choose_steps(job)
-        if job.world.is_main:
-            job.run.note(chosen_steps=steps, chosen_from={str(n): v for n, v in values.items()})
-        view.chosen(steps, job.task.headline, values)
-    meters = meters_of(job, "test", steps=steps)
+    if trainer.recipe.sampling.steps == "auto":
+        steps, values = choose_steps(trainer)
+        if trainer.world.is_main:
+            chosen_from = {str(n): value for n, value in values.items()}
+            trainer.run.note(chosen_steps=steps, chosen_from=chosen_from)
+        for callback in trainer.callbacks:
+            callback.steps_chosen(trainer, steps, values)
+    meters = meters_of(trainer, "test", steps=steps)
     return {name: scores_of(meter) for name, meter in meters.items()}
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 import addkit as package
 from addkit.cli.progress import LiveView
 from addkit.runs import Run
-from addkit.training.loop import StepReport
+from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
 
@@ -164,7 +164,7 @@ def test_a_mistyped_root_is_guessed(addkit: Cli, words: list[Any], photos: Path)
 def stopped(addkit: Cli, words: list[Any], photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The photos of a run that was interrupted after its first step."""
 
-    def stop(self: LiveView, report: StepReport) -> None:
+    def stop(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -5,13 +5,14 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from addkit.cli.progress import LiveView
 from addkit.runs import Run
-from addkit.training.loop import StepReport
+from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
 
@@ -58,7 +59,7 @@ def test_a_summary_for_people_ends_in_the_next_command(addkit: Cli, recipes: Pat
 def test_resume_takes_the_newest_unfinished_run(
     addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: LiveView, report: StepReport) -> None:
+    def stop(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -155,21 +156,31 @@ def _report(step: int, loss: float) -> StepReport:
     )
 
 
+def _trainer(steps: int, done: int, headline: str = "top1") -> Any:
+    return SimpleNamespace(
+        name="ADD",
+        plan=SimpleNamespace(steps=steps),
+        progress=SimpleNamespace(step=done),
+        task=SimpleNamespace(headline=headline),
+    )
+
+
 def test_without_a_terminal_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr("addkit.cli.progress.monotonic", lambda: clock[0])
-    view = LiveView()
-    view.begin("ADD", 50, 10)
+    view, trainer = LiveView(), _trainer(50, 10)
+    view.begin(trainer)
     for step in range(11, 51):
         clock[0] += 1
-        view.step(_report(step, 2.0))
+        view.step(trainer, _report(step, 2.0))
         if step == 25:
-            view.scored("test", "top1", 91.25)
-    view.end()
+            view.scored(trainer, "test", 91.25, [])
+    view.end(trainer)
     first, *lines = capsys.readouterr().err.splitlines()
-    assert first == "ADD: 50 steps, going on after step 10"
+    assert first.startswith("ADD: 50 steps, ")
+    assert "step 10" in first
     assert [line.split("  ")[0] for line in lines] == [
         f"ADD: step {step}/50" for step in (21, 32, 43)
     ]
@@ -180,11 +191,11 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
 
 
 def test_examples_and_choices_are_lines(capsys: pytest.CaptureFixture) -> None:
-    view = LiveView()
-    view.begin("ADD", 50, 0)
-    view.examples([("a red cat", "a red cat"), ("two [b]dogs", "a dog")])
-    view.chosen(5, "exact_match", {1: 0.25, 5: 0.5})
-    view.end()
+    view, trainer = LiveView(), _trainer(50, 0, "exact_match")
+    view.begin(trainer)
+    view.scored(trainer, "test", 0.5, [("a red cat", "a red cat"), ("two [b]dogs", "a dog")])
+    view.steps_chosen(trainer, 5, {1: 0.25, 5: 0.5})
+    view.end(trainer)
     assert capsys.readouterr().err.splitlines() == [
         "ADD: 50 steps",
         "  a red cat",
@@ -200,18 +211,19 @@ def test_on_a_terminal_there_is_a_bar(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
-    view = LiveView()
-    view.begin("ADD", 50, 0)
+    view, trainer = LiveView(), _trainer(50, 0)
+    view.begin(trainer)
     assert view.bar is not None
-    view.step(_report(1, 4.0))
-    view.step(_report(2, 2.0))
-    view.scored("test", "top1", 12.5)
-    assert view.bar.tasks[0].completed == 2
-    assert "loss 3.900" in view._numbers()
-    assert "top1 12.50" in view._numbers()
-    view.end()
+    view.step(trainer, _report(1, 4.0))
+    view.scored(trainer, "test", 12.5, [])
+    view.step(trainer, _report(2, 2.0))
+    task = view.bar.tasks[0]
+    assert task.completed == 2
+    assert "loss 3.900" in task.fields["numbers"]
+    assert "top1 12.50" in task.fields["numbers"]
+    view.end(trainer)
     assert view.bar is None
-    view.end()
+    view.end(trainer)
     assert "ADD" in capsys.readouterr().err
 
 

@@ -150,7 +150,7 @@ def test_bad_files_can_be_skipped_with_a_warning_each(spoilt: Path) -> None:
 def test_files_are_verified_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _source(pets)
     source.split("train")
-    monkeypatch.setattr("addkit.data.folders.check_image", lambda path: pytest.fail("again"))
+    monkeypatch.setattr("addkit.data.images.check_image", lambda path: pytest.fail("again"))
     source.split("train")
     source.augmented(Augmentation.model_validate({"flip": 0.5})).split("train")
 

@@ -71,7 +71,7 @@ def test_names_of_torchvisions_meta_file(root: Path) -> None:
 @pytest.mark.parametrize("name", ["meta.bin", "ILSVRC2012_devkit_t12.tar.gz"])
 def test_unreadable_names_warn(root: Path, name: str) -> None:
     (root / name).write_bytes(b"broken")
-    with pytest.warns(DataWarning, match="WordNet ids stand in"):
+    with pytest.warns(DataWarning, match="class names cannot be read"):
         assert _source(root).facts.class_names == IDS
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-if TYPE_CHECKING:
-    from addkit.training.job import Job
-    from addkit.training.loop import StepReport
+from addkit.training.trainer import Callback, StepReport, Trainer
 
 SMALL = (
     "encoder.widths=[8, 16]",
@@ -29,20 +26,20 @@ class Stop(Exception):  # noqa: N818
     """Stands for whatever ends a process."""
 
 
-class Watcher:
-    """Remembers the reports; raises `Stop` after a step, if told to."""
+class Recorder(Callback):
+    """Keeps the reports; raises `Stop` after a step, if asked to."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.reports: list[StepReport] = []
         self.epochs: list[int] = []
         self.stop_after = stop_after
 
-    def step(self, job: Job, report: StepReport, times: Any) -> None:
+    def step(self, trainer: Trainer, report: StepReport) -> None:
         self.reports.append(report)
         if report.step == self.stop_after:
             raise Stop
 
-    def epoch(self, job: Job, epoch: int) -> None:
+    def epoch(self, trainer: Trainer, epoch: int) -> None:
         self.epochs.append(epoch)
 
 
@@ -50,32 +47,29 @@ class Lab:
     """Opens jobs of small digits recipes, each in a folder of its own name."""
 
     Stop = Stop
-    Watcher = Watcher
+    Recorder = Recorder
 
     def __init__(self, recipe: Path, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
 
-    def open(self, name: str, *overrides: str, small: tuple[str, ...] = SMALL) -> Job:
+    def open(self, name: str, *overrides: str, small: tuple[str, ...] = SMALL) -> Trainer:
         from addkit.model import build_data
         from addkit.recipe import read_recipe
         from addkit.runs import Run
-        from addkit.training.job import Job
 
         recipe = read_recipe(self.recipe, [*small, *overrides])
         run = Run.create(self.folder / name, recipe, build_data(recipe).facts)
-        return Job.open(run, recipe, "cpu")
+        return Trainer.open(run, recipe, "cpu")
 
-    def fit(self, job: Job, stop_after: int | None = None) -> Watcher:
-        from addkit.training.loop import fit
-
-        watcher = Watcher(stop_after)
+    def fit(self, trainer: Trainer, stop_after: int | None = None) -> Recorder:
+        recorder = Recorder(stop_after)
         if stop_after is None:
-            fit(job, watcher)
+            trainer.fit([recorder])
         else:
             with pytest.raises(Stop):
-                fit(job, watcher)
-        job.writer.wait()
-        return watcher
+                trainer.fit([recorder])
+        trainer.writer.wait()
+        return recorder
 
     def stored(self, path: Path) -> dict[str, torch.Tensor]:
         """Everything in the newest checkpoint of a run."""

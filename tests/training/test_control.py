@@ -12,7 +12,7 @@ from addkit.model import build_data, build_network
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.training.control import control_recipe, fitting_width, heads_of
-from addkit.training.job import Job
+from addkit.training.trainer import Trainer
 
 Read = Callable[..., Recipe]
 
@@ -149,8 +149,10 @@ def test_a_control_sees_the_same_images_in_the_same_order(lab: Any) -> None:
     add = lab.open("add", "augmentation.flip=0.5")
     matched = _control(add.recipe, "mlp")
     run = Run.create(lab.folder / "control", matched, add.run.facts())
-    control = Job.open(run, matched, "cpu")
-    both = ([b for batches in job.steps(0) for b in batches] for job in (add, control))
+    control = Trainer.open(run, matched, "cpu")
+    both = (
+        [b for batches in trainer.micro_batches(0) for b in batches] for trainer in (add, control)
+    )
     pairs = list(zip(*both, strict=True))
     assert len(pairs) == 19
     for one, other in pairs:

@@ -16,7 +16,7 @@ from PIL import Image
 from addkit.cli.progress import LiveView
 from addkit.runs import checkpoint
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training.loop import StepReport
+from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
 
@@ -115,7 +115,7 @@ def test_a_run_folder_that_is_read_only(train: Cli, disk: Path) -> None:
 def begun(train: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that was ended at step 25, with a checkpoint of each step before it."""
 
-    def step(self: LiveView, report: StepReport) -> None:
+    def step(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         if report.step == 25:
             raise KeyboardInterrupt
 
@@ -171,7 +171,7 @@ def test_an_image_that_breaks_in_the_middle_of_a_training(
     path = Path("out/train-00001.tar")
     whole = path.read_bytes()
 
-    def step(self: LiveView, report: StepReport) -> None:
+    def step(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         path.write_bytes(b"\0" * len(whole))
 
     with monkeypatch.context() as patch:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from addkit.training.gradients import norm_of, rescale
+from addkit.training.optimizer import gradient_norm, scale_and_clip
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def _gradients(parameters: list[nn.Parameter]) -> list[float]:
 
 
 def test_the_norm_is_over_all_of_them(parameters: list[nn.Parameter]) -> None:
-    assert float(norm_of(parameters)) == 5.0
+    assert float(gradient_norm(parameters)) == 5.0
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_the_norm_is_over_all_of_them(parameters: list[nn.Parameter]) -> None:
 def test_first_multiplied_then_clipped(
     parameters: list[nn.Parameter], factor: float, top: float, wanted: list[float]
 ) -> None:
-    rescale(parameters, norm_of(parameters), factor, top)
+    scale_and_clip(parameters, gradient_norm(parameters), factor, top)
     assert _gradients(parameters) == pytest.approx(wanted, rel=1e-5)
     assert parameters[2].grad is None

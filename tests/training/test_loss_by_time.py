@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from addkit.training.loss_by_time import LossByTime
+from addkit.training.callbacks import LossByTime
 
 CPU = torch.device("cpu")
 
@@ -17,10 +17,10 @@ def test_weighted_means_in_bins_and_pure_noise_apart() -> None:
     losses = torch.tensor([1.0, 4.0, 5.0, 6.0, 7.0, 9.0])
     weights = torch.tensor([2.0, 1.0, 1.0, 3.0, 1.0, 1.0])
     by_time.add(t, losses, weights)
-    told = by_time.tell()
+    told = by_time.take()
     assert told == {"0.0-0.1": 2.0, "0.5-0.6": 5.0, "0.9-1.0": 6.0, "T": 8.0}
     assert json.loads(json.dumps(told)) == told
-    assert by_time.tell() == {}
+    assert by_time.take() == {}
 
 
 def test_steps_add_up_as_one_would() -> None:
@@ -30,13 +30,13 @@ def test_steps_add_up_as_one_would() -> None:
     for part in zip(t.split(70), losses.split(70), weights.split(70), strict=True):
         apart.add(*part)
     whole.add(t, losses, weights)
-    assert apart.tell() == pytest.approx(whole.tell(), rel=1e-6)
+    assert apart.take() == pytest.approx(whole.take(), rel=1e-6)
 
 
 def test_what_does_not_count_is_not_there() -> None:
     by_time = LossByTime(CPU)
     by_time.add(torch.tensor([0.2, 0.7]), torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]))
-    assert by_time.tell() == {"0.7-0.8": 2.0}
+    assert by_time.take() == {"0.7-0.8": 2.0}
 
 
 def test_processes_can_add_theirs_up() -> None:
@@ -44,7 +44,7 @@ def test_processes_can_add_theirs_up() -> None:
     for by_time, loss, weight in ((one, 1.0, 1.0), (other, 5.0, 3.0)):
         by_time.add(torch.tensor([0.3]), torch.tensor([loss]), torch.tensor([weight]))
     one.sums += other.sums
-    assert one.tell() == {"0.3-0.4": 4.0}
+    assert one.take() == {"0.3-0.4": 4.0}
 
 
 def test_adding_moves_nothing_from_the_device() -> None:
@@ -53,4 +53,4 @@ def test_adding_moves_nothing_from_the_device() -> None:
     by_time = LossByTime(meta)
     by_time.add(*torch.rand(3, 10, device=meta))
     with pytest.raises((RuntimeError, NotImplementedError)):
-        by_time.tell()
+        by_time.take()

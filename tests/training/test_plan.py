@@ -67,7 +67,7 @@ def test_accumulation_makes_up_for_small_batches(
     share = [f"distributed.per_process_batch={each or 64}"]
     plan = Plan.of(read(*share), 1258, processes)
     assert (plan.per_process_batch, plan.accumulation) == (per_process, accumulation)
-    assert plan.per_process_batch * plan.parts == 64
+    assert plan.per_process_batch * plan.micro_batches == 64
 
 
 def test_the_linear_rule(read: Read) -> None:

@@ -19,7 +19,7 @@ from addkit.distributed.signals import StopSignals
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
 from addkit.training import scoring
-from addkit.training.loop import StepReport
+from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
@@ -98,11 +98,10 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from addkit.recipe import read_recipe
     from addkit.runs import Run
     from addkit.training.train import train
-    from addkit.training.view import View
 
     recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "digits.toml", SETS[1::2])
     run = Run.create(tmp_path_factory.mktemp("straight") / "run", recipe, build_data(recipe).facts)
-    train(recipe, run, View(), device="cpu")
+    train(recipe, run, device="cpu")
     return run.path
 
 
@@ -121,7 +120,7 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
     number: signal.Signals,
     code: int,
 ) -> None:
-    def step(self: LiveView, report: StepReport) -> None:
+    def step(self: LiveView, trainer: Trainer, report: StepReport) -> None:
         if report.step == 6:
             os.kill(os.getpid(), number)
 

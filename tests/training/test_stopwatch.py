@@ -20,23 +20,27 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ticking")
-def test_parts_of_one_name_add_up_and_are_forgotten() -> None:
+def test_laps_of_one_name_add_up_and_are_forgotten() -> None:
     watch = Stopwatch(CPU)
+    watch.start()
     for _ in range(2):
-        with watch.part("forward"):
-            pass
-        with watch.part("backward"):
-            stopwatch.perf_counter()
+        watch.lap("forward")
+        stopwatch.perf_counter()
+        watch.lap("backward")
     assert watch.seconds() == {"forward": 2, "backward": 4}
     assert watch.seconds() == {}
 
 
 @pytest.mark.usefixtures("ticking")
-def test_a_part_that_raises_counts() -> None:
+def test_time_before_a_start_counts_nowhere() -> None:
     watch = Stopwatch(CPU)
-    with pytest.raises(ValueError, match="broken"), watch.part("data"):
-        raise ValueError("broken")
-    assert watch.seconds() == {"data": 1}
+    watch.start()
+    watch.lap("data")
+    for _ in range(5):
+        stopwatch.perf_counter()
+    watch.start()
+    watch.lap("checkpoint")
+    assert watch.seconds() == {"data": 1, "checkpoint": 1}
 
 
 class Stream:
@@ -75,18 +79,17 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
 def test_a_gpu_is_never_waited_for(stream: Stream) -> None:
     watch = Stopwatch(GPU)
     for _ in range(2):
-        with watch.part("forward"):
-            pass
+        watch.start()
+        watch.lap("forward")
         stream.done = stream.launched
-        with watch.part("optimizer"):
-            pass
-        told = watch.seconds()
+        watch.lap("optimizer")
+        seconds = watch.seconds()
         stream.done += 1
-    # The first step's optimizer, told by the second.
-    assert told == {"optimizer": 1.0, "forward": 1.0}
-    assert watch.seconds() == {}
+    # The first step's optimizer, returned with the second step.
+    assert seconds == {"optimizer": 1.0, "forward": 1.0}
     stream.done = stream.launched
     assert watch.seconds() == {"optimizer": 1.0}
+    assert watch.seconds() == {}
 
 
 def test_memory_is_a_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

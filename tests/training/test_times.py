@@ -25,19 +25,19 @@ WARPED = "timesteps.name=warped"
 SIZES = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1")
 
 
-def _losses(watcher: Any) -> list[float]:
-    return [report.loss for report in watcher.reports]
+def _losses(recorder: Any) -> list[float]:
+    return [report.loss for report in recorder.reports]
 
 
 def test_a_run_trains_and_its_map_lies_in_the_checkpoint(lab: Any) -> None:
-    job = lab.open("run", WARPED, "training.lr=1e-2")
-    times = job.network.diffusion.timesteps
+    trainer = lab.open("run", WARPED, "training.lr=1e-2")
+    times = trainer.network.diffusion.timesteps
     assert isinstance(times, WarpedTimes)
     start = times.levels()
-    losses = _losses(lab.fit(job))
+    losses = _losses(lab.fit(trainer))
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     assert float((times.levels() - start).abs().max()) > 0.05
-    stored = lab.stored(job.run.path)
+    stored = lab.stored(trainer.run.path)
     for weights in ("raw", "ema"):
         for name in ("loss", "weight"):
             kept = stored[f"{weights}: diffusion.timesteps.{name}"]
@@ -59,9 +59,9 @@ def test_a_resumed_run_ends_in_the_same_bits(lab: Any, same: Any, stop: int) -> 
 
 def test_what_is_learnt_does_not_depend_on_micro_batches(lab: Any) -> None:
     """The same 64 images in two halves draw other noise, but count as one step."""
-    job = lab.open("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
-    lab.fit(job, stop_after=1)
-    times = job.network.diffusion.timesteps
+    trainer = lab.open("run", WARPED, "distributed.per_process_batch=32", "training.pure_noise=0.5")
+    lab.fit(trainer, stop_after=1)
+    times = trainer.network.diffusion.timesteps
     assert isinstance(times, WarpedTimes)
     new = times.weight.double().sum() - len(times.knots) * times.kept
     # Half of 64 x 4 rows are at t = T, where nothing is learnt; no knot falls below 1.

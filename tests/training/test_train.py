@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,32 @@ from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.job import Job
 from addkit.training.scoring import choose_steps
 from addkit.training.train import train
+from addkit.training.trainer import Callback, StepReport, Trainer
 
 Trained = Callable[..., Path]
 
 
-class View:
-    """Remembers what it was shown."""
+class View(Callback):
+    """Keeps what it was shown."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def begin(self, title: str, total_steps: int, done: int) -> None:
-        self.calls.append((title, total_steps, done))
+    def begin(self, trainer: Trainer) -> None:
+        self.calls.append((trainer.name, trainer.plan.steps, trainer.progress.step))
 
-    def step(self, report: Any) -> None:
+    def step(self, trainer: Trainer, report: StepReport) -> None:
         self.calls.append(report.step)
 
-    def scored(self, split: str, name: str, value: float) -> None:
+    def scored(self, trainer: Trainer, split: str, value: float, examples: Any) -> None:
         self.calls.append(split)
 
-    def examples(self, pairs: Any) -> None: ...
+    def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
+        self.calls.append((steps, dict(values)))
 
-    def chosen(self, steps: int, name: str, values: dict[int, float]) -> None:
-        self.calls.append((steps, name, values))
-
-    def end(self) -> None:
+    def end(self, trainer: Trainer) -> None:
         self.calls.append("end")
 
 
@@ -52,7 +50,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipes / "digits.toml", [*changes, "encoder.widths=[4]"])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
-    result = train(recipe, run, view, device="cpu")
+    result = train(recipe, run, [view], device="cpu")
     steps = run.manifest()["plan"]["steps"]
     each = steps // 3
     one = [
@@ -77,9 +75,9 @@ def test_steps_are_chosen_on_the_validation_split(
     recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
-    result = train(recipe, run, view, device="cpu")
-    steps, name, values = view.calls[-2]
-    assert (name, list(values)) == ("top1", [1, 2, 3])
+    result = train(recipe, run, [view], device="cpu")
+    steps, values = view.calls[-2]
+    assert list(values) == [1, 2, 3]
     assert values[steps] == max(values.values())
     manifest = run.manifest()
     assert manifest["chosen_steps"] == steps
@@ -94,7 +92,7 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
     changes = ["read_out.name=one-pass", "data.validation=0.2", "encoder.widths=[4]"]
     recipe = read_recipe(recipes / "digits.toml", changes)
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
-    steps, values = choose_steps(Job.open(run, recipe, "cpu"))
+    steps, values = choose_steps(Trainer.open(run, recipe, "cpu"))
     assert steps == 1
     assert len(values) > 1
     assert len(set(values.values())) == 1
@@ -102,18 +100,18 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
 
 def test_a_result_names_its_headline(digits_run: Path) -> None:
     run = Run(digits_run)
-    result = train(run.recipe(), run, View(), device="cpu")
+    result = train(run.recipe(), run, device="cpu")
     told = result.data()
     assert result.metric == told["metric"] == "top1"
     assert told["top1"] == result.value
     assert told["control_top1"] == result.control_value
     assert not {"value", "control_value"} & set(told)
-    assert list(told)[:3] == ["run", "top1", "control_top1"]
+    assert list(told)[:4] == ["run", "model_name", "top1", "control_top1"]
 
 
 def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
     run = Run(digits_run)
-    told, manifest = dry_run(run.recipe()), run.manifest()
+    told, manifest = dry_run(run.recipe()).data(), run.manifest()
     assert told["parameters"] == manifest["parameters"]
     plan = manifest["plan"]
     assert told["learning_rate"] == plan.pop("peak_lr")
@@ -184,7 +182,7 @@ def test_an_evaluation_may_only_move_the_data(digits_run: Path) -> None:
 def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     recipe = read_recipe(recipes / "digits.toml")
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
-    result = train(recipe, run, View(), device="cpu")
+    result = train(recipe, run, device="cpu")
     assert result.value >= 98.0
     assert result.control_value is not None
     assert result.control_value >= 97.0

@@ -1,9 +1,9 @@
 """Images in tar shards: a folder of data whose images lie in a few large files.
 
 OUT/shards.json                  the index: shards with sizes and checksums, written last
-OUT/train-00000.tar              images as they were, beside their labels: webdataset's layout
-OUT/members/train-00000.json     what lies where in that shard
-OUT/captions.csv, ...            files other than images that the data set reads, at their places
+OUT/train-00000.tar              images as they were, with their labels: webdataset's layout
+OUT/members/train-00000.json     offset and length of each image in that shard
+OUT/captions.csv, ...            files other than images that the data set reads
 
 A data set reads such a folder as it reads the folder that the shards were made of: the index lists
 the images under the names that they had there.

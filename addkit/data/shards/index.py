@@ -1,4 +1,4 @@
-"""What lies in a folder of shards, as its files tell."""
+"""The files that describe a folder of shards: reading, writing and checking them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import SkipValidation, TypeAdapter, ValidationError
 
@@ -24,7 +24,7 @@ _AGAIN = "Give the `addkit data shard` command that wrote it again: it writes wh
 T = TypeVar("T", bound="Index | Members")
 
 Names = SkipValidation[tuple[str, ...]]
-"""Of files. Those that are no UTF-8 hold signs that pydantic refuses."""
+"""File names. Not validated: pydantic refuses the surrogates of names that are no UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Shard:
     bytes: int
     sha256: str
     members_sha256: str
-    """Of the file that tells its members."""
+    """Checksum of the file that lists its members."""
 
 
 @dataclass(frozen=True, slots=True)
 class SideFile:
-    """A file beside the shards, such as one of captions."""
+    """A file next to the shards, such as one of captions."""
 
     name: str
     bytes: int
@@ -51,12 +51,12 @@ class SideFile:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """What lies where in one shard. Images are in the order of the file."""
+    """The images of one shard, in the order of the file."""
 
     plan: str
-    """Tells what it was written from: names, sizes, times and annotations."""
+    """Digest of what it was written from: names, sizes, times and annotations."""
     bytes: int
-    """Of the shard."""
+    """Size of the shard."""
     sha256: str
     names: Names
     """Each image's path in the folder that the shards were made of."""
@@ -82,13 +82,13 @@ class Index:
     data: str
     """The component that read the folder, such as `image-folder`."""
     class_names: tuple[str, ...]
-    """By the class id that the shards' .cls hold; for readers other than addkit."""
+    """By the class id that the shards' .cls contain; for readers other than addkit."""
     shards: tuple[Shard, ...]
     files: tuple[SideFile, ...]
     left_out: Names
     """Images that could not be read and therefore are in no shard."""
     shard_size: int | None = None
-    """Bytes of images after which a shard was closed; older indexes do not tell."""
+    """Bytes of images after which a shard was closed; None in older indexes."""
 
     @classmethod
     def of(
@@ -113,24 +113,23 @@ class Index:
         write_text(root / INDEX, json.dumps(asdict(self), indent=1) + "\n")
 
     def members(self, root: Path) -> list[Members]:
-        """Of each shard. Raises `DataError` for a file that is missing or altered."""
-        return [self._members(root, shard) for shard in self.shards]
-
-    def _members(self, root: Path, shard: Shard) -> Members:
-        path = members_file(root, shard.name)
-        members = Members.read(path)
-        if checksum(path) != shard.members_sha256:
-            raise DataError(f"{path}: altered since it was written. {_AGAIN}")
+        """Those of each shard. Raises `DataError` for a file that is missing or altered."""
+        members = []
+        for shard in self.shards:
+            path = members_file(root, shard.name)
+            members.append(Members.read(path))
+            if checksum(path) != shard.members_sha256:
+                raise DataError(f"{path}: altered since it was written. {_AGAIN}")
         return members
 
 
 def members_file(root: Path, shard: str) -> Path:
-    """Where a shard's members are told."""
+    """The file that lists a shard's members."""
     return root / MEMBERS / f"{Path(shard).stem}.json"
 
 
 def is_sharded(root: Path) -> bool:
-    """True if the folder holds shards. Raises `DataError` if they were not finished."""
+    """True for a folder of shards. Raises `DataError` if they were not finished."""
     if (root / INDEX).is_file():
         return True
     if (root / MEMBERS).is_dir() and any(root.glob("*-[0-9]*.tar")):
@@ -147,30 +146,27 @@ def checksum(path: Path) -> str:
 def _read(path: Path, layout: type[T]) -> T:
     try:
         content = json.loads(path.read_bytes())
-        _refuse_newer(path, content)
+        version = content.get("version") if isinstance(content, dict) else None
+        # Before the layout is validated, since a newer version may have another one.
+        if isinstance(version, int) and version > _VERSION:
+            raise DataError(
+                f"{path}: of version {version}; this addkit reads {_VERSION}.\n"
+                "Update addkit, or write the shards again with this one."
+            )
         return TypeAdapter(layout).validate_python(content)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from error
     except ValidationError as error:
-        what = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, what["loc"]))
-        raise DataError(f"{path}: damaged ({place}: {what['msg']}). {_AGAIN}") from error
+        fault = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise DataError(f"{path}: damaged ({key}: {fault['msg']}). {_AGAIN}") from error
     except ValueError as error:
         raise DataError(f"{path}: damaged ({error}). {_AGAIN}") from error
 
 
-def _refuse_newer(path: Path, content: Any) -> None:
-    version = content.get("version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > _VERSION:
-        raise DataError(
-            f"{path}: of version {version}; this addkit reads {_VERSION}.\n"
-            "Update addkit, or write the shards again with this one."
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A file that is not as it was written."""
+    """A file that differs from what was written."""
 
     file: str
     problem: str
@@ -182,20 +178,32 @@ class _Expected:
     sha256: str
     bytes: int | None = None
 
+    def problem(self) -> Broken | None:
+        """Reads the whole file."""
+        try:
+            size = self.path.stat().st_size
+            if self.bytes is not None and size != self.bytes:
+                return Broken(str(self.path), f"{size:,} bytes, and {self.bytes:,} were written")
+            if checksum(self.path) != self.sha256:
+                return Broken(str(self.path), "altered: another checksum")
+        except OSError as error:
+            return Broken(str(self.path), f"cannot be read ({error.strerror})")
+        return None
+
 
 def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Broken]]:
-    """The shards that the index names, and which files are missing or have another checksum.
+    """The shards that the index names, and the files that are missing or have another checksum.
 
     Raises `DataError` if there is no index that can be used.
     """
     if not out.is_dir():
         raise DataError(f"{out}: no such folder.")
     if not is_sharded(out):
-        raise DataError(f"{out}: holds no shards. `addkit data shard RECIPE {out}` writes some.")
+        raise DataError(f"{out}: contains no shards. `addkit data shard RECIPE {out}` writes some.")
     index = Index.read(out)
     with ThreadPoolExecutor(jobs) as pool:
-        problems = list(pool.map(_problem, _expected(out, index)))
-    return index.shards, [one for one in problems if one is not None]
+        problems = list(pool.map(_Expected.problem, _expected(out, index)))
+    return index.shards, [problem for problem in problems if problem is not None]
 
 
 def _expected(out: Path, index: Index) -> Iterator[_Expected]:
@@ -204,15 +212,3 @@ def _expected(out: Path, index: Index) -> Iterator[_Expected]:
         yield _Expected(members_file(out, shard.name), shard.members_sha256)
     for file in index.files:
         yield _Expected(out / file.name, file.sha256, file.bytes)
-
-
-def _problem(file: _Expected) -> Broken | None:
-    try:
-        size = file.path.stat().st_size
-        if file.bytes is not None and size != file.bytes:
-            return Broken(str(file.path), f"{size:,} bytes, and {file.bytes:,} were written")
-        if checksum(file.path) != file.sha256:
-            return Broken(str(file.path), "altered: another checksum")
-    except OSError as error:
-        return Broken(str(file.path), f"cannot be read ({error.strerror})")
-    return None

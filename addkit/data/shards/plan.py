@@ -1,4 +1,4 @@
-"""What goes into which shard. It follows from the data alone, so that a second run plans alike."""
+"""The contents of each shard. They follow from the data alone, so a second run plans the same."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Shardable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with what is known of it."""
+    """One image with its annotations."""
 
     key: str
-    """What its members in the tar are called before the dot, unique in its split."""
+    """Name of its members in the tar before the dot, unique in its split."""
     path: str
     name: str
-    """Below the root of the data."""
+    """Its path below the root of the data."""
     size: int
     changed: int
-    """When, in nanoseconds since 1970."""
+    """Time of the last change, in nanoseconds since 1970."""
     notes: Mapping[str, bytes]
     """The contents of KEY.cls, KEY.txt or KEY.json by these endings."""
 
     @property
     def suffix(self) -> str:
-        """What the image's member is called after the dot."""
+        """Name of the image's member after the dot."""
         suffix = Path(self.path).suffix.lower()
         usable = _SUFFIX.fullmatch(suffix) and suffix[1:] not in _ANNOTATIONS
         return suffix[1:] if usable else "image"
@@ -69,11 +69,12 @@ class PlannedShard:
     @property
     def digest(self) -> str:
         """Changes if a sample's name, size, time or annotations do."""
-        told = hashlib.sha256()
-        for one in self.samples:
-            words = (one.key, one.name, one.size, one.changed, *sorted(one.notes.items()))
-            told.update(repr(words).encode("utf-8", "surrogateescape"))
-        return told.hexdigest()
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            notes = sorted(sample.notes.items())
+            words = (sample.key, sample.name, sample.size, sample.changed, *notes)
+            digest.update(repr(words).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
 
 def shardable(source: DataSource, name: str) -> tuple[Shardable, FolderStore]:
@@ -86,7 +87,7 @@ def shardable(source: DataSource, name: str) -> tuple[Shardable, FolderStore]:
         )
     if not isinstance(store, FolderStore):
         raise UsageError(
-            f"data.root: {store.root} holds shards already; name the folder of the images."
+            f"data.root: {store.root} is a folder of shards already; name the images' folder."
         )
     return cast("Shardable", source), store
 
@@ -94,14 +95,21 @@ def shardable(source: DataSource, name: str) -> tuple[Shardable, FolderStore]:
 def plan_shards(source: Shardable, root: Path, seed: int, size: int) -> list[PlannedShard]:
     """The shards of all splits, each closed by the image with which it reaches `size` bytes.
 
-    `train` is shuffled once, by the seed; other splits stay in their order, in which they are read.
+    `train` is shuffled once, by the seed; other splits stay in the order in which they are read.
     Raises `DataError` for data that is missing or broken.
     """
     shards: list[PlannedShard] = []
     for split in source.facts.split_sizes:
-        samples = _samples(source, split, root, seed)
-        parts = _cut(samples, size)
-        shards += [PlannedShard(f"{split}-{i:05}.tar", split, p) for i, p in enumerate(parts)]
+        parts: list[list[Sample]] = [[]]
+        filled = 0
+        for sample in _samples(source, split, root, seed):
+            if filled >= size:
+                parts.append([])
+                filled = 0
+            parts[-1].append(sample)
+            filled += sample.size
+        full = [part for part in parts if part]
+        shards += [PlannedShard(f"{split}-{i:05}.tar", split, p) for i, p in enumerate(full)]
     return shards
 
 
@@ -110,44 +118,25 @@ def _samples(source: Shardable, split: str, root: Path, seed: int) -> Iterator[S
     order: Iterable[int] = range(len(images))
     if split == "train":
         order = epoch_order(counted_seed(seed, "shards"), 0, len(images)).tolist()
-    for place, index in enumerate(order):
+    for position, index in enumerate(order):
         path = images.source(index)
         (name,) = names_below(root, [path])
-        size, changed = _state(path)
-        yield Sample(
-            f"{place:08}", path, name, size, changed, _notes(images, index, name, source.facts)
-        )
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        state = Path(path).stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-    return state.st_size, state.st_mtime_ns
+        try:
+            state = Path(path).stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        notes = _notes(images, index, name, source.facts)
+        yield Sample(f"{position:08}", path, name, state.st_size, state.st_mtime_ns, notes)
 
 
 def _notes(images: ImageSet, index: int, name: str, facts: DataFacts) -> Mapping[str, bytes]:
     if isinstance(images, CaptionedImages):
         texts = images.captions.texts[index]
-        whole = {"file": name, "captions": texts}
-        return {"txt": texts[0].encode(), "json": json.dumps(whole).encode()}
+        content = {"file": name, "captions": texts}
+        return {"txt": texts[0].encode(), "json": json.dumps(content).encode()}
     labels = images.labels[index].tolist()
     if not facts.token_names:
         return {"cls": str(labels[0]).encode()}
     values = [None if label == MISSING else facts.class_names[label] for label in labels]
-    told = {"file": name, **dict(zip(facts.token_names, values, strict=True))}
-    return {"json": json.dumps(told).encode()}
-
-
-def _cut(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    shard: list[Sample] = []
-    filled = 0
-    for sample in samples:
-        shard.append(sample)
-        filled += sample.size
-        if filled >= size:
-            yield shard
-            shard, filled = [], 0
-    if shard:
-        yield shard
+    named = dict(zip(facts.token_names, values, strict=True))
+    return {"json": json.dumps({"file": name, **named}).encode()}

@@ -35,13 +35,12 @@ def test_missing_columns(table: Table) -> None:
 
 def test_no_attribute(table: Table) -> None:
     path = table("image,part", "a.png,train", "b.png,test")
-    text = r'pets\.csv:1: no column beside "image" and the split\'s\. Add one for each attribute'
-    _refused(path, text, split_column="part")
+    _refused(path, r'pets\.csv:1: no column .*"image"', split_column="part")
 
 
 def test_an_image_is_named_once(table: Table) -> None:
     path = table("image,tone,part", *GOOD, "./3.png,dark,train")
-    _refused(path, r"pets\.csv:12: \./3\.png stands in .*pets\.csv:5 too\. Keep one")
+    _refused(path, r"pets\.csv:12: \./3\.png .*pets\.csv:5 ")
 
 
 def test_a_row_without_image(table: Table) -> None:

@@ -135,7 +135,7 @@ def test_building_opens_no_image(pets: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_files_are_verified_once(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = _source(pets)
     source.split("train")
-    monkeypatch.setattr("addkit.data.folders.check_image", lambda path: pytest.fail("again"))
+    monkeypatch.setattr("addkit.data.images.check_image", lambda path: pytest.fail("again"))
     source.split("train")
 
 

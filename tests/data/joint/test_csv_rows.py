@@ -23,7 +23,7 @@ def test_cells_are_stripped_and_lines_counted(tmp_path: Path) -> None:
         CsvRow(5, ("two\nlines", "y")),
         CsvRow(7, ("last", "")),
     )
-    assert table.place(table.rows[1]) == f"{path}:5"
+    assert table.location(table.rows[1]) == f"{path}:5"
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfa;b\r\n1;2\r\n", b"a;b\r1;2", "a;b\n1;2\n,;\n"])

@@ -56,9 +56,9 @@ def write() -> Write:
     """Writes shards of about two or three of the painted images."""
 
     def call(source: Any, out: Path, name: str = "image-folder", **settings: Any) -> Written:
-        told = settings.pop("told", lambda shard, before: None)
+        report = settings.pop("report", lambda shard, before: None)
         settings = {"seed": 0, "shard_size": 2000, "jobs": 2, **settings}
-        return write_shards(source, name, out, told=told, **settings)
+        return write_shards(source, name, out, report=report, **settings)
 
     return call
 

@@ -96,11 +96,15 @@ def _paths(table: CsvTable, config: ImageTableConfig, root: Path) -> list[str]:
     paths = [str(root / row.cells[column]) for row in table.rows]
     for row in table.rows:
         if not row.cells[column]:
-            raise DataError(f'{table.place(row)}: no image file in column "{config.image_column}".')
+            raise DataError(
+                f'{table.location(row)}: no image file in column "{config.image_column}".'
+            )
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         row = table.rows[len(paths) - 1 - paths[::-1].index(twice[0])]
-        raise DataError(f"{table.place(row)}: {twice[0]} stands there twice. Keep one of the rows.")
+        raise DataError(
+            f"{table.location(row)}: {twice[0]} stands there twice. Keep one of the rows."
+        )
     return paths
 
 
@@ -108,7 +112,7 @@ def _labels(table: CsvTable, config: ImageTableConfig) -> tuple[tuple[str, ...],
     column = table.column(config.label_column, "label_column")
     for row in table.rows:
         if row.cells[column] in config.missing:
-            raise DataError(f'{table.place(row)}: no label in column "{config.label_column}".')
+            raise DataError(f'{table.location(row)}: no label in column "{config.label_column}".')
     values = [row.cells[column] for row in table.rows]
     names = tuple(sorted(set(values)))
     if len(names) < 2:
@@ -155,7 +159,7 @@ def _given(table: CsvTable, config: ImageTableConfig) -> dict[str, list[int]]:
         name = row.cells[column]
         if name not in SPLITS:
             raise DataError(
-                f'{table.place(row)}: "{name}" in column "{config.split_column}" is no split'
+                f'{table.location(row)}: "{name}" in column "{config.split_column}" is no split'
                 f"{guess(name, SPLITS)}; allowed: {', '.join(SPLITS)}."
             )
         splits.setdefault(name, []).append(number)

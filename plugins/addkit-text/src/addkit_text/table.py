@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing, sound_images
+from addkit.data.folders import FolderStore, Listing
 from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source
@@ -70,7 +70,8 @@ class TableText(Source):
         rows = self._splits[name]
         listing = Listing(tuple(self._paths[row] for row in rows), tuple(rows))
         skip = self._config.bad_files == "skip"
-        return sound_images(listing, self._table.path, skip).labels
+        store = FolderStore(self._table.path.parent)
+        return store.sound(listing, self._table.path, skip).labels
 
 
 def _cells(table: CsvTable, name: str, key: str) -> list[str]:
@@ -82,7 +83,7 @@ def _labels(table: CsvTable, config: TableTextConfig) -> tuple[tuple[str, ...], 
     values = _cells(table, config.label_column, "label_column")
     for row, value in zip(table.rows, values, strict=True):
         if not value:
-            raise DataError(f'{table.place(row)}: no label in column "{config.label_column}".')
+            raise DataError(f'{table.location(row)}: no label in column "{config.label_column}".')
     names = tuple(sorted(set(values)))
     if len(names) < 2:
         raise DataError(f'{table.path}: column "{config.label_column}" has fewer than two labels.')
@@ -92,7 +93,7 @@ def _labels(table: CsvTable, config: TableTextConfig) -> tuple[tuple[str, ...], 
 def _paths(table: CsvTable, config: TableTextConfig) -> list[str]:
     """Of the images; without them, where each row stands."""
     if not config.image_column:
-        return [table.place(row) for row in table.rows]
+        return [table.location(row) for row in table.rows]
     root = config.root.expanduser() if config.root else table.path.parent
     return [str(root / name) for name in _cells(table, config.image_column, "image_column")]
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from addkit.errors import AddkitWarning
-from addkit.trackers.safe import SafeTracker, numbers_of
+from addkit.training.callbacks import TrackerCallback, numbers_of
 
 
 class Remembers:
@@ -32,12 +34,17 @@ class Remembers:
         self._call("close")
 
 
+TRAINER: Any = SimpleNamespace(
+    run=SimpleNamespace(path=Path("runs/x")), recipe=SimpleNamespace(tables=lambda: {"seed": 1})
+)
+
+
 def followed(tracker: Remembers | None) -> None:
-    safe = SafeTracker("mine", tracker)
-    safe.begin("runs/x", {"seed": 1})
-    safe.line({"step": 3, "loss": 2})
-    safe.line({"step": 4, "loss": 1.5})
-    safe.close()
+    callback = TrackerCallback("mine", tracker)
+    callback.begin(TRAINER)
+    callback.log(TRAINER, {"step": 3, "loss": 2})
+    callback.log(TRAINER, {"step": 4, "loss": 1.5})
+    callback.end(TRAINER)
 
 
 def test_a_sound_tracker_hears_everything() -> None:
@@ -60,27 +67,26 @@ def test_a_broken_tracker_is_told_once_and_asked_again(failing: str) -> None:
     tracker = Remembers(failing)
     with pytest.warns(AddkitWarning) as told:
         followed(tracker)
-    assert [str(one.message) for one in told] == [
-        'the tracker "mine" failed (ConnectionError: no route); training goes on, and '
-        "metrics.jsonl has every line. This is not said again"
-    ]
+    (message,) = (str(warning.message) for warning in told)
+    assert 'tracker "mine"' in message
+    assert "ConnectionError: no route" in message
     assert {name for name, *_ in tracker.calls} == {"begin", "log", "close"} - {failing}
 
 
 def test_a_warning_that_is_an_error_ends_it_no_more_than_once() -> None:
-    safe = SafeTracker("mine", Remembers("log"))
+    callback = TrackerCallback("mine", Remembers("log"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(AddkitWarning):
-            safe.line({"step": 1})
-        safe.line({"step": 2})
+            callback.log(TRAINER, {"step": 1})
+        callback.log(TRAINER, {"step": 2})
 
 
 def test_an_interrupt_is_no_failure() -> None:
     tracker = Remembers()
     tracker.close = lambda: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        SafeTracker("mine", tracker).close()
+        TrackerCallback("mine", tracker).end(TRAINER)
 
 
 def test_numbers_of_a_line() -> None:

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from addkit.model import build_data, build_network, build_task, problem_of
 from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.recipe import Recipe, read_recipe
-from addkit.training.step import TrainingStep
+from addkit.training.engine import LossModule
 
 DIGITS = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1")
 EMOJI = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=32", "denoiser.depth=1")
@@ -23,11 +23,11 @@ def counted_in_memory(recipe: Recipe, images: int) -> int:
     """The same step with weights and images that are there."""
     facts = build_data(recipe).facts
     task = build_task(recipe, problem_of(recipe, facts))
-    step = TrainingStep(build_network(recipe, facts), task, recipe, 1)
+    module = LossModule(build_network(recipe, facts), task, recipe)
     labels = torch.zeros(images, recipe.training.reuse, facts.num_tokens, dtype=torch.long)
     pixels = torch.rand(images, facts.image_channels, facts.image_size, facts.image_size)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        step(pixels, labels, torch.Generator()).scaled.backward()
+        module(pixels, labels, torch.Generator()).total.backward()
     return counter.get_total_flops()
 
 

@@ -15,8 +15,8 @@ from torch import distributed, nn
 from addkit.distributed.fsdp import blocks_of
 from addkit.errors import UsageError
 from addkit.model import build_data, build_network
-from addkit.planning.communication import Traffic, all_reduced, pretended
 from addkit.planning.dry_run import dry_run
+from addkit.planning.memory import Traffic, all_reduced, fake_processes
 from addkit.recipe import Recipe, read_recipe
 
 SMALL = (
@@ -46,7 +46,7 @@ def ask(recipes: Path) -> Ask:
     def told(processes: int, *changes: str) -> dict[str, Any]:
         key = (processes, changes)
         if key not in known:
-            known[key] = dry_run(_recipe(recipes, *changes), processes)
+            known[key] = dry_run(_recipe(recipes, *changes), processes).data()
         return known[key]
 
     return told
@@ -78,27 +78,27 @@ def test_fsdp_sends_what_the_closed_form_says(
     blocks = sum(_padded(p, processes) for p in network.parameters() if id(p) in inside)
     rest = sum(_padded(p, processes) for p in network.parameters() if id(p) not in inside)
     itemsize = 2 if precision == "bfloat16" else 4
-    wire = ask(processes, *changes)["wire"]
-    assert wire["weights"] * processes == (processes - 1) * (2 * itemsize * blocks + 4 * rest)
-    assert wire["gradients"] * processes == (processes - 1) * 4 * (blocks + rest)
-    assert wire["total"] == wire["weights"] + wire["gradients"]
+    sent = ask(processes, *changes)["communication"]
+    assert sent["weights"] * processes == (processes - 1) * (2 * itemsize * blocks + 4 * rest)
+    assert sent["gradients"] * processes == (processes - 1) * 4 * (blocks + rest)
+    assert sent["total"] == sent["weights"] + sent["gradients"]
 
 
 @pytest.mark.parametrize("processes", [8, 64])
 def test_ddp_sends_gradients_around_a_ring(ask: Ask, processes: int) -> None:
     told = ask(processes)
-    assert told["wire"]["weights"] == 0
+    assert told["communication"]["weights"] == 0
     wanted = 2 * (processes - 1) / processes * 4 * told["parameters"]["total"]
-    assert told["wire"]["total"] == math.floor(wanted)
-    seconds = told["wire"]["seconds"]
+    assert told["communication"]["total"] == math.floor(wanted)
+    seconds = told["communication"]["seconds"]
     assert list(seconds) == ["25 Gbit/s", "100 Gbit/s", "400 Gbit/s"]
-    assert seconds["100 Gbit/s"] == pytest.approx(8 * told["wire"]["total"] / 100e9)
+    assert seconds["100 Gbit/s"] == pytest.approx(8 * told["communication"]["total"] / 100e9)
 
 
 def test_one_process_sends_nothing(ask: Ask) -> None:
     for told in (ask(1), ask(1, FSDP)):
-        assert told["wire"]["total"] == 0
-        assert told["wire"]["strategy"] == "one process"
+        assert told["communication"]["total"] == 0
+        assert told["communication"]["strategy"] == "one process"
         assert told["memory"]["communication"] == 0
     assert ask(1)["memory"] == ask(1, FSDP)["memory"]
 
@@ -126,20 +126,20 @@ def test_parts_add_up(ask: Ask) -> None:
 def test_accumulation_gathers_again_and_keeps_gradients_whole(ask: Ask) -> None:
     once, four = ask(8, FSDP), ask(8, FSDP, "distributed.per_process_batch=2")
     assert (once["accumulation"], four["accumulation"]) == (1, 4)
-    assert four["wire"]["weights"] == 4 * once["wire"]["weights"]
-    assert four["wire"]["gradients"] == once["wire"]["gradients"]
+    assert four["communication"]["weights"] == 4 * once["communication"]["weights"]
+    assert four["communication"]["gradients"] == once["communication"]["gradients"]
     trained = 4 * four["parameters"]["total"]
     assert four["memory"]["gradients"] == once["memory"]["gradients"] + trained
-    assert ask(8, "distributed.per_process_batch=2")["wire"] == ask(8)["wire"]
+    assert ask(8, "distributed.per_process_batch=2")["communication"] == ask(8)["communication"]
 
 
 def test_a_frozen_encoder_has_no_gradient_to_send(ask: Ask) -> None:
     frozen, trained = ask(8, FSDP, "encoder.frozen=true"), ask(8, FSDP)
     assert frozen["memory"]["weights"] == trained["memory"]["weights"]
     assert frozen["memory"]["gradients"] < trained["memory"]["gradients"]
-    assert frozen["wire"]["gradients"] < trained["wire"]["gradients"]
+    assert frozen["communication"]["gradients"] < trained["communication"]["gradients"]
     # Its blocks are gathered in the forward pass alone.
-    assert frozen["wire"]["weights"] < trained["wire"]["weights"]
+    assert frozen["communication"]["weights"] < trained["communication"]["weights"]
     assert frozen["memory"]["activations"] < trained["memory"]["activations"]
 
 
@@ -178,7 +178,9 @@ def test_activations_are_those_of_a_real_step(ask: Ask, recipes: Path) -> None:
 def test_the_label_side_is_bounded_by_a_chunk(recipes: Path) -> None:
     """Logits, softmax and gradient of at most 2**23 numbers, and what draws keep."""
     few, many = (
-        dry_run(_recipe(recipes, f"training.batch_size={size}", "denoiser.bayes_skip=false"), 1)
+        dry_run(
+            _recipe(recipes, f"training.batch_size={size}", "denoiser.bayes_skip=false"), 1
+        ).data()
         for size in (64, 256)
     )
     assert few["memory"]["label_side"] < many["memory"]["label_side"]
@@ -188,8 +190,8 @@ def test_the_label_side_is_bounded_by_a_chunk(recipes: Path) -> None:
 
 def test_time_is_told_where_a_speed_is_known(recipes: Path) -> None:
     recipe = _recipe(recipes)
-    assert dry_run(recipe, 2)["time"] is None
-    told = dry_run(recipe, 2, 100.0)
+    assert dry_run(recipe, 2).data()["time"] is None
+    told = dry_run(recipe, 2, 100.0).data()
     assert told["time"]["source"] == "given"
     assert told["time"]["step_seconds"] == pytest.approx(32 / 100)
     assert told["time"]["epoch_seconds"] == pytest.approx(0.32 * told["steps_per_epoch"])
@@ -197,13 +199,13 @@ def test_time_is_told_where_a_speed_is_known(recipes: Path) -> None:
 
 
 def test_speed_is_measured_if_asked(recipes: Path) -> None:
-    time = dry_run(_recipe(recipes), 8, measure=True)["time"]
+    time = dry_run(_recipe(recipes), 8, measure=True).data()["time"]
     assert time["images_per_second"] > 0
     assert time["source"] == "measured here: one process on cpu, 3 steps of 8 images"
 
 
 def test_a_pretended_cluster_is_left_again() -> None:
-    with pretended(64) as mesh:
+    with fake_processes(64) as mesh:
         assert (mesh.size(), distributed.get_world_size(), distributed.get_rank()) == (64, 64, 0)
     assert not distributed.is_initialized()
 
@@ -212,7 +214,7 @@ def test_a_pytorch_without_fake_processes_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "torch.testing._internal.distributed.fake_pg", None)
     with (
         pytest.raises(UsageError, match=r'no fake process group.*strategy = "ddp" it can'),
-        pretended(2),
+        fake_processes(2),
     ):
         pass
 

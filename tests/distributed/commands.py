@@ -15,7 +15,7 @@ import torch
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
 
-RECIPE = Path(__file__).parents[3] / "recipes" / "digits.toml"
+RECIPE = Path(__file__).parents[2] / "recipes" / "digits.toml"
 SETS = [
     word
     for change in (

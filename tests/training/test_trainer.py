@@ -13,19 +13,18 @@ from addkit.diffusion import counted_generator, counted_seed
 from addkit.distributed.world import World
 from addkit.errors import RunError
 from addkit.model import load
-from addkit.training.loop import fit
 from addkit.training.plan import learning_rate
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
 
 def test_reports_tell_each_step(lab: Any) -> None:
-    job = lab.open("run", "training.lr=1e-2", "training.warmup_epochs=0.5")
-    seen = lab.fit(job)
+    trainer = lab.open("run", "training.lr=1e-2", "training.warmup_epochs=0.5")
+    seen = lab.fit(trainer)
     assert [report.step for report in seen.reports] == list(range(1, 39))
     assert seen.epochs == [0, 1]
     for report in seen.reports:
-        assert report.lr == learning_rate(report.step - 1, job.plan, 0.0)
+        assert report.lr == learning_rate(report.step - 1, trainer.plan, 0.0)
         assert report.images == 64
         assert math.isfinite(report.loss)
         assert 0 <= report.accuracy <= 100
@@ -34,8 +33,8 @@ def test_reports_tell_each_step(lab: Any) -> None:
     assert seen.reports[0].loss == pytest.approx(math.log(10), abs=0.5)
     last = [report.loss for report in seen.reports[-5:]]
     assert sum(last) / 5 < 0.8 * seen.reports[0].loss
-    assert (job.progress.step, job.plan.steps) == (38, 38)
-    assert job.progress.seconds == pytest.approx(sum(r.seconds for r in seen.reports), rel=0.2)
+    assert (trainer.progress.step, trainer.plan.steps) == (38, 38)
+    assert trainer.progress.seconds == pytest.approx(sum(r.seconds for r in seen.reports), rel=0.2)
 
 
 def test_the_same_seed_gives_the_same_bits(lab: Any, same: Same) -> None:
@@ -54,7 +53,7 @@ def test_every_micro_batch_has_its_own_noise(lab: Any, monkeypatch: pytest.Monke
         drawn.append((seed, *position))
         return counted_generator(seed, purpose, *position, device=device)
 
-    monkeypatch.setattr("addkit.training.loop.counted_generator", counted)
+    monkeypatch.setattr("addkit.training.trainer.counted_generator", counted)
     lab.fit(lab.open("run", "seed=5", "distributed.per_process_batch=32"), stop_after=3)
     assert drawn == [(5, step, number) for step in range(3) for number in range(2)]
 
@@ -87,59 +86,65 @@ def test_accumulation_takes_the_same_steps(lab: Any, each: int) -> None:
         lab.open(f"{size}", f"distributed.per_process_batch={size}", small=ACCUMULATED)
         for size in (64, each)
     ]
-    assert [job.plan.accumulation for job in jobs] == [1, 64 // each]
-    seen = [lab.fit(job, stop_after=3) for job in jobs]
+    assert [trainer.plan.accumulation for trainer in jobs] == [1, 64 // each]
+    seen = [lab.fit(trainer, stop_after=3) for trainer in jobs]
     for one, many in zip(seen[0].reports, seen[1].reports, strict=True):
         assert many.loss == pytest.approx(one.loss, abs=1e-5)
         assert many.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-4)
         assert many.lr == one.lr
-    after = [job.network.state_dict() for job in jobs]
+    after = [trainer.network.state_dict() for trainer in jobs]
     for name, value in after[0].items():
         torch.testing.assert_close(after[1][name], value, atol=1e-5, rtol=0)
     before = lab.open("before", small=ACCUMULATED).network.state_dict()
     assert any(not torch.equal(before[name], value) for name, value in after[0].items())
 
 
-def _order(job: Any, epoch: int = 0) -> list[int]:
-    return [index for batches in job.steps(epoch) for b in batches for index in b.indices]
+def _order(trainer: Any, epoch: int = 0) -> list[int]:
+    return [
+        index for batches in trainer.micro_batches(epoch) for b in batches for index in b.indices
+    ]
 
 
 def test_an_epoch_visits_whole_batches_once(lab: Any) -> None:
-    job = lab.open("run")
-    order = _order(job)
+    trainer = lab.open("run")
+    order = _order(trainer)
     assert len(order) == len(set(order)) == 19 * 64
-    job.progress = replace(job.progress, step=19)
-    other = _order(job, 1)
+    trainer.progress = replace(trainer.progress, step=19)
+    other = _order(trainer, 1)
     assert other != order
     assert len(set(order) | set(other)) > 19 * 64
 
 
 def test_the_order_does_not_depend_on_the_cut(lab: Any) -> None:
-    job = lab.open("whole")
-    whole = _order(job)
+    trainer = lab.open("whole")
+    whole = _order(trainer)
     assert _order(lab.open("cut", "distributed.per_process_batch=16")) == whole
-    job.progress = replace(job.progress, step=5)
-    assert _order(job) == whole[5 * 64 :]
+    trainer.progress = replace(trainer.progress, step=5)
+    assert _order(trainer) == whole[5 * 64 :]
 
 
 def test_processes_share_a_global_batch(lab: Any) -> None:
     """Each reads its part of what one process reads."""
-    job = lab.open("run")
-    whole = _order(job)
-    job.plan = replace(job.plan, processes=2, per_process_batch=16, accumulation=2)
+    trainer = lab.open("run")
+    whole = _order(trainer)
+    trainer.plan = replace(trainer.plan, processes=2, per_process_batch=16, accumulation=2)
     parts = []
     for rank in (0, 1):
-        job.world = World(rank, 2)
-        parts.append([list(batch.indices) for batches in job.steps(0) for batch in batches])
+        trainer.world = World(rank, 2)
+        parts.append(
+            [list(batch.indices) for batches in trainer.micro_batches(0) for batch in batches]
+        )
     together = [part for pair in zip(*parts, strict=True) for part in pair]
     assert [index for part in together for index in part] == whole
 
 
 def test_clipping_bounds_the_step(lab: Any) -> None:
-    job = lab.open("run", "training.clip_norm=1e-3")
-    seen = lab.fit(job, stop_after=1)
+    trainer = lab.open("run", "training.clip_norm=1e-3")
+    seen = lab.fit(trainer, stop_after=1)
     assert seen.reports[0].gradient_norm > 1e-3  # as it was before
-    clipped = torch.stack([p.grad.norm() for p in job.network.parameters() if p.grad is not None])
+    clipped = torch.stack(
+        [p.grad.norm() for p in trainer.network.parameters() if p.grad is not None]
+    )
     assert float(clipped.norm()) == pytest.approx(1e-3, rel=1e-3)
     off = lab.open("off", "training.clip_norm=0")
     report = lab.fit(off, stop_after=1).reports[0]
@@ -148,13 +153,13 @@ def test_clipping_bounds_the_step(lab: Any) -> None:
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(lab: Any) -> None:
-    job = lab.open("run", "training.precision=bfloat16")
-    report = lab.fit(job, stop_after=1).reports[0]
+    trainer = lab.open("run", "training.precision=bfloat16")
+    report = lab.fit(trainer, stop_after=1).reports[0]
     assert math.isfinite(report.loss)
     exact = lab.fit(lab.open("exact"), stop_after=1).reports[0]
     assert report.loss == pytest.approx(exact.loss, rel=0.02)
-    assert {p.dtype for p in job.network.parameters()} == {torch.float32}
-    assert {x.dtype for x in job.engine.optimizer.state_dict()["state"][0].values()} == {
+    assert {p.dtype for p in trainer.network.parameters()} == {torch.float32}
+    assert {x.dtype for x in trainer.engine.optimizer.state_dict()["state"][0].values()} == {
         torch.float32
     }
 
@@ -186,16 +191,16 @@ def test_every_way_takes_a_step_and_can_be_loaded(lab: Any, way: str) -> None:
         for one in ("encoder.widths=[8, 16]", "denoiser.width=16", "training.epochs=1")
         if not (one.startswith("denoiser") and any(c.startswith("denoiser={") for c in WAYS[way]))
     )
-    job = lab.open("run", *WAYS[way], small=small)
-    before = {name: x.clone() for name, x in job.network.state_dict().items()}
-    seen = lab.fit(job, stop_after=2)
+    trainer = lab.open("run", *WAYS[way], small=small)
+    before = {name: x.clone() for name, x in trainer.network.state_dict().items()}
+    seen = lab.fit(trainer, stop_after=2)
     assert all(math.isfinite(report.loss) for report in seen.reports)
-    assert any(not torch.equal(before[n], x) for n, x in job.network.state_dict().items())
-    job.save(wait=True)
-    told = load(job.run.path).predict(torch.zeros(2, 1, 8, 8), steps=2)
+    assert any(not torch.equal(before[n], x) for n, x in trainer.network.state_dict().items())
+    trainer.save(wait=True)
+    told = load(trainer.run.path).predict(torch.zeros(2, 1, 8, 8), steps=2)
     assert len(told) == 2
     assert math.isfinite(told[0].label.probability)
-    assert list(job.engine.networks()) == (["raw"] if way == "no average" else ["ema", "raw"])
+    assert list(trainer.engine.networks()) == (["raw"] if way == "no average" else ["ema", "raw"])
 
 
 @pytest.fixture
@@ -214,44 +219,46 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("poisoned")
 def test_a_loss_that_is_no_number_stops(lab: Any) -> None:
-    job = lab.open("run")
-    watcher = lab.Watcher()
+    trainer = lab.open("run")
+    recorder = lab.Recorder()
     with pytest.raises(RunError) as caught:
-        fit(job, watcher)
-    step = watcher.reports[-1].step + 1
+        trainer.fit([recorder])
+    step = recorder.reports[-1].step + 1
     assert 19 < step <= 38
     text = str(caught.value)
-    assert text.startswith(f"{job.run.path}: loss is nan at step {step}; its images: digits, image")
+    assert text.startswith(
+        f"{trainer.run.path}: loss is nan at step {step}; its images: digits, image"
+    )
     assert " and 56 more. " in text
-    last = job.run.checkpoints / "step-00000019"
+    last = trainer.run.checkpoints / "step-00000019"
     assert f"The last good checkpoint is {last}. " in text
     # Nothing of the bad step was kept.
-    told = load(job.run.path).predict(torch.zeros(1, 1, 8, 8))
+    told = load(trainer.run.path).predict(torch.zeros(1, 1, 8, 8))
     assert math.isfinite(told[0].label.probability)
 
 
 def test_a_gradient_that_is_no_number_stops(lab: Any) -> None:
-    job = lab.open("run")
-    next(job.network.encoder.parameters()).register_hook(lambda grad: grad * math.inf)
+    trainer = lab.open("run")
+    next(trainer.network.encoder.parameters()).register_hook(lambda grad: grad * math.inf)
     with pytest.raises(RunError, match=r"gradient norm is (inf|nan) at step 1; its images: "):
-        fit(job, lab.Watcher())
+        trainer.fit()
 
 
 def test_the_first_checkpoint_stands_before_the_first_step(lab: Any) -> None:
-    job = lab.open("run")
-    assert job.saved == job.run.checkpoints / "step-00000000"
-    assert asdict(job.progress) == {"step": 0, "seconds": 0.0}
-    assert set(lab.stored(job.run.path)) == {
-        *(f"raw: {name}" for name in job.network.state_dict()),
-        *(f"ema: {name}" for name in job.network.state_dict()),
+    trainer = lab.open("run")
+    assert trainer.saved == trainer.run.checkpoints / "step-00000000"
+    assert asdict(trainer.progress) == {"step": 0, "seconds": 0.0}
+    assert set(lab.stored(trainer.run.path)) == {
+        *(f"raw: {name}" for name in trainer.network.state_dict()),
+        *(f"ema: {name}" for name in trainer.network.state_dict()),
     }
 
 
 def test_checkpoints_come_as_often_as_asked(lab: Any) -> None:
-    job = lab.open("run", "training.epochs=5", "checkpoints.every=2")
+    trainer = lab.open("run", "training.epochs=5", "checkpoints.every=2")
     saved: list[int] = []
-    watcher = lab.Watcher()
-    watcher.epoch = lambda job, epoch: saved.append(int(job.saved.name.split("-")[1]))
-    fit(job, watcher)
+    recorder = lab.Recorder()
+    recorder.epoch = lambda trainer, epoch: saved.append(int(trainer.saved.name.split("-")[1]))
+    trainer.fit([recorder])
     assert saved == [0, 38, 38, 76, 95]
-    assert job.saved.name == "step-00000095"
+    assert trainer.saved.name == "step-00000095"

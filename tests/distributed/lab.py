@@ -28,33 +28,30 @@ from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress, load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training.job import Job
-from addkit.training.loop import StepReport, fit
 from addkit.training.scoring import meters_of, scores_of
+from addkit.training.trainer import Callback, StepReport, Trainer
 
-RECIPES = Path(__file__).parents[3] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 class Enough(Exception):  # noqa: N818
     """The step at which a case ends."""
 
 
-class Watcher:
-    """Remembers every loss, and ends a training early."""
+class Recorder(Callback):
+    """Keeps every loss, and ends a training early."""
 
     def __init__(self, until: int) -> None:
         self.until = until
         self.seen: dict[str, list[Any]] = {"loss": [], "norm": [], "real": [], "pads": []}
 
-    def step(self, job: Job, report: StepReport, times: Any) -> None:
+    def step(self, trainer: Trainer, report: StepReport) -> None:
         self.seen["loss"].append(report.loss)
         self.seen["norm"].append(report.gradient_norm)
         self.seen["real"].append(report.real_loss)
         self.seen["pads"].append(report.pad_loss)
         if report.step == self.until:
             raise Enough
-
-    def epoch(self, job: Job, epoch: int) -> None: ...
 
 
 def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
@@ -64,19 +61,19 @@ def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     if world.is_main and not path.exists():
         Run.create(path, recipe, build_data(recipe).facts)
     world.barrier()
-    job = Job.open(Run(path), recipe, "cpu", world)
-    watcher = Watcher(case["until"])
-    begin = job.progress.step
+    trainer = Trainer.open(Run(path), recipe, "cpu", world)
+    recorder = Recorder(case["until"])
+    begin = trainer.progress.step
     try:
-        fit(job, watcher)
+        trainer.fit([recorder])
     except Enough:
-        job.save(wait=True)
+        trainer.save(wait=True)
     scores = {}
     if case["split"]:
-        scores = {n: scores_of(meter) for n, meter in meters_of(job, case["split"]).items()}
-    job.close()
+        scores = {n: scores_of(meter) for n, meter in meters_of(trainer, case["split"]).items()}
+    trainer.close()
     world.barrier()
-    return {**watcher.seen, "begin": begin, "scores": scores, "state": _stored(path)}
+    return {**recorder.seen, "begin": begin, "scores": scores, "state": _stored(path)}
 
 
 def _stored(path: Path) -> dict[str, torch.Tensor]:
@@ -117,16 +114,16 @@ def interrupt(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
         Run.create(path, recipe, build_data(recipe).facts)
     world.barrier()
     with StopSignals() as stop:
-        job = Job.open(Run(path), recipe, "cpu", world, stop)
-        job.progress = Progress(7)
+        trainer = Trainer.open(Run(path), recipe, "cpu", world, stop)
+        trainer.progress = Progress(7)
         if world.rank == 1:
             os.kill(os.getpid(), signal.SIGUSR1)
         try:
-            meters_of(job, "test")
+            meters_of(trainer, "test")
             told = {"code": 0, "text": ""}
         except Stopped as error:
             told = {"code": error.exit_code, "text": str(error)}
-        job.close()
+        trainer.close()
     world.barrier()
     saved = checkpoint_of(Run(path).checkpoints)
     return {**told, "saved": saved and saved.name}

@@ -1,0 +1,263 @@
+"""Callbacks of a training: metrics and the best checkpoint, a tracker, a profile of some steps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from addkit.errors import AddkitWarning
+from addkit.planning.flops import mfu, peak_flops, step_flops
+from addkit.plugin.tracking import Tracker
+from addkit.runs.atomic import write_text
+from addkit.training.scoring import meters_of
+from addkit.training.stopwatch import peak_memory
+from addkit.training.trainer import Callback, StepReport, Trainer
+
+CHOOSING = "validation"
+"""The split that may choose the best checkpoint; after a choice the test split tests nothing."""
+EXAMPLES = 4
+"""Answers shown with the truth while a caption model trains."""
+BINS = 10
+"""Bins of t in [0, 1), equally wide, of the losses by time."""
+
+
+class LossByTime:
+    """Weighted mean loss by t: ten bins, and t = T apart, where there is nothing but noise.
+
+    Nothing is moved from the device before `take`, so that adding waits for nothing.
+
+    Args:
+        device: of the losses.
+    """
+
+    sums: Tensor
+    """(2, 11), weights and weighted losses; to be summed over processes before `take`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(2, BINS + 1, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
+        """Tokens of a step: times in [0, 1], losses and how much each counts, (tokens,) each."""
+        bins = torch.where(t < 1, (t * BINS).long().clamp(max=BINS - 1), BINS)
+        self.sums.index_add_(1, bins, torch.stack([weights, weights * losses]).double())
+
+    def take(self) -> dict[str, float]:
+        """Mean loss by `0.0-0.1`, ..., `0.9-1.0` and `T`, as under `loss_by_time` of metrics.jsonl.
+
+        Bins without a token are left out. Begins anew.
+        """
+        names = [*(f"{i / BINS:.1f}-{(i + 1) / BINS:.1f}" for i in range(BINS)), "T"]
+        weights, losses = self.sums.tolist()
+        self.sums.zero_()
+        rows = zip(names, weights, losses, strict=True)
+        return {name: loss / weight for name, weight, loss in rows if weight}
+
+
+class Metrics(Callback):
+    """Writes metrics.jsonl, evaluates on the way, and marks the best checkpoint.
+
+    Every process scores its share of a split; rank 0 writes.
+    """
+
+    def begin(self, trainer: Trainer) -> None:
+        """Read what was scored before a resume, and make up for a mark that a kill prevented."""
+        self.losses = LossByTime(trainer.device)
+        self.peak = peak_flops(trainer.device, trainer.recipe.training.precision)
+        self.flops = step_flops(trainer.recipe, trainer.source.facts) if self.peak else 0
+        lines = [line for line in trainer.run.metrics() if "split" in line]
+        headline = trainer.task.headline
+        # Of equal scores the earlier step is the best.
+        values = [(x[headline], -x["step"]) for x in lines if x["split"] == CHOOSING]
+        best: tuple[float | None, int] = max(values, default=(None, 0))
+        scored = {line["step"] for line in lines}
+        # One process's files decide for all: the others may see them later, or not at all.
+        self.scored_steps, (self.best, step) = trainer.world.broadcast((scored, best))
+        choosing = trainer.recipe.checkpoints.best
+        if self.best is not None and -step == trainer.progress.step and choosing:
+            trainer.mark_best()
+
+    def step(self, trainer: Trainer, report: StepReport) -> None:
+        """Log the step."""
+        if report.timed is not None:
+            self.losses.add(*report.timed)
+        if not trainer.world.is_main:
+            return
+        line = report.line()
+        rate = report.images / report.seconds
+        line["images_per_second"] = rate
+        if self.peak is not None:
+            line["mfu"] = mfu(self.flops, rate, self.peak * trainer.world.size)
+        memory = peak_memory(trainer.device)
+        if memory is not None:
+            line["gpu_memory"] = memory
+        trainer.log(line)
+
+    def epoch(self, trainer: Trainer, epoch: int) -> None:
+        """Log the epoch's losses by time; evaluate where it is due and was not done before.
+
+        The last epoch is evaluated only to choose a checkpoint: the run's own scores follow.
+        """
+        step, training = trainer.progress.step, trainer.recipe.training
+        position = {"step": step, "epoch": epoch + 1}
+        trainer.world.sum(self.losses.sums)
+        by_time = self.losses.take()
+        if by_time and trainer.world.is_main:
+            trainer.log({**position, "loss_by_time": by_time})
+        choosing = CHOOSING in trainer.source.facts.split_sizes
+        last = epoch + 1 == training.epochs
+        due = choosing if last else (epoch + 1) % training.evaluate_every == 0
+        if not due or step in self.scored_steps:
+            return
+        split = CHOOSING if choosing else "test"
+        (meter,) = meters_of(trainer, split, most=1).values()
+        scores = asdict(meter.compute())
+        self.scored_steps.add(step)
+        value = scores[trainer.task.headline]
+        if (
+            choosing
+            and trainer.recipe.checkpoints.best
+            and (self.best is None or value > self.best)
+        ):
+            self.best = value
+            trainer.mark_best()
+        if trainer.world.is_main:
+            trainer.log({**position, "split": split, **scores})
+            for callback in trainer.callbacks:
+                callback.scored(trainer, split, value, meter.examples(EXAMPLES))
+
+
+class TrackerCallback(Callback):
+    """Gives lines of metrics.jsonl to the recipe's tracker on rank 0.
+
+    What a tracker raises is warned of once, and training continues: its plugin may be broken, or a
+    server far away.
+
+    Args:
+        name: of the tracker, for the warning.
+        tracker: None tracks nothing, as on other ranks.
+    """
+
+    def __init__(self, name: str, tracker: Tracker | None) -> None:
+        self._name, self._tracker = name, tracker
+        self._warned = False
+
+    def begin(self, trainer: Trainer) -> None:
+        """Name the run and its recipe."""
+        path, tables = str(trainer.run.path), trainer.recipe.tables()
+        self._try(lambda tracker: tracker.begin(path, tables))
+
+    def log(self, trainer: Trainer, line: Mapping[str, Any]) -> None:
+        """Log the numbers of a line."""
+        self._try(lambda tracker: tracker.log(line["step"], numbers_of(line)))
+
+    def end(self, trainer: Trainer) -> None:
+        """Close it."""
+        self._try(lambda tracker: tracker.close())
+
+    def _try(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:
+            if self._warned:
+                return
+            self._warned = True
+            warnings.warn(
+                f'the tracker "{self._name}" failed ({type(error).__name__}: {error}); training '
+                "continues, and metrics.jsonl has every line. This warning is not repeated",
+                AddkitWarning,
+                stacklevel=3,
+            )
+
+
+def numbers_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line of metrics.jsonl by name, its `step` aside.
+
+    A nested one is called `parts/data`; one that was scored on a split `test/top1`.
+    """
+
+    def walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                yield from walk(value, f"{prefix}{key}/")
+            elif isinstance(value, int | float) and key != "step":
+                yield f"{prefix}{key}", float(value)
+
+    split = line.get("split")
+    return dict(walk(line, f"{split}/" if split else ""))
+
+
+class Profiler(Callback):
+    """Profiles some steps of rank 0 into the folder `profile` of the run.
+
+    `trace-rank0.json.gz` is for Perfetto or chrome://tracing, `operators.txt` for reading. A
+    training that ends within these steps leaves what it has, one that ends before leaves nothing.
+
+    Args:
+        first_step: the first one profiled, counted from 1 when training starts or resumes: those
+            before it allocate memory and choose kernels. The second at the earliest, since the
+            profiler's own start takes one.
+        steps: how many.
+    """
+
+    ROWS = 40
+    """Rows in the table of operators."""
+
+    def __init__(self, first_step: int = 10, steps: int = 5) -> None:
+        self.paths: tuple[Path, ...] = ()
+        """The files, once they are written."""
+        self._first_step, self._steps = first_step, steps
+        self._profile: profile | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Start the profiler, unless no step is left or this is another rank."""
+        left = trainer.plan.steps - trainer.progress.step
+        if not (trainer.world.is_main and left):
+            return
+        self._on_gpu = torch.cuda.is_available()
+        self._folder = trainer.run.path / "profile"
+        first = min(self._first_step, left)
+        self._profile = profile(
+            activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])],
+            schedule=schedule(wait=max(first - 2, 0), warmup=1, active=self._steps, repeat=1),
+            on_trace_ready=self._write,
+            acc_events=True,
+        )
+        self._profile.start()
+
+    def step(self, trainer: Trainer, report: StepReport) -> None:
+        """Count the step; the last one stops the profiler before anything is evaluated."""
+        if self._profile is not None:
+            self._profile.step()
+            if report.step == trainer.plan.steps:
+                self._stop()
+
+    def end(self, trainer: Trainer) -> None:
+        """Stop a profiler that an error has left, and name the files."""
+        self._stop()
+        if self.paths:
+            for callback in trainer.callbacks:
+                callback.profiled(trainer, self.paths)
+
+    def _stop(self) -> None:
+        if self._profile is not None:
+            running, self._profile = self._profile, None
+            running.stop()
+
+    def _write(self, done: profile) -> None:
+        self._folder.mkdir(exist_ok=True)
+        trace = self._folder / "trace-rank0.json.gz"
+        done.export_chrome_trace(str(trace))
+        table = self._folder / "operators.txt"
+        by = "self_device_time_total" if self._on_gpu else "self_cpu_time_total"
+        write_text(table, done.key_averages().table(sort_by=by, row_limit=self.ROWS) + "\n")
+        self.paths = (trace, table)

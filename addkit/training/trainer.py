@@ -1,0 +1,440 @@
+"""One network's training: open it, take its steps, save it, resume it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from addkit.data.augmentation import mix
+from addkit.data.captions import pick_answers
+from addkit.data.loader import Loader, fitting_workers
+from addkit.data.order import epoch_batches
+from addkit.diffusion import ObjectiveValue, counted_generator, counted_seed
+from addkit.diffusion.timesteps import TimedLosses
+from addkit.distributed.batch_norm import RunningStatistics
+from addkit.distributed.signals import INTERRUPTED, TERMINATED, StopSignals
+from addkit.distributed.world import World
+from addkit.errors import AddkitWarning, RunError, Stopped
+from addkit.model import Network, build_data, build_network, build_task, problem_of
+from addkit.plugin.facts import Batch
+from addkit.plugin.protocols import DataSource
+from addkit.recipe import Recipe
+from addkit.runs import Run
+from addkit.runs.atomic import clean_temporaries
+from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
+from addkit.runs.checkpoint_files import Keep, newest_whole
+from addkit.training.backend import prepared
+from addkit.training.engine import LossModule, build_engine
+from addkit.training.optimizer import gradient_norm, scale_and_clip
+from addkit.training.plan import Plan, learning_rate
+from addkit.training.stopwatch import Stopwatch
+
+MOST_SOURCES = 8
+"""Images that the error of a step without a finite loss names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """One optimizer step, over all processes."""
+
+    step: int
+    """Steps taken, this one included."""
+    loss: float
+    accuracy: float
+    """Share of noisy tokens predicted right, pads aside, in percent."""
+    gradient_norm: float
+    lr: float
+    images: int
+    seconds: float
+    """Wall time, waiting for data included."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Where the seconds went on rank 0."""
+    real_loss: float | None = None
+    """Captions: mean over words and ends, and, apart, over the pads behind them."""
+    pad_loss: float | None = None
+    timed: TimedLosses | None = None
+    """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
+    stop: int = 0
+    """Exit code with which some process was asked to stop; 0 to continue."""
+    save: bool = False
+    """True where a checkpoint is due by the clock."""
+
+    def line(self) -> dict[str, Any]:
+        """The step as metrics.jsonl has it."""
+        names = ("step", "loss", "accuracy", "gradient_norm", "lr", "images", "seconds")
+        line: dict[str, Any] = {name: getattr(self, name) for name in names}
+        line["parts"] = dict(self.parts)
+        if self.real_loss is not None:
+            line |= {"real_loss": self.real_loss, "pad_loss": self.pad_loss}
+        return line
+
+
+class Callback:
+    """Training callbacks; one instance per process. Does nothing: subclasses override methods.
+
+    Every process calls the same methods in the same order, so that a callback may communicate.
+    """
+
+    def begin(self, trainer: Trainer) -> None:
+        """Training starts or resumes."""
+
+    def step(self, trainer: Trainer, report: StepReport) -> None:
+        """After each optimizer step."""
+
+    def epoch(self, trainer: Trainer, epoch: int) -> None:
+        """After each epoch and its checkpoint; again after a resume from that checkpoint."""
+
+    def log(self, trainer: Trainer, line: Mapping[str, Any]) -> None:
+        """After each line of metrics.jsonl, on rank 0."""
+
+    def scored(
+        self, trainer: Trainer, split: str, value: float, examples: Sequence[tuple[str, str]]
+    ) -> None:
+        """After an evaluation on the way, on rank 0: the task's headline, and (truth, answer)s."""
+
+    def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
+        """Sampling steps were chosen by the headline of each candidate (`steps = "auto"`)."""
+
+    def profiled(self, trainer: Trainer, files: Sequence[Path]) -> None:
+        """A profile of some steps was written."""
+
+    def end(self, trainer: Trainer) -> None:
+        """Training and its last scores are over, or have failed."""
+
+
+class Trainer:
+    """The training of one network, as one of its processes sees it.
+
+    Args:
+        run: written to.
+        recipe: the experiment.
+        device: of the network.
+        world: the processes that share the work; None: this one alone.
+        stop: signals that ask for an end; None: no signal does.
+        name: what the network is called in progress lines; the recipe's model name if None.
+        source: of the data; the recipe's if None.
+    """
+
+    callbacks: Sequence[Callback] = ()
+
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        device: str,
+        world: World | None = None,
+        stop: StopSignals | None = None,
+        name: str | None = None,
+        source: DataSource | None = None,
+    ) -> None:
+        self.run, self.recipe, self.name = run, recipe, name or recipe.model_name
+        self.world, self.stop = world or World(), stop or StopSignals()
+        self.source: DataSource = source or build_data(recipe)
+        facts = self.source.facts
+        network = prepared(build_network(recipe, facts).to(device), recipe)
+        serve = getattr(network.encoder, "serve", None)
+        if serve is not None:
+            # Such as features that are computed once.
+            self.source = cast("DataSource", serve(self.source))
+        # Every split, so that a broken file stops the training before it begins.
+        self.images = {name: self.source.split(name) for name in facts.split_sizes}["train"]
+        self.plan = Plan.of(recipe, len(self.images), self.world.size)
+        self.task = build_task(recipe, problem_of(recipe, facts))
+        module = LossModule(network, self.task, recipe)
+        plan, spread = self.plan, recipe.distributed
+        self.engine = build_engine(module, recipe, facts, self.world.size, plan.accumulation)
+        self.network: Network = self.engine.network
+        self.device: torch.device = self.network.diffusion.null.device
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.workers = fitting_workers(spread.workers, self.world.local_size)
+        self.loader = Loader(
+            self.images, self.workers, prefetch=spread.prefetch, pin=device.startswith("cuda")
+        )
+        wanted = recipe.checkpoints
+        keep = Keep(last=wanted.keep_last, every=wanted.keep_every * plan.steps_per_epoch)
+        self.writer = CheckpointWriter(run.checkpoints, keep, asynchronous=wanted.asynchronous)
+        self.progress = Progress()
+        self.saved: Path | None = None
+        """The newest checkpoint."""
+        self.saved_step, self.saved_at = 0, monotonic()
+        self._wait_for_shares: Callable[[], None] = lambda: None
+        self._watch = Stopwatch(self.device)
+        self._step_began = perf_counter()
+
+    @classmethod
+    def open(
+        cls,
+        run: Run,
+        recipe: Recipe,
+        device: str,
+        world: World | None = None,
+        stop: StopSignals | None = None,
+        name: str | None = None,
+    ) -> Trainer:
+        """Build the recipe's training and load the run's newest checkpoint, if it has one."""
+        trainer = cls(run, recipe, device, world, stop, name)
+        trainer.resume()
+        return trainer
+
+    def close(self) -> None:
+        """End the callbacks, wait for the last checkpoint, and end the loader's processes."""
+        for callback in self.callbacks:
+            callback.end(self)
+        self.loader.close()
+        self._wait_for_shares()
+        self.writer.close()
+
+    def fit(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Train from the current step to the last one; save checkpoints on the way.
+
+        Raises:
+            RunError: the loss or the gradient is not finite; names step, images, last checkpoint.
+            Stopped: a signal asked for it; the training is saved.
+        """
+        self.callbacks = callbacks
+        for callback in callbacks:
+            callback.begin(self)
+        epochs, steps = self.recipe.training.epochs, self.plan.steps_per_epoch
+        done, into = divmod(self.progress.step, steps)
+        # A kill may have come between the checkpoint of an epoch and its scores.
+        for epoch in range(done - 1 if done and not into else done, epochs):
+            if epoch >= done:
+                self._train_epoch(epoch)
+            for callback in callbacks:
+                callback.epoch(self, epoch)
+
+    def _train_epoch(self, epoch: int) -> None:
+        """Take the rest of an epoch's steps, and save where it is due."""
+        every, epochs = self.recipe.checkpoints.every, self.recipe.training.epochs
+        ends = (epoch + 1) * self.plan.steps_per_epoch
+        due = (epoch + 1) % every == 0 or epoch + 1 == epochs
+        self.network.train()
+        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
+        steps = self.micro_batches(epoch)
+        self._step_began = perf_counter()
+        while True:
+            self._watch.start()
+            micro_batches = next(steps, None)
+            if micro_batches is None:
+                return
+            self._watch.lap("data")
+            report = self.train_step(micro_batches)
+            for callback in self.callbacks:
+                callback.step(self, report)
+            # All processes have the same report, and so save and stop together.
+            self._watch.start()
+            if report.stop:
+                self.save(wait=True)
+                raise Stopped(f"{self.stop.why}; saved after step {report.step}", report.stop)
+            if report.save or (due and report.step == ends):
+                self.save()
+            self._watch.lap("checkpoint")
+
+    def micro_batches(self, epoch: int) -> Iterator[list[Batch]]:
+        """Micro-batches of this process, step by step, for the rest of an epoch, in order.
+
+        Process r of P takes micro-batches r, r + P, ... of a step. Which images one contains does
+        not depend on how many processes or accumulation steps share the global batch.
+        """
+        plan, seed = self.plan, self.recipe.seed
+        order = epoch_batches(
+            self.images,
+            seed,
+            epoch,
+            steps=plan.steps_per_epoch,
+            parts=plan.micro_batches,
+            size=plan.per_process_batch,
+        )  # (steps, P A, images)
+        first = self.progress.step - epoch * plan.steps_per_epoch
+        own = order[first:, self.world.rank :: plan.processes].flatten(0, 1)
+        batches = self.loader.batches(own.tolist(), counted_seed(seed, "augment", epoch))
+        while micro_batches := list(islice(batches, plan.accumulation)):
+            yield micro_batches
+
+    def train_step(self, micro_batches: Sequence[Batch]) -> StepReport:
+        r"""One optimizer step, over A micro-batches on each of P processes.
+
+        Token i of all P A micro-batches has the loss l_i and the weight w_i, and the step descends
+
+        .. math:: L = \frac{\sum_i w_i l_i}{\sum_i w_i} = \frac{\sum_j S_j}{\sum_j W_j}
+
+        where `objective` gives S_j (with gradient) and W_j of micro-batch j, which is its number of
+        tokens T where all count alike. W = \sum_j W_j is known only after every forward pass, but
+        gradients are best summed as they come. So a backward pass starts from S_j / (T A), DDP and
+        FSDP2 average over the P processes, and the factor T A P / W then gives the gradient of L.
+        """
+        engine, statistics, watch = self.engine, self.statistics, self._watch
+        recipe, step, plan = self.recipe, self.progress.step, self.plan
+        engine.optimizer.zero_grad(set_to_none=True)
+        statistics.begin()
+        losses: list[ObjectiveValue] = []
+        for turn, batch in enumerate(micro_batches):
+            last = turn + 1 == len(micro_batches)
+            # Randomness is counted, so that a step depends neither on resuming nor on P.
+            number = turn * plan.processes + self.world.rank
+            generator = counted_generator(recipe.seed, "train", step, number, device=self.device)
+            torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
+            labels = pick_answers(batch, recipe.training.reuse, generator)  # (B, R, N)
+            labels = labels.to(self.device, non_blocking=True)
+            images = batch.images.to(self.device, non_blocking=True)
+            images, labels = mix(images, labels, recipe.augmentation, generator)
+            with engine.accumulating(last):
+                loss = engine.module(images, labels, generator, batch.side_inputs)
+                losses.append(loss)
+                watch.lap("forward")
+                statistics.collect()
+                if last:
+                    # Small messages cost waiting, not bytes: they travel behind backward.
+                    statistics.send()
+                    summed = self.world.all_reduce_async(self._summands(losses))
+                (loss.total / (loss.tokens * plan.accumulation)).backward()
+                watch.lap("backward")
+            statistics.rewind()
+        statistics.settle()
+        norm = gradient_norm(self.parameters)
+        total, weight, accuracy, real, pad, terminated, interrupted, save = summed().tolist()
+        factor = losses[0].tokens * plan.micro_batches / weight if weight else 1.0
+        mean, size = total / weight if weight else 0.0, norm.item()
+        timed = self._timed(losses)
+        watch.lap("communication")
+        if not (math.isfinite(mean) and math.isfinite(size)):
+            raise RunError(self._not_finite(mean, size, micro_batches))
+        scale_and_clip(self.parameters, norm, factor, recipe.training.clip_norm)
+        lr = learning_rate(step, plan, recipe.training.min_lr)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = lr
+        engine.optimizer.step()
+        learnt = self.network.diffusion.timesteps
+        if learnt is not None and timed is not None:
+            # From the whole step at once, however many micro-batches it is cut into.
+            learnt.learn(timed.t, timed.losses, timed.drawn)
+        if engine.average is not None:
+            engine.average.update_parameters(self.network)
+        watch.lap("optimizer")
+        now = perf_counter()
+        seconds, self._step_began = now - self._step_began, now
+        self.progress = Progress(step + 1, self.progress.seconds + seconds)
+        captions = losses[0].real_loss is not None
+        return StepReport(
+            step=step + 1,
+            loss=mean,
+            accuracy=100 * accuracy / plan.micro_batches,
+            gradient_norm=size * factor,
+            lr=lr,
+            images=plan.global_batch,
+            seconds=seconds,
+            parts=watch.seconds(),
+            real_loss=real / plan.micro_batches if captions else None,
+            pad_loss=pad / plan.micro_batches if captions else None,
+            timed=timed,
+            stop=INTERRUPTED if interrupted else TERMINATED if terminated else 0,
+            save=save > 0,
+        )
+
+    def _summands(self, losses: Sequence[ObjectiveValue]) -> Tensor:
+        """What processes add up, (8,) in fp32: total, weight, accuracy, losses of real tokens and
+        pads, and flags: asked to terminate, interrupted, a checkpoint is due.
+        """
+        minutes = self.recipe.checkpoints.minutes
+        due = self.world.is_main and 0 < minutes <= (monotonic() - self.saved_at) / 60
+        requests = (self.stop.exit_code == TERMINATED, self.stop.exit_code == INTERRUPTED, due)
+        flags = torch.zeros(len(requests), device=self.device)
+        for index, request in enumerate(requests):
+            # A copy from the host would make it wait until the GPU has done all before.
+            if request:
+                flags[index] = 1.0
+        zero = torch.zeros((), device=self.device)
+        sums = [
+            torch.stack([zero if x is None else x.detach().float() for x in shown])
+            for loss in losses
+            for shown in [(loss.total, loss.weight, loss.accuracy, loss.real_loss, loss.pad_loss)]
+        ]
+        return torch.cat([torch.stack(sums).sum(0), flags])
+
+    def _timed(self, losses: Sequence[ObjectiveValue]) -> TimedLosses | None:
+        """`StepReport.timed`."""
+        timed = [loss.timed for loss in losses if loss.timed is not None]
+        if not timed:
+            return None
+        columns = [torch.stack(column).detach() for column in zip(*timed, strict=True)]
+        if self.network.diffusion.timesteps is not None:
+            # (P, A, tokens) -> (A, P, tokens): in the order of micro-batches, whatever P is.
+            columns = [self.world.all_gather_tensor(c).transpose(0, 1) for c in columns]
+        return TimedLosses(*(column.flatten() for column in columns))
+
+    def _not_finite(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> str:
+        """The error of a step whose loss or gradient is no number."""
+        self.writer.wait()
+        what = f"gradient norm is {norm}" if math.isfinite(loss) else f"loss is {loss}"
+        own = [self.images.source(index) for batch in micro_batches for index in batch.indices]
+        sources = [source for each in self.world.all_gather(own) for source in each]
+        more = len(sources) - MOST_SOURCES
+        shown = ", ".join(sources[:MOST_SOURCES]) + (f" and {more} more" if more > 0 else "")
+        return (
+            f"{self.run.path}: {what} at step {self.progress.step + 1}; its images: {shown}. "
+            f"The last good checkpoint is {self.writer.saved or self.saved}. "
+            "Check these images, or lower training.lr, or set training.precision to float32"
+        )
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl and give it to the callbacks; rank 0 alone calls it."""
+        self.run.log(dict(line))
+        for callback in self.callbacks:
+            callback.log(self, line)
+
+    def save(self, *, wait: bool = False) -> None:
+        """Write a checkpoint of this moment; training may continue while it is being written."""
+        self._wait_for_shares()
+        tensors = self.engine.tensors()
+        if self.world.is_main:
+            parts = self._begin_shares if self.engine.sharded else None
+            self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
+        elif self.engine.sharded:
+            self._begin_shares(Path())
+        self.saved_step, self.saved_at = self.progress.step, monotonic()
+
+    def save_once(self) -> None:
+        """`save`, unless this step is saved already."""
+        if self.saved_step != self.progress.step:
+            self.save()
+
+    def _begin_shares(self, folder: Path) -> Callable[[], None]:
+        """Every process begins to write its share into rank 0's folder."""
+        shares = self.engine.shards(self.world.broadcast(folder))
+        self._wait_for_shares = shares or (lambda: None)
+        return self._wait_for_shares
+
+    def mark_best(self) -> None:
+        """Mark this step's checkpoint as the best so far; write it first where there is none."""
+        self.save_once()
+        if self.world.is_main:
+            self.writer.mark_best()
+
+    def resume(self) -> None:
+        """Load the newest checkpoint that is whole; where there is none, write one of step 0."""
+        refused: list[str] = []
+        if self.world.is_main:
+            clean_temporaries(self.run.path)
+            clean_temporaries(self.run.checkpoints)
+            self.saved, refused = newest_whole(self.run.checkpoints)
+            self.writer.saved = self.saved
+        self.saved, refused = self.world.broadcast((self.saved, refused))
+        for message in refused if self.world.is_main else ():
+            warnings.warn(message, AddkitWarning, stacklevel=2)
+        if self.saved is None:
+            self.save(wait=True)
+            return
+        self.progress = load_progress(self.saved)
+        self.saved_step = self.progress.step
+        self.engine.load(self.saved, self.progress.step)
+        if self.world.is_main:
+            self.run.forget_after(self.progress.step)
