@@ -102,4 +102,7 @@ def __getattr__(name: str) -> Any:
             from importlib import import_module
 
             return getattr(import_module(home), name)
+    from addkit.renamed import refuse_old_name
+
+    refuse_old_name("addkit", name)
     raise AttributeError(f"module 'addkit' has no attribute {name!r}")

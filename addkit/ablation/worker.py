@@ -20,15 +20,13 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
 from addkit.ablation.store import StoredScores
-from addkit.data.loader import fitting_workers
 from addkit.errors import AddkitError
-from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import DataSource, ImageSet, Meter
+from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.training.backend import pick_device
-from addkit.training.scoring import best_steps, scores_of
 from addkit.training.train import train
 
 POLL_SECONDS = 0.5
@@ -176,8 +174,8 @@ def work(task: Task) -> None:
     settings = {
         file: _inference(predictor, source, tables) for file, tables in task.settings.items()
     }
-    cases = {file: Case(inference) for file, inference in settings.items()}
-    meters = _score(predictor, source.split("test"), cases)
+    evaluator = Evaluator.for_predictor(predictor, source.split("test"), recipe.seed)
+    meters = evaluator.score({file: Setting(each) for file, each in settings.items()})
     for file, inference in settings.items():
         scores = scores_of(meters[file])
         stored = StoredScores(
@@ -193,20 +191,5 @@ def _inference(predictor: Predictor, source: DataSource, tables: Mapping[str, An
     at_steps = partial(Inference.of, changed, predictor.inference.problem)
     if changed.sampling.steps != "auto":
         return at_steps(None)
-    score = partial(_score, predictor, source.split("validation"))
-    return at_steps(best_steps(score, at_steps, predictor.task.headline)[0])
-
-
-def _score(
-    predictor: Predictor, images: ImageSet, cases: Mapping[str, Case]
-) -> Mapping[str, Meter]:
-    recipe = predictor.recipe
-    return score_cases(
-        predictor.network,
-        images,
-        cases,
-        predictor.task,
-        batch_size=recipe.sampling.batch_size,
-        seed=recipe.seed,
-        workers=fitting_workers(recipe.distributed.workers, 1),
-    )
+    evaluator = Evaluator.for_predictor(predictor, source.split("validation"), recipe.seed)
+    return at_steps(evaluator.best_steps(at_steps, predictor.task.headline)[0])

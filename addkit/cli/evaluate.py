@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,23 @@ from addkit.cli.completion import complete_key, complete_run
 from addkit.cli.options import component_option, list_option
 
 if TYPE_CHECKING:
-    from addkit.evaluation.run import Evaluation
+    from addkit.cli.output import Output
+    from addkit.evaluation.results import (
+        CaptionRow,
+        ConfidenceRow,
+        Evaluation,
+        ExitRow,
+        Uncertainty,
+    )
 
 
-ANSWERS, MORE = "Ways to answer, each combination of them", "What else to measure"
+ANSWERS, MORE = "Inference settings, each combination of them", "What else to measure"
+
+CONFIDENCE = ("top1", "ece", "nll", "brier", "aurc", "risk80", "set_size", "set_coverage")
+"""Scores of a confidence, by the fields of `ConfidenceRow`."""
+INTERVALS = ("ece", "aurc")
+BAR = 30
+"""Characters of the bar of a whole chain."""
 
 
 def evaluate(
@@ -67,7 +80,7 @@ def evaluate(
         typer.Option(
             "--set",
             metavar="data.KEY=VALUE",
-            help="Where the data lies now.",
+            help="New location of the data.",
             autocompletion=complete_key,
         ),
     ] = None,
@@ -101,18 +114,16 @@ def evaluate(
             rich_help_panel=MORE,
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sampling noise.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Score a run, and audit what its loop does.
+    """Score a run, and test whether its loop helps.
 
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
-    from dataclasses import asdict
-
     from addkit.cli.image_arguments import find_run
     from addkit.cli.output import Output, note
-    from addkit.evaluation.run import Grid, Wish, evaluate_run
+    from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 
     grid = Grid(
         steps=steps,
@@ -123,8 +134,7 @@ def evaluate(
         chains=chains,
         early_exit=early_exit,
     )
-    path = find_run(run)
-    wish = Wish(
+    options = EvaluationOptions(
         split=split,
         weights=weights,
         overrides=set_ or [],
@@ -134,89 +144,133 @@ def evaluate(
         uncertainty=uncertainty,
         seed=seed,
     )
-    found = evaluate_run(path, grid, wish)
+    path = find_run(run)
+    evaluation = evaluate_run(path, grid, options)
     if json:
-        Output(json=True).data(asdict(found))
+        Output(json=True).data(evaluation.data())
     else:
-        _show(found)
+        _show(Output(), evaluation)
     if (path / "recipe.toml").exists():
         note(f"stored: {path / 'evaluation.json'}")
         Output(json=json).hint(f"addkit report {quote(str(path))}")
 
 
-WAY = ("steps", "guidance", "to_one", "sampler", "read_out", "chains", "one_pass")
-"""Keys of a result that say how it was made; the others are scores."""
+def _show(output: Output, evaluation: Evaluation) -> None:
+    from addkit.evaluation.results import SETTING_HEADINGS, legend, present
 
-
-def _show(found: Evaluation) -> None:
-    from addkit.cli.confidence import show_early_exit, show_uncertainty
-    from addkit.cli.output import Output
-    from addkit.cli.scores import legend, score_cells, score_columns
-
-    output = Output()
-    rows = [*found.results, *found.controls]
-    # A score that no row has, such as METEOR without WordNet, takes no column.
-    names = {key: None for row in rows for key in row if key not in WAY and row[key] is not None}
+    rows = evaluation.rows
+    # A score without a value in any row, such as METEOR without WordNet, gets no column.
+    scores = present(row.scores for row in rows)
     output.table(
-        ["read-out", "sampler", "to-one", "steps", "w", *score_columns(names)],
+        ["model", *SETTING_HEADINGS, *(score.short_heading for score in scores)],
         [
             [
-                row["read_out"],
-                row["sampler"],
-                row["to_one"],
-                f"{row['steps']}{'*' if row['one_pass'] else ''}",
-                f"{row['guidance']:g}",
-                *score_cells({name: row.get(name) for name in names}),
+                row.model_name,
+                *row.setting.cells(),
+                *(score.text(row.scores.get(score.name)) for score in scores),
             ]
             for row in rows
         ],
+        words=4,
     )
-    if "meteor" in rows[0] and "meteor" not in names:
+    if "meteor" in rows[0].scores and "meteor" not in [score.name for score in scores]:
         from addkit.metrics.captions import meteor_available
 
         output.line(f"no METEOR: {meteor_available()}")
-    if legend(names):
-        output.line(legend(names))
-    if any(row["one_pass"] for row in found.results):
-        output.line("* this read-out answers in one pass, whatever the steps")
-    if found.audit is not None:
-        _show_audit(output, found.audit)
-    if found.table3 is not None:
-        _show_table3(output, found.table3, found.clip)
-    if found.uncertainty is not None:
-        show_uncertainty(output, found.uncertainty)
-    if found.early_exit is not None:
-        show_early_exit(output, found.early_exit)
+    if text := legend(scores):
+        output.line(text)
+    if evaluation.audit is not None:
+        output.line()
+        output.table(["audit of the loop", "right %"], evaluation.audit.rows())
+        output.line(evaluation.audit.answer)
+    if evaluation.table3 is not None:
+        _show_table3(output, evaluation.table3, evaluation.clip)
+    if evaluation.uncertainty is not None:
+        _show_uncertainty(output, evaluation.uncertainty)
+    if evaluation.early_exit:
+        _show_early_exit(output, evaluation.early_exit)
 
 
-def _show_audit(output: Any, audit: dict[str, Any]) -> None:
-    control = "-" if audit["control"] is None else f"{audit['control']:.2f}"
+def _show_table3(output: Output, rows: list[CaptionRow], clip: str | None) -> None:
+    from addkit.evaluation.results import CLIP_HEADINGS, TABLE3, Score
+
+    scores = [Score.named(name) for name in TABLE3]
     output.line()
     output.table(
-        ["audit of the loop", "right %"],
+        ["table 3", *CLIP_HEADINGS, *(score.short_heading for score in scores)],
         [
-            ["t = T alone", f"{audit['first_step']:.2f}"],
-            [f"after the last of {audit['steps']} steps", f"{audit['last_step']:.2f}"],
-            ["y_t shuffled between images", f"{audit['shuffled_state']:.2f}"],
-            ["no image", f"{audit['no_image']:.2f}"],
-            ["control", control],
+            [row.name, *row.clip_cells(), *(s.text(row.scores.get(s.name)) for s in scores)]
+            for row in rows
         ],
     )
-    output.line(audit["answer"])
+    model = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
+    output.line(f"{model}. share: {Score.named('share').meaning}")
 
 
-def _show_table3(output: Any, rows: list[dict[str, Any]], clip: str | None) -> None:
-    from addkit.cli.scores import score_cells, score_columns
-    from addkit.report.table3 import CLIP_COLUMNS, TABLE3, clip_cells
+def _show_uncertainty(output: Output, result: Uncertainty) -> None:
+    from addkit.evaluation.results import Score
 
-    shown = [{name: row.get(name) for name in TABLE3} for row in rows]
+    headings = ["confidence"]
+    for name in CONFIDENCE:
+        headings += [Score.named(name).short_heading, *["95 %"] * (name in INTERVALS)]
+    output.line()
+    output.table(headings, [_confidence_cells(row) for row in result.rows])
+    output.line(
+        f"Votes and mean: {result.chains} chains of {result.steps} steps. Scaled: temperature "
+        f"fitted on {result.temperature_from}. Intervals: bootstrap over images."
+    )
+    output.line(
+        "Risk: wrong answers among the most confident images; AURC: its mean over all coverages. "
+        "Set: fewest classes with 90 % of the probability."
+    )
+    pairs = zip(result.comparisons[::2], result.comparisons[1::2], strict=True)
+    interval = ("95 %", "it is")
     output.line()
     output.table(
-        ["table 3", *CLIP_COLUMNS, *score_columns(shown[0])],
+        ["vote share minus", "ECE points", *interval, "AURC points", *interval],
         [
-            [row["row"], *clip_cells(row), *score_cells(told)]
-            for row, told in zip(rows, shown, strict=True)
+            [
+                f"{ece.against}, scaled" if ece.scaled else ece.against,
+                *(f"{ece.difference:+.2f}", f"{ece.low:+.2f} to {ece.high:+.2f}", ece.verdict),
+                *(f"{aurc.difference:+.2f}", f"{aurc.low:+.2f} to {aurc.high:+.2f}", aurc.verdict),
+            ]
+            for ece, aurc in pairs
         ],
     )
-    note = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
-    output.line(f"{note}. share: of the way from shuffled to true captions, by cosine")
+
+
+def _confidence_cells(row: ConfidenceRow) -> list[str]:
+    from addkit.evaluation.results import Score
+
+    cells = [row.title]
+    for name in CONFIDENCE:
+        text = Score.named(name).text
+        cells.append(text(getattr(row, name)))
+        if name in INTERVALS:
+            low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+            cells.append(f"{text(low)} to {text(high)}")
+    return cells
+
+
+def _show_early_exit(output: Output, rows: list[ExitRow]) -> None:
+    """A row for each value, with a bar of the steps taken."""
+    from addkit.evaluation.results import Score
+
+    score, saved = Score.named(rows[0].metric), Score.named("saved")
+    output.line()
+    output.table(
+        ["unchanged for", "steps taken", score.short_heading, "points", "95 %", "steps", "saved %"],
+        [
+            [
+                str(row.early_exit) if row.early_exit else "whole chain",
+                "#" * max(1, round(BAR * (1 - row.saved))),
+                score.text(row.value),
+                f"{row.difference:+.2f}",
+                f"{row.low:+.2f} to {row.high:+.2f}",
+                f"{row.mean_steps:.2f}",
+                saved.text(row.saved),
+            ]
+            for row in rows
+        ],
+        words=2,
+    )

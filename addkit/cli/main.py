@@ -79,6 +79,7 @@ def main() -> None:
     convert_only_given_values()
     sys.argv[1:] = plugins_first(_quiet_first(sys.argv[1:]))
     try:
+        _refuse_renamed(sys.argv[1:])
         with join_bash_words():
             app(prog_name="addkit")
     except KeyboardInterrupt:
@@ -96,6 +97,16 @@ def _quiet_first(words: list[str]) -> list[str]:
     end = words.index("--") if "--" in words else len(words)
     rest = [word for place, word in enumerate(words) if place > end or word not in QUIET]
     return rest if len(rest) == len(words) else ["--quiet", *rest]
+
+
+def _refuse_renamed(words: list[str]) -> None:
+    from addkit.errors import UsageError
+    from addkit.renamed import OPTIONS, renamed_to
+
+    for word in words[: words.index("--") if "--" in words else len(words)]:
+        option = word.partition("=")[0]
+        if option in OPTIONS:
+            raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
 
 
 class _Teller:

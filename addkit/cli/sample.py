@@ -276,7 +276,7 @@ def _trace(
     shown = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
     names = [name for name, _ in shown]
     pictures = predictor.pictures([rewind(file) for _, file in shown])
-    held = predictor.task.given(wishes) if wishes else None
+    held = predictor.task.given_labels(wishes) if wishes else None
     inference = predictor.inference.but(**ask, given=held)
     sources = [rewind(file) for _, file in shown]
     if predictor.facts.num_tokens > 1:

@@ -1,68 +1,55 @@
-"""The audit: does the network use its own state, and does that help?"""
+"""The audit: does the network use its noisy label, and does iterating help?"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from addkit.evaluation.batches import Case
+from addkit.evaluation.batches import Setting
+from addkit.evaluation.results import Audit
 from addkit.model import Inference
 
 LOOP = 20
-"""Steps of the audited loop where the recipe answers in one."""
+"""Steps of the audited loop where the recipe takes one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
-    """Images right, in percent, by the recipe's chain under five conditions, and what follows."""
+def loop_of(inference: Inference) -> Inference:
+    """The same settings with a chain of several steps, read at its last step, without early exit.
 
-    first_step: float
-    """At t = T alone: one step from noise."""
-    last_step: float
-    """After the last step of the loop."""
-    shuffled_state: float
-    """The loop with y_t shuffled between images."""
-    no_image: float
-    """The loop with the null condition."""
-    control: float | None
-    """The matched classifier; None where none was trained."""
-    steps: int
-    uses_state: bool
-    uses_state_points: float
-    """last_step - shuffled_state."""
-    uses_state_interval: float
-    """Half width of its 95 % interval, paired by image."""
-    helps: bool | None
-    """None: not distinguishable."""
-    helps_points: float
-    """last_step - first_step."""
-    helps_interval: float
-    answer: str
-
-
-def audit_cases(inference: Inference) -> dict[str, Case]:
-    """What the audit scores; the chain is read at its last step whatever the recipe's read-out."""
+    The read-out is replaced, since one that answers in one pass has no last step.
+    """
     steps = inference.steps if inference.steps > 1 else LOOP
-    loop = inference.but(read_out="last", early_exit=0, steps=steps)
+    return inference.but(read_out="last", early_exit=0, steps=steps)
+
+
+def audit_settings(inference: Inference) -> dict[str, Setting]:
+    """The four conditions of the audit, by the field of `Audit` that they fill."""
+    loop = loop_of(inference)
     return {
-        "first_step": Case(loop.but(steps=1)),
-        "last_step": Case(loop),
-        "shuffled_state": Case(loop.but(shuffled=True)),
-        "no_image": Case(loop, no_image=True),
+        "first_step": Setting(loop.but(steps=1)),
+        "last_step": Setting(loop),
+        "shuffled_state": Setting(loop.but(shuffled=True)),
+        "no_image": Setting(loop, no_image=True),
     }
 
 
 def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> Audit:
-    """From which images were right, (images,) bool for each case, to the answer."""
+    """The audit's result.
+
+    Args:
+        correct: which images are right under each condition, (images,) bool.
+        control: percent right of the matched control.
+        steps: of the loop.
+    """
     uses, uses_half = _difference(correct["last_step"], correct["shuffled_state"])
     helps, helps_half = _difference(correct["last_step"], correct["first_step"])
-    verdict = None if abs(helps) <= helps_half else helps > 0
     uses_state = uses > uses_half
-    accuracy = {name: 100 * float(right.float().mean()) for name, right in correct.items()}
+    verdict = None if abs(helps) <= helps_half else helps > 0
+    use = "uses its own state" if uses_state else "does not use its own state"
+    effect = {True: "helps", False: "costs accuracy", None: "makes no detectable difference"}
     return Audit(
-        **accuracy,
+        **{name: 100 * float(right.float().mean()) for name, right in correct.items()},
         control=control,
         steps=steps,
         uses_state=uses_state,
@@ -71,24 +58,17 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
         helps=verdict,
         helps_points=helps,
         helps_interval=helps_half,
-        answer=_answer(uses_state, uses, uses_half, verdict, helps, helps_half),
+        answer=(
+            f"The network {use}: shuffling y_t between images costs {uses:.1f} +- {uses_half:.1f} "
+            f"points. Iterating {effect[verdict]}: last step minus first step {helps:+.1f} +- "
+            f"{helps_half:.1f} points."
+        ),
     )
 
 
 def _difference(first: Tensor, second: Tensor) -> tuple[float, float]:
     """Mean difference in points and the half width of its 95 % interval, paired by image."""
     differences = 100 * (first.double() - second.double())
+    # Pairing removes the variance between easy and hard images.
     spread = float(differences.std()) if len(differences) > 1 else math.inf
     return float(differences.mean()), 1.96 * spread / math.sqrt(len(differences))
-
-
-def _answer(
-    uses_state: bool, uses: float, uses_half: float, verdict: bool | None, helps: float, half: float
-) -> str:
-    use = "uses its own state" if uses_state else "does not use its own state"
-    help_ = {True: "that helps", False: "that costs accuracy", None: "that changes nothing sure"}
-    return (
-        f"The network {use}: shuffling y_t between images costs {uses:.1f} +- {uses_half:.1f} "
-        f"points. Iterating on it: {help_[verdict]}, last step minus first step "
-        f"{helps:+.1f} +- {half:.1f} points."
-    )

@@ -1,121 +1,151 @@
-"""Scoring a network on a split: each image is encoded once, whatever the number of settings."""
+"""Predictions and scores of one network on one split, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from addkit.data.loader import load
+from addkit.data.loader import fitting_workers, load
 from addkit.diffusion import Answer, counted_generator
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.errors import Stopped
-from addkit.model import Inference, Network
+from addkit.model import Inference, Network, Predictor
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Meter, Task
 
+CHAIN_LENGTHS = (1, 2, 5, 10, 20)
+"""Candidates of `sampling.steps = "auto"`."""
+
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One way to answer for all images of a split."""
+class Setting:
+    """Inference settings to score."""
 
     inference: Inference
     no_image: bool = False
-    """Audit: give every image the null condition."""
+    """Give every image the null condition."""
 
 
-def score_cases(
-    network: Network,
-    images: ImageSet,
-    cases: Mapping[str, Case],
-    task: Task,
-    *,
-    batch_size: int,
-    seed: int,
-    workers: int = 0,
-    world: World | None = None,
-    stop: StopSignals | None = None,
-) -> dict[str, Meter]:
-    """A meter for each case; see `answers` for the noise.
-
-    Each process of a world answers its own batches, and all of them end with the same meters, as
-    one process would have filled them.
-
-    Raises:
-        Stopped: `stop` has heard something, here or on another process; on all of them.
-    """
-    world, stop = world or World(), stop or StopSignals()
-    meters = {name: task.meter() for name in cases}
-    told = answers(
-        network,
-        images,
-        cases,
-        batch_size=batch_size,
-        seed=seed,
-        workers=workers,
-        share=(world.rank, world.size),
-    )
-    for name, answer, batch in told:
-        if stop.exit_code:
-            break
-        meters[name].update(answer, batch)
-    gathered = world.all_gather((stop.exit_code, meters))
-    asked = [code for code, _ in gathered if code]
-    if asked:
-        raise Stopped(stop.why, min(asked))
-    _, whole = gathered[0]
-    for _, other in gathered[1:]:
-        for name, meter in whole.items():
-            meter.merge(other[name])
-    return whole
+def scores_of(meter: Meter) -> dict[str, Any]:
+    """All scores by name."""
+    return asdict(meter.compute())
 
 
-@torch.inference_mode()
-def answers(
-    network: Network,
-    images: ImageSet,
-    cases: Mapping[str, Case],
-    *,
-    batch_size: int,
-    seed: int,
-    workers: int = 0,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[str, Answer, Batch]]:
-    """Each batch answered in every case. The noise is counted by (seed, batch), alike for all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluator:
+    """Runs a network over a split; every image is encoded once, for all settings together."""
 
-    With `share` (r, P) only the r-th of P runs of neighbouring batches, none of them twice.
-    """
-    device = network.diffusion.null.device
-    network.eval()
-    for number, batch in _batches(images, batch_size, workers, share):
-        condition = network.condition(batch.images.to(device), batch.side_inputs)
-        null = network.diffusion.null_condition(condition.shape[1]).expand_as(condition)
-        exact: dict[bool, Tensor | None] = {}  # Of every loop: it is the network's, not the path's.
-        for name, case in cases.items():
-            generator = counted_generator(seed, "evaluate", number, device=device)
-            seen = null if case.no_image else condition
-            answer = case.inference.answer(network.diffusion, seen, generator)
-            if case.inference.one_pass:
-                truth = case.inference.product_log_p(answer, batch.labels)
-            else:
-                if case.no_image not in exact:
-                    found = case.inference.truth_log_p(network.diffusion, seen, batch.labels)
-                    exact[case.no_image] = found
-                truth = exact[case.no_image]
-            yield name, replace(answer, truth_log_p=truth), batch
+    network: Network
+    images: ImageSet
+    task: Task
+    batch_size: int
+    seed: int
+    """Noise is counted by (seed, batch), so that all settings start from the same noise."""
+    workers: int = 0
+    world: World | None = None
+    stop: StopSignals | None = None
 
+    @classmethod
+    def for_predictor(cls, predictor: Predictor, images: ImageSet, seed: int) -> Evaluator:
+        """An evaluator with the batch size and the workers of the predictor's recipe."""
+        return cls(
+            network=predictor.network,
+            images=images,
+            task=predictor.task,
+            batch_size=predictor.recipe.sampling.batch_size,
+            seed=seed,
+            workers=fitting_workers(predictor.recipe.distributed.workers, 1),
+        )
 
-def _batches(
-    images: ImageSet, size: int, workers: int, share: tuple[int, int]
-) -> Iterator[tuple[int, Batch]]:
-    slices = [
-        list(range(start, min(start + size, len(images)))) for start in range(0, len(images), size)
-    ]
-    rank, processes = share
-    # Rounded up, so that the first process always has some.
-    begin, end = (-(-len(slices) * part // processes) for part in (rank, rank + 1))
-    batches = load(images, slices[begin:end], seed=None, workers=workers)
-    return zip(range(begin, end), batches, strict=True)
+    def score(self, settings: Mapping[str, Setting]) -> dict[str, Meter]:
+        """A meter for each setting.
+
+        Each process of a world predicts its own batches. Merging in the order of ranks gives all
+        of them the meters that one process would have.
+
+        Raises:
+            Stopped: a signal has come, here or on another process; raised on all of them.
+        """
+        world, stop = self.world or World(), self.stop or StopSignals()
+        meters = {name: self.task.meter() for name in settings}
+        for name, answer, batch in self.predict_batches(settings, (world.rank, world.size)):
+            if stop.exit_code:
+                break
+            meters[name].update(answer, batch)
+        # Ranks gather before any of them raises: none may be left waiting in a collective.
+        gathered = world.all_gather((stop.exit_code, meters))
+        codes = [code for code, _ in gathered if code]
+        if codes:
+            raise Stopped(stop.why, min(codes))
+        (_, total), *others = gathered
+        for _, other in others:
+            for name, meter in total.items():
+                meter.merge(other[name])
+        return total
+
+    def best_steps(
+        self, with_steps: Callable[[int], Inference], headline: str
+    ) -> tuple[int, dict[int, float]]:
+        """The chain length with the best headline score, the shortest of equals.
+
+        Args:
+            with_steps: inference settings for a chain length.
+            headline: the task's.
+
+        Returns:
+            the length, and the score of each candidate.
+        """
+        meters = self.score({str(n): Setting(with_steps(n)) for n in CHAIN_LENGTHS})
+        values = {int(n): float(scores_of(meter)[headline] or 0) for n, meter in meters.items()}
+        return max(values, key=lambda n: (values[n], -n)), values
+
+    @torch.inference_mode()
+    def predict_batches(
+        self, settings: Mapping[str, Setting], share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[str, Answer, Batch]]:
+        """Each batch under every setting: (name of the setting, answer, batch).
+
+        Args:
+            settings: by name.
+            share: (r, P) takes the r-th of P runs of neighbouring batches.
+        """
+        diffusion = self.network.diffusion
+        device = diffusion.null.device
+        self.network.eval()
+        for number, batch in self._batches(share):
+            condition = self.network.condition(batch.images.to(device), batch.side_inputs)
+            null = diffusion.null_condition(condition.shape[1]).expand_as(condition)
+            # By no_image. Exact likelihoods belong to the network: all loops share them.
+            exact: dict[bool, Tensor | None] = {}
+            for name, setting in settings.items():
+                inference = setting.inference
+                # Counted by batch, so results do not depend on workers, ranks or other settings.
+                generator = counted_generator(self.seed, "evaluate", number, device=device)
+                given = null if setting.no_image else condition  # (B, C, V)
+                answer = inference.answer(diffusion, given, generator)
+                if inference.one_pass:
+                    truth = inference.product_log_p(answer, batch.labels)
+                else:
+                    if setting.no_image not in exact:
+                        exact[setting.no_image] = inference.truth_log_p(
+                            diffusion, given, batch.labels
+                        )
+                    truth = exact[setting.no_image]
+                yield name, replace(answer, truth_log_p=truth), batch
+
+    def _batches(self, share: tuple[int, int]) -> Iterator[tuple[int, Batch]]:
+        size, images = self.batch_size, self.images
+        slices = [
+            list(range(start, min(start + size, len(images))))
+            for start in range(0, len(images), size)
+        ]
+        rank, processes = share
+        # Rounded up, so that rank 0 always has a batch.
+        begin, end = (-(-len(slices) * part // processes) for part in (rank, rank + 1))
+        batches = load(images, slices[begin:end], seed=None, workers=self.workers)
+        return zip(range(begin, end), batches, strict=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from addkit.data.loader import load
 from addkit.diffusion import counted_generator
-from addkit.metrics.captions import leave_one_out, mean_interval, score_captions
+from addkit.evaluation.results import CaptionRow, ClipMeans
+from addkit.metrics.captions import leave_one_out, score_captions
+from addkit.metrics.statistics import mean_interval
 from addkit.model import Network
 from addkit.plugin.protocols import ImageSet
 
@@ -25,123 +27,114 @@ if TYPE_CHECKING:
 References = Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Captions under a name."""
-
-    name: str
-    captions: list[str]
-    """One for each image."""
-
-
 def table_rows(
     references: References,
     training: References,
     copies: list[str],
-    answers: Sequence[Row],
+    models: Mapping[str, list[str]],
     clip: ClipColumns | None,
     seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Truth, shuffled, most frequent, copy, then the models' answers, all over the same images.
+) -> list[CaptionRow]:
+    """Truth, shuffled, most frequent, copy, then the models' captions, all for the same images.
+
+    `share` of a row is its cosine's place between shuffled (0) and true captions (1).
 
     Args:
-        references: every right caption of each image of the split.
+        references: every true caption of each image of the split.
         training: every caption of each training image.
         copies: for each image the caption of the nearest training image.
-        answers: of ADD and its controls.
+        models: captions of ADD and its controls, by model name.
         clip: scores captions against the images; None leaves those columns empty.
         seed: of the shuffling.
-
-    Returns:
-        rows of row, clip_cosine with its 95 % interval low and high, clip_score, ref_clip_score,
-        share of the way from shuffled to true captions, and the scores of the text.
     """
-    most, _ = Counter(text for texts in training for text in texts).most_common(1)[0]
+    most_frequent, _ = Counter(text for texts in training for text in texts).most_common(1)[0]
     first = [texts[0] for texts in references]
-    shown = [
-        Row("shuffled captions", _shuffled(first, seed)),
-        Row("most frequent caption", [most] * len(first)),
-        Row("nearest copy", copies),
-        *answers,
+    origins = {
+        "shuffled captions": _shuffled(first, seed),
+        "most frequent caption": [most_frequent] * len(first),
+        "nearest copy": copies,
+        **models,
+    }
+    rows = [_truth_row(references, clip)]
+    for name, captions in origins.items():
+        scores = asdict(score_captions(captions, references))
+        means = None if clip is None else clip.means(captions)
+        rows.append(CaptionRow(name=name, clip=means, scores=scores))
+    cosines = [row.clip.clip_cosine for row in rows if row.clip is not None]
+    if not cosines or cosines[0] == cosines[1]:
+        return rows
+    truth, shuffled = cosines[:2]
+    return [
+        replace(row, share=(cosine - shuffled) / (truth - shuffled))
+        for row, cosine in zip(rows, cosines, strict=True)
     ]
-    truth = _truth_row(references, clip)
-    return _with_shares([truth, *(_row(row, references, clip) for row in shown)])
 
 
 def _shuffled(captions: list[str], seed: int) -> list[str]:
     """Each image gets another image's caption: a random cycle through all of them."""
     order = torch.randperm(len(captions), generator=counted_generator(seed, "shuffle")).tolist()
-    moved = dict(zip(order, [*order[1:], order[0]], strict=True))
-    return [captions[moved[place]] for place in range(len(captions))]
+    following = dict(zip(order, [*order[1:], order[0]], strict=True))
+    return [captions[following[index]] for index in range(len(captions))]
+
+
+def _truth_row(references: References, clip: ClipColumns | None) -> CaptionRow:
+    """People against each other where an image has several captions; else no text scores."""
+    scores: dict[str, float | None] = {}
+    if pairs := leave_one_out(references):
+        captions, others = zip(*pairs, strict=True)
+        scores = asdict(score_captions(captions, others))
+    means = None if clip is None else clip.truth()
+    # An image counts once, however many captions it has.
+    return CaptionRow(name="ground truth", clip=means, scores={**scores, "count": len(references)})
 
 
 @dataclass(frozen=True, slots=True)
 class ClipColumns:
-    """Images and references as CLIP sees them, once for all rows."""
+    """CLIP features of images and references, computed once for all rows."""
 
     clip: ClipScorer
     images: Tensor
+    """(n, D)."""
     references: list[Tensor]
+    """One (references, D) for each image."""
 
     @classmethod
-    def of(cls, images: ImageSet, references: References, clip: ClipScorer) -> ClipColumns:
-        """Encode the pictures of a split and their right captions."""
-        pictures = (images.picture(place) for place in range(len(images)))
+    def encode(cls, images: ImageSet, references: References, clip: ClipScorer) -> ClipColumns:
+        """Encode the pictures of a split and their true captions."""
+        pictures = (images.picture(index) for index in range(len(images)))
         return cls(clip, clip.image_features(pictures), clip.reference_features(references))
 
-    def scores(self, captions: list[str]) -> dict[str, Any]:
-        """Of one caption for each image: means, and the cosine's 95 % interval."""
+    def means(self, captions: list[str]) -> ClipMeans:
+        """Scores of one caption for each image."""
         from addkit.metrics.clip import clip_scores
 
-        found = clip_scores(self.images, self.clip.text_features(captions), self.references)
-        assert found.ref_clip_score is not None
-        return {
-            **_cosine(found.cosine.tolist()),
-            "clip_score": float(found.clip_score.mean()),
-            "ref_clip_score": float(found.ref_clip_score.mean()),
-        }
+        scores = clip_scores(self.images, self.clip.text_features(captions), self.references)
+        assert scores.ref_clip_score is not None
+        return _clip_means(
+            scores.cosine.tolist(),
+            float(scores.clip_score.mean()),
+            float(scores.ref_clip_score.mean()),
+        )
 
-    def truth(self) -> dict[str, Any]:
-        """Cosines of each reference with its image, averaged over an image's references."""
-        means = [
+    def truth(self) -> ClipMeans:
+        """Scores of the references themselves, averaged over each image's references."""
+        cosines = [
             float((image @ texts.T).mean())
             for image, texts in zip(self.images, self.references, strict=True)
         ]
-        score = fmean(2.5 * max(mean, 0.0) for mean in means)
-        return {**_cosine(means), "clip_score": score, "ref_clip_score": None}
+        # CLIP-S of Hessel et al. 2021: 2.5 max(cosine, 0).
+        return _clip_means(cosines, fmean(2.5 * max(cosine, 0.0) for cosine in cosines), None)
 
 
-NO_CLIP = dict.fromkeys(("clip_cosine", "low", "high", "clip_score", "ref_clip_score"))
-
-
-def _cosine(values: list[float]) -> dict[str, float]:
-    interval = mean_interval(values)
-    return {"clip_cosine": interval.mean, "low": interval.low, "high": interval.high}
-
-
-def _row(row: Row, references: References, clip: ClipColumns | None) -> dict[str, Any]:
-    scores = asdict(score_captions(row.captions, references))
-    columns = NO_CLIP if clip is None else clip.scores(row.captions)
-    return {"row": row.name, **columns, "share": None, **scores}
-
-
-def _truth_row(references: References, clip: ClipColumns | None) -> dict[str, Any]:
-    """People against each other where an image has several captions; else no text scores."""
-    pairs = leave_one_out(references)
-    columns = NO_CLIP if clip is None else clip.truth()
-    if not pairs:
-        return {"row": "ground truth", **columns, "share": None, "count": len(references)}
-    captions, others = zip(*pairs, strict=True)
-    scores = asdict(score_captions(captions, others))
-    return {"row": "ground truth", **columns, "share": None, **scores, "count": len(references)}
-
-
-def _with_shares(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How far each row is on the way from shuffled (0) to true captions (1), by cosine."""
-    truth, shuffled = rows[0]["clip_cosine"], rows[1]["clip_cosine"]
-    if truth is None or truth == shuffled:
-        return rows
-    return [{**row, "share": (row["clip_cosine"] - shuffled) / (truth - shuffled)} for row in rows]
+def _clip_means(cosines: list[float], clip_score: float, reference: float | None) -> ClipMeans:
+    interval = mean_interval(cosines)
+    return ClipMeans(
+        clip_cosine=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        clip_score=clip_score,
+        ref_clip_score=reference,
+    )
 
 
 @torch.inference_mode()
@@ -150,18 +143,21 @@ def nearest_captions(
 ) -> list[str]:
     """The first caption of the training image whose mean condition token is nearest by cosine."""
     network.eval()
-    known = torch.cat(list(_codes(network, train, batch_size)))
-    near = [(codes @ known.T).argmax(1).tolist() for codes in _codes(network, images, batch_size)]
-    return [captions[place][0] for part in near for place in part]
+    known = torch.cat(list(_codes(network, train, batch_size)))  # (train, V)
+    return [
+        captions[index][0]
+        for codes in _codes(network, images, batch_size)
+        for index in (codes @ known.T).argmax(1).tolist()
+    ]
 
 
-def _codes(network: Network, images: ImageSet, batch_size: int) -> Any:
-    """Unit codes (B, V), batch by batch."""
+def _codes(network: Network, images: ImageSet, batch_size: int) -> Iterator[Tensor]:
+    """Unit vectors (B, V), batch by batch."""
     device = network.diffusion.null.device
     slices = [
         list(range(start, min(start + batch_size, len(images))))
         for start in range(0, len(images), batch_size)
     ]
     for batch in load(images, slices, seed=None, workers=0):
-        condition = network.condition(batch.images.to(device), batch.side_inputs).mean(1)
-        yield functional.normalize(condition, dim=-1)
+        condition = network.condition(batch.images.to(device), batch.side_inputs)  # (B, C, V)
+        yield functional.normalize(condition.mean(1), dim=-1)

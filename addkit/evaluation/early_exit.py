@@ -1,102 +1,63 @@
-"""What leaving a chain early saves, and what it costs."""
+"""Early exit: the steps that it saves, and the accuracy that it costs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from addkit.data.loader import fitting_workers
 from addkit.errors import UsageError
 from addkit.evaluation.audit import LOOP
-from addkit.evaluation.batches import Case, answers
+from addkit.evaluation.batches import Evaluator, Setting, scores_of
+from addkit.evaluation.results import ExitRow
 from addkit.metrics.statistics import paired_interval
 from addkit.model import Inference, Predictor
-from addkit.plugin.protocols import ImageSet, Meter
-from addkit.training.scoring import scores_of
 
 
 def needs_loop(predictor: Predictor) -> None:
-    """Raise `UsageError` where there is no loop to leave."""
+    """Raise `UsageError` for a process that is sampled without a loop."""
     if not predictor.loops:
         raise UsageError(
-            "--early-exit with several values compares chains that are left early, and the process "
-            f'"{predictor.recipe.choices["process"].name}" has no loop to leave'
+            "--early-exit with several values compares chains that stop early, and the process "
+            f'"{predictor.recipe.choices["process"].name}" has no loop to stop'
         )
 
 
 def exit_curve(
-    predictor: Predictor, images: ImageSet, way: Inference, values: Sequence[int], seed: int
-) -> list[dict[str, Any]]:
-    """A row for each value, the whole chain first.
-
-    Keys: `early_exit`; the task's headline score, such as `top1`; `mean_steps`, for each image;
-    `saved`, the share of the whole chain's steps in [0, 1]; `difference`, `low` and `high`: images
-    right, in points, minus those of the whole chain, with the 95 % interval over images.
+    evaluator: Evaluator, inference: Inference, values: Sequence[int], headline: str
+) -> list[ExitRow]:
+    """A row for each value, the whole chain first. All values share the same noise.
 
     Args:
-        predictor: that loops.
-        images: of a split.
-        way: to answer; a read-out of one pass gives way to `last`, one step to 20.
-        values: leave an image once its answers stood for this many steps; 0 never.
-        seed: of the noise, the same for every value.
+        evaluator: of a network that loops.
+        inference: a one-pass read-out is replaced by `last`, a single step by 20.
+        values: stop a chain once its answer has not changed for this many steps; 0: never.
+        headline: the task's score.
     """
-    ways = {value: _loop(way, value) for value in (0, *values)}
-    found = _score(predictor, images, ways, seed)
-    return [_row(value, one, found[0], predictor.task.headline) for value, one in found.items()]
-
-
-@dataclass(slots=True)
-class _Left:
-    """One value's scores, and the steps that each image took."""
-
-    meter: Meter
-    steps: list[Tensor] = field(default_factory=list)
-
-    @property
-    def mean_steps(self) -> float:
-        return float(torch.cat(self.steps).double().mean())
-
-
-def _loop(way: Inference, early_exit: int) -> Inference:
-    return way.but(
-        read_out="last" if way.one_pass else None,
-        steps=way.steps if way.steps > 1 else LOOP,
-        early_exit=early_exit,
-    )
-
-
-def _score(
-    predictor: Predictor, images: ImageSet, ways: dict[int, Inference], seed: int
-) -> dict[int, _Left]:
-    left = {value: _Left(predictor.task.meter()) for value in ways}
-    told = answers(
-        predictor.network,
-        images,
-        {str(value): Case(way) for value, way in ways.items()},
-        batch_size=predictor.recipe.sampling.batch_size,
-        seed=seed,
-        workers=fitting_workers(predictor.recipe.distributed.workers, 1),
-    )
-    for name, answer, batch in told:
-        one = left[int(name)]
-        one.meter.update(answer, batch)
-        one.steps.append(answer.steps.cpu())
-    return left
-
-
-def _row(value: int, one: _Left, whole: _Left, headline: str) -> dict[str, Any]:
-    right = one.meter.correct.double() - whole.meter.correct.double()
-    lost = paired_interval(100 * right)
-    return {
-        "early_exit": value,
-        headline: scores_of(one.meter)[headline],
-        "mean_steps": one.mean_steps,
-        "saved": 1 - one.mean_steps / whole.mean_steps,
-        "difference": lost.mean,
-        "low": lost.low,
-        "high": lost.high,
-    }
+    steps = inference.steps if inference.steps > 1 else LOOP
+    loop = inference.but(read_out="last" if inference.one_pass else None, steps=steps)
+    settings = {str(v): Setting(loop.but(early_exit=v)) for v in dict.fromkeys((0, *values))}
+    meters = {name: evaluator.task.meter() for name in settings}
+    taken: dict[str, list[Tensor]] = {name: [] for name in settings}
+    for name, answer, batch in evaluator.predict_batches(settings):
+        meters[name].update(answer, batch)
+        taken[name].append(answer.steps.cpu())  # (B,)
+    mean_steps = {name: float(torch.cat(parts).double().mean()) for name, parts in taken.items()}
+    rows = []
+    for name, meter in meters.items():
+        # Paired by image, so that the interval is that of the change alone.
+        change = paired_interval(100 * (meter.correct.double() - meters["0"].correct.double()))
+        rows.append(
+            ExitRow(
+                early_exit=int(name),
+                metric=headline,
+                value=float(scores_of(meter)[headline] or 0),
+                mean_steps=mean_steps[name],
+                saved=1 - mean_steps[name] / mean_steps["0"],
+                difference=change.mean,
+                low=change.low,
+                high=change.high,
+            )
+        )
+    return rows

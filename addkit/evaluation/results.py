@@ -193,7 +193,14 @@ class InferenceSettings:
     one_pass: bool
     """The read-out needs no chain, so that steps and sampler have no effect."""
 
+    def cells(self) -> list[str]:
+        """A text for each of `SETTING_HEADINGS`."""
+        steps = "one pass" if self.one_pass else str(self.steps)
+        texts = [self.read_out, self.sampler, self.to_one, steps, f"{self.guidance:g}"]
+        return [*texts, str(self.chains)]
 
+
+SETTING_HEADINGS = ("read-out", "sampler", "to-one", "steps", "w", "chains")
 SETTINGS = tuple(each.name for each in fields(InferenceSettings))
 
 
@@ -201,21 +208,21 @@ SETTINGS = tuple(each.name for each in fields(InferenceSettings))
 class ScoreRow:
     """Scores of one model under one setting."""
 
-    model: str
+    model_name: str
     """`Run.model_name`."""
     setting: InferenceSettings
     scores: Scores
 
     def data(self) -> dict[str, Any]:
         """One flat JSON object."""
-        return {"model": self.model, **asdict(self.setting), **self.scores}
+        return {"model_name": self.model_name, **asdict(self.setting), **self.scores}
 
     @classmethod
     def from_data(cls, stored: Mapping[str, Any]) -> ScoreRow:
         """The inverse of `data`."""
         setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
-        names = [name for name in stored if name not in (*SETTINGS, "model")]
-        return cls(stored["model"], setting, {name: stored[name] for name in names})
+        names = [name for name in stored if name not in (*SETTINGS, "model_name")]
+        return cls(stored["model_name"], setting, {name: stored[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +240,7 @@ class Audit:
     control: float | None
     """The matched classifier; None where none was trained."""
     steps: int
+    """Of the loop."""
     uses_state: bool
     uses_state_points: float
     """last_step - shuffled_state."""

@@ -34,11 +34,11 @@ class ClassificationScores:
 
 
 class LabelMeter:
-    """Scores gathered batch by batch."""
+    """Accuracy and calibration, batch by batch."""
 
     def __init__(self, num_classes: int) -> None:
         top5 = min(5, num_classes)
-        # Processes are merged by `merge`, and by it alone.
+        # `merge` adds up ranks; torchmetrics must not do so a second time.
         alone: dict[str, Any] = {"sync_on_compute": False}
         self.shares = MetricCollection(
             {
@@ -62,7 +62,7 @@ class LabelMeter:
         self.right.append(probabilities.argmax(1) == labels)
 
     def merge(self, other: LabelMeter) -> None:
-        """Take over what another meter has seen, behind what this one has."""
+        """Append the images of another meter."""
         for name, share in self.shares.items():
             share.merge_state(other.shares[name])
         for name, mean in self.means.items():

@@ -19,21 +19,21 @@ class JointScores:
     exact_match: float
     """Images whose every known label is right, of those with one."""
     consistency: float | None
-    """Answers that are a combination of the training set; None where they are not listed."""
+    """Answers that are a combination of the training set; None where the data lists none."""
     token_accuracy: float
     """Known labels that are right."""
     nll: float | None
     """-log p(all labels | image), mean over images whose labels are all known, in nats; exact, and
-    the same for every sampler. None where the process does not know it."""
+    the same for every sampler. None where the process has no exact likelihood."""
     count: int
     """Images."""
 
 
 class JointMeter:
-    """Gathers joint answers.
+    """Collects joint answers.
 
     Args:
-        combinations: of class ids that occur in training; empty: not known.
+        combinations: of class ids that occur in training; empty: not listed.
     """
 
     def __init__(self, combinations: Iterable[tuple[int, ...]]) -> None:
@@ -45,16 +45,16 @@ class JointMeter:
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Labels (B, N) against the batch's."""
-        given, labels = answer.labels.cpu(), batch.labels.cpu()
+        predicted, labels = answer.labels.cpu(), batch.labels.cpu()
         known = labels != MISSING
-        self.right.append((given == labels) & known)
+        self.right.append((predicted == labels) & known)
         self.known.append(known)
         if answer.truth_log_p is not None:
             self.truth.append(answer.truth_log_p.cpu())
-        self.allowed += [tuple(row) in self.combinations for row in given.tolist()]
+        self.allowed += [tuple(row) in self.combinations for row in predicted.tolist()]
 
     def merge(self, other: JointMeter) -> None:
-        """Take over what another meter has seen, behind what this one has."""
+        """Append the images of another meter."""
         self.right += other.right
         self.known += other.known
         self.allowed += other.allowed
@@ -82,5 +82,5 @@ class JointMeter:
         return (torch.cat(self.right) == torch.cat(self.known)).all(-1)
 
     def examples(self, count: int) -> list[tuple[str, str]]:
-        """None: the task, not the meter, knows names."""
+        """None: the meter has no class names."""
         return []

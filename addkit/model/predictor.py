@@ -117,7 +117,7 @@ class Predictor:
         """
         rows = self._rows(side_inputs)
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
-        held = self.task.given(given) if given else None
+        held = self.task.given_labels(given) if given else None
         inference = self.inference.but(
             sampler=sampler, to_one=to_one, read_out=read_out, given=held, **ask
         )
@@ -126,7 +126,7 @@ class Predictor:
         for index, batch in enumerate(self._batches(images)):
             generator = counted_generator(seed, "predict", index, device=self.device)
             condition = self._condition(batch, rows)
-            told += self.task.tell(self._answer(condition, inference, generator, votes), top)
+            told += self.task.predictions(self._answer(condition, inference, generator, votes), top)
         return told
 
     def _rows(self, side_inputs: Known | None) -> SideInputRows:

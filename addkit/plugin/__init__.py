@@ -117,4 +117,7 @@ def __getattr__(name: str) -> Any:
             from importlib import import_module
 
             return getattr(import_module(home), name)
+    from addkit.renamed import refuse_old_name
+
+    refuse_old_name("addkit.plugin", name)
     raise AttributeError(f"module 'addkit.plugin' has no attribute {name!r}")

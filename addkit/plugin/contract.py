@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, get_args
 
 from addkit.errors import AddkitError, PluginError
 from addkit.plugin import protocols
-from addkit.plugin.spec import KINDS, Problem, Spec
+from addkit.plugin.spec import KINDS, Problem
+from addkit.renamed import PARTS
 
 if TYPE_CHECKING:
     from addkit.plugin.config import Config
@@ -45,8 +46,10 @@ class GuardedBuild:
         except Exception as error:
             raise PluginError(f"{who} cannot be built: {one_line(error)}") from error
         if missing := lacking(self.kind, built):
+            old = {name: PARTS[name] for name in missing if hasattr(built, PARTS.get(name, ""))}
+            names = [f"{name} (was {old[name]})" if name in old else name for name in missing]
             raise PluginError(
-                f"{who}: its builder gave {_what(built)}, which lacks {', '.join(missing)}; "
+                f"{who}: its builder gave {_what(built)}, which lacks {', '.join(names)}; "
                 "addkit/plugin/protocols.py says what each is"
             )
         return built
@@ -54,7 +57,7 @@ class GuardedBuild:
 
 def lacking(kind: str, built: object) -> tuple[str, ...]:
     """Names that the kind's protocol has and the object has not."""
-    protocol, optional = _protocol(kind)
+    protocol, optional = protocol_of(kind)
     if built is None and optional:
         return ()
     return tuple(name for name in _members(protocol) if not hasattr(built, name))
@@ -85,16 +88,13 @@ def _what(built: object) -> str:
     return "None" if built is None else f"an object of type {type(built).__name__}"
 
 
-def _protocol(kind: str) -> tuple[type, bool]:
+def protocol_of(kind: str) -> tuple[type, bool]:
     """The protocol that a kind's Spec names as what it builds, and whether None will do as well."""
-    (spec,) = (one for one in KINDS if one.kind == kind)
-    built = get_args(_generic_base(spec))[1].__forward_arg__
-    name, *rest = built.split(" | ")
+    (spec,) = (each for each in KINDS if each.kind == kind)
+    # class LossSpec(Spec[C, "Loss"]): the second argument names the protocol.
+    generic_base = spec.__dict__["__orig_bases__"][0]
+    name, *rest = get_args(generic_base)[1].__forward_arg__.split(" | ")
     return getattr(protocols, name), rest == ["None"]
-
-
-def _generic_base(spec: type[Spec[Any, Any]]) -> Any:
-    return spec.__dict__["__orig_bases__"][0]
 
 
 def _members(protocol: type) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from addkit.plugin.guess import guess
 from addkit.plugin.loading import Provided
 from addkit.plugin.spec import KINDS
 from addkit.recipe.writing import toml_value
+from addkit.renamed import KINDS as RENAMED_KINDS
+from addkit.renamed import renamed_to
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -57,7 +59,7 @@ def check_kind(kind: str) -> None:
     """Raise `UsageError` if there is no such kind."""
     kinds = [one.kind for one in KINDS]
     if kind not in kinds:
-        hint = guess(kind.replace("-", "_"), kinds)
+        hint = renamed_to(RENAMED_KINDS.get(kind)) or guess(kind.replace("-", "_"), kinds)
         raise UsageError(f'no kind is called "{kind}"{hint}. Kinds: {", ".join(kinds)}.')
 
 

@@ -20,6 +20,7 @@ from addkit.plugin import spec as hookspecs
 from addkit.plugin.contract import GuardedBuild, one_line
 from addkit.plugin.guess import guess
 from addkit.plugin.spec import API_VERSION, KINDS, CommandSpec, Spec
+from addkit.renamed import API_CHANGES
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -297,8 +298,8 @@ def _told(error: BaseException) -> str:
 
 
 def _other_api(wanted: object) -> str:
-    newer = isinstance(wanted, int) and wanted > API_VERSION
-    remedy = "upgrade addkit" if newer else "upgrade the plugin"
+    is_newer = isinstance(wanted, int) and wanted > API_VERSION
+    remedy = "upgrade addkit" if is_newer else f"change the plugin: {API_CHANGES}"
     return f"it wants plugin API {wanted!r}, and this addkit has {API_VERSION}; {remedy}"
 
 

@@ -1,36 +1,78 @@
-"""Writing a package with one component, from the templates that come with addkit. No torch."""
+"""Write a package with one component: the worked example of its kind. Imports no torch."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import keyword
 import re
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 import addkit
 from addkit.errors import UsageError
+from addkit.plugin.contract import protocol_of
 from addkit.plugin.registry import load_registry
-from addkit.plugin.spec import API_VERSION
+from addkit.plugin.spec import API_VERSION, KINDS
 
 TEMPLATES = Path(addkit.__file__).parent / "templates" / "plugin"
 
 FILES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
-    "{kind}/__init__.py": "src/{module}/__init__.py",
-    "{kind}/component.py": "src/{module}/component.py",
+    "__init__.py": "src/{module}/__init__.py",
+    "component.py": "src/{module}/component.py",
     "conftest.py": "tests/conftest.py",
     "test_plugin.py": "tests/test_{module}.py",
-    "{kind}/recipe.toml": "recipes/{name}.toml",
+    "recipe.toml": "recipes/{name}.toml",
 }
 """Template -> where it goes."""
 
+BASES = {"tokenizer": "emoji"}
+"""The recipe that the example's recipe extends, where it is not `digits`."""
+
+LAST_STEP = (
+    '\n[read_out]\nname = "last"    # "one-pass" takes one step, where this changes nothing\n'
+)
+TABLES = {
+    "sampler": LAST_STEP,
+    "to_one": LAST_STEP,
+    "read_out": "\n[sampling]\nchains = 4\n",
+    "task": "\n[control]\nheads = []\n",
+    "tokenizer": '\n[data]\nname = "emoji"\nmax_tokens = 48\n\n[training]\nepochs = 3\n'
+    "\n[control]\nheads = []\n",
+}
+"""What else the example's recipe needs."""
+
+_EXAMPLE = re.compile(r"A worked example(?:, whose Spec provides `([\w-]+)`)?::\n(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
+@dataclass(frozen=True, slots=True)
+class WorkedExample:
+    """The component in the docstring of a kind's protocol. Tests hold each to the kind's laws."""
+
+    code: str
+    component: str
+    """The name of its class, the first in the code."""
+    provides: frozenset[str]
+    """Abilities that its Spec provides."""
+
+
+def worked_example(kind: str) -> WorkedExample:
+    """The worked example of a kind, as `addkit/plugin/protocols.py` gives it."""
+    found = _EXAMPLE.search(inspect.getdoc(protocol_of(kind)[0]) or "")
+    assert found is not None, f"the protocol of {kind} has no worked example"
+    code = textwrap.dedent(found[2]).strip() + "\n"
+    component = re.search(r"^class (\w+)", code, re.MULTILINE)
+    assert component is not None
+    return WorkedExample(code, component[1], frozenset(found[1].split() if found[1] else ()))
+
+
 def write_package(name: str, kind: str, folder: Path) -> list[Path]:
-    """Write a package that provides the component `name` of this kind; gives its files.
+    """Write a package that provides the component `name` of this kind; returns its files.
 
     Args:
         name: of the package and of the component: lower case, digits and hyphens.
@@ -38,58 +80,57 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
         folder: new, or empty.
 
     Raises:
-        UsageError: the name cannot be used, or the folder holds something.
+        UsageError: the name cannot be used, or the folder is not empty.
     """
     module = name.replace("-", "_")
     _check_name(name, kind, module)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; nothing is overwritten. Use --directory.")
+    example = worked_example(kind)
+    class_name = "".join(word.capitalize() for word in name.split("-"))
+    code = re.sub(rf"\b{example.component}\b", class_name, example.code)
+    code = code.replace("\n\nclass ", "\n\n\nclass ")
+    imports = "import torch\n" if re.search(r"\btorch\.", code) else ""
+    imports += "from torch import nn\n" if re.search(r"\bnn\.", code) else ""
+    gap = "" if not imports else "\n\n" if code.startswith("class ") else "\n"
     words = {
         "name": name,
         "kind": kind,
         "module": module,
-        "Class": "".join(word.capitalize() for word in name.split("-")),
+        "Class": class_name,
+        "Spec": next(spec.__name__ for spec in KINDS if spec.kind == kind),
+        "provides": f"{{{', '.join(map(repr, example.provides))}}}".replace("'", '"'),
+        "code": f"{imports}{gap}{code}",
+        "base": BASES.get(kind, "digits"),
+        "tables": TABLES.get(kind, ""),
         "version": addkit.__version__,
         "api": str(API_VERSION),
     }
-    return [_write(words, source, folder / target) for source, target in _files(words)]
-
-
-def _files(words: dict[str, str]) -> list[tuple[Path, str]]:
-    return [
-        (TEMPLATES / f"{source.format(**words)}.template", target.format(**words))
-        for source, target in FILES.items()
-    ]
-
-
-def _write(words: dict[str, str], source: Path, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(Template(source.read_text("utf-8")).substitute(words), "utf-8")
-    return target
+    targets = []
+    for source, pattern in FILES.items():
+        text = Template((TEMPLATES / f"{source}.template").read_text("utf-8")).substitute(words)
+        target = folder / pattern.format(**words)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.rstrip() + "\n", "utf-8")
+        targets.append(target)
+    return targets
 
 
 def _check_name(name: str, kind: str, module: str) -> None:
     if not _NAME.fullmatch(name):
+        # MyConditioner_2 -> my-conditioner-2
+        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+        tidy = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
+        hint = f' (did you mean "{tidy}"?)' if _NAME.fullmatch(tidy) else ""
         raise UsageError(
             f'"{name}" cannot be a name: lower case, digits and single hyphens, a letter first'
-            f"{_better(name)}."
+            f"{hint}."
         )
     if keyword.iskeyword(module) or importlib.util.find_spec(module) is not None:
         raise UsageError(
             f'"{name}" cannot be a name: Python has a module "{module}" already; '
-            f'take "{name}-{_hyphened(kind)}", or another.'
+            f'take "{name}-{kind.replace("_", "-")}", or another.'
         )
     if (kind, name) in load_registry().components:
         provider = load_registry().get(kind, name).provider
         raise UsageError(f'there is a {kind} "{name}" already, of {provider}; take another name.')
-
-
-def _better(name: str) -> str:
-    """MyConditioner_2 -> my-conditioner-2."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-    tidy = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
-    return f' (did you mean "{tidy}"?)' if _NAME.fullmatch(tidy) else ""
-
-
-def _hyphened(kind: str) -> str:
-    return kind.replace("_", "-")

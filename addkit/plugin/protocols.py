@@ -552,7 +552,7 @@ class Prediction(Protocol):
 
 
 class Task(Protocol):
-    """What a batch means, and how an answer is scored and told.
+    """How a batch becomes targets, and an answer becomes scores and predictions.
 
     A worked example::
 
@@ -581,14 +581,14 @@ class Task(Protocol):
         """A fresh meter of this task's scores."""
         ...
 
-    def tell(self, answer: Answer, top: int) -> Sequence[Any]:
+    def predictions(self, answer: Answer, top: int) -> Sequence[Any]:
         """One typed `Prediction` for each image, with its `top` best answers."""
         ...
 
-    def given(self, wishes: Mapping[str, str]) -> Tensor:
+    def given_labels(self, given: Mapping[str, str]) -> Tensor:
         """Labels that a user gives, (N,), -1 where a token is free.
 
-        Wishes are `template`, `length`, or the name of an attribute -> its value. Raises
-        `UsageError` if this task has no such thing to give, or no such value.
+        Keys are `template`, `length`, or the name of an attribute. Raises `UsageError` if this
+        task has no such key, or no such value.
         """
         ...

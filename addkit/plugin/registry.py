@@ -17,6 +17,7 @@ from addkit.errors import AddkitWarning, PluginError
 from addkit.plugin.guess import guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
 from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
+from addkit.renamed import COMPONENTS, renamed_to
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -64,7 +65,7 @@ class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
         if claiming:
             text = f'{kind} "{name}" cannot be used.'
         else:
-            guessed = guess(name, known)
+            guessed = renamed_to(COMPONENTS.get((kind, name))) or guess(name, known)
             text = f'no {kind} is called "{name}"{guessed}.'
             text += f" Known: {', '.join(known) or 'none'}."
             text += "" if guessed or self.suspects else f" {ELSEWHERE}"

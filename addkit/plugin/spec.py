@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from addkit.plugin.tracking import Tracker
 
-API_VERSION = 1
+API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
 the same; one that does not is taken at its word."""
 
@@ -233,7 +233,9 @@ def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
     if "config" not in parameters and (unread := [n for n in settings if n not in parameters]):
         raise PluginError(f"{build.__name__} takes no parameter for the setting {unread[0]!r}")
     for name, parameter in parameters.items():
-        if name not in known and parameter.default is parameter.empty:
+        # `nn.Module.__init__` takes *args and **kwargs, which need nothing.
+        is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if name not in known and parameter.default is parameter.empty and not is_open:
             raise PluginError(
                 f"the parameter {name!r} of {build.__name__} is no setting and no fact of Problem"
                 f"{guess(name, tuple(known))}"

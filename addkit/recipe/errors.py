@@ -42,7 +42,7 @@ class Fault:
     @property
     def guess(self) -> str | None:
         """What was probably meant."""
-        guessed = re.search(r'\(did you mean "(.*?)"\?\)', self.text)
+        guessed = re.search(r'\((?:did you mean|renamed to) "(.*?)"\??\)', self.text)
         return guessed[1] if guessed else None
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ from addkit.recipe.overrides import read_overrides
 from addkit.recipe.shipped import named
 from addkit.recipe.types import validated
 from addkit.recipe.writing import quoted, shortened
+from addkit.renamed import KEYS as RENAMED_KEYS
+from addkit.renamed import KINDS as RENAMED_KINDS
+from addkit.renamed import renamed_to
 
 
 class Top(Config):
@@ -218,6 +221,8 @@ class _Check:
     def _say(self, table: KeyPath, what: Complaint, cause: BaseException | None = None) -> None:
         path = (*table, *what.path)
         origin = self.layer.origin(path)
+        if dotted(path) in RENAMED_KEYS:
+            what = replace(what, text=f"unknown key{renamed_to(RENAMED_KEYS[dotted(path)])}.")
         label = f"[{table[0]}] " if table else ""
         overrides = self.layer.overrides(table) if table and not what.path else []
         if overrides and not origin.is_override:
@@ -230,5 +235,9 @@ def _unknown(key: str, value: object) -> str:
     """The sentence for a key at the top that means nothing."""
     if not isinstance(value, dict):
         return unknown_key(key, _TOP_KEYS, _TABLES)
-    hint = guess(key, _TABLES) or f". Tables: {', '.join(_TABLES)}."
+    hint = (
+        renamed_to(RENAMED_KINDS.get(key))
+        or guess(key, _TABLES)
+        or f". Tables: {', '.join(_TABLES)}."
+    )
     return f"unknown table {quoted(key)}{hint}"

@@ -185,7 +185,7 @@ def step_curves(files: RunFiles) -> StepCurves:
         )
     lines = [_step_line(name, kept[way], score) for way, name in way_names(list(kept)).items()]
     levels = [_level(f"{row['read_out']}, one pass", row, score) for row in passes.values()]
-    levels += [_level(str(row["read_out"]), row, score) for row in told["controls"]]
+    levels += [_level(str(row["model_name"]), row, score) for row in told["controls"]]
     return StepCurves(axis_title(score, told["split"]), lines, levels)
 
 

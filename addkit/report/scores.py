@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from addkit.evaluation.results import Score, wilson
-
-__all__ = ["axis_title", "in_unit", "score_interval", "score_text", "score_title", "wilson"]
+from addkit.evaluation.results import Score
+from addkit.evaluation.results import wilson as wilson
 
 
 def score_title(name: str) -> str:

@@ -46,9 +46,12 @@ def settings(files: RunFiles) -> Table:
     """The last evaluation: each way to answer, then the controls."""
     told = files.evaluated()
     rows = [*told["results"], *told["controls"]]
-    names = [name for name in known_scores(rows) if name not in (*SETTINGS, "one_pass")]
+    names = [
+        name for name in known_scores(rows) if name not in ("model_name", *SETTINGS, "one_pass")
+    ]
     cells = [
         [
+            str(row["model_name"]),
             str(row["read_out"]),
             str(row["sampler"]),
             str(row["to_one"]),
@@ -59,8 +62,8 @@ def settings(files: RunFiles) -> Table:
         ]
         for row in rows
     ]
-    ways = ["read-out", "sampler", "to-one", "steps", "w", "chains"]
-    return Table([*ways, *_titles(names, files.headline)], cells, words=3)
+    ways = ["model", "read-out", "sampler", "to-one", "steps", "w", "chains"]
+    return Table([*ways, *_titles(names, files.headline)], cells, words=4)
 
 
 def known_scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:

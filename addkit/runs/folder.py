@@ -24,7 +24,6 @@ from addkit.errors import RecipeError, RunError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.identity import HASH, third_parties
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
-from addkit.recipe.upgrade import upgraded
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
@@ -83,7 +82,7 @@ class Run:
         """The resolved recipe as it is stored, unchecked."""
         file = self.path / "recipe.toml"
         try:
-            return upgraded(tomllib.loads(file.read_text("utf-8")))
+            return tomllib.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from error
 

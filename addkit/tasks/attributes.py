@@ -1,4 +1,4 @@
-"""Several dependent labels for each image."""
+"""The task of attributes: several dependent labels for each image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Attributes:
         self.names, self.ranges = problem.token_names, problem.token_classes
 
     def targets(self, labels: Tensor) -> Targets:
-        """A missing value has no loss, and stays pure noise."""
+        """A missing value has no loss and stays pure noise."""
         known = labels != MISSING
         return Targets(labels.clamp_min(0), known.float(), known=known)
 
@@ -44,8 +44,8 @@ class Attributes:
         """A fresh meter."""
         return JointMeter(self.problem.combinations)
 
-    def tell(self, answer: Answer, top: int) -> list[JointPrediction]:
-        """Joint answers, the best first, and each attribute by itself."""
+    def predictions(self, answer: Answer, top: int) -> list[JointPrediction]:
+        """Joint answers, the best first, and the marginals of each attribute."""
         return [
             JointPrediction(
                 self._answers(answer, image)[:top],
@@ -57,9 +57,10 @@ class Attributes:
 
     def _answers(self, answer: Answer, image: int) -> tuple[JointAnswer, ...]:
         """The answer, then other candidates in the read-out's order."""
-        listed = [tuple(row) for row in answer.candidates[image].tolist()]
-        known = [] if answer.log_p is None else answer.log_p[image].exp().tolist()
-        probability = dict(zip(listed, known, strict=False))
+        listed = [tuple(row) for row in answer.candidates[image].tolist()]  # S rows of N ids
+        exact = [] if answer.log_p is None else answer.log_p[image].exp().tolist()
+        probability = dict(zip(listed, exact, strict=False))
+        # The answer may be none of the candidates: the mean of chains is read token by token.
         return tuple(
             JointAnswer(self._named(row), probability.get(row), listed.count(row) / len(listed))
             for row in dict.fromkeys([tuple(answer.labels[image].tolist()), *listed])
@@ -71,21 +72,24 @@ class Attributes:
     def _marginals(
         self, probabilities: Tensor, votes: Tensor, top: int
     ) -> dict[str, tuple[LabelScore, ...]]:
-        told = {}
+        """Probabilities and votes (N, K) of one image; each attribute has a range of the K."""
+        marginals = {}
         for token, (name, (start, stop)) in enumerate(zip(self.names, self.ranges, strict=True)):
             best = probabilities[token, start:stop].topk(min(top, stop - start))
             ids = best.indices + start
-            told[name] = label_scores(self.problem.class_names, ids, best.values, votes[token][ids])
-        return told
+            marginals[name] = label_scores(
+                self.problem.class_names, ids, best.values, votes[token][ids]
+            )
+        return marginals
 
-    def given(self, wishes: Mapping[str, str]) -> Tensor:
-        """Values of some attributes."""
-        wanted = torch.full((len(self.names),), FREE)
-        for name, value in wishes.items():
+    def given_labels(self, given: Mapping[str, str]) -> Tensor:
+        """Values of some attributes, by name."""
+        labels = torch.full((len(self.names),), FREE)
+        for name, value in given.items():
             if name not in self.names:
-                known = ", ".join(self.names)
                 raise UsageError(
-                    f'no attribute "{name}"{guess(name, self.names)}; there are: {known}'
+                    f'no attribute "{name}"{guess(name, self.names)}; '
+                    f"there are: {', '.join(self.names)}"
                 )
             token = self.names.index(name)
             start, stop = self.ranges[token]
@@ -95,5 +99,5 @@ class Attributes:
                     f'{name} = "{value}": no such value{guess(value, classes)}; '
                     f"there are: {', '.join(classes)}"
                 )
-            wanted[token] = start + classes.index(value)
-        return wanted
+            labels[token] = start + classes.index(value)
+        return labels

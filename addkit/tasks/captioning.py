@@ -1,4 +1,4 @@
-"""A sequence of tokens for each image."""
+"""The task of captions: a sequence of tokens for each image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from addkit.metrics.captions import CaptionScores
 
 SLOT = "_"
-"""In a template: a token that is free."""
+"""A free token of a template."""
 
 
 class CaptionMeter:
-    """Gathers captions and references."""
+    """Collects captions and references."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -44,13 +44,13 @@ class CaptionMeter:
         self.references += references_of(batch, self.vocabulary)
 
     def merge(self, other: CaptionMeter) -> None:
-        """Take over what another meter has seen, behind what this one has."""
+        """Append the images of another meter."""
         self.captions += other.captions
         self.chains += other.chains
         self.references += other.references
 
     def compute(self) -> CaptionScores:
-        """All scores that need the text alone; of several chains also how they spread."""
+        """The scores of the text; with several chains also how many of them are valid."""
         from addkit.metrics.captions import chain_validity, score_captions
 
         scores = score_captions(self.captions, self.references)
@@ -68,14 +68,14 @@ class CaptionMeter:
         return torch.tensor([caption in references for caption, references in pairs])
 
     def examples(self, count: int) -> list[tuple[str, str]]:
-        """The first reference and the caption of images from all over the split."""
+        """First reference and caption of images at equal distances over the split."""
         every = max(1, len(self.captions) // count)
         chosen = range(0, len(self.captions), every)[:count]
         return [(self.references[i][0], self.captions[i]) for i in chosen]
 
 
 def references_of(batch: Batch, vocabulary: Vocabulary) -> list[list[str]]:
-    """Every right caption of each image of a batch."""
+    """Every true caption of each image of a batch."""
     if batch.texts is not None:
         return [list(texts) for texts in batch.texts]
     if batch.references is None or batch.reference_counts is None:
@@ -85,17 +85,17 @@ def references_of(batch: Batch, vocabulary: Vocabulary) -> list[list[str]]:
 
 
 def captions_of(images: ImageSet, vocabulary: Vocabulary) -> list[list[str]]:
-    """Every right caption of each image of a split, without reading an image."""
+    """Every true caption of each image of a split, without reading an image."""
     if isinstance(images, ReferencedImages):
         return [list(images.texts(index)) for index in range(len(images))]
     return [[vocabulary.decode(ids)] for ids in images.labels.tolist()]
 
 
 class Captioning:
-    """N tokens, filled up with pads.
+    """Captions of up to N tokens, padded to N.
 
     Args:
-        config: what pads are.
+        config: how pads are treated.
         problem: the vocabulary and its tokenizer.
     """
 
@@ -112,15 +112,16 @@ class Captioning:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The run's own; a plan without data knows its size alone, so it is made when needed."""
+        """The run's vocabulary; built on first use, since a dry run has its size alone."""
         return self.tokenizer.restore(self.tokens)
 
     def targets(self, labels: Tensor) -> Targets:
-        """Words and the end count 1, pads behind the end `pad_weight`; or pads do not exist."""
+        """Weight 1 for words and the first pad, `pad_weight` for other pads; no masked pads."""
         is_pad = labels == self.pad
         if self.config.pad == "mask":
             present = ~is_pad
             return Targets(labels, present.float(), real=present, present=present)
+        # The first pad is the end of the caption, which the network must learn like a word.
         filling = is_pad & (is_pad.long().cumsum(-1) > 1)
         weights = torch.where(filling, self.config.pad_weight, 1.0)
         return Targets(labels, weights, real=~filling)
@@ -129,59 +130,62 @@ class Captioning:
         """A fresh meter."""
         return CaptionMeter(self.vocabulary)
 
-    def tell(self, answer: Answer, top: int) -> list[CaptionPrediction]:
+    def predictions(self, answer: Answer, top: int) -> list[CaptionPrediction]:
         """The `top` best captions of each image."""
-        told = []
-        for image, steps in enumerate(answer.steps.tolist()):
-            rows = zip(
-                answer.candidates[image, :top].tolist(),
-                answer.confidence[image, :top].tolist(),
-                answer.scores[image, :top].tolist(),
-                strict=True,
+        return [
+            CaptionPrediction(
+                tuple(
+                    self._caption(*row)
+                    for row in zip(
+                        answer.candidates[image, :top].tolist(),  # (S, N)
+                        answer.confidence[image, :top].tolist(),
+                        answer.scores[image, :top].tolist(),  # (S,)
+                        strict=True,
+                    )
+                ),
+                int(steps),
             )
-            captions = tuple(self._caption(*row) for row in rows)
-            told.append(CaptionPrediction(captions, int(steps)))
-        return told
+            for image, steps in enumerate(answer.steps.tolist())
+        ]
 
     def _caption(self, ids: list[int], confidence: list[float], score: float) -> Caption:
+        # A caption ends at its first pad, whatever follows.
         stop = ids.index(self.pad) if self.pad in ids else len(ids)
         pairs = zip(ids[:stop], confidence, strict=False)
         tokens = tuple(Token(self.vocabulary.tokens[k], p) for k, p in pairs)
         return Caption(self.vocabulary.decode(ids), tokens, score)
 
-    def given(self, wishes: Mapping[str, str]) -> Tensor:
-        """A template's words, `_` being free, or a length: what follows is pads."""
-        unknown = [name for name in wishes if name not in ("template", "length")]
+    def given_labels(self, given: Mapping[str, str]) -> Tensor:
+        """The words of a template, in which `_` is free, or a length; pads behind the end."""
+        unknown = [name for name in given if name not in ("template", "length")]
         if unknown:
             raise UsageError(
                 f"a caption has no attribute {unknown[0]}; what can be given is a template or a "
                 "length"
             )
-        if len(wishes) != 1:
+        if len(given) != 1:
             raise UsageError("a template has its own length; give one of template and length")
-        if "length" in wishes:
-            wanted = [FREE] * self._length(wishes["length"])
+        if "template" in given:
+            labels = self._template(given["template"])
+            self._check_length(len(labels))
         else:
-            wanted = self._template(wishes["template"])
-            self._check(len(wanted))
-        return torch.tensor(wanted + [self.pad] * (self.num_tokens - len(wanted)))
+            length = given["length"]
+            if not length.isdecimal():
+                raise UsageError(f'length "{length}": give a number of tokens')
+            # Checked before a list of that length is made.
+            self._check_length(int(length))
+            labels = [FREE] * int(length)
+        return torch.tensor(labels + [self.pad] * (self.num_tokens - len(labels)))
 
-    def _check(self, wanted: int) -> None:
-        if not 0 < wanted <= self.num_tokens:
-            raise UsageError(f"{wanted} tokens wanted; this run writes from 1 to {self.num_tokens}")
-
-    def _length(self, text: str) -> int:
-        if not text.isdecimal():
-            raise UsageError(f'length "{text}": give a number of tokens')
-        # Before a list of that length is made.
-        self._check(int(text))
-        return int(text)
+    def _check_length(self, length: int) -> None:
+        if not 0 < length <= self.num_tokens:
+            raise UsageError(f"{length} tokens wanted; this run writes from 1 to {self.num_tokens}")
 
     def _template(self, template: str) -> list[int]:
-        wanted: list[int] = []
+        labels: list[int] = []
         for word in template.split():
             ids = [FREE] if word == SLOT else self.vocabulary.encode(word)
             if not ids or self.vocabulary.unknown in ids:
                 raise UsageError(f'template: the vocabulary has no word "{word}"')
-            wanted += ids
-        return wanted
+            labels += ids
+        return labels

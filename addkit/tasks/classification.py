@@ -1,4 +1,4 @@
-"""One label for each image."""
+"""The task of classification: one label for each image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ClassificationMeter:
         self.meter.update(answer.probabilities.squeeze(1), batch.labels.squeeze(1))
 
     def merge(self, other: ClassificationMeter) -> None:
-        """Take over what another meter has seen, behind what this one has."""
+        """Append the images of another meter."""
         self.meter.merge(other.meter)
 
     def compute(self) -> ClassificationScores:
@@ -34,19 +34,19 @@ class ClassificationMeter:
 
     @property
     def correct(self) -> Tensor:
-        """(images,) bool: which were right."""
+        """(images,) bool: which answers were right."""
         return self.meter.correct
 
     def examples(self, count: int) -> list[tuple[str, str]]:
-        """None: a class says little beside its accuracy."""
+        """None: a class name adds little to the accuracy."""
         return []
 
 
 class Classification:
-    """Scores and tells answers with N = 1.
+    """One label for each image (N = 1).
 
     Args:
-        problem: K and the class names; a class without one is called by its number.
+        problem: K and the class names; without names, classes are numbered.
     """
 
     headline: str = "top1"
@@ -64,7 +64,7 @@ class Classification:
         """A fresh meter."""
         return ClassificationMeter(len(self.names))
 
-    def tell(self, answer: Answer, top: int) -> list[Prediction]:
+    def predictions(self, answer: Answer, top: int) -> list[Prediction]:
         """The `top` most probable classes of each image."""
         best = answer.probabilities.squeeze(1).topk(min(top, len(self.names)))
         votes = answer.votes.squeeze(1).gather(1, best.indices)
@@ -74,10 +74,10 @@ class Classification:
             for ids, values, vote, steps in rows
         ]
 
-    def given(self, wishes: Mapping[str, str]) -> Tensor:
-        """One label leaves nothing to give."""
+    def given_labels(self, given: Mapping[str, str]) -> Tensor:
+        """Always raises: a single label leaves nothing to predict once it is given."""
         raise UsageError(
-            f"{', '.join(wishes)}: a classification run has one label, and nothing to give it; "
+            f"{', '.join(given)}: a classification run has one label, and nothing to give it; "
             "templates, lengths and given values are for captions and attributes"
         )
 

@@ -20,6 +20,8 @@ from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
 from addkit.plugin.spec import ABILITIES
 from addkit.recipe.types import validated
 from addkit.recipe.writing import toml_value
+from addkit.renamed import ABILITIES as RENAMED_ABILITIES
+from addkit.renamed import renamed_to
 from addkit.testing.bench import Bench, LawBrokenError, SkippedError, close, need
 from addkit.testing.runs import RUNS
 
@@ -40,7 +42,8 @@ def says_what_it_is(bench: Bench) -> None:
     need(len(summary) <= 100, f"its summary has {len(summary)} characters, more than 100")
     known = ABILITIES.get(bench.provided.spec.kind, {})
     for one in bench.provides - known.keys():
-        told = f'it provides "{one}", which nothing asks for{guess(one, known)}'
+        hint = renamed_to(RENAMED_ABILITIES.get(one)) or guess(one, known)
+        told = f'it provides "{one}", which nothing asks for{hint}'
         need(one.startswith("x-"), f"{told}. Known: {', '.join(known) or 'none'}")
 
 

@@ -171,22 +171,22 @@ def scores_answers(bench: Bench) -> None:
     need(scores["wrong"] < 1.0, "all wrong answers are correct")
 
 
-def tells_its_answers(bench: Bench) -> None:
-    """`tell` gives one prediction for each image, its rows as wide as `columns`."""
+def makes_predictions(bench: Bench) -> None:
+    """`predictions` gives one for each image, its rows as wide as `columns`."""
     task, labels = bench.build(), bench.labels()[:, 0]
-    told = task.tell(answer_of(labels, bench.problem.num_classes), 2)
+    told = task.predictions(answer_of(labels, bench.problem.num_classes), 2)
     need(len(told) == IMAGES, f"{len(told)} predictions for {IMAGES} images")
     for row in (row for prediction in told for row in prediction.rows()):
         need(len(row) == len(task.columns), f"a row has {len(row)} cells of {len(task.columns)}")
 
 
-def refuses_wishes_kindly(bench: Bench) -> None:
-    """A wish that means nothing to the task is a UsageError."""
+def refuses_unknown_given_labels(bench: Bench) -> None:
+    """Given labels of an unknown name are a UsageError."""
     try:
-        bench.build().given({"no-such-wish": "x"})
+        bench.build().given_labels({"no-such-name": "x"})
     except UsageError:
         return
-    need(False, "it took the wish no-such-wish = x")
+    need(False, "given_labels took no-such-name = x")
 
 
 def _batch(bench: Bench, labels: torch.Tensor) -> Batch:
@@ -220,7 +220,7 @@ TOKENIZER: tuple[Law, ...] = (
 TASK: tuple[Law, ...] = (
     says_what_to_predict,
     scores_answers,
-    tells_its_answers,
-    refuses_wishes_kindly,
+    makes_predictions,
+    refuses_unknown_given_labels,
 )
 TRACKER: tuple[Law, ...] = (follows_a_training,)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.config import Config
 from addkit.plugin.spec import Choices, Problem, Spec, TokenizerSpec, hookimpl
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ def _none(config: NoneConfig, problem: Problem) -> None:
     return None
 
 
-def _has_captions(config: Config, choices: Choices) -> Iterable[str]:
+def _has_captions(config: Any, choices: Choices) -> Iterable[str]:
     data = choices["data"]
     if "captions" not in data.spec.provides:
         yield f'[data] "{data.name}" has no captions to cut; leave [tokenizer] out'

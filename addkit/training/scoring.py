@@ -1,19 +1,15 @@
-"""Scores of a training's networks, and the sampling steps that they choose."""
+"""Scores of a training's networks, and the choice that is made by them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from addkit.errors import Stopped
-from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import Inference, Network, problem_of
 from addkit.plugin.protocols import Meter
 from addkit.training.trainer import Trainer
-
-CHOICES = (1, 2, 5, 10, 20)
-"""Lengths of chains to choose from."""
 
 
 def meters_of(
@@ -27,66 +23,46 @@ def meters_of(
         steps: the chosen ones where the recipe says auto.
         most: 1 for the averaged weights alone, or the raw ones where there are no others.
     """
-    setting = {"recipe": Case(_inference(trainer, steps))}
+    setting = {"recipe": Setting(_inference(trainer, steps))}
     networks = list(trainer.engine.networks().items())[:most]
-    return {name: _score(trainer, network, split, setting)["recipe"] for name, network in networks}
+    with _saved_when_stopped(trainer):
+        return {
+            name: _evaluator(trainer, network, split).score(setting)["recipe"]
+            for name, network in networks
+        }
 
 
 def choose_steps(trainer: Trainer) -> tuple[int, dict[int, float]]:
-    """`best_steps` of a training's averaged weights, or raw ones where it has no others."""
+    """`Evaluator.best_steps` of the averaged weights, or raw ones where there are no others."""
     network = next(iter(trainer.engine.networks().values()))
-    return best_steps(
-        lambda settings: _score(trainer, network, "validation", settings),
-        lambda steps: _inference(trainer, steps),
-        trainer.task.headline,
-    )
-
-
-def best_steps(
-    score: Callable[[dict[str, Case]], Mapping[str, Meter]],
-    inference: Callable[[int], Inference],
-    headline: str,
-) -> tuple[int, dict[int, float]]:
-    """The number of steps with the best headline; the fewest of equals.
-
-    Args:
-        score: settings on the validation split, by their names.
-        inference: the one with so many steps.
-        headline: the task's.
-
-    Returns:
-        the choice, and the headline of each candidate.
-    """
-    meters = score({str(n): Case(inference(n)) for n in CHOICES})
-    values = {n: scores_of(meters[str(n)])[headline] for n in CHOICES}
-    return max(values, key=lambda n: (values[n], -n)), values
-
-
-def scores_of(meter: Meter) -> dict[str, Any]:
-    """All scores by name."""
-    return asdict(meter.compute())
+    with _saved_when_stopped(trainer):
+        return _evaluator(trainer, network, "validation").best_steps(
+            lambda steps: _inference(trainer, steps), trainer.task.headline
+        )
 
 
 def _inference(trainer: Trainer, steps: int | None) -> Inference:
     return Inference.of(trainer.recipe, problem_of(trainer.recipe, trainer.source.facts), steps)
 
 
-def _score(
-    trainer: Trainer, network: Network, split: str, settings: dict[str, Case]
-) -> dict[str, Meter]:
+def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
+    return Evaluator(
+        network=network,
+        images=trainer.source.split(split),
+        task=trainer.task,
+        batch_size=trainer.recipe.sampling.batch_size,
+        seed=trainer.recipe.seed,
+        workers=trainer.workers,
+        world=trainer.world,
+        stop=trainer.stop,
+    )
+
+
+@contextmanager
+def _saved_when_stopped(trainer: Trainer) -> Iterator[None]:
     try:
-        return score_cases(
-            network,
-            trainer.source.split(split),
-            settings,
-            trainer.task,
-            batch_size=trainer.recipe.sampling.batch_size,
-            seed=trainer.recipe.seed,
-            workers=trainer.workers,
-            world=trainer.world,
-            stop=trainer.stop,
-        )
+        yield
     except Stopped as error:
-        # All processes stop here together, so that they can save together.
+        # All ranks stop at the same batch, so that they can save together.
         trainer.save_once()
         raise Stopped(f"{error}; step {trainer.progress.step} is saved", error.exit_code) from error

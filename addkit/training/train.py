@@ -11,6 +11,7 @@ from typing import Any
 
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
+from addkit.evaluation.batches import scores_of
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -19,7 +20,7 @@ from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback
 from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
-from addkit.training.scoring import choose_steps, meters_of, scores_of
+from addkit.training.scoring import choose_steps, meters_of
 from addkit.training.trainer import Callback, Trainer
 
 Scores = dict[str, dict[str, float]]

@@ -160,8 +160,8 @@ def test_evaluate_tells_text_scores_and_table_three(addkit, captions: Path) -> N
         "most frequent caption",
         "nearest copy",
         "ADD",
-        "autoregressive",
-        "masked",
+        "control, autoregressive",
+        "control, masked",
     ]
     assert all({"row", "clip_cosine", "low", "high", "count"} <= set(row) for row in told["table3"])
     assert told["audit"]["steps"] == 20 or told["audit"]["steps"] > 1

@@ -46,7 +46,7 @@ SET_ASIDE = {
     ),
     "wrong-api": (
         f"ADDKIT_API = 9\n{GOOD}",
-        "PluginError: it wants plugin API 9, and this addkit has 1; upgrade addkit",
+        "PluginError: it wants plugin API 9, and this addkit has 2; upgrade addkit",
     ),
     "to-nothing": (None, "ModuleNotFoundError: No module named 'to_nothing'"),
 }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from addkit.cli import plugins
 from addkit.plugin import KINDS
 from addkit.plugin.spec import API_VERSION
 
@@ -31,27 +29,23 @@ def test_list_has_every_component(addkit: Any, installed: Plugin) -> None:
     assert "cosine" not in text
 
 
-@pytest.mark.parametrize(
-    "more", [(), ("--json",), ("--kind", "loss"), ("--json", "--kind", "to_one")]
-)
-def test_the_quick_list_is_the_list(
-    addkit: Any, installed: Plugin, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
-) -> None:
-    """Where nothing but addkit is installed it comes from a file, without pydantic."""
-    monkeypatch.setattr(plugins, "only_built_ins", lambda: True)
-    quick = addkit("plugins", "list", *more).out
-    monkeypatch.setattr(plugins, "only_built_ins", lambda: False)
-    assert addkit("plugins", "list", *more).out == quick
-    monkeypatch.setattr(plugins, "only_built_ins", lambda: True)
-    for words in (["show"], ["list", "--kind", "los"], ["list", "--kind"], ["list", "loss"]):
-        assert not plugins.quick_list(["plugins", *words])
-    monkeypatch.setenv("ADDKIT_PLUGINS", "")
-    assert not plugins.quick_list(["plugins", "list"])
-
-
-def test_the_stored_list_is_of_today() -> None:
-    """`python -m addkit.cli.plugins` writes it anew."""
-    assert json.loads(plugins.BUILT_INS.read_text("utf-8")) == plugins.stored_rows()
+def test_lists_load_no_pydantic(tmp_path: Path) -> None:
+    """Where no plugin is installed: pydantic takes longer to import than all else together."""
+    code = (
+        "import sys\nfrom addkit.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print('pydantic.main' in sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, "ADDKIT_PLUGINS": ""}
+    for words in (["plugins", "list"], ["recipes", "list"], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+        )
+        assert done.stderr.splitlines()[-1] == "False", words
 
 
 def test_requirements_are_third_parties_alone(addkit: Any, installed: Plugin) -> None:

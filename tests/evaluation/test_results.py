@@ -196,7 +196,7 @@ def test_what_is_stored_is_read_back() -> None:
 def test_json_rows_are_flat_and_units_are_named_once() -> None:
     data = _evaluation().data()
     (row,) = data["results"]
-    assert (row["model"], row["steps"], row["exact_match"]) == ("ADD", 3, 0.5)
+    assert (row["model_name"], row["steps"], row["exact_match"]) == ("ADD", 3, 0.5)
     assert data["units"] == {"exact_match": "share", "mine": "", "meteor": ""}
     assert data["table3"][0]["clip_cosine"] is None
 

@@ -65,14 +65,29 @@ def made_run(path: Path, **given: Any) -> Path:
 def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
     way = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
-    kept = {"steps": steps, **way, "chains": 1, "one_pass": False, "top1": value, "count": 100}
+    kept = {
+        "model_name": "ADD",
+        "steps": steps,
+        **way,
+        "chains": 1,
+        "one_pass": False,
+        "top1": value,
+        "count": 100,
+    }
     return {**kept, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     """Write evaluation.json."""
     told = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
-    told |= {"audit": None, "table3": None, "clip": None, **given}
+    told |= {
+        "audit": None,
+        "table3": None,
+        "clip": None,
+        "early_exit": [],
+        "uncertainty": None,
+        **given,
+    }
     (path / "evaluation.json").write_text(json.dumps(told))
 
 

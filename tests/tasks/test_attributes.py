@@ -51,14 +51,14 @@ def test_a_missing_value_has_no_weight_and_is_not_known() -> None:
 
 
 def test_some_values_are_given() -> None:
-    given = Attributes(PETS).given
+    given = Attributes(PETS).given_labels
     assert given({"tone": "light"}).tolist() == [FREE, LIGHT]
     assert given({"size": "small", "tone": "dark"}).tolist() == [SMALL, DARK]
     assert given({}).tolist() == [FREE, FREE]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("given", "message"),
     [
         ({"tonne": "dark"}, 'no attribute "tonne" (did you mean "tone"?); there are: size, tone'),
         ({"weight": "3"}, 'no attribute "weight"; there are: size, tone'),
@@ -67,10 +67,10 @@ def test_some_values_are_given() -> None:
         ({"length": "2"}, 'no attribute "length"; there are: size, tone'),
     ],
 )
-def test_what_cannot_be_given(wishes: dict[str, str], told: str) -> None:
+def test_what_cannot_be_given(given: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        Attributes(PETS).given(wishes)
-    assert told in str(error.value)
+        Attributes(PETS).given_labels(given)
+    assert message in str(error.value)
 
 
 def test_attributes_need_names() -> None:
@@ -80,7 +80,7 @@ def test_attributes_need_names() -> None:
 
 def test_joint_answers_are_told_once_with_their_share() -> None:
     rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK], [BIG, LIGHT]]
-    (told,) = Attributes(PETS).tell(_answer(rows), 5)
+    (told,) = Attributes(PETS).predictions(_answer(rows), 5)
     assert isinstance(told, JointPrediction)
     assert [answer.values for answer in told.answers] == [
         {"size": "big", "tone": "dark"},
@@ -94,7 +94,7 @@ def test_joint_answers_are_told_once_with_their_share() -> None:
 
 
 def test_the_read_outs_own_answer_comes_first_even_if_no_chain_gave_it() -> None:
-    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK], [SMALL, LIGHT]], [BIG, LIGHT]), 2)
+    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK], [SMALL, LIGHT]], [BIG, LIGHT]), 2)
     assert told.values == {"size": "big", "tone": "light"}
     assert [answer.votes for answer in told.answers] == [0, 0.5]
 
@@ -102,20 +102,20 @@ def test_the_read_outs_own_answer_comes_first_even_if_no_chain_gave_it() -> None
 def test_an_answer_whose_likelihood_is_known_has_its_probability() -> None:
     rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK]]
     log_p = torch.tensor([[0.5, 0.125, 0.5]]).log()
-    (told,) = Attributes(PETS).tell(replace(_answer(rows), log_p=log_p), 5)
+    (told,) = Attributes(PETS).predictions(replace(_answer(rows), log_p=log_p), 5)
     assert [answer.probability for answer in told.answers] == pytest.approx([0.5, 0.125])
-    (told,) = Attributes(PETS).tell(replace(_answer(rows, [BIG, LIGHT]), log_p=log_p), 5)
+    (told,) = Attributes(PETS).predictions(replace(_answer(rows, [BIG, LIGHT]), log_p=log_p), 5)
     assert told.answers[0].probability is None
 
 
 def test_each_attribute_is_told_by_itself_with_its_own_values() -> None:
-    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 2)
+    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 2)
     tone = told.marginals["tone"]
     assert [(score.name, score.index) for score in tone] == [("light", 3), ("medium", 4)]
     assert [score.probability for score in tone] == pytest.approx([0.6, 0.3])
     assert [score.votes for score in tone] == [0.5, 0]
     assert [score.name for score in told.marginals["size"]] == ["big", "small"]
-    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 9)
+    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 9)
     assert [len(scores) for scores in told.marginals.values()] == [2, 3]
 
 
@@ -123,7 +123,7 @@ def test_rows_and_data_say_the_same() -> None:
     answer = replace(
         _answer([[BIG, DARK], [SMALL, LIGHT]]), log_p=torch.tensor([[0.25, 0.5]]).log()
     )
-    (told,) = Attributes(PETS).tell(answer, 1)
+    (told,) = Attributes(PETS).predictions(answer, 1)
     assert told.rows() == [
         ("joint", "big, dark", "25.00", "50"),
         ("size", "big", "70.00", "75"),
@@ -134,7 +134,7 @@ def test_rows_and_data_say_the_same() -> None:
     assert (joint["probability"], joint["votes"]) == (pytest.approx(0.25), 0.5)
     assert told.data()["marginals"]["size"][0]["name"] == "big"
     assert all(len(row) == len(Attributes.columns) for row in told.rows())
-    (told,) = Attributes(PETS).tell(_answer([[BIG, DARK]]), 1)
+    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 1)
     assert told.rows()[0] == ("joint", "big, dark", "-", "100")
 
 

@@ -81,7 +81,7 @@ def test_masked_pads_do_not_exist() -> None:
 
 @pytest.mark.parametrize("pad", ["diffuse", "mask"])
 def test_a_template_gives_words_and_where_the_caption_ends(pad: str) -> None:
-    given = _task(pad=pad).given
+    given = _task(pad=pad).given_labels
     assert given({"template": "a _ cat"}).tolist() == [A, FREE, CAT, PAD, PAD]
     assert given({"template": " _  Red. "}).tolist() == [FREE, RED, PAD, PAD, PAD]
     assert given({"template": "_ _ _ _ dog"}).tolist() == [FREE] * 4 + [DOG]
@@ -90,7 +90,7 @@ def test_a_template_gives_words_and_where_the_caption_ends(pad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("given", "message"),
     [
         ({"template": "a green cat"}, 'template: the vocabulary has no word "green"'),
         ({"template": "a , cat"}, 'template: the vocabulary has no word ","'),
@@ -106,10 +106,10 @@ def test_a_template_gives_words_and_where_the_caption_ends(pad: str) -> None:
         ({"colour": "red", "length": "2"}, "has no attribute colour"),
     ],
 )
-def test_what_cannot_be_given(wishes: dict[str, str], told: str) -> None:
+def test_what_cannot_be_given(given: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        _task().given(wishes)
-    assert told in str(error.value)
+        _task().given_labels(given)
+    assert message in str(error.value)
 
 
 def test_captions_need_a_tokenizer() -> None:
@@ -119,7 +119,7 @@ def test_captions_need_a_tokenizer() -> None:
 
 def test_captions_are_told_with_how_sure_each_token_is() -> None:
     candidates = torch.stack([_rows([A, RED, CAT], [A, DOG]), _rows([DOG], [A, A, A, A, A])])
-    told = _task().tell(_answer(candidates), 5)
+    told = _task().predictions(_answer(candidates), 5)
     assert [prediction.text for prediction in told] == ["a red cat", "dog"]
     assert [prediction.steps for prediction in told] == [2, 3]
     first = told[0]
@@ -133,11 +133,11 @@ def test_captions_are_told_with_how_sure_each_token_is() -> None:
     assert first.rows()[0] == ("a red cat", "50 49 48", "2.000")
     assert first.data()["captions"][1]["text"] == "a dog"
     assert len(_task().columns) == len(first.rows()[0])
-    assert [len(p.captions) for p in _task().tell(_answer(candidates), 1)] == [1, 1]
+    assert [len(p.captions) for p in _task().predictions(_answer(candidates), 1)] == [1, 1]
 
 
 def test_an_empty_caption_is_told_too() -> None:
-    (told,) = _task().tell(_answer(_rows([]).unsqueeze(1)), 1)
+    (told,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
     assert told.text == ""
     assert told.captions[0].tokens == ()
 

@@ -35,7 +35,7 @@ def _batch(*labels: int) -> Batch:
 
 
 def test_predictions_have_the_most_probable_first() -> None:
-    told = Classification(PETS).tell(_answer(), 2)
+    told = Classification(PETS).predictions(_answer(), 2)
     assert told == [
         Prediction(
             (
@@ -56,7 +56,7 @@ def test_predictions_have_the_most_probable_first() -> None:
 
 
 def test_predictions_as_json_and_as_rows() -> None:
-    first = Classification(PETS).tell(_answer(), 2)[0]
+    first = Classification(PETS).predictions(_answer(), 2)[0]
     assert first.data() == {
         "labels": [
             {"name": "dog", "probability": pytest.approx(0.6), "votes": 0.75},
@@ -78,7 +78,7 @@ def test_every_label_counts_and_is_seen() -> None:
 
 def test_there_is_nothing_to_give() -> None:
     with pytest.raises(UsageError) as caught:
-        Classification(PETS).given({"template": "a _", "tone": "dark"})
+        Classification(PETS).given_labels({"template": "a _", "tone": "dark"})
     assert str(caught.value) == (
         "template, tone: a classification run has one label, and nothing to give it; "
         "templates, lengths and given values are for captions and attributes"
@@ -86,12 +86,12 @@ def test_there_is_nothing_to_give() -> None:
 
 
 def test_more_than_all_classes_are_all() -> None:
-    told = Classification(PETS).tell(_answer(), 99)
+    told = Classification(PETS).predictions(_answer(), 99)
     assert [[s.name for s in p.labels] for p in told][1] == ["cat", "emu", "fox", "dog"]
 
 
 def test_classes_without_names_are_numbers() -> None:
-    told = Classification(Problem(num_classes=4)).tell(_answer(), 1)
+    told = Classification(Problem(num_classes=4)).predictions(_answer(), 1)
     assert [prediction.label.name for prediction in told] == ["1", "0"]
 
 

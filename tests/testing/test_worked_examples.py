@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import textwrap
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
-from addkit.plugin import KINDS, Config, Problem, Registry, hookimpl, protocols
-from addkit.plugin.spec import Spec
+from addkit.plugin import KINDS, Config, Registry, Spec, hookimpl
+from addkit.plugin.new import worked_example
 from addkit.testing import check
-
-EXAMPLE = re.compile(r"A worked example(?:, whose Spec provides `([\w-]+)`)?::\n(.*)", re.DOTALL)
-
-
-def _example(kind: type[Spec[Any, Any]]) -> tuple[str, type[Any], frozenset[str]]:
-    """The code, its first class, which is the component, and the abilities of its Spec."""
-    built = get_args(kind.__dict__["__orig_bases__"][0])[1].__forward_arg__
-    found = EXAMPLE.search(getattr(protocols, built.partition(" ")[0]).__doc__)
-    assert found, f"{kind.kind} has no worked example"
-    code = textwrap.dedent(found[2])
-    names: dict[str, Any] = {"__name__": "example", "torch": torch, "nn": torch.nn}
-    exec(code, names)
-    first = re.search(r"^class (\w+)", code, re.MULTILINE)
-    assert first
-    return code, names[first[1]], frozenset(one for one in found.groups()[:1] if one)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_it_keeps_the_laws(kind: type[Spec[Any, Any]]) -> None:
-    code, component, provides = _example(kind)
-
-    def build(config: Config, problem: Problem) -> Any:
-        takes = "problem" in inspect.signature(component).parameters
-        return component(problem) if takes or kind.kind == "task" else component()
-
-    spec = kind(name="mine", config=Config, build=build, summary="Mine.", provides=provides)
+    example = worked_example(kind.kind)
+    names: dict[str, Any] = {"__name__": "example", "torch": torch, "nn": torch.nn}
+    exec(example.code, names)
+    spec = kind(
+        name="mine",
+        config=Config,
+        build=names[example.component],
+        summary="Mine.",
+        provides=example.provides,
+    )
 
     @hookimpl
     def addkit_components() -> Iterable[Spec[Any, Any]]:
@@ -48,7 +33,7 @@ def test_it_keeps_the_laws(kind: type[Spec[Any, Any]]) -> None:
 
     mine = Registry.of([("mine 1", SimpleNamespace(addkit_components=addkit_components))])
     verdict = check(kind.kind, "mine", mine)
-    assert not verdict.broken, f"{code}\n{verdict.broken}"
+    assert not verdict.broken, f"{example.code}\n{verdict.broken}"
     assert not verdict.skipped
     assert verdict.kept >= 4
-    assert len(code.splitlines()) < 30
+    assert len(example.code.splitlines()) < 30

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import build_data, load
 from addkit.recipe import read_recipe
 from addkit.runs import Run
@@ -32,10 +32,8 @@ def test_a_short_run_names_held_out_combinations(recipes: Path, tmp_path: Path) 
 
     predictor = load(run.path)
     images = build_data(recipe).split("test")
-    cases = {"one step": Case(predictor.inference)}
-    meter = score_cases(predictor.network, images, cases, predictor.task, batch_size=64, seed=0)[
-        "one step"
-    ]
+    evaluator = Evaluator.for_predictor(predictor, images, seed=0)
+    meter = evaluator.score({"one step": Setting(predictor.inference)})["one step"]
     captions, references = meter.captions, meter.references
     # No test caption occurs in train, so neither a copy nor luck can score.
     train_images = build_data(recipe).split("train")

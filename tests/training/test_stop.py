@@ -16,9 +16,9 @@ import torch
 
 from addkit.cli.progress import LiveView
 from addkit.distributed.signals import StopSignals
+from addkit.evaluation.batches import Evaluator
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training import scoring
 from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
@@ -139,7 +139,7 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
 def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
     addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch, straight: Path, same: Same
 ) -> None:
-    score = scoring.score_cases
+    score = Evaluator.score
 
     def stopped(*words: Any, **more: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -147,7 +147,7 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
 
     words = ["train", recipes / "digits.toml", "--run-dir", "r", *SETS]
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "score_cases", stopped)
+        patch.setattr(Evaluator, "score", stopped)
         said = addkit(*words)
     assert said.code == 143
     assert said.err.splitlines()[-1] == (

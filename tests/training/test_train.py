@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from addkit.errors import DataError
-from addkit.evaluation.batches import Case, score_cases
-from addkit.evaluation.run import Grid, Wish, evaluate_run
+from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
@@ -69,7 +66,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
 def test_steps_are_chosen_on_the_validation_split(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addkit.training.scoring.CHOICES", (1, 2, 3))
+    monkeypatch.setattr("addkit.evaluation.batches.CHAIN_LENGTHS", (1, 2, 3))
     changes = ["sampling.steps=auto", "data.validation=0.2", "read_out.name=last"]
     small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]", "training.lr=1e-2"]
     recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
@@ -83,8 +80,8 @@ def test_steps_are_chosen_on_the_validation_split(
     assert manifest["chosen_steps"] == steps
     assert manifest["chosen_from"] == {str(n): value for n, value in values.items()}
     assert load(run.path).inference.steps == steps
-    row = evaluate_run(run.path, Grid(), Wish(audit=False)).results[0]
-    assert (row["steps"], row["top1"]) == (steps, pytest.approx(result.value))
+    row = evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)).results[0]
+    assert (row.setting.steps, row.scores["top1"]) == (steps, pytest.approx(result.value))
 
 
 def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> None:
@@ -120,62 +117,11 @@ def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
     assert told["learning_rate_rule"] == "lr as given"
 
 
-def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None:
-    predictor = load(digits_run)
-    meters = score_cases(
-        predictor.network,
-        build_data(predictor.recipe).split("test"),
-        {"recipe": Case(predictor.inference)},
-        predictor.task,
-        batch_size=100,
-        seed=0,
-    )
-    stored = Run(digits_run).manifest()["scores"]["ema"]
-    found = meters["recipe"].compute()
-    assert found.top1 == stored["top1"]
-    assert found.nll == pytest.approx(stored["nll"], rel=1e-5)
-    assert found.count == stored["count"] == 539
-
-
-def test_scores_depend_on_the_seed_of_the_noise_alone(digits_run: Path) -> None:
-    predictor = load(digits_run)
-    case = Case(predictor.inference.but(read_out="last", steps=2, sampler="gibbs"))
-
-    def nll(seed: int, **other: Any) -> float:
-        torch.rand(3)
-        split = build_data(predictor.recipe).split("test")
-        parts = (predictor.network, split, {"x": case, **other}, predictor.task)
-        return score_cases(*parts, batch_size=256, seed=seed)["x"].compute().nll
-
-    first = nll(0)
-    assert nll(0) == first
-    assert nll(0, another=Case(predictor.inference)) == first
-    assert nll(1) != first
-
-
 def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None:
     path = trained(tmp_path / "run", "training.ema=0", "training.epochs=1", "control.heads=[]")
     assert list(Run(path).manifest()["scores"]) == ["raw"]
     assert not list(path.rglob("ema.safetensors"))
     assert load(path).recipe.training.ema == 0
-
-
-def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
-    inference = load(digits_run).inference
-    grid = Grid(steps=[1, 2], read_out=["one-pass", "last"], guidance=[1.0, 2.0], chains=3)
-    ways = grid.of(inference)
-    assert len(ways) == 8
-    assert len({(w.steps, w.read_out.name, w.guidance) for w in ways}) == 8
-    assert {way.chains for way in ways} == {3}
-    assert Grid().of(inference) == [inference]
-
-
-def test_an_evaluation_may_only_move_the_data(digits_run: Path) -> None:
-    for override in ("training.epochs=3", "sampling.steps=2", "seed=1"):
-        with pytest.raises(Exception, match=r"only data\.KEY=VALUE can change"):
-            evaluate_run(digits_run, Grid(), Wish(overrides=[override]))
-    with pytest.raises(DataError, match='There is no split "tset"; there are: train, test'):
-        evaluate_run(digits_run, Grid(), Wish(split="tset"))
 
 
 @pytest.mark.slow

@@ -8,8 +8,7 @@ from functools import reduce
 from itertools import accumulate
 from operator import mul, or_
 
-from addkit.metrics.captions.ngrams import LONGEST, ngram_counts
-from addkit.metrics.captions.pairs import paired
+from addkit.metrics.captions.words import LONGEST, ngram_counts, paired
 
 _TINY, _SMALL = 1e-15, 1e-9
 """pycocoevalcap's: added to what matches and to what could, so that 0 / 0 is next to nothing."""

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from addkit.metrics.captions.ngrams import LONGEST, Ngram, ngram_counts, ngrams
-from addkit.metrics.captions.pairs import paired
+from addkit.metrics.captions.words import LONGEST, Ngram, ngram_counts, ngrams, paired
 
 _SIGMA = 6.0
 """Spread of the Gaussian penalty on a difference in length, in words."""

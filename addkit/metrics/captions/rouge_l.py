@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from addkit.metrics.captions.pairs import paired
+from addkit.metrics.captions.words import paired
 
 _BETA = 1.2
 """Weight of recall against precision in the COCO evaluation."""

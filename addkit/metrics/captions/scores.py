@@ -1,16 +1,17 @@
-"""Every caption score at once."""
+"""Every caption score at once, and the scores that are shares of captions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from addkit.metrics.captions.bleu import bleu
 from addkit.metrics.captions.cider_d import cider_d
 from addkit.metrics.captions.meteor import meteor, meteor_available
 from addkit.metrics.captions.rouge_l import rouge_l
-from addkit.metrics.captions.shares import distinct, exact_matches, length_matches, repeats
+from addkit.metrics.captions.words import ngrams, paired
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,70 @@ def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]
         length_accuracy=fmean(length_matches(*both)),
         count=len(predicted),
     )
+
+
+def exact_matches(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
+    """Which captions equal one of their references, word for word."""
+    return [
+        text.split() in [one.split() for one in texts]
+        for text, texts in paired(predicted, references)
+    ]
+
+
+def length_matches(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
+    """Which captions have as many words as one of their references."""
+    return [
+        len(text.split()) in [len(one.split()) for one in texts]
+        for text, texts in paired(predicted, references)
+    ]
+
+
+def repeats(predicted: Sequence[str]) -> list[bool]:
+    """Which captions have some word twice in a row."""
+    return [any(one == other for one, other in pairwise(text.split())) for text in predicted]
+
+
+def distinct(predicted: Sequence[str], n: int) -> float:
+    """Different n-grams over all n-grams of all captions, in [0, 1]; 0 where there are none.
+
+    Distinct-n of Li et al. 2016 (arXiv 1510.03055).
+    """
+    found = [ngram for text in predicted for ngram in ngrams(text.split(), n)]
+    return len(set(found)) / len(found) if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainValidity:
+    """How the captions of several chains meet the valid ones: shares in [0, 1]."""
+
+    valid: float
+    """Share of an image's chains whose caption is one of the references; mean over images."""
+    any_valid: float
+    """Share of images with at least one such chain."""
+    coverage: float
+    """Share of an image's different references that some chain found; mean over images."""
+
+
+def chain_validity(
+    chains: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+) -> ChainValidity:
+    """The captions of each image's chains against all of its valid captions, word for word.
+
+    Raises:
+        ValueError: There are no images, not as many lists of chains as of references, or an image
+            without a chain or without a reference.
+    """
+    if len(chains) != len(references):
+        raise ValueError(f"Chains of {len(chains)} images but references of {len(references)}.")
+    if not chains or not all(chains) or not all(references):
+        raise ValueError("At least one image, with a chain and a reference each, is needed.")
+    rows = [_of_image(*image) for image in zip(chains, references, strict=True)]
+    valid, any_valid, coverage = map(fmean, zip(*rows, strict=True))
+    return ChainValidity(valid, any_valid, coverage)
+
+
+def _of_image(chains: Sequence[str], references: Sequence[str]) -> tuple[float, bool, float]:
+    forms = {tuple(text.split()) for text in references}
+    captions = [tuple(text.split()) for text in chains]
+    valid = [caption in forms for caption in captions]
+    return fmean(valid), any(valid), len(forms & set(captions)) / len(forms)

@@ -1,7 +1,6 @@
 """CLIP score of captions, by open_clip with any of its models, a weight file or a folder."""
 
-from addkit.metrics.clip.scorer import ClipDescription, ClipScorer
-from addkit.metrics.clip.scores import PREFIX, ClipScores, clip_scores
+from addkit.metrics.clip.scorer import PREFIX, ClipDescription, ClipScorer, ClipScores, clip_scores
 from addkit.metrics.clip.source import (
     CONFIG_FILE,
     ClipFile,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrozenFeaturesConfig", "inner"]
 
-ADDKIT_API = 1
+ADDKIT_API = 2
 """The version of addkit's plugin interface that this is written for."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from addkit.plugin import CommandSpec, hookimpl
 
-ADDKIT_API = 1
+ADDKIT_API = 2
 """The version of addkit's plugin interface that this is written for."""
 
 

@@ -1,8 +1,24 @@
-"""Captions beside their references."""
+"""Captions as words: n-grams, and pairs of a caption and its references."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+LONGEST = 4
+"""BLEU and CIDEr-D count n-grams of 1 to 4 words."""
+
+Ngram = tuple[str, ...]
+
+
+def ngrams(words: Sequence[str], n: int) -> Iterator[Ngram]:
+    """Every n neighbours, from left to right; none where there are fewer than n words."""
+    return zip(*(words[start:] for start in range(n)), strict=False)
+
+
+def ngram_counts(words: Sequence[str]) -> list[Counter[Ngram]]:
+    """How often each n-gram occurs, one counter for each n = 1..4."""
+    return [Counter(ngrams(words, n)) for n in range(1, LONGEST + 1)]
 
 
 def paired(

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from addkit.errors import DataError, UsageError
-from addkit.evaluation.batches import Case, score_cases
+from addkit.evaluation.batches import Evaluator, Setting
 from addkit.evaluation.uncertainty import (
     Uncertainty,
-    chains_of,
     measure_uncertainty,
     needs_one_label,
+    voting_chains,
 )
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.protocols import DataSource
@@ -27,7 +27,9 @@ NAMES = ["one-pass", "mean over chains", "vote share", "votes, smoothed"]
 
 @pytest.fixture(scope="module")
 def models(digits_run: Path) -> tuple[Predictor, dict[str, Predictor]]:
-    controls = {head: load(run.path) for head, run in Run(digits_run).controls().items()}
+    controls = {
+        f"control, {head}": load(run.path) for head, run in Run(digits_run).controls().items()
+    }
     return load(digits_run), controls
 
 
@@ -38,7 +40,12 @@ def _source(predictor: Predictor, *overrides: str) -> DataSource:
 
 def _measure(models: Any, source: DataSource, split: str = SPLIT, **more: Any) -> Uncertainty:
     predictor, controls = models
-    settings = {"way": predictor.inference.but(steps=3), "chains": 4, "seed": 0, "draws": DRAWS}
+    settings = {
+        "inference": predictor.inference.but(steps=3),
+        "chains": 4,
+        "seed": 0,
+        "draws": DRAWS,
+    }
     return measure_uncertainty(predictor, controls, source, split, **(settings | more))
 
 
@@ -68,13 +75,12 @@ def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertain
     predictor, _ = models
     loop = predictor.inference.but(read_out="vote", steps=3, chains=4)
     cases = {
-        "one-pass": Case(predictor.inference),
-        "votes, smoothed": Case(loop),
-        "mean over chains": Case(loop.but(read_out="last")),
+        "one-pass": Setting(predictor.inference),
+        "votes, smoothed": Setting(loop),
+        "mean over chains": Setting(loop.but(read_out="last")),
     }
     images = _source(predictor).split(SPLIT)
-    size = predictor.recipe.sampling.batch_size
-    meters = score_cases(predictor.network, images, cases, predictor.task, batch_size=size, seed=0)
+    meters = Evaluator.for_predictor(predictor, images, seed=0).score(cases)
     rows = {row.confidence: row for row in found.rows if not row.scaled}
     for name, meter in meters.items():
         scores = meter.compute()
@@ -128,7 +134,7 @@ def test_the_same_seed_finds_the_same(models, found: Uncertainty) -> None:
 
 def test_a_read_out_of_its_own_is_named(models) -> None:
     way = models[0].inference.but(read_out="last", steps=2)
-    found = _measure(models, _source(models[0]), way=way)
+    found = _measure(models, _source(models[0]), inference=way)
     assert found.rows[0].confidence == "last"
     assert (found.chains, found.steps) == (4, 2)
 
@@ -136,13 +142,13 @@ def test_a_read_out_of_its_own_is_named(models) -> None:
 def test_which_chains_are_counted(models) -> None:
     way = models[0].inference
     assert way.one_pass
-    loop = chains_of(way.but(steps=7, early_exit=2), None)
+    loop = voting_chains(way.but(steps=7, early_exit=2), None)
     assert (loop.chains, loop.steps, loop.early_exit) == (10, 7, 0)
     assert loop.read_out.name == "last"
     several = way.but(read_out="vote", steps=7, sampler="ddim")
-    loop = chains_of(several, 3)
+    loop = voting_chains(several, 3)
     assert (loop.chains, loop.steps, loop.sampler.name) == (3, 7, "ddim")
-    assert chains_of(several.but(steps=1), 3).steps == 20
+    assert voting_chains(several.but(steps=1), 3).steps == 20
 
 
 def test_one_image_has_no_spread(models) -> None:

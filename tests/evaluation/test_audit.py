@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from addkit.evaluation.audit import audit_cases, conclude
+from addkit.evaluation.audit import audit_settings, conclude
 from addkit.model import load
 
 
@@ -31,17 +31,15 @@ def test_a_loop_that_uses_its_state_and_profits() -> None:
     # 100 of 1,000 pairs differ by 100 points.
     half = 1.96 * 100 * math.sqrt(0.1 * 0.9 / 999)
     assert audit.helps_interval == pytest.approx(half)
-    assert audit.answer == (
-        "The network uses its own state: shuffling y_t between images costs 40.0 +- 3.0 points. "
-        "Iterating on it: that helps, last step minus first step +10.0 +- 1.9 points."
-    )
+    assert all(part in audit.answer for part in ("40.0 +- 3.0", "helps", "+10.0 +- 1.9"))
 
 
 def test_a_loop_that_costs() -> None:
     audit = conclude(_cases(900, 850, 850), None, 5)
     assert (audit.uses_state, audit.helps, audit.control) == (False, False, None)
     assert "does not use its own state" in audit.answer
-    assert "that costs accuracy, last step minus first step -5.0" in audit.answer
+    assert "costs accuracy" in audit.answer
+    assert "-5.0" in audit.answer
 
 
 def test_a_difference_within_its_interval_is_none() -> None:
@@ -52,7 +50,7 @@ def test_a_difference_within_its_interval_is_none() -> None:
     assert audit.helps is None
     assert audit.helps_points == pytest.approx(0)
     assert audit.helps_interval > 0
-    assert "that changes nothing sure" in audit.answer
+    assert "no detectable difference" in audit.answer
 
 
 def test_the_interval_is_paired_by_image() -> None:
@@ -65,7 +63,7 @@ def test_the_interval_is_paired_by_image() -> None:
 
 def test_what_is_audited(digits_run: Path) -> None:
     inference = load(digits_run).inference
-    cases = audit_cases(inference)
+    cases = audit_settings(inference)
     assert list(cases) == ["first_step", "last_step", "shuffled_state", "no_image"]
     loops = {name: case.inference for name, case in cases.items()}
     assert {loop.read_out.name for loop in loops.values()} == {"last"}
