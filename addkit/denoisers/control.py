@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from addkit.denoisers.settings import ControlConfig
-from addkit.diffusion.results import Layout
+from addkit.plugin.values import Layout
 
 
 class Control(nn.Module):
-    """f(c): nothing at all before the output layer (linear), or residual MLP blocks (mlp).
+    """f(c): no layer before the output layer (linear), or residual MLP blocks (mlp).
 
     Args:
-        config: which head and its size.
+        config: the head and its size.
         condition_width: V; the condition has one token.
     """
 
