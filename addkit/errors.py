@@ -1,6 +1,8 @@
-"""Every error that a user can cause. The command line prints the text and exits with the code."""
+"""Every error that a user can cause: the command line prints its text and exits with its code."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class AddkitError(Exception):
@@ -10,11 +12,11 @@ class AddkitError(Exception):
 
 
 class AddkitWarning(UserWarning):
-    """Something that a user should know, and that stops nothing."""
+    """Printed as one line; the command continues."""
 
 
 class UsageError(AddkitError):
-    """The command line's words are off."""
+    """Invalid command-line arguments."""
 
     exit_code = 2
 
@@ -32,12 +34,21 @@ class DataError(AddkitError):
 
 
 class RunError(AddkitError):
-    """A run folder or checkpoint is missing, broken or unfit."""
+    """A run folder or checkpoint is missing, broken or does not fit."""
 
 
 class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
-    """A signal asked to stop, and everything is saved."""
+    """A signal stopped the command after everything was saved."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+def guess(word: str, choices: Iterable[str]) -> str:
+    """` (did you mean "x"?)` for the nearest choice, case aside; empty if none is near."""
+    import difflib
+
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f' (did you mean "{by_lower[near[0]]}"?)' if near else ""

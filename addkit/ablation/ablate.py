@@ -11,9 +11,8 @@ from addkit.ablation.arms import Arm, arms_of, matched_base, name_of
 from addkit.ablation.results import AblationResult, BaseRow, compare, spread
 from addkit.ablation.store import Store, fingerprint, inference_tables
 from addkit.ablation.worker import AblationProgress, Task, execute
-from addkit.errors import UsageError
+from addkit.errors import UsageError, guess
 from addkit.metrics.names import one_image
-from addkit.plugin.guess import guess
 from addkit.recipe import Recipe
 from addkit.training.control import heads_for
 

@@ -16,7 +16,7 @@ from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
 from addkit.recipe.overrides import changes_of
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
 from addkit.training.control import control_recipe
 
 BASE = "base"

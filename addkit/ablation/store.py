@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from addkit import __version__
-from addkit.plugin.identity import third_parties
+from addkit.plugin.registry import third_parties
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run
 from addkit.runs.atomic import write_json

@@ -118,7 +118,7 @@ def ablate(
     from addkit.cli.ablation_progress import AblationBars
     from addkit.cli.output import Output, note
     from addkit.recipe import read_recipe
-    from addkit.recipe.shipped import shipped
+    from addkit.recipe.files import shipped
 
     base = read_recipe(recipe or shipped("digits"), set_ or [])
     options = context.params

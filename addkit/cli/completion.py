@@ -25,7 +25,7 @@ FIGURES = (
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of recipes; a shell adds files by itself where none fits."""
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     return _beginning(incomplete, known_recipes())
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from addkit.cli.output import note
-from addkit.errors import DataError, RunError
+from addkit.errors import DataError, RunError, guess
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.guess import guess
 from addkit.runs import RUNS, newest_run
 
 ImageFile = Path | BinaryIO
@@ -45,7 +44,7 @@ def run_named(word: Path) -> Path | None:
 
     None if the word means a recipe. A known recipe's bare name does, whatever else has it.
     """
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     if str(word) in known_recipes():
         return None

@@ -32,7 +32,7 @@ def list_recipes(json: Json = False) -> None:
     addkit recipes list
     """
     from addkit.cli.output import Output
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     told = [_entry(name, path) for name, path in known_recipes().items()]
     output = Output(json=json)
@@ -49,8 +49,7 @@ def list_recipes(json: Json = False) -> None:
 
 def _entry(name: str, path: Path) -> dict[str, Any]:
     from addkit.errors import RecipeError
-    from addkit.recipe.layers import load_file, shown
-    from addkit.recipe.shipped import shipped
+    from addkit.recipe.files import load_file, shipped, shown
 
     found = {"name": name, "summary": "", "task": "", "data": "", "file": shown(path)}
     try:
@@ -110,8 +109,7 @@ def _show_resolved(recipe: str, changes: list[str], json: bool) -> None:
 
 def _show_source(recipe: str, json: bool) -> None:
     from addkit.cli.output import Output
-    from addkit.recipe.layers import load_file, shown
-    from addkit.recipe.shipped import named
+    from addkit.recipe.files import load_file, named, shown
 
     files = load_file(named(recipe)).files
     sources = [(shown(file), file.read_text("utf-8-sig")) for file in files]
@@ -227,7 +225,7 @@ def diff(
 
 def worded(value: Any) -> str:
     """A value as TOML, or a dash where there is none."""
-    from addkit.recipe.writing import toml_value
+    from addkit.recipe.toml import toml_value
 
     return "-" if value is None else toml_value(value)
 

@@ -42,7 +42,7 @@ def ends_in_toml(word: str) -> bool:
 def is_recipe(word: str) -> bool:
     """True for a recipe's file, and for the bare name of a known one that no component has."""
     from addkit.plugin.registry import load_registry
-    from addkit.recipe.shipped import known_recipes
+    from addkit.recipe.files import known_recipes
 
     if ends_in_toml(word):
         return True

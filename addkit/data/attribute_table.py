@@ -15,8 +15,7 @@ from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.splits import hold_out_combinations
 from addkit.data.tables import CsvTable, read_csv
-from addkit.errors import DataError
-from addkit.plugin.guess import guess
+from addkit.errors import DataError, guess
 
 _SPLITS = ("train", "validation", "test")
 

@@ -17,8 +17,7 @@ from addkit.data.settings import CaptionFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
 from addkit.data.tables import read_csv
-from addkit.errors import DataError
-from addkit.plugin.guess import guess
+from addkit.errors import DataError, guess
 from addkit.plugin.protocols import Tokenizer
 
 

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from addkit.data.image_sets import WrappedImages
 from addkit.diffusion.side_inputs import NO_CATEGORY
-from addkit.errors import DataError
+from addkit.errors import DataError, guess
 from addkit.plugin.facts import Batch, Column, SideInputs
-from addkit.plugin.guess import guess
 from addkit.plugin.protocols import ImageSet
 
 _MOST_CATEGORIES = 12

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from addkit.errors import DataError
-from addkit.plugin.guess import guess
+from addkit.errors import DataError, guess
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from addkit.plugin.contract import GuardedBuild
 from addkit.plugin.spec import Choices, DenoiserSpec, Spec, hookimpl
 
 
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
     conditioner = choices["conditioner"]
     if "one-token" not in conditioner.spec.provides:
-        theirs = isinstance(conditioner.spec.build, GuardedBuild)
-        why = ' (its Spec does not provide "one-token")' if theirs else ""
+        why = ' (its Spec does not provide "one-token")' if conditioner.plugin else ""
         yield (
             f'[conditioner] "{conditioner.name}" gives many tokens{why}, and this denoiser reads '
             'one; use the denoiser "transformer" or the conditioner "mean-token"'

@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from addkit.encoders.settings import PretrainedConfig, TimmConfig
-from addkit.errors import RecipeError
-from addkit.plugin.guess import guess
+from addkit.errors import RecipeError, guess
 from addkit.plugin.spec import Problem
 
 

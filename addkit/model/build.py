@@ -9,7 +9,6 @@ import torch
 from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.errors import PluginError
 from addkit.model.network import Network
-from addkit.plugin.contract import GuardedBuild
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
@@ -95,11 +94,10 @@ class _Builder:
 
     def plugin_names(self) -> dict[str, str]:
         """Whose a component is, if it is not addkit's own."""
-        found = {kind: choice.spec.build for kind, choice in self.recipe.choices.items()}
         return {
-            kind: f'"{build.name}" of {build.provider}'
-            for kind, build in found.items()
-            if isinstance(build, GuardedBuild)
+            kind: f'"{choice.name}" of {choice.plugin}'
+            for kind, choice in self.recipe.choices.items()
+            if choice.plugin
         }
 
     def refuse_many(self, num_tokens: int) -> None:

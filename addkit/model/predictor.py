@@ -14,13 +14,12 @@ from torch import Tensor
 
 from addkit.data.images import prepare_image
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import AddkitWarning, RunError, UsageError
+from addkit.errors import AddkitWarning, RunError, UsageError, guess
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
 from addkit.model.side_inputs import Known, SideInputRows
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.guess import guess
 from addkit.plugin.protocols import Task
 from addkit.recipe import Recipe
 from addkit.runs import Run

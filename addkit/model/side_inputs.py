@@ -8,9 +8,8 @@ from typing import TypeAlias
 from torch import Tensor
 
 from addkit.data.side_inputs import encoded
-from addkit.errors import DataError, UsageError
+from addkit.errors import DataError, UsageError, guess
 from addkit.plugin.facts import Column, SideInputs
-from addkit.plugin.guess import guess
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """By column: one value for all images as a person writes it, or a row for each as batches hold."""

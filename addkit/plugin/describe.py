@@ -13,11 +13,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 from addkit.plugin.loading import Provided
 from addkit.plugin.spec import KINDS
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
 from addkit.renamed import KINDS as RENAMED_KINDS
 from addkit.renamed import renamed_to
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from addkit.errors import PluginError
+from addkit.errors import PluginError, guess
 from addkit.plugin import spec as hookspecs
 from addkit.plugin.contract import GuardedBuild, one_line
-from addkit.plugin.guess import guess
 from addkit.plugin.spec import API_VERSION, KINDS, CommandSpec, Spec
 from addkit.renamed import API_CHANGES
 

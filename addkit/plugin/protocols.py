@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from addkit.plugin.facts import Batch, DataFacts
-from addkit.plugin.tracking import Tracker as Tracker
 
 if TYPE_CHECKING:
     import torch
@@ -591,4 +590,42 @@ class Task(Protocol):
         Keys are `template`, `length`, or the name of an attribute. Raises `UsageError` if this
         task has no such key, or no such value.
         """
+        ...
+
+
+class Tracker(Protocol):
+    """Follows one training. It lives on the first process alone.
+
+    What it raises once training has begun is told and stops nothing, so what is missing (a
+    package, a key) is for `Spec.build` to refuse.
+
+    A worked example::
+
+        from pathlib import Path
+
+        class Notes:
+            def begin(self, run, recipe):
+                self.file = Path(run, "notes.txt").open("a", encoding="utf-8")
+
+            def log(self, step, values):
+                told = [f"{name}={value:.4g}" for name, value in values.items()]
+                print(step, *told, file=self.file)
+
+            def close(self):
+                self.file.close()
+    """
+
+    def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
+        """A training starts or goes on in the folder `run`, with these tables of its recipe."""
+        ...
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers by name after this optimizer step.
+
+        Steps rise. After a resume they go on behind its checkpoint, so that some come again.
+        """
+        ...
+
+    def close(self) -> None:
+        """The training is over, however it ended."""
         ...

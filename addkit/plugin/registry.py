@@ -7,14 +7,16 @@ aside and remembered, so that one bad package never stops the command line.
 from __future__ import annotations
 
 import functools
+import hashlib
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import addkit
-from addkit.errors import AddkitWarning, PluginError
-from addkit.plugin.guess import guess
+from addkit.errors import AddkitWarning, PluginError, guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
 from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
 from addkit.renamed import COMPONENTS, renamed_to
@@ -206,3 +208,48 @@ def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) 
     if faults and speaks_of_plugins():
         for text, _ in faults:
             warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)
+
+
+HASH = " sha256:"
+
+
+def identity_of(provided: Provided) -> str:
+    """Such as `addkit 0.1.0`, `my.py sha256:1f2e3d4c` or `addkit-clip 0.3 sha256:1f2e3d4c`.
+
+    A version says nothing of a package that is being worked on (`pip install -e`).
+    """
+    if not provided.module:
+        return provided.provider
+    return provided.provider + HASH + _hash(_package(provided.module))
+
+
+def third_parties(names: Mapping[str, str]) -> dict[str, str]:
+    """Kind -> `NAME (IDENTITY)` of those components, named by kind, that are not addkit's own."""
+    known = load_registry().components
+    found = {kind: known.get((kind, name)) for kind, name in names.items()}
+    return {
+        kind: f"{names[kind]} ({identity_of(one)})"
+        for kind, one in found.items()
+        if one is not None and one.is_third_partys
+    }
+
+
+def _package(module: str) -> str:
+    """The outermost package around a module that is not a namespace of several owners."""
+    names = module.split(".")
+    around = (".".join(names[: count + 1]) for count in range(len(names)))
+    return next(name for name in around if sys.modules[name].__file__)
+
+
+@functools.cache
+def _hash(package: str) -> str:
+    """Eight digits, of the names and texts of the package's Python files."""
+    module = sys.modules[package]
+    places = [Path(place) for place in getattr(module, "__path__", ())]
+    files = [(file.relative_to(place), file) for place in places for file in place.rglob("*.py")]
+    if not places and module.__file__:
+        files = [(Path(Path(module.__file__).name), Path(module.__file__))]
+    digest = hashlib.sha256()
+    for name, file in sorted(files):
+        digest.update(f"{name.as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:8]

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from addkit.errors import PluginError
-from addkit.plugin.guess import guess
+from addkit.errors import PluginError, guess
 
 GROUP = "addkit"
 """The entry-point group that third parties write in their pyproject.toml."""

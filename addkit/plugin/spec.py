@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import pluggy
 
-from addkit.errors import PluginError
-from addkit.plugin.guess import guess
+from addkit.errors import PluginError, guess
 
 if TYPE_CHECKING:
     from addkit.plugin.config import Config
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
         Timesteps,
         Tokenizer,
         ToOne,
+        Tracker,
     )
-    from addkit.plugin.tracking import Tracker
 
 API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
@@ -128,6 +127,8 @@ class Choice:
 
     spec: Spec[Any, Any]
     config: Any
+    plugin: str = ""
+    """The plugin that provides it, with its version or hash; empty for addkit's own."""
 
     @property
     def name(self) -> str:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
         Recipe,
         Sampling,
         Training,
+        dump_recipe,
     )
     from addkit.recipe.reading import read_recipe, recipe_from_tables
-    from addkit.recipe.writing import dump_recipe
 
 _HOMES = {
     "addkit.recipe.model": (
@@ -28,9 +28,9 @@ _HOMES = {
         "Recipe",
         "Sampling",
         "Training",
+        "dump_recipe",
     ),
     "addkit.recipe.reading": ("read_recipe", "recipe_from_tables"),
-    "addkit.recipe.writing": ("dump_recipe",),
 }
 """Where each public name lives. Loaded on first use: shells complete recipes without pydantic."""
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from addkit.plugin.config import Config
 from addkit.plugin.spec import Choices
+from addkit.recipe.toml import toml_key, toml_value
 
 Share = Annotated[float, Field(ge=0)]
 
@@ -258,3 +259,17 @@ SHARED_TABLES: dict[str, type[Config]] = {
     "ablation": Ablation,
 }
 """Tables that belong to no component."""
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as TOML.
+
+    `recipe_from_tables(tomllib.loads(text), path)` gives the same experiment again.
+    """
+    lines = []
+    tables = {key: value for key, value in recipe.tables().items() if isinstance(value, dict)}
+    top = {key: value for key, value in recipe.tables().items() if key not in tables}
+    for name, table in {"": top, **tables}.items():
+        lines += [f"\n[{name}]"] if name else []
+        lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"

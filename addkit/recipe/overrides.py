@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from addkit.recipe.errors import Fault, Origin, raise_if_any
-from addkit.recipe.layers import Layer, merge
-from addkit.recipe.lines import KeyPath
-from addkit.recipe.types import parsed
-from addkit.recipe.writing import quoted
+from addkit.recipe.files import Layer, merge
+from addkit.recipe.toml import KeyPath, parsed, quoted
 
 _KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _BARE_WORD = re.compile(r"[A-Za-z./~][\w./~:@+ -]*")

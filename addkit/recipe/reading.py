@@ -10,19 +10,16 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from addkit.errors import guess
 from addkit.plugin.config import Config
-from addkit.plugin.guess import guess
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
-from addkit.recipe.layers import Layer, load_file, merge, require, shown
-from addkit.recipe.lines import KeyPath
-from addkit.recipe.messages import Complaint, dotted, explained, unknown_key
+from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import SHARED_TABLES, Recipe
 from addkit.recipe.overrides import read_overrides
-from addkit.recipe.shipped import named
-from addkit.recipe.types import validated
-from addkit.recipe.writing import quoted, shortened
+from addkit.recipe.toml import KeyPath, quoted, shortened
+from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
 from addkit.renamed import KEYS as RENAMED_KEYS
 from addkit.renamed import KINDS as RENAMED_KINDS
 from addkit.renamed import renamed_to
@@ -161,16 +158,18 @@ class _Check:
         if table is None:
             return None
         try:
-            spec = self.registry.get(kind, table["name"]).spec
+            provided = self.registry.get(kind, table["name"])
         except UnknownComponent as error:
             known = ", ".join(error.known)
             what = Complaint(("name",), str(error), table["name"], known)
             self._say((kind,), what, error.cause)
             return None
         settings = {key: value for key, value in table.items() if key != "name"}
+        spec = provided.spec
         keys = ("name", *spec.settings.model_fields)
         config = self._config(spec.settings, (kind,), settings, keys)
-        return None if config is None else Choice(spec, config)
+        plugin = provided.provider if provided.is_third_partys else ""
+        return None if config is None else Choice(spec, config, plugin)
 
     def _component_table(self, kind: str) -> dict[str, Any] | None:
         """The table if it is one that names a component."""

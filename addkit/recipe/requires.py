@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from addkit.recipe.errors import Fault, FaultyRecipeError, Origin
-from addkit.recipe.writing import quoted, shortened
+from addkit.recipe.toml import quoted, shortened
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

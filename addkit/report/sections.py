@@ -8,8 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 from addkit.report.ablation_files import RESULT, AblationFiles
 from addkit.report.figures.samples import Example
 from addkit.report.predictions import Fresh

@@ -22,7 +22,7 @@ from typing import Any
 
 from addkit.errors import RecipeError, RunError
 from addkit.plugin.facts import DataFacts
-from addkit.plugin.identity import HASH, third_parties
+from addkit.plugin.registry import HASH, third_parties
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.checkpoint_files import pointed_at

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from addkit.diffusion.chain import FREE
 from addkit.diffusion.results import Answer, Targets
-from addkit.errors import UsageError
+from addkit.errors import UsageError, guess
 from addkit.metrics.joint import JointMeter
 from addkit.plugin.facts import MISSING
-from addkit.plugin.guess import guess
 from addkit.plugin.spec import Problem
 from addkit.tasks.classification import label_scores
 from addkit.tasks.predictions import JointAnswer, JointPrediction, LabelScore

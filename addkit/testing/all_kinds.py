@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from addkit.errors import guess
 from addkit.plugin.contract import lacking
-from addkit.plugin.guess import guess
 from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
 from addkit.plugin.spec import ABILITIES
-from addkit.recipe.types import validated
-from addkit.recipe.writing import toml_value
+from addkit.recipe.toml import toml_value
+from addkit.recipe.validation import validated
 from addkit.renamed import ABILITIES as RENAMED_ABILITIES
 from addkit.renamed import renamed_to
 from addkit.testing.bench import Bench, LawBrokenError, SkippedError, close, need

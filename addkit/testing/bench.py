@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from addkit.errors import DataError, PluginError
 from addkit.plugin import Problem, Provided
-from addkit.recipe.types import validated
+from addkit.recipe.validation import validated
 
 IMAGES, COPIES = 3, 2
 """B and R of the inputs; different, so that no axis is taken for another."""

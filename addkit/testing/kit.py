@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from addkit.errors import UsageError
+from addkit.errors import UsageError, guess
 from addkit.plugin import Provided, Registry, load_registry
 from addkit.plugin.contract import one_line, place_of
-from addkit.plugin.guess import guess
 from addkit.testing import all_kinds, data, networks, outputs, schedules_and_samplers
 from addkit.testing.bench import Bench, Example, Law, LawBrokenError, NotHereError, SkippedError
 from addkit.testing.examples import example_of

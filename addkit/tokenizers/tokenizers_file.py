@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from addkit.errors import RecipeError
-from addkit.plugin.guess import guess
+from addkit.errors import RecipeError, guess
 from addkit.tokenizers.settings import TokenizersFileConfig
 from addkit.tokenizers.subwords import Subwords
 

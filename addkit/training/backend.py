@@ -17,7 +17,7 @@ from torch import nn
 from addkit.errors import AddkitWarning
 from addkit.model import Network
 from addkit.plugin import load_registry
-from addkit.plugin.identity import identity_of
+from addkit.plugin.registry import identity_of
 from addkit.recipe import Recipe
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from addkit.errors import AddkitWarning
 from addkit.planning.flops import mfu, peak_flops, step_flops
-from addkit.plugin.tracking import Tracker
+from addkit.plugin.protocols import Tracker
 from addkit.runs.atomic import write_text
 from addkit.training.scoring import meters_of
 from addkit.training.stopwatch import peak_memory

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from addkit.ablation.store import inference_key, training_key
-from addkit.plugin.identity import _hash
-from addkit.plugin.registry import _selected
+from addkit.plugin.registry import _hash, _selected
 from addkit.recipe import read_recipe
 
 Plugin = Callable[..., Path]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from addkit.errors import PluginError, RecipeError
+from addkit.errors import PluginError, RecipeError, guess
 from addkit.plugin import (
     API_VERSION,
     KINDS,
@@ -25,10 +25,8 @@ from addkit.plugin import (
     hookimpl,
 )
 from addkit.plugin.contract import lacking, place_of
-from addkit.plugin.guess import guess
-from addkit.plugin.identity import _package
 from addkit.plugin.loading import Broken
-from addkit.plugin.registry import built_ins
+from addkit.plugin.registry import _package, built_ins
 
 Install = Callable[[str, str, str], EntryPoint]
 

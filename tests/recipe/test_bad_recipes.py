@@ -9,7 +9,7 @@ import pytest
 
 from addkit.recipe import read_recipe
 from addkit.recipe.errors import Fault, FaultyRecipeError
-from addkit.recipe.shipped import shipped
+from addkit.recipe.files import shipped
 
 DIGITS = f"extends = '{shipped('digits')}'\n"
 """The first line of each."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from addkit.recipe.lines import KeyPath, key_lines
+from addkit.recipe.toml import KeyPath, key_lines
 
 
 def paths(tables: dict[str, Any], above: KeyPath = ()) -> set[KeyPath]:

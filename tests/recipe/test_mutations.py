@@ -15,7 +15,7 @@ import pytest
 
 from addkit.recipe import dump_recipe, read_recipe
 from addkit.recipe.errors import FaultyRecipeError
-from addkit.recipe.shipped import shipped_folder
+from addkit.recipe.files import shipped_folder
 
 COUNT = int(os.environ.get("ADDKIT_MUTATIONS", "300"))
 PARTS = 4

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from addkit.plugin import KINDS, Registry
+from addkit.recipe.files import shipped_folder
 from addkit.recipe.model import SHARED_TABLES
 from addkit.recipe.schema import DIALECT, recipe_schema
-from addkit.recipe.shipped import shipped_folder
 
 FILES = sorted(shipped_folder().rglob("*.toml"))
 SAYS_NOTHING = {"description", "default", "format", "title", "$schema", "$defs"}

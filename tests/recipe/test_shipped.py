@@ -8,7 +8,7 @@ import pytest
 
 from addkit.errors import RecipeError
 from addkit.recipe import read_recipe
-from addkit.recipe.shipped import known_recipes, named, shipped
+from addkit.recipe.files import known_recipes, named, shipped
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_misspelt(word: str, error: str) -> None:
 
 def test_names_are_found_without_pydantic() -> None:
     code = (
-        "import sys; from addkit.recipe.shipped import known_recipes; assert known_recipes();"
+        "import sys; from addkit.recipe.files import known_recipes; assert known_recipes();"
         "print({'pydantic', 'torch'} & {*sys.modules})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

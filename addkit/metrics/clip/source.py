@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 
 CONFIG_FILE = "open_clip_config.json"
 """What open_clip calls a model's description in a folder."""

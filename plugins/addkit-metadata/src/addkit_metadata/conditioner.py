@@ -9,10 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from addkit.errors import RecipeError
+from addkit.errors import RecipeError, guess
 from addkit.plugin import Problem
 from addkit.plugin.facts import Column, SideInputs
-from addkit.plugin.guess import guess
 from addkit_metadata import MetadataConfig
 
 

@@ -15,9 +15,8 @@ from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source
 from addkit.data.splits import hold_out
 from addkit.data.tables import CsvTable, read_csv
-from addkit.errors import DataError
+from addkit.errors import DataError, guess
 from addkit.plugin.facts import Column, DataFacts, SideInputs
-from addkit.plugin.guess import guess
 from addkit_metadata import ImageTableConfig
 from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
 

@@ -11,10 +11,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
-from addkit.errors import RecipeError
+from addkit.errors import RecipeError, guess
 from addkit.plugin import Problem
 from addkit.plugin.facts import SideInputs
-from addkit.plugin.guess import guess
 from addkit_text import TextConfig
 
 REMEMBERED = 1 << 16

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from addkit.recipe.shipped import shipped
+from addkit.recipe.files import shipped
 from addkit.runs import Run
 from addkit_paper.claims.stored_results import Evidence
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from addkit.errors import UsageError
-from addkit.plugin.guess import guess
+from addkit.errors import UsageError, guess
 from addkit_paper.theory import dependent, one_label, signal
 from addkit_paper.theory.findings import Result
 

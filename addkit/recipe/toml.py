@@ -1,10 +1,41 @@
-"""Where each key of a TOML text stands: `tomllib` keeps no line numbers."""
+"""TOML text: parse it, find the line of each key, and write values."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import Any
+
+DEEPEST = 100
+"""Tables or lists within each other."""
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is not TOML, or holds a number with more digits than Python would show.
+        RecursionError: it is nested too deeply.
+    """
+    tables = tomllib.loads(text)
+    _refuse_depth(tables)
+    # Hexadecimal numbers of any length can be read, but neither checked nor told of.
+    json.dumps(tables, default=str)
+    return tables
+
+
+def _refuse_depth(tables: dict[str, Any]) -> None:
+    """Not left to Python, whose limits differ between its versions and functions."""
+    level: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        values = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [inner for each in values for inner in each if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise RecursionError
+
 
 KeyPath = tuple[str | int, ...]
 """Keys from the top, such as ("loss", "name"); () is the file itself."""
@@ -58,18 +89,18 @@ class _Scanner:
         if kind == "mark" and self._in_value:
             self._mark_of_value(token)
         elif kind == "mark":
-            self._mark_of_key(token, line)
+            self._mark_oftoml_key(token, line)
         elif kind != "comment" and not self._in_value:
             self._key.append(_unquoted(token))
 
-    def _mark_of_key(self, mark: str, line: int) -> None:
+    def _mark_oftoml_key(self, mark: str, line: int) -> None:
         if mark == "[":
             self._in_header = True
         elif mark == "\n" and self._in_header:
-            self._table, self._in_header = self._end_key((), line), False
+            self._table, self._in_header = self._endtoml_key((), line), False
             self.lines[self._table] = line
         elif mark == "=":
-            self._path = self._end_key(self._base() or (), line)
+            self._path = self._endtoml_key(self._base() or (), line)
             self._in_value = True
         elif mark == "}":
             self._open.pop()
@@ -91,7 +122,7 @@ class _Scanner:
     def _base(self) -> KeyPath | None:
         return self._open[-1] if self._open else self._table
 
-    def _end_key(self, base: KeyPath, line: int) -> KeyPath:
+    def _endtoml_key(self, base: KeyPath, line: int) -> KeyPath:
         path = (*base, *self._key)
         for end in range(len(base) + 1, len(path) + 1):
             self.lines.setdefault(path[:end], line)
@@ -104,3 +135,35 @@ def _unquoted(key: str) -> str:
         return key
     text: str = tomllib.loads(f"key = {key}")["key"]
     return text
+
+
+def toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quoted(key)
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return str(value)
+
+
+def quoted(text: str) -> str:
+    """The text in double quotes with everything escaped that TOML wants escaped."""
+    # JSON escapes as TOML does, except for this one control character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def shortened(value: Any, width: int = 60) -> str:
+    """A value as an error message shows it."""
+    if isinstance(value, dict):
+        return "a table"
+    text = toml_value(value)
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,19 +1,47 @@
-"""What is wrong with a recipe, in sentences that say what was found and what is allowed."""
+"""Settings checked by pydantic, and its errors as sentences: what was found and what is allowed."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from addkit.plugin.guess import guess
-from addkit.recipe.lines import KeyPath
-from addkit.recipe.types import is_needless
-from addkit.recipe.writing import quoted, shortened
+from addkit.errors import guess
+from addkit.plugin.config import Config
+from addkit.recipe.toml import KeyPath, quoted, shortened
+
+C = TypeVar("C", bound=Config)
+
+
+def validated(config: type[C], values: Mapping[str, Any]) -> C:
+    """The settings as `config`, with no value turned into another type.
+
+    Raises:
+        pydantic.ValidationError: something is wrong beyond what `is_needless` tells of.
+    """
+    # JSON is where pydantic is strict and yet takes lists for tuples and strings for paths.
+    text = json.dumps(values, default=str)
+    try:
+        return config.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        if not all(map(is_needless, error.errors())):
+            raise
+        return config.model_validate_json(text)
+
+
+def is_needless(details: Mapping[str, Any]) -> bool:
+    """One of `ValidationError.errors()` that only says that a list is no tuple or set.
+
+    It comes up behind a validator of mode "before", which makes pydantic forget that it reads JSON.
+    """
+    wants_other_list = details["type"] in ("tuple_type", "set_type", "frozen_set_type")
+    return wants_other_list and isinstance(details["input"], list)
+
 
 _EXPECTED = {
     "bool_type": "true or false",

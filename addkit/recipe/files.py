@@ -1,0 +1,256 @@
+"""Recipe files: find them by name, read them with what they extend, and merge them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from addkit.errors import guess
+from addkit.plugin.spec import KINDS
+from addkit.recipe.errors import Fault, FaultyRecipeError, Origin, refuse
+from addkit.recipe.requires import check_requires
+from addkit.recipe.toml import KeyPath, key_lines, parsed, quoted, shortened
+
+LOCAL = Path("recipes")
+"""The folder of a user's own recipes."""
+REQUIRES = "requires"
+RECIPE = "recipe.toml"
+"""The recipe's file in a run's folder."""
+MOST_NAMES = 8
+"""File names that an error lists."""
+
+_OWN_TO_A_FILE = ("name", "summary", "extends")
+"""Top-level keys that describe a file, so nothing that extends it inherits them."""
+
+RIVALS: dict[KeyPath, KeyPath] = {
+    ("training", "lr"): ("training", "base_lr"),
+    ("training", "base_lr"): ("training", "lr"),
+}
+"""Alternative keys for one value: each removes the other, since TOML cannot unset a key."""
+
+
+def shipped_folder() -> Path:
+    """The folder of the recipes that come with addkit."""
+    package = Path(__file__).parents[1]
+    # A wheel has them in the package, a checkout beside it.
+    folders = (package / "recipes", package.parent / "recipes")
+    return next((folder for folder in folders if (folder / "base").is_dir()), folders[0])
+
+
+def shipped(name: str) -> Path:
+    """The file of a recipe that comes with addkit."""
+    return shipped_folder() / f"{name}.toml"
+
+
+def known_recipes() -> dict[str, Path]:
+    """Recipes by name, in alphabetical order; one below ./recipes hides a shipped one."""
+    folders = (shipped_folder(), LOCAL)
+    files = [file for folder in folders for file in sorted(folder.glob("*.toml"))]
+    return dict(sorted({file.stem: file for file in files}.items()))
+
+
+def named(word: Path | str) -> Path:
+    """The recipe that a word of the command line names: a path, or the name of a known recipe.
+
+    Raises:
+        RecipeError: it is a bare name, and neither such a file nor such a recipe exists.
+    """
+    path = Path(word)
+    if path.suffix == ".toml" or path.name != os.fspath(word):
+        return path
+    exists, recipes = os.path.lexists(path), known_recipes()
+    # A folder that has a recipe's name, such as a run's, does not hide the recipe.
+    if path.name in recipes and (path.is_dir() or not exists):
+        return recipes[path.name]
+    if exists:
+        return path
+    near = guess(path.name, [*recipes, *(file.name for file in Path().glob("*.toml"))])
+    hint = near or f", and no recipe of this name. Known: {', '.join(recipes)}"
+    raise refuse(Origin(path.name), f"no such file{hint}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Tables as TOML gives them, and where each key was written."""
+
+    tables: Mapping[str, Any]
+    origins: Mapping[KeyPath, Origin]
+    files: tuple[Path, ...] = ()
+    """The files read for it, the recipe itself first."""
+
+    def origin(self, path: KeyPath) -> Origin:
+        """Where the key was written, or else the first within it, or else the table around it."""
+        if path in self.origins:
+            return self.origins[path]
+        within = [origin for key, origin in self.origins.items() if key[: len(path)] == path]
+        return within[0] if within else self.origin(path[:-1])
+
+    def overrides(self, path: KeyPath) -> list[str]:
+        """Every `--set` that wrote a key within this table, in order."""
+        origins = (origin for key, origin in self.origins.items() if key[: len(path)] == path)
+        return list(dict.fromkeys(origin.place for origin in origins if origin.is_override))
+
+
+def merge(base: Layer, over: Layer) -> Layer:
+    """`over` laid on `base`: tables merge, other values are replaced.
+
+    A component table that now names another component loses the keys that belonged to the old one,
+    and a key loses the base's alternative to it (`RIVALS`).
+    """
+    replaced = {kind.kind for kind in KINDS if _changes_name(base.tables, over.tables, kind.kind)}
+    rivals = {rival for key, rival in RIVALS.items() if key in over.origins}
+    tables: dict[str, Any] = {}
+    for name, value in base.tables.items():
+        if name in replaced:
+            tables[name] = {}
+        elif isinstance(value, dict):
+            tables[name] = {k: v for k, v in value.items() if (name, k) not in rivals}
+        else:
+            tables[name] = value
+    # A replaced table's own line stays: errors about the whole table need a place.
+    origins = {
+        path: origin
+        for path, origin in base.origins.items()
+        if len(path) < 2 or path[0] not in replaced
+    }
+    merged = _merged(tables, over.tables)
+    if REQUIRES in tables and REQUIRES in over.tables:
+        # Packages that a base needs, whatever extends it needs too.
+        merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
+    files = tuple(dict.fromkeys((*over.files, *base.files)))
+    return Layer(merged, {**origins, **over.origins}, files)
+
+
+def _changes_name(base: Mapping[str, Any], over: Mapping[str, Any], kind: str) -> bool:
+    old, new = base.get(kind), over.get(kind)
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return False
+    return "name" in old and "name" in new and bool(old["name"] != new["name"])
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        merged[key] = value
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """Where a file is named: on the command line, or in a line that extends it."""
+
+    origin: Origin
+    extends: str | None = None
+
+    def refused(self, text: str) -> FaultyRecipeError:
+        """The error for a file that cannot be read."""
+        if self.extends is None:
+            return FaultyRecipeError([Fault(self.origin, text)])
+        found = quoted(self.extends)
+        return FaultyRecipeError([Fault(self.origin, f"extends {found}: {text}", "extends", found)])
+
+
+def load_file(path: Path) -> Layer:
+    """The recipe with everything that it extends merged in.
+
+    Raises:
+        RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
+    """
+    return _load(path, _Reference(Origin(shown(path))), ())
+
+
+def shown(path: Path) -> str:
+    """The path as errors print it: relative where it lies below the working directory."""
+    tidy = Path(os.path.normpath(path))
+    return str(tidy.relative_to(Path.cwd()) if tidy.is_relative_to(Path.cwd()) else tidy)
+
+
+def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
+    """A file and what it extends; `trail` lists the files that extend it, the outermost first."""
+    text = _read(path, reference)
+    files = [file.resolve() for file in (*trail, path)]
+    if files[-1] in files[:-1]:
+        circle = " -> ".join(shown(file) for file in files[files.index(files[-1]) :])
+        raise reference.refused(f"files extend each other in a circle: {circle}.")
+    try:
+        tables = parsed(text)
+    except ValueError as error:
+        raise _not_toml(shown(path), str(error), text) from None
+    origins = {key: Origin(shown(path), line) for key, line in key_lines(text).items()}
+    own = Layer(tables, {(): Origin(shown(path)), **origins}, (path,))
+    require(own)
+    extends = tables.get("extends", [])
+    names = [extends] if isinstance(extends, str) else extends
+    origin = own.origin(("extends",))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        allowed, found = "a path or a list of paths", shortened(extends)
+        message = f"extends must be {allowed}, found {found}."
+        raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
+    bases = []
+    for name in names:
+        file = path.parent / name
+        # A bare name is a file beside this one, or else a recipe that comes with addkit.
+        if Path(name).name == name and not file.exists() and shipped(name).is_file():
+            file = shipped(name)
+        base = _load(file, _Reference(origin, name), (*trail, path))
+        inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
+        bases.append(Layer(inherited, base.origins, base.files))
+    return merge(functools.reduce(merge, bases), own) if bases else own
+
+
+def require(layer: Layer) -> None:
+    """Raise `RecipeError` if a package that the layer's own `requires` names is missing."""
+    if REQUIRES in layer.tables:
+        check_requires(layer.tables[REQUIRES], layer.origin((REQUIRES,)))
+
+
+def _read(path: Path, reference: _Reference) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise reference.refused("no such file (a link that leads nowhere).") from None
+        names = [file.name for file in path.parent.glob("*.toml")]
+        names += [file.parent.name for file in path.parent.glob(f"*/{RECIPE}")]
+        # A known recipe too: `recipes/digits.toml` where nobody has cloned addkit.
+        near = guess(path.name, names) or guess(path.stem, known_recipes())
+        near = near or f" (looked in {path.parent.absolute()})"
+        raise reference.refused(f"no such file{near}.") from None
+    except IsADirectoryError:
+        raise reference.refused(f"a folder, not a recipe's file{_recipes_in(path)}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise refuse(Origin(shown(path), line), "not UTF-8 text.") from None
+    except OSError as error:
+        raise reference.refused(f"cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise reference.refused(f"cannot be read: {error}.") from None
+
+
+def _recipes_in(folder: Path) -> str:
+    """The files in a folder that may have been meant."""
+    if (folder / RECIPE).is_file():
+        return f"; the recipe of this run is {shown(folder / RECIPE)}"
+    names = sorted(file.name for file in folder.glob("*.toml"))
+    more = ", ..." if names[MOST_NAMES:] else ""
+    return f"; it holds {', '.join(names[:MOST_NAMES])}{more}" if names else " (no .toml in it)"
+
+
+def _not_toml(place: str, message: str, text: str) -> FaultyRecipeError:
+    """The error for a text that tomllib refuses, with the position that its message ends in."""
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
+    origin = Origin(place)
+    if found:
+        origin, message = Origin(place, int(found[2]), column=int(found[3])), found[1]
+    elif message.endswith("(at end of document)"):
+        # Not splitlines, which splits at characters that no editor counts as ends of lines.
+        origin = Origin(place, len(text.removesuffix("\n").split("\n")))
+    return refuse(origin, f"not valid TOML: {message}.")
