@@ -106,7 +106,7 @@ def blocks_of(network: Network) -> Iterator[nn.Module]:
     falls, and processes must agree on what they gather; so its blocks are not among them.
     """
     yield from getattr(getattr(network.encoder, "model", network.encoder), "blocks", ())
-    if not network.diffusion.remembers:
+    if network.diffusion.self_conditioning is None:
         yield from getattr(network.diffusion.denoiser, "blocks", ())
 
 

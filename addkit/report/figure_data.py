@@ -38,7 +38,7 @@ def chain_stories(fresh: Fresh) -> list[ChainStory]:
     """
     images, predictor = fresh.images, fresh.predictor
     steps = predictor.inference.steps
-    way = predictor.inference.but(steps=steps if steps > 1 else LOOP, chains=1)
+    way = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
     places = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
     batch = images.batch(places, None)
     chain = [_kept(step) for step in predictor.trace(batch.images, way)]

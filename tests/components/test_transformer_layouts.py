@@ -203,7 +203,7 @@ def test_layouts_follow_their_images() -> None:
     layout = Layout(visible, torch.arange(N), 2)
     picked = layout.select(torch.tensor([2, 0]))
     assert torch.equal(picked.visible, visible[[2, 0]])
-    twice = layout.twice()
+    twice = layout.repeated()
     assert torch.equal(twice.visible, torch.cat([visible, visible]))
     for other in (picked, twice):
         assert other.first_answer == 2
