@@ -166,7 +166,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         [
             [
                 row.model_name,
-                *row.setting.cells(),
+                *row.setting_cells(),
                 *(score.text(row.scores.get(score.name)) for score in scores),
             ]
             for row in rows

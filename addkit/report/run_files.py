@@ -173,7 +173,7 @@ def step_curves(files: RunFiles) -> StepCurves:
     passes: dict[Way, dict[str, Any]] = {}
     for row in told["results"]:
         way = tuple(row.get(key) for key in WAY)
-        if row.get("one_pass"):
+        if row["sampler"] is None:
             passes.setdefault((way[0], way[3]), row)
         else:
             loops.setdefault(way, []).append(row)

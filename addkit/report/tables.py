@@ -47,15 +47,15 @@ def settings(files: RunFiles) -> Table:
     told = files.evaluated()
     rows = [*told["results"], *told["controls"]]
     names = [
-        name for name in known_scores(rows) if name not in ("model_name", *SETTINGS, "one_pass")
+        name for name in known_scores(rows) if name not in ("model_name", "early_exit", *SETTINGS)
     ]
     cells = [
         [
             str(row["model_name"]),
             str(row["read_out"]),
-            str(row["sampler"]),
-            str(row["to_one"]),
-            "one pass" if row["one_pass"] else str(row["steps"]),
+            row["sampler"] or "-",
+            row["to_one"] or "-",
+            "one pass" if row["sampler"] is None else str(row["steps"]),
             f"{row['guidance']:g}",
             str(row["chains"]),
             *_cells(row, names, files.headline),

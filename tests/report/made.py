@@ -70,7 +70,7 @@ def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
         "steps": steps,
         **way,
         "chains": 1,
-        "one_pass": False,
+        "early_exit": 0,
         "top1": value,
         "count": 100,
     }
