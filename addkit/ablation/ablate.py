@@ -12,7 +12,7 @@ from addkit.ablation.results import AblationResult, BaseRow, compare, spread
 from addkit.ablation.store import Store, fingerprint, inference_tables
 from addkit.ablation.worker import AblationProgress, Task, execute
 from addkit.errors import UsageError, guess
-from addkit.metrics.names import one_image
+from addkit.evaluation.results import Score
 from addkit.recipe import Recipe
 from addkit.training.control import heads_for
 
@@ -143,7 +143,8 @@ def ablate(
     resolution = 0.0
     for keys in what.arms[0].keys:
         if (stored := store.scores(*keys)) is not None:
-            resolution = one_image(stored.headline, int(stored.scores["count"] or 1))
+            count = int(stored.scores["count"] or 1)
+            resolution = Score.named(stored.headline).one_image(count)
             break
     result = AblationResult(
         folder=str(store.folder(what.recipe.name, what.key)),

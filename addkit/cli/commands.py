@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 SUMMARIES: Mapping[str, str] = {
     "train": "Train a recipe, and its matched control beside it.",
     "sample": "Classify or caption images with a trained run.",
     "evaluate": "Score a run, and audit what its loop does.",
     "ablate": "Change one choice at a time, over the same seeds.",
-    "report": "Write one page with everything that a run or an ablation shows.",
+    "report": "Write one page with all tables and figures of a run or an ablation.",
     "plot": "Write one figure of a report as PNG or SVG.",
     "schedule": "Show and compare noise schedules.",
     "data": "Prepare data sets.",
@@ -25,9 +25,6 @@ SUMMARIES: Mapping[str, str] = {
     "env": "Print what addkit runs with, for a bug report.",
 }
 """addkit's own commands, in the order of `addkit --help`: `addkit.cli.NAME:NAME` each."""
-
-# This one still takes values in a row.
-SEVERAL = {"ablate": "addkit.cli.several:SeveralCommand"}
 
 
 class LazyGroup(TyperGroup):
@@ -76,14 +73,34 @@ class LazyCommands(Mapping[str, Any]):
         return len(SUMMARIES)
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose help puts options under the names given as `rich_help_panel`.
+
+    Plain text: rich's panels would double the time of the help.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for arguments, for each group, and for the other options."""
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panel = getattr(parameter, "rich_help_panel", None) or "Options"
+                is_argument = parameter.param_type_name == "argument"
+                groups.setdefault("Arguments" if is_argument else panel, []).append(record)
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
 def _command(name: str) -> Any:
     """typer's command for a function, or its group for a `typer.Typer`."""
     app = getattr(import_module(f"addkit.cli.{name}"), name)
     if not isinstance(app, typer.Typer):
         function = app
         app = typer.Typer(rich_markup_mode=None)
-        module, _, cls = SEVERAL.get(name, "addkit.cli.grouped:GroupedCommand").partition(":")
-        app.command(name, cls=getattr(import_module(module), cls))(function)
+        app.command(name, cls=GroupedCommand)(function)
     command: Any = typer.main.get_command(app)
     command.name = name
     # Each app has the options that install completion; only addkit's own are of use.

@@ -22,7 +22,7 @@ def plot(
         Path | None,
         typer.Argument(
             metavar="RUN_OR_ABLATION",
-            help="Whose figure; the newest finished run if absent.",
+            help="Source of the figure; the newest finished run if absent.",
             show_default=False,
             autocompletion=complete_run,
         ),
@@ -35,7 +35,7 @@ def plot(
         typer.Option(
             "--set",
             metavar="data.KEY=VALUE",
-            help="Where the data lies now.",
+            help="Where the data has been moved.",
             autocompletion=complete_key,
         ),
     ] = None,
@@ -47,16 +47,17 @@ def plot(
     """
     from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
+    from addkit.report.contents import check_name, figure_of
     from addkit.report.figures import write_figure
     from addkit.report.figures.style import check_figure
-    from addkit.report.registry import PARTS
-    from addkit.report.sections import figure_named, figure_of, open_source
+    from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
-    figure_named(PARTS, figure)
+    check_name(figure)
     file = check_figure(output)
     path = newest_run().path if folder is None else find_folder(folder)
-    shown = figure_of(PARTS, figure, open_source(path, set_ or []))
+    shown = figure_of(figure, open_source(path, set_ or []))
+    assert shown.draw is not None
     write_figure(shown.draw(), file)
     if json:
         Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})

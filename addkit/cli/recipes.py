@@ -211,23 +211,15 @@ def diff(
     from addkit.cli.output import Output
     from addkit.recipe.differences import differences
 
-    found = [(one.key, *one.values) for one in differences([_tables(left), _tables(right)])]
+    found = differences([_tables(left), _tables(right)])
     if json:
-        told = [{"key": key, "left": one, "right": other} for key, one, other in found]
+        told = [{"key": d.key, "left": d.values[0], "right": d.values[1]} for d in found]
         Output(json=True).data({"left": left, "right": right, "differences": told})
         return
     if not found:
         Output().line("the same experiment")
         return
-    cells = [[key, worded(one), worded(other)] for key, one, other in found]
-    Output().table(["key", left, right], cells, words=3)
-
-
-def worded(value: Any) -> str:
-    """A value as TOML, or a dash where there is none."""
-    from addkit.recipe.toml import toml_value
-
-    return "-" if value is None else toml_value(value)
+    Output().table(["key", left, right], [difference.cells() for difference in found], words=3)
 
 
 def _tables(word: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def report(
         Path | None,
         typer.Argument(
             metavar="RUN_OR_ABLATION",
-            help="What to report; the newest finished run if absent.",
+            help="Run or ablation; the newest finished run if absent.",
             show_default=False,
             autocompletion=complete_run,
         ),
@@ -30,13 +30,13 @@ def report(
         typer.Option(
             "--set",
             metavar="data.KEY=VALUE",
-            help="Where the data lies now.",
+            help="Where the data has been moved.",
             autocompletion=complete_key,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print what is shown as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the sections as JSON.")] = False,
 ) -> None:
-    """Write one page with everything that a run or an ablation shows.
+    """Write one page with all tables and figures of a run or an ablation.
 
     addkit report runs/digits-20261124-120000 -o report.html
     """
@@ -52,14 +52,15 @@ def report(
     source = open_source(path, set_ or [])
     file = path / "report.html" if output is None else output
     check_page(file)
-    told = write_page(file, source)
+    sections = write_page(file, source)
     if json:
-        Output(json=True).data({"file": str(file), "parts": [asdict(part) for part in told]})
+        statuses = [asdict(section) for section in sections]
+        Output(json=True).data({"file": str(file), "sections": statuses})
         return
-    for part in told:
-        if not part.shown:
-            note(f"not shown: {part.name}: {part.reason}")
+    for section in sections:
+        if not section.shown:
+            note(f"not shown: {section.name}: {section.reason}")
     Output().line(str(file))
-    drawn = next((part.name for part in told if part.shown and part.name in FIGURES), None)
-    if drawn is not None:
-        Output().hint(f"addkit plot {drawn} {quote(str(path))} -o {drawn}.svg")
+    figures = [section.name for section in sections if section.shown and section.name in FIGURES]
+    if figures:
+        Output().hint(f"addkit plot {figures[0]} {quote(str(path))} -o {figures[0]}.svg")

@@ -1,83 +1,152 @@
-"""What run folders tell of themselves, as plain data. A broken one is told of, no more."""
+"""Summaries and comparisons of run folders, for `addkit runs`. A broken run is one broken row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as short
+from reprlib import repr as shortened
+from shlex import quote
 from time import time
 from typing import Any
 
 from addkit.errors import AddkitError, RunError
-from addkit.recipe.differences import differences
+from addkit.recipe.differences import Difference, differences
 from addkit.runs import Run
+from addkit.runs.folder import last_written
 from addkit.runs.lock import is_locked
 
 MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
-"""What makes a folder a run, or what is left of one."""
+"""Files of which a run's folder, or what is left of one, has at least one."""
 HARMLESS = {
     *("image_size", "mean", "std", "resize", "channels"),
     *("bad_files", "validation", "train_size", "validation_size"),
 }
-"""Keys of data tables that leave the test images and their labels what they are."""
+"""Keys of data tables that do not change the test images and their labels."""
 OTHER_DATA = "The data differ: scores on other images or labels are not subtracted from each other."
 MALFORMED = (AddkitError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
-"""Nobody promises that a file of a run still holds what was once written."""
+"""Errors of reading a run whose files were edited or cut short."""
 
 
-def run_entries(root: Path) -> list[dict[str, Any]]:
-    """Every run below `root`, the newest first; `broken` says why one cannot be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """A run in one row."""
+
+    run: str
+    recipe: str | None = None
+    headline: str | None = None
+    score: float | None = None
+    """The headline score of the averaged weights."""
+    controls: dict[str, float | None] | None = None
+    """Head -> its headline score."""
+    steps: int | None = None
+    age_seconds: int
+    status: str = "broken"
+    broken: str | None = None
+    """The reason why the run cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetails:
+    """A run with everything that its files have."""
+
+    run: str
+    recipe: str | None
+    headline: str | None
+    score: float | None
+    controls: dict[str, float | None] | None
+    steps: int | None
+    status: str
+    seed: int | None
+    facts: dict[str, Any]
+    plan: dict[str, Any] | None
+    parameters: dict[str, int] | None
+    seconds: float | None
+    finished: str | None
+    chosen_steps: int | None
+    scores: dict[str, dict[str, float | None]]
+    """`MODEL, WEIGHTS` -> scores."""
+    environment: dict[str, Any]
+    components: dict[str, str]
+    files: dict[str, int]
+    """Name -> bytes; of a folder those of all files in it."""
+    checkpoints: dict[str, int]
+    next: list[str]
+    """Commands that continue from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreComparison:
+    """One score of several runs."""
+
+    score: str
+    values: list[float | None]
+    differences: list[float | None]
+    """Each minus the first; None where the run was scored on other data than the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several runs side by side."""
+
+    runs: list[RunEntry]
+    scores: list[ScoreComparison]
+    data: list[Difference]
+    """Keys that make the test images or labels of the runs differ."""
+    recipe: list[Difference]
+    environment: list[Difference]
+
+    def columns(self) -> list[tuple[int, str]]:
+        """(index, title) of each run whose scores are shown minus the first's."""
+        names = [Path(entry.run).name for entry in self.runs]
+        columns = []
+        for index in range(1, len(names)):
+            if any(row.differences[index] is not None for row in self.scores):
+                title = f"{names[index]} minus {names[0]}" if len(names) > 2 else "difference"
+                columns.append((index, title))
+        return columns
+
+
+def run_entries(root: Path) -> list[RunEntry]:
+    """Every run below `root`, the newest first."""
     folders = root.iterdir() if root.is_dir() else ()
     runs = [path for path in folders if any((path / mark).exists() for mark in MARKS)]
-    return [entry(path) for path in sorted(runs, key=_touched, reverse=True)]
+    return [run_entry(path) for path in sorted(runs, key=last_written, reverse=True)]
 
 
-def entry(path: Path) -> dict[str, Any]:
-    """A run in a line."""
-    nothing = dict.fromkeys(("recipe", "headline", "score", "controls", "steps"))
-    found = {"run": str(path), **nothing, "age_seconds": round(time() - _touched(path))}
+def run_entry(path: Path) -> RunEntry:
+    """The row of a run; `broken` has the reason why it cannot be read."""
+    age = round(time() - last_written(path))
     try:
-        return {**found, **_line(Run.open(path)), "broken": None}
+        run = Run.open(path)
+        manifest = run.manifest()
+        headline = manifest.get("headline")
+        # A run that no process writes to is not running, whatever its manifest says.
+        status = str(manifest.get("status", "not begun"))
+        if status == "running" and not is_locked(path):
+            status = "stopped"
+        return RunEntry(
+            run=str(path),
+            recipe=run.recipe_tables().get("name"),
+            headline=headline,
+            score=_final_scores(run).get(headline or ""),
+            controls={
+                head: _final_scores(control).get(headline or "")
+                for head, control in run.controls().items()
+            },
+            steps=manifest.get("plan", {}).get("steps"),
+            age_seconds=age,
+            status=status,
+        )
     except MALFORMED as error:
-        return {**found, "status": "broken", "broken": _reason(error)}
+        return RunEntry(run=str(path), age_seconds=age, broken=_reason(error))
 
 
-def _line(run: Run) -> dict[str, Any]:
-    manifest, recipe = run.manifest(), run.recipe_tables()
-    headline = manifest.get("headline")
-    return {
-        "recipe": recipe.get("name"),
-        "status": _status(run, manifest),
-        "headline": headline,
-        "score": _score(manifest, headline),
-        "controls": {n: _score(one.manifest(), headline) for n, one in run.controls().items()},
-        "steps": manifest.get("plan", {}).get("steps"),
-    }
-
-
-def _status(run: Run, manifest: Mapping[str, Any]) -> str:
-    """What the manifest says; a run that nobody writes to is not running, whatever it says."""
-    told = str(manifest.get("status", "not begun"))
-    return "stopped" if told == "running" and not is_locked(run.path) else told
-
-
-def _score(manifest: Mapping[str, Any], headline: str | None) -> float | None:
-    scores: float | None = _scores(manifest).get(headline)
-    return scores
-
-
-def _scores(manifest: Mapping[str, Any]) -> dict[Any, Any]:
-    """Those of the averaged weights, else of the others."""
-    of_weights = manifest.get("scores", {})
-    found: dict[Any, Any] = of_weights.get("ema") or of_weights.get("raw") or {}
-    return found
-
-
-def _touched(path: Path) -> float:
-    """When the run was last written to."""
-    files = [path / mark for mark in ("manifest.json", "recipe.toml")]
-    return next((file.stat().st_mtime for file in files if file.exists()), path.stat().st_mtime)
+def _final_scores(run: Run) -> dict[str, float | None]:
+    """Scores of the averaged weights, else of the raw ones."""
+    by_weights = run.scores()
+    return by_weights.get("ema") or by_weights.get("raw") or {}
 
 
 def _reason(error: Exception) -> str:
@@ -86,7 +155,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Malformed files of a run as a `RunError`."""
+    """Turn errors of malformed files into a `RunError`."""
     try:
         yield
     except AddkitError:
@@ -95,118 +164,124 @@ def _usable(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: its files cannot be used: {_reason(error)}") from error
 
 
-def told(path: Path) -> dict[str, Any]:
-    """Everything that a run knows of itself. Raises `RunError` if it is none, or is broken."""
+def _entry_or_raise(path: Path) -> RunEntry:
+    entry = run_entry(path)
+    if entry.broken is not None:
+        # Files of a run name themselves; another reason needs the folder.
+        raise RunError(
+            entry.broken
+            if entry.broken.startswith(str(path))
+            else f"{path}: its files cannot be used: {entry.broken}"
+        )
+    return entry
+
+
+def run_details(path: Path) -> RunDetails:
+    """Everything about a run; raises `RunError` if it is none, or is broken."""
+    entry = _entry_or_raise(path)
     with _usable(path):
         run = Run.open(path)
-        return {"run": str(path), **_line(run), **_more(run)}
-
-
-def _more(run: Run) -> dict[str, Any]:
-    manifest = run.manifest()
-    environment = manifest.get("environment", {})
-    return {
-        "seed": run.recipe_tables().get("seed"),
-        "facts": _facts(run),
-        **{key: manifest.get(key) for key in ("plan", "parameters", "seconds", "finished")},
-        "chosen_steps": manifest.get("chosen_steps"),
-        "scores": dict(_all_scores(run)),
-        "environment": {k: v for k, v in environment.items() if k != "components"},
-        "components": environment.get("components", {}),
-        "files": {file.name: _size(file) for file in sorted(run.path.iterdir())},
-        "checkpoints": {file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
-        "next": list(_next(run)),
-    }
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    facts = run.facts()
-    return {
-        "classes": facts.num_classes,
-        "labels": facts.num_tokens,
-        "image_size": facts.image_size,
-        "image_channels": facts.image_channels,
-        "splits": dict(facts.split_sizes),
-    }
-
-
-def _all_scores(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`ADD, ema` and so on -> scores."""
-    for name, model in run.models().items():
-        for weights, scores in model.manifest().get("scores", {}).items():
-            yield f"{name}, {weights}", scores
+        manifest, facts = run.manifest(), run.facts()
+        environment = dict(manifest.get("environment", {}))
+        components = environment.pop("components", {})
+        if run.finished:
+            commands = ["evaluate --run {}", "sample --run {} IMAGE", "report {}"]
+        else:
+            commands = ["train {} --resume"]
+        return RunDetails(
+            run=entry.run,
+            recipe=entry.recipe,
+            headline=entry.headline,
+            score=entry.score,
+            controls=entry.controls,
+            steps=entry.steps,
+            status=entry.status,
+            seed=run.recipe_tables().get("seed"),
+            facts={
+                "classes": facts.num_classes,
+                "labels": facts.num_tokens,
+                "image_size": facts.image_size,
+                "image_channels": facts.image_channels,
+                "splits": dict(facts.split_sizes),
+            },
+            plan=manifest.get("plan"),
+            parameters=manifest.get("parameters"),
+            seconds=manifest.get("seconds"),
+            finished=manifest.get("finished"),
+            chosen_steps=manifest.get("chosen_steps"),
+            scores={
+                f"{name}, {weights}": scores
+                for name, model in run.models().items()
+                for weights, scores in model.scores().items()
+            },
+            environment=environment,
+            components=components,
+            files={file.name: _size(file) for file in sorted(path.iterdir())},
+            checkpoints={file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
+            next=[f"addkit {command.format(quote(str(path)))}" for command in commands],
+        )
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all below a folder."""
+    """Bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _next(run: Run) -> Iterator[str]:
-    """Commands that go on from here."""
-    from shlex import quote
+def compare_runs(paths: Sequence[Path]) -> Comparison:
+    """Scores of runs with their differences to the first, and the keys that differ.
 
-    path = quote(str(run.path))
-    if not run.finished:
-        yield f"addkit train {path} --resume"
-        return
-    yield f"addkit evaluate --run {path}"
-    yield f"addkit sample --run {path} IMAGE"
-    yield f"addkit report {path}"
+    A run that was scored on other images than the first has no differences of scores; `data` has
+    the keys behind that.
 
-
-def compared(paths: list[Path]) -> dict[str, Any]:
-    """Runs side by side: scores and what each adds to the first's, and the keys that differ.
-
-    A run that was scored on other images than the first has no differences of scores; `data` tells
-    the keys that make them others.
-
-    Raises `RunError` if one is broken.
+    Raises:
+        RunError: a run is broken.
     """
+    entries, scores, data, recipes, environments = [], [], [], [], []
     for path in paths:
+        entries.append(_entry_or_raise(path))
         with _usable(path):
-            _line(Run.open(path))
-            _tested_on(Run.open(path))
-    runs = [Run.open(path) for path in paths]
-    manifests = [run.manifest() for run in runs]
-    scores = [_scores(manifest) for manifest in manifests]
-    names = dict.fromkeys(name for one in scores for name in one)
-    values = {name: [one.get(name) for one in scores] for name in names}
-    tested = [_tested_on(run) for run in runs]
-    same = [not differences([tested[0], one]) for one in tested]
-    seen = [manifest.get("environment", {}) for manifest in manifests]
-    return {
-        "runs": [entry(path) for path in paths],
-        "scores": [
-            {"score": name, "values": each, "differences": _minus_first(each, same)}
-            for name, each in values.items()
-            if any(one is not None for one in each)
-        ],
-        "data": _varying(tested),
-        "recipe": _varying([run.recipe_tables() for run in runs]),
-        "environment": _varying(seen),
-    }
+            run = Run.open(path)
+            scores.append(_final_scores(run))
+            data.append(_test_data(run))
+            recipes.append(run.recipe_tables())
+            environments.append(run.manifest().get("environment", {}))
+    comparable = [not differences([data[0], each]) for each in data]
+    rows = []
+    for name in dict.fromkeys(name for each in scores for name in each):
+        values = [each.get(name) for each in scores]
+        first = values[0]
+        minus_first = [
+            value - first if same and value is not None and first is not None else None
+            for value, same in zip(values, comparable, strict=True)
+        ]
+        if any(value is not None for value in values):
+            rows.append(ScoreComparison(name, values, minus_first))
+    return Comparison(
+        entries, rows, differences(data), differences(recipes), differences(environments)
+    )
 
 
-def _tested_on(run: Run) -> dict[str, Any]:
-    """What decides which images and labels a run's scores are of.
+def _test_data(run: Run) -> dict[str, Any]:
+    """The settings and facts that decide which images and labels a run's scores are about.
 
-    Places do not, if classes and numbers of images are the same: they may be another machine's.
+    Paths do not, if classes and numbers of images are the same: they may be another machine's.
     """
     facts = run.facts()
     table = run.recipe_tables().get("data", {})
-    kept = {key: value for key, value in table.items() if key not in HARMLESS | _places(table)}
-    known = {
-        "classes": facts.num_classes,
-        "class_names": short(list(facts.class_names)),
-        "test_images": facts.split_sizes.get("test"),
+    ignored = HARMLESS | path_keys(table)
+    return {
+        "data": {key: value for key, value in table.items() if key not in ignored},
+        "facts": {
+            "classes": facts.num_classes,
+            "class_names": shortened(list(facts.class_names)),
+            "test_images": facts.split_sizes.get("test"),
+        },
     }
-    return {"data": kept, "facts": known}
 
 
-def _places(table: Mapping[str, Any]) -> set[str]:
-    """Keys of a data table that say where files lie; a name where its component is not here."""
+def path_keys(table: Mapping[str, Any]) -> set[str]:
+    """Keys of a data table that are paths; the usual ones if its component is not installed."""
     from addkit.plugin.registry import UnknownComponent, load_registry
 
     try:
@@ -214,27 +289,4 @@ def _places(table: Mapping[str, Any]) -> set[str]:
     except UnknownComponent:
         return {"root", "file"}
     paths = (Path, Path | None)
-    return {name for name, one in config.model_fields.items() if one.annotation in paths}
-
-
-def subtracted(names: Sequence[str], found: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """(place, title) of each run whose scores are shown minus the first's, of `compared`'s."""
-    rows = [row["differences"] for row in found["scores"]]
-    places = range(1, len(names))
-    fit = [place for place in places if any(row[place] is not None for row in rows)]
-    alone = len(names) == 2
-    return [(p, "difference" if alone else f"{names[p]} minus {names[0]}") for p in fit]
-
-
-def _minus_first(values: list[float | None], same: list[bool]) -> list[float | None]:
-    return [
-        _minus(one, values[0]) if fits else None for one, fits in zip(values, same, strict=True)
-    ]
-
-
-def _minus(value: float | None, first: float | None) -> float | None:
-    return None if value is None or first is None else value - first
-
-
-def _varying(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"key": one.key, "values": list(one.values)} for one in differences(tables)]
+    return {name for name, field in config.model_fields.items() if field.annotation in paths}

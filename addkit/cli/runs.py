@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,21 +12,22 @@ from addkit.cli.completion import complete_run
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
+    from addkit.cli.run_summary import Comparison, RunDetails, RunEntry
 
 
-runs = typer.Typer(help="Look at runs.", rich_markup_mode=None, no_args_is_help=True)
+runs = typer.Typer(help="List, show and compare runs.", rich_markup_mode=None, no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @runs.callback()
 def root() -> None:
-    """Look at runs."""
+    """List, show and compare runs."""
 
 
 @runs.command("list")
 def list_runs(
-    root: Annotated[Path, typer.Option(help="The folder that holds them.")] = Path("runs"),
+    root: Annotated[Path, typer.Option(help="The folder of runs.")] = Path("runs"),
     json: Json = False,
 ) -> None:
     """List runs, the newest first, each with its score and that of its best control.
@@ -35,50 +37,46 @@ def list_runs(
     from addkit.cli.output import Output, note
     from addkit.cli.run_summary import run_entries
 
-    found = run_entries(root)
+    entries = run_entries(root)
     output = Output(json=json)
     if json:
-        output.data(found)
-    elif not found:
+        output.data([asdict(entry) for entry in entries])
+    elif not entries:
         what = "no run in" if root.is_dir() or root == Path("runs") else "no such folder:"
         note(f"{what} {root}/; train one with `addkit train RECIPE`")
     else:
         output.table(
             ["run", "recipe", "status", "score", "", "control", "", "steps", "age"],
-            [_cells(row) for row in found],
+            [_row(entry) for entry in entries],
             words=4,
         )
-        for row in found:
-            if row["broken"]:
-                output.line(f"{row['run']}: {row['broken']}")
+        for entry in entries:
+            if entry.broken:
+                output.line(f"{entry.run}: {entry.broken}")
         output.hint("addkit runs show RUN, or addkit runs compare RUN RUN")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    from addkit.cli.scores import score_cells, score_columns
+def _row(entry: RunEntry) -> list[str]:
+    from addkit.evaluation.results import Score
 
-    headline = row["headline"] or ""
-    controls = {n: score for n, score in (row["controls"] or {}).items() if score is not None}
+    score = Score.named(entry.headline or "")
+    controls = {name: value for name, value in (entry.controls or {}).items() if value is not None}
     best = max(controls, key=controls.__getitem__, default="")
-    shown = [score_cells({headline: value})[0] for value in (row["score"], controls.get(best))]
+    age = f"{entry.age_seconds} s"
+    for unit, seconds in (("min", 60), ("h", 3_600), ("d", 86_400)):
+        if entry.age_seconds >= seconds:
+            age = f"{entry.age_seconds // seconds} {unit}"
     return [
-        row["run"],
-        str(row["recipe"] or "-"),
-        row["status"],
-        score_columns({headline: None})[0] if headline else "-",
-        shown[0],
+        entry.run,
+        entry.recipe or "-",
+        entry.status,
+        score.short_heading if entry.headline else "-",
+        score.text(entry.score),
         best or "-",
-        shown[1],
-        "-" if row["steps"] is None else f"{row['steps']:,}",
-        _age(row["age_seconds"]),
+        score.text(controls.get(best)),
+        "-" if entry.steps is None else f"{entry.steps:,}",
+        age,
     ]
-
-
-def _age(seconds: int) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 @runs.command()
@@ -88,55 +86,51 @@ def show(
     ],
     json: Json = False,
 ) -> None:
-    """Tell everything that a run knows of itself.
+    """Print everything that a run's folder has: scores, plan, versions, files.
 
     addkit runs show runs/digits-20261124-120000
     """
     from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
-    from addkit.cli.run_summary import told
+    from addkit.cli.run_summary import run_details
 
-    found = told(find_folder(run))
+    details = run_details(find_folder(run))
     output = Output(json=json)
     if json:
-        output.data(found)
-        return
-    _show_scores(output, found["scores"])
-    output.table(["what", "value"], _about(found), words=2)
-    output.line()
-    sizes = [
-        *((f"checkpoints/{name}", size) for name, size in found["checkpoints"].items()),
-        *((name, size) for name, size in found["files"].items() if name != "checkpoints"),
-    ]
-    output.table(["file", "KiB"], [[name, f"{size / 1024:,.0f}"] for name, size in sizes])
-    for command in found["next"]:
-        output.hint(command)
+        output.data(asdict(details))
+    else:
+        _print_details(output, details)
 
 
-def _show_scores(output: Output, scores: dict[str, dict[str, Any]]) -> None:
-    from addkit.cli.scores import score_cells, score_columns
-
-    known = {k: None for one in scores.values() for k, value in one.items() if value is not None}
-    if not known:
-        return
-    output.table(
-        ["model, weights", *score_columns(known)],
-        [[n, *score_cells({k: one.get(k) for k in known})] for n, one in scores.items()],
-    )
-    output.line()
-
-
-def _about(found: dict[str, Any]) -> list[list[str]]:
+def _print_details(output: Output, details: RunDetails) -> None:
+    from addkit.evaluation.results import present
     from addkit.recipe.differences import flat
 
+    columns = present(details.scores.values())
+    if columns:
+        rows = [
+            [name, *(score.text(scores.get(score.name)) for score in columns)]
+            for name, scores in details.scores.items()
+        ]
+        output.table(["model, weights", *(score.short_heading for score in columns)], rows)
+        output.line()
+    values = asdict(details)
     keys = ("run", "recipe", "status", "seed", "finished", "seconds", "chosen_steps")
     tables = ("facts", "plan", "parameters", "environment", "components")
-    told = {key: found[key] for key in keys} | flat({key: found[key] or {} for key in tables})
-    return [
+    facts = {key: values[key] for key in keys} | flat({key: values[key] or {} for key in tables})
+    rows = [
         [key, f"{value:,.6g}" if isinstance(value, float) else str(value)]
-        for key, value in told.items()
+        for key, value in facts.items()
         if value not in (None, {})
     ]
+    output.table(["what", "value"], rows, words=2)
+    output.line()
+    sizes = {f"checkpoints/{name}": size for name, size in details.checkpoints.items()}
+    sizes |= {name: size for name, size in details.files.items() if name != "checkpoints"}
+    rows = [[name, f"{size / 1024:,.0f}"] for name, size in sizes.items()]
+    output.table(["file", "KiB"], rows)
+    for command in details.next:
+        output.hint(command)
 
 
 @runs.command()
@@ -154,59 +148,52 @@ def compare(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Set runs side by side: scores, recipes, environments.
+    """Compare scores, recipes and environments of runs.
 
     addkit runs compare runs/digits-a runs/digits-b -o compared.html
     """
     from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
-    from addkit.cli.run_summary import compared
+    from addkit.cli.run_summary import compare_runs
     from addkit.errors import UsageError
 
     if len(which) < 2:
-        raise UsageError("compare two runs or more; `addkit runs show` tells of one")
+        raise UsageError("compare two runs or more; `addkit runs show` shows one")
     paths = [find_folder(word) for word in which]
-    found = compared(paths)
+    comparison = compare_runs(paths)
     if page is not None:
         from addkit.cli.runs_page import write_comparison
 
-        write_comparison(page, paths, found)
+        write_comparison(page, paths, comparison)
     output = Output(json=json)
     if json:
-        output.data({**found, "file": None if page is None else str(page)})
+        output.data({**asdict(comparison), "file": None if page is None else str(page)})
         return
-    _show_compared(output, [path.name for path in paths], found)
+    _print_comparison(output, comparison)
     if page is not None:
         note(f"page: {page}")
 
 
-def _signed(name: str, difference: float | None) -> str:
-    from addkit.cli.scores import score_cells
+def _print_comparison(output: Output, comparison: Comparison) -> None:
+    from addkit.cli.run_summary import OTHER_DATA
+    from addkit.evaluation.results import Score
 
-    if difference is None:
-        return "-"
-    return ("-" if difference < 0 else "+") + score_cells({name: abs(difference)})[0]
-
-
-def _show_compared(output: Output, names: list[str], found: dict[str, Any]) -> None:
-    from addkit.cli.recipes import worded
-    from addkit.cli.run_summary import OTHER_DATA, subtracted
-    from addkit.cli.scores import score_cells, score_columns
-
-    rows, minus = [], subtracted(names, found)
-    for row in found["scores"]:
-        cells = [score_cells({row["score"]: value})[0] for value in row["values"]]
-        deltas = [_signed(row["score"], row["differences"][place]) for place, _ in minus]
-        rows.append([score_columns({row["score"]: None})[0], *cells, *deltas])
-    output.table(["score", *names, *(title for _, title in minus)], rows)
-    if found["data"]:
+    names = [Path(entry.run).name for entry in comparison.runs]
+    columns = comparison.columns()
+    rows = []
+    for row in comparison.scores:
+        score = Score.named(row.score)
+        deltas = [score.text(row.differences[index], "+") for index, _ in columns]
+        rows.append([score.short_heading, *map(score.text, row.values), *deltas])
+    output.table(["score", *names, *(title for _, title in columns)], rows)
+    if comparison.data:
         output.line(f"\n{OTHER_DATA}")
-    for title in ("data", "recipe", "environment"):
-        if title == "data" and not found["data"]:
-            continue
-        differing = [[row["key"], *map(worded, row["values"])] for row in found[title]]
+    tables = {"data": comparison.data} if comparison.data else {}
+    tables |= {"recipe": comparison.recipe, "environment": comparison.environment}
+    for title, differing in tables.items():
         output.line()
         if differing:
-            output.table([title, *names], differing, words=1 + len(names))
+            cells = [difference.cells() for difference in differing]
+            output.table([title, *names], cells, words=1 + len(names))
         else:
             output.line(f"{title}: the same")

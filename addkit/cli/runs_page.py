@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from addkit.cli.recipes import worded
-from addkit.cli.run_summary import OTHER_DATA, subtracted
-from addkit.report.figures import accuracy, losses
-from addkit.report.figures.accuracy import Accuracies
+from addkit.cli.run_summary import OTHER_DATA, Comparison
+from addkit.evaluation.results import Score
+from addkit.recipe.differences import Difference
+from addkit.report.figures.curves import Curves, draw_accuracy, draw_losses
 from addkit.report.page import write_page
-from addkit.report.predictions import Fresh
+from addkit.report.predictions import FreshPredictions
 from addkit.report.run_files import (
     NotShownError,
     RunFiles,
@@ -24,15 +23,13 @@ from addkit.report.run_files import (
     panels,
     scored_split,
 )
-from addkit.report.scores import axis_title, score_text, score_title
-from addkit.report.sections import Part, RunReport, Shown
-from addkit.report.tables import Table
+from addkit.report.sections import RunReport, Section, Shown, Table
 from addkit.runs import Run
 
 
 @dataclass(frozen=True)
 class SideBySide(RunReport):
-    """Several runs as one thing to report."""
+    """Several runs as one source of a page."""
 
     names: tuple[str, ...]
     recipes: tuple[str, ...]
@@ -45,20 +42,20 @@ class SideBySide(RunReport):
 
     @property
     def summary(self) -> str:
-        """The recipe, or one for each run, and what differences are from."""
-        named = list(dict.fromkeys(self.recipes))
-        words = [f"`{name}`" for name in (named if named[1:] == [] else self.recipes)]
-        told = f"Recipe{'s' if words[1:] else ''} {', '.join(words)}."
-        return f"{told} Differences are from the first run, `{self.names[0]}`."
+        """The recipe, or one for each run, and the reference of the differences."""
+        recipes = dict.fromkeys(self.recipes) if len(set(self.recipes)) == 1 else self.recipes
+        words = ", ".join(f"`{name}`" for name in recipes)
+        plural = "" if len(recipes) == 1 else "s"
+        return f"Recipe{plural} {words}. Differences are from the first run, `{self.names[0]}`."
 
 
-def write_comparison(page: Path, paths: Sequence[Path], found: dict[str, Any]) -> None:
+def write_comparison(page: Path, paths: Sequence[Path], comparison: Comparison) -> None:
     """Write scores, recipes, environments and curves of runs side by side.
 
     Args:
         page: .html.
         paths: folders of runs.
-        found: what `addkit.cli.run_summary.compared` says of them.
+        comparison: of these runs.
 
     Raises:
         UsageError: another file ending, or no such folder.
@@ -66,64 +63,63 @@ def write_comparison(page: Path, paths: Sequence[Path], found: dict[str, Any]) -
     names = [path.name for path in paths]
     runs = dict(zip(names, map(Run, paths), strict=True))
     files = RunFiles(Run(paths[0]))
-    recipes, machines, data = found["recipe"], found["environment"], found["data"]
-    parts = [
-        _part("scores", "Scores", lambda: _scores(names, found)),
-        _part("accuracy", "Accuracy while training", lambda: _accuracy(runs, files.headline), True),
-        _part("losses", "Training losses", lambda: _losses(runs), True),
-        *([_part("data", "Data", lambda: _keys(names, data, "data"))] if data else []),
-        _part("recipe", "Recipes", lambda: _keys(names, recipes, "recipe")),
-        _part("environment", "Environments", lambda: _keys(names, machines, "environment")),
+
+    def section(name: str, title: str, show: Callable[[], Shown], figure: bool = False) -> Section:
+        return Section(name=name, title=title, of_run=lambda _: show(), figure=figure)
+
+    def keys(name: str, title: str, differing: Sequence[Difference]) -> Section:
+        return section(name, title, partial(_show_keys, names, differing, name))
+
+    sections = [
+        section("scores", "Scores", partial(_show_scores, names, comparison)),
+        section(
+            "accuracy",
+            "Accuracy while training",
+            partial(_show_accuracy, runs, files.headline),
+            True,
+        ),
+        section("losses", "Training losses", partial(_show_losses, runs), True),
+        *([keys("data", "Data", comparison.data)] if comparison.data else []),
+        keys("recipe", "Recipes", comparison.recipe),
+        keys("environment", "Environments", comparison.environment),
     ]
-    named = tuple(str(one["recipe"] or "?") for one in found["runs"])
-    write_page(page, SideBySide(files, Fresh(files, ()), tuple(names), named), parts)
+    recipes = tuple(entry.recipe or "?" for entry in comparison.runs)
+    source = SideBySide(files, FreshPredictions(files), tuple(names), recipes)
+    write_page(page, source, sections)
 
 
-def _part(name: str, title: str, show: Callable[[], Shown], figure: bool = False) -> Part:
-    return Part(name=name, title=title, of_run=lambda _: show(), figure=figure)
-
-
-def _scores(names: Sequence[str], found: dict[str, Any]) -> Shown:
-    minus = subtracted(names, found)
-    cells = [
-        [
-            score_title(row["score"]),
-            *(score_text(row["score"], value) for value in row["values"]),
-            *(_signed(row["score"], row["differences"][place]) for place, _ in minus),
-        ]
-        for row in found["scores"]
-    ]
+def _show_scores(names: Sequence[str], comparison: Comparison) -> Shown:
+    columns = comparison.columns()
+    rows = []
+    for row in comparison.scores:
+        score = Score.named(row.score)
+        deltas = [score.text(row.differences[index], "+") for index, _ in columns]
+        rows.append([score.heading, *map(score.text, row.values), *deltas])
     return Shown(
         "Scores on the test split at the end of training, averaged weights. One training each: "
-        "`addkit ablate` tells such a difference from noise.",
-        tables=[Table(["score", *names, *(title for _, title in minus)], cells)],
-        sentences=[OTHER_DATA] if found["data"] else [],
+        "`addkit ablate` separates such a difference from noise.",
+        tables=[Table(["score", *names, *(title for _, title in columns)], rows)],
+        sentences=[OTHER_DATA] if comparison.data else [],
     )
 
 
-def _signed(name: str, difference: float | None) -> str:
-    if difference is None:
-        return "-"
-    return ("-" if difference < 0 else "+") + score_text(name, abs(difference))
-
-
-def _keys(names: Sequence[str], rows: Sequence[dict[str, Any]], what: str) -> Shown:
-    if not rows:
+def _show_keys(names: Sequence[str], differing: Sequence[Difference], what: str) -> Shown:
+    if not differing:
         raise NotShownError(f"nothing differs in the {what}s")
-    cells = [[row["key"], *map(worded, row["values"])] for row in rows]
-    table = Table(["key", *names], cells, words=1 + len(names))
+    rows = [difference.cells() for difference in differing]
+    table = Table(["key", *names], rows, words=1 + len(names))
     return Shown(f"Keys of the {what} in which the runs differ.", tables=[table])
 
 
-def _accuracy(runs: dict[str, Run], headline: str) -> Shown:
-    found = [accuracy_line(name, run, headline) for name, run in runs.items()]
-    lines = [line for line in found if line is not None]
+def _show_accuracy(runs: dict[str, Run], headline: Score) -> Shown:
+    candidates = [accuracy_line(name, run, headline.name) for name, run in runs.items()]
+    lines = [line for line in candidates if line is not None]
     check_epochs(lines, "addkit train RECIPE")
-    split = scored_split(next(iter(runs.values())))
-    draw = partial(accuracy.draw, Accuracies(axis_title(headline, split), lines))
-    return Shown("The headline score over the epochs, a line for each run.", "Scores.", draw)
+    data = Curves(headline.axis(scored_split(next(iter(runs.values())))), lines)
+    caption = "The headline score over the epochs, a line for each run."
+    return Shown(caption, "Scores.", partial(draw_accuracy, data))
 
 
-def _losses(runs: dict[str, Run]) -> Shown:
+def _show_losses(runs: dict[str, Run]) -> Shown:
     data = panels([(loss_kind(run), loss_line(name, run)) for name, run in runs.items()])
-    return Shown("Training loss, a line for each run.", "Losses.", partial(losses.draw, data))
+    return Shown("Training loss, a line for each run.", "Losses.", partial(draw_losses, data))

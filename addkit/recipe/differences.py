@@ -6,16 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from addkit.recipe.toml import toml_value
+
 ABOUT = ("name", "summary")
 """Keys of the top that say what a recipe is, and change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One dotted key, and its value in each; None where it is not there."""
+    """One dotted key, and its value in each; None where it is absent."""
 
     key: str
     values: tuple[Any, ...]
+
+    def cells(self) -> list[str]:
+        """A table's row: the key, and each value as TOML, a dash where it is absent."""
+        return [self.key, *("-" if value is None else toml_value(value) for value in self.values)]
 
 
 def differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:

@@ -1,30 +1,28 @@
-"""The parts of an ablation's page."""
+"""Sections of an ablation's page: captions, tables and figures of its data."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from addkit.ablation import ArmRow
+from addkit.ablation.results import RESULT
+from addkit.metrics.statistics import FEWEST_SEEDS
 from addkit.report import tables
 from addkit.report.ablation_files import (
     MOST_ARMS,
-    RESULT,
     AblationFiles,
     arm_accuracies,
     arm_differences,
     arm_losses,
     arm_steps,
 )
-from addkit.report.figures import accuracy, differences, losses, steps
+from addkit.report.figures.curves import draw_accuracy, draw_losses, draw_steps
+from addkit.report.figures.differences import draw_differences
 from addkit.report.run_sections import ends, whiskers
-from addkit.report.scores import in_unit, score_title
-from addkit.report.sections import Shown
-
-FEWEST_SEEDS = 3
-"""Of a claim."""
+from addkit.report.sections import Shown, Table
 
 
-def show_arm_table(files: AblationFiles) -> Shown:
+def show_table(files: AblationFiles) -> Shown:
     """Every arm with its difference to the base."""
     result = files.result
     seeds = len(result.seeds)
@@ -34,11 +32,23 @@ def show_arm_table(files: AblationFiles) -> Shown:
         else []
     )
     failed = [f"{arm.name} failed: {arm.error}" for arm in result.arms if arm.error]
+    score = files.score
+    rows = []
+    for row in (result.base, *result.arms):
+        difference, interval, verdict = "-", "-", "-"
+        if isinstance(row, ArmRow):
+            difference = score.text(row.difference, "+")
+            verdict = "failed" if row.error else row.verdict
+            if row.low is not None:
+                interval = f"{score.text(row.low, '+')} to {score.text(row.high, '+')}"
+        means = [score.text(row.mean), score.text(row.sd)]
+        rows.append([row.name, *means, difference, interval, verdict])
+    columns = ["arm", f"{score.heading}, mean", "sd", "difference", "95 %", "verdict"]
     return Shown(
-        f"{score_title(result.metric)} over {_seeds(files)}, and each arm's difference to the base "
+        f"{score.heading} over {_seeds(files)}, and each arm's difference to the base "
         "with the same seeds and data order, with its 95 % interval. "
         f"From `{files.path / RESULT}`, written by `addkit ablate`.",
-        tables=[_table(files)],
+        tables=[Table(columns, rows)],
         sentences=[*few, *result.notes, *failed],
     )
 
@@ -48,62 +58,40 @@ def _seeds(files: AblationFiles) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _table(files: AblationFiles) -> tables.Table:
-    result = files.result
-    metric = score_title(result.metric)
-    base = [result.base.name, _number(files, result.base.mean), _number(files, result.base.sd)]
-    rows = [[*base, "-", "-", "-"], *(_row(files, arm) for arm in result.arms)]
-    return tables.Table(["arm", f"{metric}, mean", "sd", "difference", "95 %", "verdict"], rows)
-
-
-def _row(files: AblationFiles, arm: ArmRow) -> list[str]:
-    interval = "-"
-    if arm.low is not None and arm.high is not None:
-        interval = f"{files.unit * arm.low:+.2f} to {files.unit * arm.high:+.2f}"
-    difference = "-" if arm.difference is None else f"{files.unit * arm.difference:+.2f}"
-    verdict = "failed" if arm.error else arm.verdict
-    numbers = [_number(files, arm.mean), _number(files, arm.sd)]
-    return [arm.name, *numbers, difference, interval, verdict]
-
-
-def _number(files: AblationFiles, value: float | None) -> str:
-    return "-" if value is None else f"{in_unit(files.result.metric, value):.2f}"
-
-
-def show_arm_whiskers(files: AblationFiles) -> Shown:
-    """Differences to the base."""
+def show_differences(files: AblationFiles) -> Shown:
+    """Differences of the arms to the base."""
     data = arm_differences(files)
     return Shown(
-        f"Each arm minus the base in {score_title(files.result.metric)}, with 95 % intervals over "
+        f"Each arm minus the base in {files.score.heading}, with 95 % intervals over "
         f"{_seeds(files)}. Filled: the interval leaves out zero. From `{files.path / RESULT}`, "
         "written by `addkit ablate`.",
         whiskers(data),
-        partial(differences.draw, data),
+        partial(draw_differences, data),
     )
 
 
-def show_arm_accuracy(files: AblationFiles) -> Shown:
+def show_accuracy(files: AblationFiles) -> Shown:
     """Figure 3 over arms."""
     data = arm_accuracies(files)
     return Shown(
         f"{data.score} while training (the paper's figure 3). {_bands(files)}",
         f"Lines over epochs. {ends(data.lines)}",
-        partial(accuracy.draw, data),
+        partial(draw_accuracy, data),
     )
 
 
-def show_arm_losses(files: AblationFiles) -> Shown:
+def show_losses(files: AblationFiles) -> Shown:
     """Figure 4 over arms."""
     data = arm_losses(files)
     return Shown(
         "Training losses (the paper's figure 4), each point a mean over several steps. A panel for "
         f"each kind of loss, since they have no common unit. {_bands(files)}",
         f"Lines over optimizer steps. {ends([line for panel in data for line in panel.lines])}",
-        partial(losses.draw, data),
+        partial(draw_losses, data),
     )
 
 
-def show_arm_steps(files: AblationFiles) -> Shown:
+def show_steps(files: AblationFiles) -> Shown:
     """Figure 5 over arms."""
     data = arm_steps(files)
     return Shown(
@@ -111,7 +99,7 @@ def show_arm_steps(files: AblationFiles) -> Shown:
         f"`sampling.steps` alone make one line. Mean over {_seeds(files)}; bands are the range "
         f"over seeds. From `{files.path / RESULT}`, written by `addkit ablate`.",
         f"Lines over sampling steps. {ends(data.lines)}",
-        partial(steps.draw, data),
+        partial(draw_steps, data),
     )
 
 
@@ -125,8 +113,8 @@ def _bands(files: AblationFiles) -> str:
     )
 
 
-def show_repeat(files: AblationFiles) -> Shown:
-    """How to repeat it."""
+def show_origin(files: AblationFiles) -> Shown:
+    """Command and versions, to repeat the ablation."""
     result = files.result
     runs = files.runs(result.base)
     rows = [
@@ -136,8 +124,8 @@ def show_repeat(files: AblationFiles) -> Shown:
         ["trainings", str(result.train_runs)],
         ["seconds", f"{result.seconds:.0f}"],
     ]
-    told = [tables.Table(["what", "value"], rows, words=2)]
+    shown = [Table(["what", "value"], rows, words=2)]
     if runs:
-        told.append(tables.versions(runs[0].manifest()))
+        shown.append(tables.versions(runs[0]))
     repeat = f"To repeat it: `{result.command}`. " if result.command else ""
-    return Shown(f"{repeat}Versions are those of the base's first run.", tables=told)
+    return Shown(f"{repeat}Versions are those of the base's first run.", tables=shown)

@@ -37,15 +37,15 @@ def draw_caption_trace(
 ) -> None:
     """Write a page without outside parts: the first chain of up to 8 images, step by step.
 
-    A token shows its clean label and the label's softmax(logits), and when it is pointed at its 5
-    most probable labels. It is settled from the step on after which its logits stay what they are,
-    and given if from the first step on they are sure of one label. A token whose logits are all
+    A token shows its clean label with the label's softmax(logits), and under the pointer its 5 most
+    probable labels. It is settled from the step after which its logits do not change, and given if
+    from the first step on they have all probability on one label. A token whose logits are all
     equal is not written yet.
 
     Args:
         path: .html.
         steps: of one chain run over all images.
-        pictures: the images as people see them, (B, channels, size, size) in [0, 1].
+        pictures: the images before normalisation, (B, channels, size, size) in [0, 1].
         names: a title for each image.
         class_names: K names.
         pad: the class that ends a caption; None where each token is part of the answer.
@@ -62,40 +62,40 @@ def draw_caption_trace(
         for image, (name, picture) in enumerate(zip(names, pictures, strict=True))
         if image < MOST_IMAGES
     ]
-    told = {
+    data = {
         "t": [round(step.t, 4) for step in steps],
-        "words": [class_names[k] for k in words.places],
+        "words": [class_names[k] for k in words.indices],
         "tokens": list(token_names),
         "size": pictures.shape[-1],
         "images": images,
     }
     page = resources.files("addkit.report").joinpath("caption_trace.html").read_text("utf-8")
-    write_text(path, page.replace("@DATA@", _within_script(told)))
+    write_text(path, page.replace("@DATA@", _within_script(data)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What labels are called, and which of them the page needs."""
+    """Texts of labels, and the table of those that the page needs."""
 
     class_names: Sequence[str]
     pad: int | None
     token_names: Sequence[str]
     decode: Callable[[list[int]], str] | None
-    places: dict[int, int] = field(default_factory=dict)
-    """Class -> its place in the page's table."""
+    indices: dict[int, int] = field(default_factory=dict)
+    """Class -> its index in the page's table."""
 
-    def place(self, label: int) -> int:
-        return self.places.setdefault(label, len(self.places))
+    def index(self, label: int) -> int:
+        return self.indices.setdefault(label, len(self.indices))
 
     def stop(self, ids: list[int]) -> int:
-        """How many tokens stand before the first that is a pad or not written yet."""
+        """The number of tokens before the first that is a pad or not written yet."""
         return next((n for n, k in enumerate(ids) if k in (self.pad, NOT_WRITTEN)), len(ids))
 
     def text(self, ids: list[int]) -> str:
-        kept = ids[: self.stop(ids)]
+        caption = ids[: self.stop(ids)]
         if self.decode is not None:
-            return self.decode(kept)
-        words = [self.class_names[k] for k in kept]
+            return self.decode(caption)
+        words = [self.class_names[k] for k in caption]
         if not self.token_names:
             return " ".join(words)
         return ", ".join(f"{n}: {w}" for n, w in zip(self.token_names, words, strict=False))
@@ -106,14 +106,14 @@ class _Words:
         if label == NOT_WRITTEN:
             return [label, 0, mark]
         pairs = zip(candidates[::2], candidates[1::2], strict=True)
-        best = [x for k, share in pairs if share for x in (self.place(k), share)]
-        return [self.place(label), p, mark, *best]
+        best = [x for k, share in pairs if share for x in (self.index(k), share)]
+        return [self.index(label), p, mark, *best]
 
 
 def _story(steps: Sequence[ChainStep], image: int, words: _Words) -> dict[str, Any]:
-    """What happens to the first chain of an image, a list entry for each step."""
-    logits = torch.stack([step.logits[image, 0] for step in steps]).float()
-    ids = torch.stack([step.clean.ids[image, 0] for step in steps])
+    """The first chain of an image, a list entry for each step."""
+    logits = torch.stack([step.logits[image, 0] for step in steps]).float()  # (S, N, K)
+    ids = torch.stack([step.clean.ids[image, 0] for step in steps])  # (S, N)
     ids = ids.masked_fill(logits.amax(-1) == logits.amin(-1), NOT_WRITTEN)
     rows = ids.tolist()
     return {
@@ -126,8 +126,8 @@ def _story(steps: Sequence[ChainStep], image: int, words: _Words) -> dict[str, A
 def _cells(logits: Tensor, ids: Tensor, words: _Words) -> list[list[list[int]]]:
     """Logits (S, N, K), labels (S, N) -> a cell for each step and token."""
     p = logits.softmax(-1)
-    own = p.gather(-1, ids.clamp_min(0).unsqueeze(-1)).squeeze(-1)
-    tokens = torch.stack([ids, _thousandths(own), _marks(logits, ids)], -1)
+    own = p.gather(-1, ids.clamp_min(0).unsqueeze(-1)).squeeze(-1)  # (S, N)
+    tokens = torch.stack([ids, _thousandths(own), _marks(logits, ids)], -1)  # (S, N, 3)
     best = p.topk(min(MOST_CANDIDATES, p.shape[-1]))
     candidates = torch.stack([best.indices, _thousandths(best.values)], -1).flatten(2)
     return [
@@ -142,7 +142,8 @@ def _thousandths(p: Tensor) -> Tensor:
 
 def _marks(logits: Tensor, ids: Tensor) -> Tensor:
     """(S, N): FREE, SETTLED or GIVEN."""
-    same = (logits[1:] == logits[:-1]).all(-1) & (ids[1:] == ids[:-1])
+    same = (logits[1:] == logits[:-1]).all(-1) & (ids[1:] == ids[:-1])  # (S - 1, N)
+    # From the last step backwards: equal to the next step, and so are all that follow.
     stays = same.flip(0).cumprod(0).flip(0).bool()
     settled = torch.cat([torch.zeros_like(ids[:1], dtype=torch.bool), stays])
     given = stays[:1].all(0) & (logits[0].softmax(-1).amax(-1) == 1)
@@ -157,6 +158,6 @@ def _data_uri(picture: Tensor) -> str:
 
 
 def _within_script(value: Any) -> str:
-    """JSON in which no text can end the script element, or begin a comment in it."""
+    """JSON in which no text can end the script element, or start a comment in it."""
     text = json.dumps(value, separators=(",", ":"))
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

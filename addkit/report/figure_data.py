@@ -1,4 +1,4 @@
-"""From fresh answers to the data of figures: chains, reliability, classes, confusions."""
+"""Data of figures from fresh predictions: chains, reliability, classes, confusions."""
 
 from __future__ import annotations
 
@@ -10,54 +10,51 @@ import torch
 
 from addkit.diffusion import ChainStep
 from addkit.evaluation.audit import LOOP
+from addkit.evaluation.results import wilson
 from addkit.metrics.statistics import paired_interval
 from addkit.plugin.facts import MISSING
-from addkit.report.figures.chain import ChainStory
-from addkit.report.figures.classes import ClassAccuracy
-from addkit.report.figures.confusion import MOST_CLASSES, Confusion
+from addkit.report.figures.classes import MOST_CLASSES, ClassAccuracy, Confusion
 from addkit.report.figures.differences import Difference, Differences
+from addkit.report.figures.images import ChainStory, Example
 from addkit.report.figures.reliability import Bin, Reliability
-from addkit.report.figures.samples import Example
 from addkit.report.figures.style import spread
-from addkit.report.predictions import Fresh, Tested, truths
+from addkit.report.predictions import FreshPredictions, truths
 from addkit.report.run_files import NotShownError
-from addkit.report.scores import wilson
 from addkit.report.trace import leading
 
 BINS = 15
-"""As many as the stored calibration error has."""
+"""Bins of the calibration error, as in an evaluation."""
 STORIES = 4
 EXAMPLES = 8
 MISTAKES = 4
 
 
-def chain_stories(fresh: Fresh) -> list[ChainStory]:
+def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
     """One chain of each of four images spread over the test split, at the recipe's steps.
 
-    Of a recipe that answers in one step 20 are shown, as the audit's loop has.
+    A recipe that answers in one step is run with 20, the steps of the audit's loop.
     """
     images, predictor = fresh.images, fresh.predictor
     steps = predictor.inference.steps
     way = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
-    places = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
-    batch = images.batch(places, None)
-    chain = [_kept(step) for step in predictor.trace(batch.images, way)]
-    told = truths(batch, predictor)
+    indices = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
+    batch = images.batch(indices, None)
+    # On the CPU, and without y_t: of a long chain over many labels they would fill a GPU.
+    chain = [
+        ChainStep(step.index, step.t, step.logits.float().cpu(), step.clean, step.exited.cpu())
+        for step in predictor.trace(batch.images, way)
+    ]
     return [
-        _story(fresh, chain, row, images.picture(place), truth)
-        for row, (place, truth) in enumerate(zip(places, told, strict=True))
+        _story(fresh, chain, row, images.picture(index), truth)
+        for row, (index, truth) in enumerate(zip(indices, truths(batch, predictor), strict=True))
     ]
 
 
-def _kept(step: ChainStep) -> ChainStep:
-    return ChainStep(step.index, step.t, step.logits.float().cpu(), step.clean, step.exited.cpu())
-
-
 def _story(
-    fresh: Fresh, chain: Sequence[ChainStep], row: int, picture: object, truth: str
+    fresh: FreshPredictions, chain: Sequence[ChainStep], row: int, picture: object, truth: str
 ) -> ChainStory:
     facts, names = fresh.facts, fresh.predictor.class_names
-    p = torch.stack([step.logits[row, 0].softmax(-1) for step in chain])
+    p = torch.stack([step.logits[row, 0].softmax(-1) for step in chain])  # (steps, N, K)
     if facts.num_tokens == 1:
         classes = leading(chain, row)
         rows = [names[k] for k in classes]
@@ -71,26 +68,28 @@ def _story(
     return ChainStory(picture, f"truth: {truth}", rows, own.numpy())  # type: ignore[arg-type]
 
 
-def reliabilities(fresh: Fresh) -> list[Reliability]:
-    """Of ADD and its controls, for answers that come with a probability."""
-    return [_reliability(model) for model in fresh.tested if not np.isnan(model.confidence).any()]
+def reliabilities(fresh: FreshPredictions) -> list[Reliability]:
+    """Reliability of the run and its controls, where answers have a confidence."""
+    found = []
+    for model in fresh.tested:
+        confidence, right = model.confidence, model.right
+        if np.isnan(confidence).any():
+            continue
+        # A confidence of exactly 1 belongs to the last bin.
+        index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        bins = []
+        for number in np.unique(index):
+            inside = index == number
+            share, count = float(right[inside].mean()), int(inside.sum())
+            mean = float(confidence[inside].mean())
+            bins.append(Bin(mean, share, *wilson(share, count), count))
+        gaps = sum(each.count * abs(each.confidence - each.right) for each in bins)
+        found.append(Reliability(model.name, 100 * gaps / len(right), bins))
+    return found
 
 
-def _reliability(model: Tested) -> Reliability:
-    confidence, right = model.confidence, model.right
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    bins = [_bin(confidence[place == b], right[place == b]) for b in np.unique(place)]
-    gaps = sum(one.count * abs(one.confidence - one.right) for one in bins)
-    return Reliability(model.name, 100 * gaps / len(right), bins)
-
-
-def _bin(confidence: np.ndarray, right: np.ndarray) -> Bin:
-    share, count = float(right.mean()), len(right)
-    return Bin(float(confidence.mean()), share, *wilson(share, count), count)
-
-
-def class_accuracies(fresh: Fresh) -> list[ClassAccuracy]:
-    """By class, or by attribute; of more than 20 classes the 20 worst ones."""
+def class_accuracies(fresh: FreshPredictions) -> list[ClassAccuracy]:
+    """Accuracy by class, or by attribute; of more than 20 classes the 20 worst ones."""
     facts, labels = fresh.facts, fresh.labels
     ids = _ids(fresh)
     right, known = ids == labels, labels != MISSING
@@ -101,27 +100,26 @@ def class_accuracies(fresh: Fresh) -> list[ClassAccuracy]:
         columns = [
             (names[k], right[labels[:, 0] == k, 0]) for k in sorted(set(labels[:, 0].tolist()))
         ]
-    rows = [_class(name, part.numpy()) for name, part in columns if len(part)]
+    rows = []
+    for name, part in columns:
+        if len(part):
+            share = float(part.numpy().mean())
+            low, high = wilson(share, len(part))
+            rows.append(ClassAccuracy(name, 100 * share, 100 * low, 100 * high, len(part)))
     if len(rows) > MOST_CLASSES:
         rows = sorted(rows, key=lambda row: row.right)[:MOST_CLASSES]
     return rows
 
 
-def _class(name: str, right: np.ndarray) -> ClassAccuracy:
-    share = float(right.mean())
-    low, high = wilson(share, len(right))
-    return ClassAccuracy(name, 100 * share, 100 * low, 100 * high, len(right))
-
-
-def _ids(fresh: Fresh) -> torch.Tensor:
-    """(images, N) classes that the run answers."""
+def _ids(fresh: FreshPredictions) -> torch.Tensor:
+    """(images, N) classes that the run predicts."""
     if fresh.facts.pad is not None:
         raise NotShownError("captions have no classes; see their examples, or `addkit evaluate`")
-    return torch.tensor([one.ids for one in fresh.tested[0].judged])
+    return torch.tensor([each.ids for each in fresh.tested[0].judged])
 
 
-def confusion(fresh: Fresh) -> Confusion:
-    """Of single labels: counts by truth and answer."""
+def confusion(fresh: FreshPredictions) -> Confusion:
+    """Counts of images by truth and answer, for single labels."""
     if fresh.facts.token_names:
         raise NotShownError(
             "only a single label has a confusion matrix; `addkit plot classes` shows each attribute"
@@ -130,7 +128,7 @@ def confusion(fresh: Fresh) -> Confusion:
     return Confusion(fresh.predictor.class_names, dict(Counter(pairs)))
 
 
-def examples(fresh: Fresh) -> tuple[list[Example], list[Example]]:
+def examples(fresh: FreshPredictions) -> tuple[list[Example], list[Example]]:
     """Eight images spread over the test split, whatever the answers; then the surest mistakes."""
     model = fresh.tested[0]
     even = list(spread(len(model.judged), EXAMPLES))
@@ -139,8 +137,8 @@ def examples(fresh: Fresh) -> tuple[list[Example], list[Example]]:
     return [fresh.example(row) for row in even], [fresh.example(row) for row in wrong[:MISTAKES]]
 
 
-def paired_differences(fresh: Fresh) -> Differences:
-    """ADD minus each control, in points of images right, with 95 % intervals paired by image."""
+def paired_differences(fresh: FreshPredictions) -> Differences:
+    """The run minus each control, in points of accuracy, with 95 % intervals paired by image."""
     own, *controls = fresh.tested
     if not controls:
         raise NotShownError(
@@ -149,11 +147,9 @@ def paired_differences(fresh: Fresh) -> Differences:
         )
     if len(own.judged) < 2:
         raise NotShownError("the test split has one image, and an interval needs two")
-    rows = [_difference(own, control) for control in controls]
-    return Differences("images right, ADD minus control, points", rows)
-
-
-def _difference(own: Tested, other: Tested) -> Difference:
-    interval = paired_interval((100 * (own.right.astype(float) - other.right)).tolist())
-    name = f"{own.name} minus {other.name}"
-    return Difference(name, interval.mean, interval.low, interval.high)
+    rows = []
+    for control in controls:
+        interval = paired_interval((100 * (own.right.astype(float) - control.right)).tolist())
+        name = f"{own.name} minus {control.name}"
+        rows.append(Difference(name, interval.mean, interval.low, interval.high))
+    return Differences(f"images right, {own.name} minus control, points", rows)

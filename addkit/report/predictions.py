@@ -1,4 +1,4 @@
-"""What only the trained run and its data know: answers to test images, and chains."""
+"""Predictions of a run and its controls on test images, made anew with their weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from addkit.model import Predictor, build_data, load
 from addkit.plugin.facts import MISSING, Batch, DataFacts
 from addkit.plugin.protocols import ImageSet
 from addkit.recipe import recipe_from_tables
-from addkit.report.figures.samples import Example, Said
+from addkit.report.figures.images import Example, ModelAnswer
 from addkit.report.figures.style import spread
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.tasks.captioning import Captioning, references_of
@@ -32,16 +32,16 @@ TOP = 3
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One answer, and what is right about it."""
+    """One answer, compared with the truth."""
 
-    said: Said
+    answer: ModelAnswer
     ids: tuple[int, ...]
     """The class of each label; empty for captions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One model's answers to all images looked at."""
+    """One model's answers to all sampled test images."""
 
     name: str
     judged: Sequence[Judged]
@@ -49,27 +49,25 @@ class Tested:
     @property
     def right(self) -> np.ndarray:
         """(images,) bool."""
-        return np.array([one.said.right for one in self.judged])
+        return np.array([each.answer.right for each in self.judged])
 
     @property
     def confidence(self) -> np.ndarray:
         """(images,) in [0, 1]; nan where there is none."""
-        return np.array([math.nan if c is None else c for c in self._confidences()])
-
-    def _confidences(self) -> list[float | None]:
-        return [one.said.confidence for one in self.judged]
+        values = [each.answer.confidence for each in self.judged]
+        return np.array([math.nan if value is None else value for value in values])
 
 
 @dataclass
-class Fresh:
-    """The run and its controls, asked anew about up to 2,000 images spread over the test split.
+class FreshPredictions:
+    """Predictions of the run and its controls on up to 2,000 images, spread over the test split.
 
-    Each is loaded when it is first needed. Every attribute raises `NotShownError` where the run's
-    weights or its data are not at hand.
+    Models and data are loaded when they are first needed. Every attribute raises `NotShownError`
+    where the weights or the data cannot be read.
 
     Args:
         files: the run.
-        overrides: `data.key=value` where the data lies elsewhere now.
+        overrides: `data.key=value` where the data has been moved.
     """
 
     files: RunFiles
@@ -90,53 +88,48 @@ class Fresh:
     @cached_property
     def images(self) -> ImageSet:
         """The test split."""
+        # A failure is kept: each of several sections would otherwise look for the data again.
         if self._failure is not None:
             raise NotShownError(self._failure)
         try:
-            return self._split()
+            recipe = self.files.run.recipe()
+            moved = recipe_from_tables(
+                recipe.tables(), recipe.source, overrides=list(self.overrides)
+            )
+            source = build_data(moved)
+            found, trained = source.facts.num_classes, self.facts.num_classes
+            if found != trained:
+                raise AddkitError(f"it has {found} classes, and the run was trained on {trained}")
+            return source.split("test")
         except AddkitError as error:
-            path = self.files.run.path
             self._failure = (
-                f"the run's data is not at hand ({error}); where it lies elsewhere now, "
-                f"`addkit report {path} --set data.KEY=PLACE` finds it"
+                f"the run's data cannot be read ({error}); if it was moved, "
+                f"`addkit report {self.files.run.path} --set data.KEY=PATH` finds it"
             )
             raise NotShownError(self._failure) from error
 
-    def _split(self) -> ImageSet:
-        recipe = self.files.run.recipe()
-        moved = recipe_from_tables(recipe.tables(), recipe.source, overrides=list(self.overrides))
-        source = build_data(moved)
-        found, trained = source.facts.num_classes, self.facts.num_classes
-        if found != trained:
-            raise AddkitError(f"it has {found} classes, and the run was trained on {trained}")
-        return source.split("test")
-
     @property
     def facts(self) -> DataFacts:
-        """Of the data that the run was trained on."""
+        """Facts of the data that the run was trained on."""
         return self.files.run.facts()
 
     @cached_property
-    def places(self) -> Sequence[int]:
-        """Positions of the images looked at, in the test split."""
+    def indices(self) -> Sequence[int]:
+        """Indices of the sampled images in the test split."""
         return spread(len(self.images), MOST_IMAGES)
-
-    def _read(self) -> Any:
-        recipe = self.predictor.recipe
-        size, places = recipe.sampling.batch_size, list(self.places)
-        slices = [places[start : start + size] for start in range(0, len(places), size)]
-        return load_batches(
-            self.images, slices, seed=None, workers=fitting_workers(recipe.distributed.workers, 1)
-        )
 
     @cached_property
     def tested(self) -> list[Tested]:
-        """Of the run's own model, then of each control."""
+        """Answers of the run's own model, then of each control."""
         self.images  # noqa: B018  Before a model is loaded in vain.
         own, *controls = self.files.models
         models = {own: self.predictor, **{name: self._loaded(name) for name in controls}}
         judged: dict[str, list[Judged]] = {name: [] for name in models}
-        for number, batch in enumerate(self._read()):
+        recipe, indices = self.predictor.recipe, list(self.indices)
+        size, workers = recipe.sampling.batch_size, recipe.distributed.workers
+        slices = [indices[start : start + size] for start in range(0, len(indices), size)]
+        batches = load_batches(self.images, slices, seed=None, workers=fitting_workers(workers, 1))
+        for number, batch in enumerate(batches):
             for name, predictor in models.items():
                 answers = predictor.predict(
                     batch.images, side_inputs=batch.side_inputs, seed=number, top=TOP
@@ -146,28 +139,29 @@ class Fresh:
 
     @cached_property
     def labels(self) -> Tensor:
-        """(images, N) class ids of the images looked at."""
-        return self.images.labels[torch.tensor(list(self.places))]
+        """(images, N) class ids of the sampled images."""
+        return self.images.labels[torch.tensor(list(self.indices))]
 
     def example(self, row: int) -> Example:
         """The image of this row with its truth and all answers."""
-        place = self.places[row]
-        batch = self.images.batch([place], None)
+        index = self.indices[row]
+        batch = self.images.batch([index], None)
+        answers = []
+        for number, model in enumerate(self.tested):
+            answer = model.judged[row].answer
+            # Marginals of the run's own answer alone: those of all models would be long.
+            marginals = () if number else answer.marginals
+            answers.append(replace(answer, model=model.name, marginals=marginals))
         return Example(
-            picture=self.images.picture(place),
-            name=self.images.source(place),
+            picture=self.images.picture(index),
+            name=self.images.source(index),
             truth=truths(batch, self.predictor)[0],
-            said=[self._said(number, row) for number in range(len(self.tested))],
+            answers=answers,
         )
-
-    def _said(self, model: int, row: int) -> Said:
-        """Each label by itself is told of the run's own answer alone: it would be long."""
-        said = self.tested[model].judged[row].said
-        return replace(said, who=self.tested[model].name, more=() if model else said.more)
 
 
 def truths(batch: Batch, predictor: Predictor) -> list[str]:
-    """The right answer of each image as text; of several the first."""
+    """The right answer of each image as text; the first one if there are several."""
     if isinstance(predictor.task, Captioning):
         return [texts[0] for texts in references_of(batch, predictor.task.vocabulary)]
     names, tokens = predictor.class_names, predictor.facts.token_names
@@ -185,7 +179,7 @@ def joined(values: dict[str, str]) -> str:
 
 
 def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Judged]:
-    """Answers against the labels, or references, of their batch."""
+    """Compare answers with the labels, or references, of their batch."""
     if isinstance(predictor.task, Captioning):
         references = references_of(batch, predictor.task.vocabulary)
         return [_caption(answer, texts) for answer, texts in zip(answers, references, strict=True)]
@@ -197,14 +191,16 @@ def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Ju
 
 def _label(answer: Prediction, label: int) -> Judged:
     best = answer.label
-    return Judged(Said("", best.name, best.index == label, best.probability), (best.index,))
+    answered = ModelAnswer("", best.name, best.index == label, best.probability)
+    return Judged(answered, (best.index,))
 
 
 def _caption(answer: CaptionPrediction, texts: Sequence[str]) -> Judged:
-    """How sure a caption is: the product of its tokens' probabilities."""
+    """The confidence of a caption is the product of its tokens' probabilities."""
     best = answer.captions[0]
-    sure = math.prod(token.probability for token in best.tokens)
-    return Judged(Said("", best.text or "(no words)", best.text in texts, sure), ())
+    confidence = math.prod(token.probability for token in best.tokens)
+    text = best.text or "(no words)"
+    return Judged(ModelAnswer("", text, best.text in texts, confidence), ())
 
 
 def _joint(answer: JointPrediction, labels: Sequence[int], facts: DataFacts) -> Judged:
@@ -213,9 +209,9 @@ def _joint(answer: JointPrediction, labels: Sequence[int], facts: DataFacts) -> 
         for name, (start, stop) in zip(facts.token_names, facts.token_classes, strict=True)
     )
     right = all(k == label for k, label in zip(ids, labels, strict=True) if label != MISSING)
-    more = [
+    marginals = [
         (name, ", ".join(f"{s.name} {100 * s.probability:.0f} %" for s in scores))
         for name, scores in answer.marginals.items()
     ]
-    said = Said("", joined(answer.values), right, answer.answers[0].probability, more)
-    return Judged(said, ids)
+    probability = answer.answers[0].probability
+    return Judged(ModelAnswer("", joined(answer.values), right, probability, marginals), ids)

@@ -1,33 +1,34 @@
-"""What the files of a run know. No torch, and nothing of the data that it was trained on."""
+"""Files of a run, and the data of figures that they suffice for. No torch, and no data set."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addkit.errors import AddkitError, RunError
-from addkit.report.figures.accuracy import Accuracies
-from addkit.report.figures.lines import Level, Line
-from addkit.report.figures.losses import LossPanel
+from addkit.evaluation.results import Evaluation, Score, ScoreRow, wilson
+from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPanel
 from addkit.report.figures.reliability import Bin, Reliability
-from addkit.report.figures.steps import StepCurves
-from addkit.report.scores import axis_title, in_unit, score_interval, wilson
+from addkit.report.figures.style import spread
 from addkit.runs import Run
+from addkit.runs.stored import read_json
 
-Way = tuple[Any, ...]
+if TYPE_CHECKING:
+    from addkit.plugin.values import InferenceSettings
+
 
 MOST_POINTS = 60
-"""Of a curve over steps."""
-WAY = ("read_out", "sampler", "to_one", "guidance", "chains")
-"""What tells two chains of one run apart, besides their length."""
+"""Points of a curve over optimizer steps."""
+MOMENTS = 4
+"""Moments of a training at which losses by noise level are drawn."""
 
 
 class NotShownError(AddkitError):
-    """A part that cannot be shown. The text names the command that would produce it."""
+    """A section cannot be shown. The text names the command that would produce its data."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RunFiles:
 
     @classmethod
     def open(cls, path: Path) -> RunFiles:
-        """Raises `RunError` if there is no run."""
+        """The files of a run; raises `RunError` if there is none."""
         return cls(Run.open(path))
 
     @cached_property
@@ -57,37 +58,40 @@ class RunFiles:
         return self.run.manifest()
 
     @property
-    def headline(self) -> str:
+    def headline(self) -> Score:
         """The task's own score."""
-        return str(self.manifest.get("headline", "top1"))
+        return Score.named(str(self.manifest.get("headline", "top1")))
 
     @cached_property
-    def evaluation(self) -> dict[str, Any] | None:
+    def evaluation(self) -> Evaluation | None:
         """The last `addkit evaluate`; None before the first."""
         file = self.run.path / "evaluation.json"
         if not file.exists():
             return None
+        stored = read_json(file)
         try:
-            stored: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file}: cannot be read: {error}") from error
-        return stored
+            return Evaluation.from_data(stored)
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{file}: was written by another version of addkit ({error}); "
+                f"`addkit evaluate --run {self.run.path}` writes it again"
+            ) from error
 
-    def evaluated(self, more: str = "") -> dict[str, Any]:
+    def evaluated(self, options: str = "") -> Evaluation:
         """The last evaluation, or `NotShownError` with the command for one."""
         if self.evaluation is None:
-            raise NotShownError(
-                f"the run was not evaluated yet; `addkit evaluate --run {self.run.path}{more}` does"
-            )
+            command = f"addkit evaluate --run {self.run.path}{options}"
+            raise NotShownError(f"the run was not evaluated yet; `{command}` does")
         return self.evaluation
 
 
-def accuracies(files: RunFiles) -> Accuracies:
-    """Figure 3: the headline after each evaluated epoch, of ADD and of each control."""
-    found = {name: accuracy_line(name, run, files.headline) for name, run in files.models.items()}
-    lines = [line for line in found.values() if line is not None]
+def accuracies(files: RunFiles) -> Curves:
+    """Figure 3: the headline after each scored epoch, of the run and of each control."""
+    score = files.headline
+    candidates = [accuracy_line(name, run, score.name) for name, run in files.models.items()]
+    lines = [line for line in candidates if line is not None]
     check_epochs(lines, "addkit train RECIPE")
-    return Accuracies(axis_title(files.headline, scored_split(files.run)), lines)
+    return Curves(score.axis(scored_split(files.run)), lines)
 
 
 def check_epochs(lines: Sequence[Line], command: str) -> None:
@@ -106,145 +110,214 @@ def scored_split(run: Run) -> str:
 
 def accuracy_line(name: str, run: Run, score: str) -> Line | None:
     """A score over the epochs; None where none was scored."""
-    scored = [entry for entry in run.metrics() if "split" in entry and score in entry]
-    if not scored:
+    in_unit = Score.named(score).in_unit
+    points = {
+        float(entry["epoch"]): in_unit(entry[score])
+        for entry in run.metrics()
+        if "split" in entry and score in entry
+    }
+    if not points:
         return None
-    points = {float(entry["epoch"]): in_unit(score, entry[score]) for entry in scored}
-    return Line(name, *zip(*sorted({**points, **_last(run, score)}.items()), strict=True))
-
-
-def _last(run: Run, score: str) -> dict[float, float]:
-    """The end of the training, which is scored on the test split alone."""
-    scores: dict[str, float] = next(iter(run.manifest().get("scores", {}).values()), {})
     epochs = run.recipe_tables().get("training", {}).get("epochs")
-    if scored_split(run) != "test" or score not in scores or not epochs:
-        return {}
-    return {float(epochs): in_unit(score, scores[score])}
+    final = next(iter(run.scores().values()), {}).get(score)
+    # The end of a training is scored on the test split alone.
+    if scored_split(run) == "test" and final is not None and epochs:
+        points[float(epochs)] = in_unit(final)
+    return Line(name, *zip(*sorted(points.items()), strict=True))
 
 
 def losses(files: RunFiles) -> list[LossPanel]:
-    """Figure 4 for one run: the training losses of ADD and its controls."""
-    return panels(
-        [(loss_kind(run), loss_line(name, run)) for name, run in files.models.items()],
-    )
+    """Figure 4: the training losses of the run and of its controls."""
+    return panels([(loss_kind(run), loss_line(name, run)) for name, run in files.models.items()])
 
 
-def panels(found: Sequence[tuple[str, Line | None]]) -> list[LossPanel]:
-    """Lines by kind of loss; `NotShownError` if there are none."""
+def panels(lines: Sequence[tuple[str, Line | None]]) -> list[LossPanel]:
+    """Panels of (kind of loss, line); `NotShownError` if there is no line."""
     kinds: dict[str, list[Line]] = {}
-    for kind, line in found:
+    for kind, line in lines:
         if line is not None:
             kinds.setdefault(kind, []).append(line)
     if not kinds:
         raise NotShownError(
             "metrics.jsonl holds no training step; `addkit train RECIPE` writes them"
         )
-    return [LossPanel(kind, lines) for kind, lines in kinds.items()]
+    return [LossPanel(kind, members) for kind, members in kinds.items()]
 
 
 def loss_kind(run: Run) -> str:
-    """The loss's component."""
+    """The name of the loss component."""
     return str(run.recipe_tables().get("loss", {}).get("name", "loss"))
 
 
 def loss_line(name: str, run: Run) -> Line | None:
     """The training loss, up to 60 means over as many steps each; None before the first step."""
-    parts = pieces([entry for entry in run.metrics() if "loss" in entry])
+    parts = _pieces([entry for entry in run.metrics() if "loss" in entry])
     if not parts:
         return None
-    x = tuple(sum(entry["step"] for entry in part) / len(part) for part in parts)
-    return Line(name, x, tuple(sum(entry["loss"] for entry in part) / len(part) for part in parts))
+    points = [(_mean(part, "step"), _mean(part, "loss")) for part in parts]
+    return Line(name, *zip(*points, strict=True))
 
 
-def pieces(logged: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
-    """Lines in order, cut into at most 60 pieces of as many each."""
-    size = max(1, -(-len(logged) // MOST_POINTS))
-    return [logged[start : start + size] for start in range(0, len(logged), size)]
+def _pieces(entries: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
+    """Entries in order, cut into at most 60 pieces of as many each."""
+    size = max(1, -(-len(entries) // MOST_POINTS))
+    return [entries[start : start + size] for start in range(0, len(entries), size)]
 
 
-def step_curves(files: RunFiles) -> StepCurves:
-    """Figure 5: the headline over sampling steps, a line for each way to answer."""
-    wanted = " --steps 1,2,5,10,20"
-    if files.tables.get("task", {}).get("name") == "classification":
-        wanted += " --read-out one-pass,last"
-    told = files.evaluated(wanted)
-    score = files.headline
-    loops: dict[Way, list[dict[str, Any]]] = {}
-    passes: dict[Way, dict[str, Any]] = {}
-    for row in told["results"]:
-        way = tuple(row.get(key) for key in WAY)
-        if row["sampler"] is None:
-            passes.setdefault((way[0], way[3]), row)
-        else:
-            loops.setdefault(way, []).append(row)
-    kept = {way: rows for way, rows in loops.items() if len({r["steps"] for r in rows}) > 1}
-    if not kept:
+def _mean(entries: Sequence[dict[str, Any]], key: str) -> float:
+    return float(sum(entry[key] for entry in entries) / len(entries))
+
+
+def losses_by_time(run: Run) -> list[Line]:
+    """Mean loss by t at moments from the first to the last; bins without a loss are left out.
+
+    Raises:
+        NotShownError: no entry has `loss_by_time`.
+    """
+    entries = [entry for entry in run.metrics() if entry.get("loss_by_time")]
+    if not entries:
         raise NotShownError(
-            "the last evaluation has one chain length; `addkit evaluate --run "
-            f"{files.run.path}{wanted}` has several"
+            "metrics.jsonl holds no losses by noise level; `addkit train RECIPE` writes them, "
+            "where labels have noise levels"
         )
-    lines = [_step_line(name, kept[way], score) for way, name in way_names(list(kept)).items()]
-    levels = [_level(f"{row['read_out']}, one pass", row, score) for row in passes.values()]
-    levels += [_level(str(row["model_name"]), row, score) for row in told["controls"]]
-    return StepCurves(axis_title(score, told["split"]), lines, levels)
 
+    def middle(interval: str) -> float:
+        """The middle of a bin such as `0.1-0.2`, or `T`."""
+        if interval == "T":
+            return PURE_NOISE
+        low, high = map(float, interval.split("-"))
+        return (low + high) / 2
 
-def stored_reliabilities(files: RunFiles) -> list[Reliability]:
-    """What `addkit evaluate --uncertainty` stored, temperature scaling aside; may be empty."""
-    stored = (files.evaluation or {}).get("uncertainty") or {"rows": []}
-    return [
-        Reliability(row["confidence"], row["ece"], list(map(_bin, _filled(row["reliability"]))))
-        for row in stored["rows"]
-        if not row["scaled"]
-    ]
-
-
-def _filled(bins: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that hold answers."""
-    return [one for one in bins if one["count"]]
-
-
-def _bin(stored: dict[str, Any]) -> Bin:
-    share, count = stored["accuracy"], stored["count"]
-    return Bin(stored["confidence"], share, *wilson(share, count), count)
-
-
-def way_names(ways: Sequence[Way]) -> dict[Way, str]:
-    """Each way by what it does not share with all others; the read-out at least."""
-    differ = [len({way[place] for way in ways}) > 1 for place in range(len(WAY))]
-    differ[0] = True
-    return {
-        way: ", ".join(
-            _worded(key, value)
-            for key, value, named in zip(WAY, way, differ, strict=True)
-            if named
-        )
-        for way in ways
-    }  # fmt: skip
-
-
-def _worded(key: str, value: Any) -> str:
-    match key:
-        case "guidance":
-            return f"w {value:g}"
-        case "chains":
-            return f"{value} chains"
-    return str(value)
-
-
-def _step_line(name: str, rows: list[dict[str, Any]], score: str) -> Line:
-    rows = sorted({row["steps"]: row for row in rows}.values(), key=lambda row: int(row["steps"]))
-    bands = [score_interval(score, row[score], row.get("count")) for row in rows]
-    reach = [band for band in bands if band is not None]
-    whole = len(reach) == len(rows)
-    return Line(
-        name,
-        tuple(float(row["steps"]) for row in rows),
-        tuple(in_unit(score, row[score]) for row in rows),
-        tuple(low for low, _ in reach) if whole else (),
-        tuple(high for _, high in reach) if whole else (),
+    moments = [entries[index] for index in spread(len(entries), MOMENTS)]
+    return _positive_lines(
+        {
+            f"up to step {entry['step']}": [
+                (middle(interval), loss) for interval, loss in entry["loss_by_time"].items()
+            ]
+            for entry in moments
+        }
     )
 
 
-def _level(name: str, row: dict[str, Any], score: str) -> Level:
-    return Level(name, in_unit(score, row[score]))
+def step_times(run: Run) -> list[Line]:
+    """Milliseconds a step of each part, up to 60 means over as many steps each.
+
+    Raises:
+        NotShownError: no entry has `parts`.
+    """
+    pieces = _pieces([entry for entry in run.metrics() if entry.get("parts")])
+    names = dict.fromkeys(name for piece in pieces for entry in piece for name in entry["parts"])
+    if not names:
+        raise NotShownError(
+            "metrics.jsonl holds no times of parts of a step; `addkit train RECIPE` writes them"
+        )
+    curves: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for piece in pieces:
+        for name, curve in curves.items():
+            seconds = sum(entry["parts"].get(name, 0.0) for entry in piece)
+            curve.append((_mean(piece, "step"), 1000 * seconds / len(piece)))
+    return _positive_lines(curves)
+
+
+def _positive_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[Line]:
+    """Lines of the points that a logarithmic axis can show."""
+    above = {name: [point for point in points if point[1] > 0] for name, points in curves.items()}
+    return [Line(name, *zip(*points, strict=True)) for name, points in above.items() if points]
+
+
+def step_curves(files: RunFiles) -> Curves:
+    """Figure 5: the headline over sampling steps, a line for each other setting."""
+    options = " --steps 1,2,5,10,20"
+    if files.tables.get("task", {}).get("name") == "classification":
+        options += " --read-out one-pass,last"
+    evaluation = files.evaluated(options)
+    score = files.headline
+    chains: dict[InferenceSettings, list[ScoreRow]] = {}
+    passes: dict[tuple[str, float], ScoreRow] = {}
+    for row in evaluation.results:
+        if row.setting.one_pass:
+            passes.setdefault((row.setting.read_out, row.setting.guidance), row)
+        else:
+            # Rows that differ in steps alone are points of one line.
+            chains.setdefault(dataclasses.replace(row.setting, steps=0), []).append(row)
+    chains = {
+        setting: rows
+        for setting, rows in chains.items()
+        if len({row.setting.steps for row in rows}) > 1
+    }
+    if not chains:
+        raise NotShownError(
+            "the last evaluation has one chain length; `addkit evaluate --run "
+            f"{files.run.path}{options}` has several"
+        )
+    names = _names_of(list(chains))
+    lines = [_step_line(names[setting], rows, score) for setting, rows in chains.items()]
+    levels = [
+        Level(name, score.in_unit(value))
+        for name, row in (
+            *((f"{row.setting.read_out}, one pass", row) for row in passes.values()),
+            *((row.model_name, row) for row in evaluation.controls),
+        )
+        if (value := row.scores.get(score.name)) is not None
+    ]
+    return Curves(score.axis(evaluation.split), lines, levels)
+
+
+def _names_of(settings: Sequence[InferenceSettings]) -> dict[InferenceSettings, str]:
+    """Each setting by what it does not share with all others; the read-out at least."""
+    words = {
+        setting: {
+            "read_out": setting.read_out,
+            "sampler": setting.sampler or "",
+            "to_one": setting.to_one or "",
+            "guidance": f"w {setting.guidance:g}",
+            "chains": f"{setting.chains} chains",
+        }
+        for setting in settings
+    }
+    differing = {
+        key
+        for key in next(iter(words.values()))
+        if key == "read_out" or len({each[key] for each in words.values()}) > 1
+    }
+    return {
+        setting: ", ".join(word for key, word in each.items() if key in differing)
+        for setting, each in words.items()
+    }
+
+
+def _step_line(name: str, rows: Sequence[ScoreRow], score: Score) -> Line:
+    by_steps = {row.setting.steps: row.scores for row in rows}
+    points = []
+    for steps, scores in sorted(by_steps.items()):
+        value, count = scores.get(score.name), scores.get("count")
+        if value is not None:
+            band = score.interval(value, int(count) if count else None)
+            points.append((float(steps), score.in_unit(value), band))
+    bands = [band for *_, band in points if band is not None]
+    complete = len(bands) == len(points)
+    return Line(
+        name,
+        tuple(x for x, _, _ in points),
+        tuple(y for _, y, _ in points),
+        tuple(low for low, _ in bands) if complete else (),
+        tuple(high for _, high in bands) if complete else (),
+    )
+
+
+def stored_reliabilities(files: RunFiles) -> list[Reliability]:
+    """Reliability of the last `evaluate --uncertainty`, without the scaled ones; may be empty."""
+    uncertainty = files.evaluation and files.evaluation.uncertainty
+    return [
+        Reliability(
+            row.confidence,
+            row.ece,
+            [
+                Bin(each.confidence, each.accuracy, *wilson(each.accuracy, each.count), each.count)
+                for each in row.reliability
+                if each.count and each.confidence is not None and each.accuracy is not None
+            ],
+        )
+        for row in (uncertainty.rows if uncertainty else ())
+        if not row.scaled
+    ]

@@ -1,4 +1,4 @@
-"""The parts of a run's page."""
+"""Sections of a run's page: captions, tables and figures of its data."""
 
 from __future__ import annotations
 
@@ -14,41 +14,38 @@ from addkit.report.figure_data import (
     paired_differences,
     reliabilities,
 )
-from addkit.report.figures import (
-    accuracy,
-    chain,
-    classes,
-    differences,
-    loss_by_time,
-    losses,
-    reliability,
-    samples,
-    step_time,
-    steps,
+from addkit.report.figures.classes import MOST_CLASSES, draw_classes, draw_confusion
+from addkit.report.figures.curves import (
+    Line,
+    draw_accuracy,
+    draw_loss_by_time,
+    draw_losses,
+    draw_step_time,
+    draw_steps,
 )
-from addkit.report.figures import confusion as confusion_figure
-from addkit.report.figures.confusion import MOST_CLASSES, Confusion
-from addkit.report.figures.differences import Differences
-from addkit.report.figures.lines import Level, Line
-from addkit.report.progress import losses_by_time, step_times
+from addkit.report.figures.differences import Differences, draw_differences
+from addkit.report.figures.images import draw_chains, draw_examples
+from addkit.report.figures.reliability import FEWEST, draw_reliability
 from addkit.report.run_files import (
     NotShownError,
     accuracies,
+    losses,
+    losses_by_time,
     scored_split,
     step_curves,
+    step_times,
     stored_reliabilities,
 )
-from addkit.report.run_files import losses as run_losses
-from addkit.report.sections import RunReport, Shown
+from addkit.report.sections import RunReport, Shown, Table
 
 
 def show_scores(report: RunReport) -> Shown:
     """Final test scores."""
     table = tables.final_scores(report.files)
     return Shown(
-        "Scores on the test split at the end of training, by the recipe's own way to answer; ema "
-        "are the averaged weights. 95 %: Wilson's interval over test images, which says nothing "
-        "of other training seeds. "
+        "Scores on the test split at the end of training, with the recipe's inference settings; "
+        "ema are the averaged weights. 95 %: Wilson's interval over test images, which does not "
+        "cover other training seeds. "
         f"From `{report.path}/manifest.json`, written by `addkit train`.",
         tables=[table],
     )
@@ -57,17 +54,18 @@ def show_scores(report: RunReport) -> Shown:
 def show_settings(report: RunReport) -> Shown:
     """The last evaluation."""
     table = tables.settings(report.files)
-    told = report.files.evaluated()
+    evaluation = report.files.evaluated()
     return Shown(
-        f"Each way to answer that was scored, on the {told['split']} split, {told['weights']} "
-        "weights; w is the guidance scale, 1 is off. 95 %: Wilson's interval over images. "
+        f"Each inference setting that was scored, on the {evaluation.split} split, "
+        f"{evaluation.weights} weights; w is the guidance scale, 1 is off. 95 %: "
+        "Wilson's interval over images. "
         f"{_evaluated(report)}",
         tables=[table],
     )
 
 
 def show_audit(report: RunReport) -> Shown:
-    """Does the loop use its state, and does that help?"""
+    """Whether the loop uses its state, and whether that helps."""
     table, answer = tables.audit(report.files)
     return Shown(
         "Images right after the recipe's loop under five conditions; +- is the half width of a "
@@ -78,13 +76,13 @@ def show_audit(report: RunReport) -> Shown:
 
 
 def show_table3(report: RunReport) -> Shown:
-    """Captions against copies and other processes."""
+    """Captions compared with copies and with other processes."""
     if report.fresh.facts.pad is None:
         raise NotShownError("table 3 is of captions, and this run has none")
     return Shown(
         "The paper's table 3: captions of each kind, by CLIP's cosine to the image (95 %: "
         "bootstrap over images) and by their text; share is the way from shuffled to true "
-        f"captions, by cosine. CLIP: {report.files.evaluated().get('clip') or 'none given'}. "
+        f"captions, by cosine. CLIP: {report.files.evaluated().clip or 'none given'}. "
         f"{_evaluated(report)}",
         tables=[tables.table3(report.files)],
     )
@@ -99,45 +97,45 @@ def show_accuracy(report: RunReport) -> Shown:
         f"averaged weights, of the run and of each control; {split} split, one seed, no interval. "
         f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
         f"Lines over epochs. {ends(data.lines)}",
-        partial(accuracy.draw, data),
+        partial(draw_accuracy, data),
     )
 
 
 def show_losses(report: RunReport) -> Shown:
     """Figure 4."""
-    data = run_losses(report.files)
+    data = losses(report.files)
     lines = [line for panel in data for line in panel.lines]
     return Shown(
-        "Training losses (the paper's figure 4), each point a mean over several steps. ADD's is "
-        "averaged over noise levels, and a noisy label helps it, so its height does not compare "
-        "with a control's; the slopes do. "
+        "Training losses (the paper's figure 4), each point a mean over several steps. That of "
+        "a diffusion is averaged over noise levels, and its noisy labels help it: its height does "
+        "not compare with a control's, its slope does. "
         f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
         f"Lines over optimizer steps. {ends(lines)}",
-        partial(losses.draw, data),
+        partial(draw_losses, data),
     )
 
 
 def show_loss_by_time(report: RunReport) -> Shown:
-    """Where the loss comes from."""
+    """Loss by noise level."""
     data = losses_by_time(report.files.run)
     return Shown(
-        "Training loss by noise level: means over tokens in ten bins of t, and apart those at "
-        "t = T, which saw nothing but noise; each line over the steps since the line before. "
+        "Training loss by noise level: means over tokens in ten bins of t, and apart from them at "
+        "t = T, pure noise; each line over the steps since the line before. "
         f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
         f"Lines over t. {ends(data)}",
-        partial(loss_by_time.draw, data),
+        partial(draw_loss_by_time, data),
     )
 
 
 def show_step_time(report: RunReport) -> Shown:
-    """Where the time goes."""
+    """Time of the parts of an optimizer step."""
     data = step_times(report.files.run)
     return Shown(
-        "Time of the parts of an optimizer step on the leading process, each point a mean over "
+        "Time of the parts of an optimizer step on rank 0, each point a mean over "
         "several steps; `data` is waiting for images. "
         f"From `{report.path}/metrics.jsonl`, written by `addkit train`.",
         f"Milliseconds over optimizer steps. {ends(data)}",
-        partial(step_time.draw, data),
+        partial(draw_step_time, data),
     )
 
 
@@ -146,10 +144,11 @@ def show_steps(report: RunReport) -> Shown:
     data = step_curves(report.files)
     band = " Bands: Wilson's 95 % interval over images." if data.lines[0].low else ""
     return Shown(
-        f"{data.score} over sampling steps (the paper's figure 5), a line for each way to answer; "
+        f"{data.score} over sampling steps (the paper's figure 5), a line for each setting; "
         f"level lines do not depend on steps.{band} {_evaluated(report)}",
-        f"Lines over sampling steps. {ends(data.lines)} {_levels(data.levels)}",
-        partial(steps.draw, data),
+        f"Lines over sampling steps. {ends(data.lines)} "
+        + " ".join(f"{level.name} lies at {level.y:.3g}." for level in data.levels),
+        partial(draw_steps, data),
     )
 
 
@@ -173,19 +172,19 @@ def show_chain(report: RunReport) -> Shown:
             f"to {story.p[:, -1].max():.2f}."
             for story in data
         ),
-        partial(chain.draw, data),
+        partial(draw_chains, data),
     )
 
 
 def show_reliability(report: RunReport) -> Shown:
-    """How far a confidence can be trusted."""
+    """Calibration of the confidences."""
     stored = stored_reliabilities(report.files)
     data = stored or reliabilities(report.fresh)
     if not data:
         raise NotShownError(
             "no answer of this run comes with a probability; `addkit plot samples` shows them"
         )
-    sure = (
+    captions = (
         "; the confidence of a caption is the product of its tokens' probabilities"
         if report.fresh.facts.pad is not None
         else ""
@@ -193,12 +192,12 @@ def show_reliability(report: RunReport) -> Shown:
     source = _evaluated(report) if stored else _asked(report)
     return Shown(
         "Reliability: above, how often answers of some confidence are right, with Wilson's 95 % "
-        f"interval, in bins of at least {reliability.FEWEST} answers; on the diagonal a model is "
-        "as sure as it is right. Below, the share of answers in each of 15 bins. ECE is the "
-        f"expected calibration error{sure}. {source}",
+        f"interval, in bins of at least {FEWEST} answers; on the diagonal confidence equals "
+        "accuracy. Below, the share of answers in each of 15 bins. ECE is the expected calibration "
+        f"error{captions}. {source}",
         "Points near a diagonal. "
         + " ".join(f"{model.name}: calibration error {model.ece:.1f} percent." for model in data),
-        partial(reliability.draw, data),
+        partial(draw_reliability, data),
     )
 
 
@@ -206,24 +205,22 @@ def show_classes(report: RunReport) -> Shown:
     """Accuracy by class or attribute."""
     data = class_accuracies(report.fresh)
     of = "attribute" if report.fresh.facts.token_names else "class"
-    worst = min(data, key=lambda one: one.right)
+    worst = min(data, key=lambda each: each.right)
     few = f" Of all classes the {MOST_CLASSES} worst." if len(data) == MOST_CLASSES else ""
     return Shown(
         f"Images right by {of}, with Wilson's 95 % interval.{few} {_asked(report)}",
         f"A dot for each {of}. The lowest is {worst.name} with {worst.right:.1f} percent of "
         f"{worst.count} images.",
-        partial(classes.draw, data),
+        partial(draw_classes, data),
     )
 
 
 def show_confusion(report: RunReport) -> Shown:
-    """Which class is taken for which."""
+    """Confusions of classes."""
     data = confusion(report.fresh)
     pairs = data.pairs()
     if not pairs:
-        raise NotShownError(
-            f"no image is confused. {_asked(report)}"
-        )  # fmt: skip
+        raise NotShownError(f"no image is confused. {_asked(report)}")
     matrix = len(data.names) <= MOST_CLASSES
     what = (
         "Rows are truths and add up to 100 percent; columns are answers"
@@ -231,18 +228,14 @@ def show_confusion(report: RunReport) -> Shown:
         else f"The {len(pairs)} most frequent confusions of {len(data.names)} classes"
     )
     truth, answer, number = pairs[0]
+    rows = [[data.names[k], data.names[j], str(n)] for k, j, n in data.pairs(10)]
     return Shown(
         f"Confusions. {what}. {_asked(report)}",
         f"The most frequent confusion: {data.names[truth]} taken for {data.names[answer]}, "
         f"{number} images.",
-        partial(confusion_figure.draw, data),
-        tables=[_pair_table(data)],
+        partial(draw_confusion, data),
+        tables=[Table(["truth", "answer", "images"], rows, words=2)],
     )
-
-
-def _pair_table(data: Confusion) -> tables.Table:
-    rows = [[data.names[k], data.names[j], str(n)] for k, j, n in data.pairs(10)]
-    return tables.Table(["truth", "answer", "images"], rows, words=2)
 
 
 def show_samples(report: RunReport) -> Shown:
@@ -250,36 +243,36 @@ def show_samples(report: RunReport) -> Shown:
     even, wrong = examples(report.fresh)
     groups = [(f"{len(even)} images spread over the test split, whatever the answer", even)]
     if wrong:
-        groups.append((f"{len(wrong)} of the mistakes, the surest first", wrong))
-    right = sum(example.said[0].right for example in even)
+        groups.append((f"{len(wrong)} of the mistakes, the most confident first", wrong))
+    right = sum(example.answers[0].right for example in even)
     return Shown(
-        "Test images, the truth, and what each model answers (for captions the paper's figure 7); "
+        "Test images, the truth, and the answer of each model (for captions the paper's figure 7); "
         f"✓ right, ✗ wrong; percent is the answer's own confidence. {_asked(report)}",
         f"{len(even)} images, {right} answered right, and {len(wrong)} mistakes.",
-        partial(samples.draw, [*even, *wrong]),
+        partial(draw_examples, [*even, *wrong]),
         examples=groups,
     )
 
 
 def show_differences(report: RunReport) -> Shown:
-    """ADD minus controls."""
+    """The run minus its controls."""
     data = paired_differences(report.fresh)
     return Shown(
-        "ADD minus each control in images right, with 95 % intervals paired by image. Filled: the "
-        "interval leaves out zero. Other images, not other training seeds: for those see "
-        f"`addkit ablate`. {_asked(report)}",
+        "The run minus each control in images right, with 95 % intervals paired by image. Filled: "
+        "the interval leaves out zero. It covers other images, not other training seeds: for those "
+        f"see `addkit ablate`. {_asked(report)}",
         whiskers(data),
-        partial(differences.draw, data),
+        partial(draw_differences, data),
     )
 
 
 def show_origin(report: RunReport) -> Shown:
-    """How to repeat it."""
+    """Recipe and versions, to repeat the run."""
     recipe = report.path / "recipe.toml"
     return Shown(
         f"To repeat it: `addkit train {recipe} --run-dir NEW`. The recipe is resolved, the whole "
         f"experiment. From `{report.path}/manifest.json` and `{recipe}`.",
-        tables=[tables.origin(report.files), tables.versions(report.files.manifest)],
+        tables=[tables.origin(report.files), tables.versions(report.files.run)],
     )
 
 
@@ -290,27 +283,23 @@ def _evaluated(report: RunReport) -> str:
 
 
 def _asked(report: RunReport) -> str:
-    """How fresh answers came about."""
+    """The sentence on the origin of fresh predictions."""
     fresh = report.fresh
-    count, whole = len(fresh.places), len(fresh.images)
-    images = f"all {whole:,}" if count == whole else f"{count:,} of {whole:,}"
+    count, total = len(fresh.indices), len(fresh.images)
+    images = f"all {total:,}" if count == total else f"{count:,} of {total:,}"
     return (
-        f"Asked anew with the weights of `{report.path}` about {images} images of its test split, "
-        f"by `addkit report {report.path}`."
+        f"Predicted anew with the weights of `{report.path}` for {images} images of its test "
+        f"split, by `addkit report {report.path}`."
     )
 
 
 def ends(lines: Sequence[Line]) -> str:
-    """Where each line ends, for who cannot see it."""
+    """The ends of each line, for readers who cannot see it."""
     return " ".join(f"{line.name} goes from {line.y[0]:.3g} to {line.y[-1]:.3g}." for line in lines)
 
 
-def _levels(levels: Sequence[Level]) -> str:
-    return " ".join(f"{level.name} lies at {level.y:.3g}." for level in levels)
-
-
 def whiskers(data: Differences) -> str:
-    """Each difference, for who cannot see it."""
+    """Each difference, for readers who cannot see it."""
     return " ".join(
         f"{row.name}: {row.mean:+.2f}"
         + ("." if row.low is None else f", from {row.low:+.2f} to {row.high:+.2f}.")

@@ -1,4 +1,4 @@
-"""The parts of a page: what each shows, and what its caption says. The list of figures is here."""
+"""Sections of a page: their types, and the run or ablation that they are about."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from addkit.errors import UsageError, guess
-from addkit.report.ablation_files import RESULT, AblationFiles
-from addkit.report.figures.samples import Example
-from addkit.report.predictions import Fresh
-from addkit.report.run_files import NotShownError, RunFiles
-from addkit.report.tables import Table
+from addkit.ablation.results import RESULT
+from addkit.errors import UsageError
+from addkit.report.ablation_files import AblationFiles
+from addkit.report.figures.images import Example
+from addkit.report.predictions import FreshPredictions
+from addkit.report.run_files import RunFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text; the first `words` columns are words, the others numbers."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One part, ready to be laid out. Words between backticks are code."""
+    """The content of one section. Words between backticks are code."""
 
     caption: str
     """What it shows, from which file, by which command."""
     alt: str = ""
-    """Of the figure: what a person hears who does not see it."""
+    """Description of the figure for readers who do not see it."""
     draw: Callable[[], Figure] | None = None
     tables: Sequence[Table] = ()
     examples: Sequence[tuple[str, Sequence[Example]]] = ()
@@ -33,16 +42,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run: its files, and what is known by loading it."""
+    """A run to report: its files, and predictions by its weights."""
 
     files: RunFiles
-    fresh: Fresh
+    fresh: FreshPredictions
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str] = ()) -> RunReport:
-        """Raises `RunError` if there is no run."""
+        """Open a run's folder; raises `RunError` if there is none."""
         files = RunFiles.open(path)
-        return cls(files, Fresh(files, overrides))
+        return cls(files, FreshPredictions(files, overrides))
 
     @property
     def path(self) -> Path:
@@ -51,7 +60,7 @@ class RunReport:
 
     @property
     def title(self) -> str:
-        """Of the page."""
+        """Title of the page."""
         return f"Run {self.path.absolute().name}"
 
     @property
@@ -65,10 +74,10 @@ Source = RunReport | AblationFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A part of a page, for runs, for ablations, or for both.
+class Section:
+    """A section of a page, for runs, for ablations, or for both.
 
-    Both functions raise `NotShownError` where what they need is not there.
+    Both functions raise `NotShownError` where their data is missing.
     """
 
     name: str
@@ -78,18 +87,13 @@ class Part:
     figure: bool = field(default=True)
     """`addkit plot` can draw it."""
 
-    def concerns(self, source: Source) -> bool:
-        """True if such a folder has this part at all."""
-        wanted = self.of_run if isinstance(source, RunReport) else self.of_ablation
-        return wanted is not None
-
-    def show(self, source: Source) -> Shown:
-        """The part of this folder."""
+    def content_of(self, source: Source) -> Callable[[], Shown] | None:
+        """The function that makes the content; None if such a source has no such section."""
         if isinstance(source, RunReport):
-            assert self.of_run is not None
-            return self.of_run(source)
-        assert self.of_ablation is not None
-        return self.of_ablation(source)
+            of_run = self.of_run
+            return None if of_run is None else lambda: of_run(source)
+        of_ablation = self.of_ablation
+        return None if of_ablation is None else lambda: of_ablation(source)
 
 
 def open_source(path: Path, overrides: Sequence[str] = ()) -> Source:
@@ -107,41 +111,3 @@ def open_source(path: Path, overrides: Sequence[str] = ()) -> Source:
         f"{path}: neither a run (no recipe.toml) nor an ablation (no {RESULT}); give a folder that "
         "`addkit train` or `addkit ablate` wrote"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ShownFigure:
-    """A figure to be drawn, and its caption."""
-
-    draw: Callable[[], Figure]
-    caption: str
-
-
-def figure_named(parts: Sequence[Part], name: str) -> Part:
-    """The part whose figure has this name; raises `UsageError` if none has."""
-    known = {part.name: part for part in parts if part.figure}
-    if name not in known:
-        raise UsageError(f'no figure "{name}"{guess(name, known)}; there are: {", ".join(known)}')
-    return known[name]
-
-
-def figure_of(parts: Sequence[Part], name: str, source: Source) -> ShownFigure:
-    """The figure of this name.
-
-    Raises:
-        UsageError: no such figure, or none of such a folder.
-        NotShownError: what it needs is not there; says what to do.
-    """
-    part = figure_named(parts, name)
-    if not part.concerns(source):
-        kind, other = "a run", "an ablation"
-        if not isinstance(source, RunReport):
-            kind, other = other, kind
-        has = ", ".join(one.name for one in parts if one.figure and one.concerns(source))
-        raise UsageError(f'figure "{name}" is of {other}, and this is {kind}, with: {has}')
-    try:
-        shown = part.show(source)
-    except NotShownError as error:
-        raise NotShownError(f'figure "{name}": {error}') from error
-    assert shown.draw is not None
-    return ShownFigure(shown.draw, shown.caption)

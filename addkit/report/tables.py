@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
+from addkit.evaluation.results import (
+    CLIP_HEADINGS,
+    SETTING_HEADINGS,
+    TABLE3,
+    Score,
+    Scores,
+    present,
+)
 from addkit.report.run_files import NotShownError, RunFiles
-from addkit.report.scores import score_interval, score_text, score_title
-from addkit.report.table3 import CLIP_COLUMNS, TABLE3, clip_cells
-
-SETTINGS = ("read_out", "sampler", "to_one", "steps", "guidance", "chains")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells as text; the first `words` columns are words, the others numbers."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int = 1
+from addkit.report.sections import Table
+from addkit.runs import Run
 
 
 def final_scores(files: RunFiles) -> Table:
@@ -27,106 +22,90 @@ def final_scores(files: RunFiles) -> Table:
     rows = {
         (name, weights): scores
         for name, run in files.models.items()
-        for weights, scores in run.manifest().get("scores", {}).items()
+        for weights, scores in run.scores().items()
     }
     if not rows:
         raise NotShownError(
             f"the training is not over; `addkit train --resume --run-dir {files.run.path} RECIPE` "
-            "goes on with it"
+            "resumes it"
         )
-    names = known_scores(list(rows.values()))
+    columns = present(rows.values())
     cells = [
-        [model, weights, *_cells(scores, names, files.headline)]
+        [model, weights, *_cells(scores, columns, files.headline)]
         for (model, weights), scores in rows.items()
     ]
-    return Table(["model", "weights", *_titles(names, files.headline)], cells, words=2)
+    return Table(["model", "weights", *_headings(columns, files.headline)], cells, words=2)
 
 
 def settings(files: RunFiles) -> Table:
-    """The last evaluation: each way to answer, then the controls."""
-    told = files.evaluated()
-    rows = [*told["results"], *told["controls"]]
-    names = [
-        name for name in known_scores(rows) if name not in ("model_name", "early_exit", *SETTINGS)
-    ]
+    """The last evaluation: each setting, then the controls."""
+    rows = files.evaluated().rows
+    columns = present(row.scores for row in rows)
     cells = [
         [
-            str(row["model_name"]),
-            str(row["read_out"]),
-            row["sampler"] or "-",
-            row["to_one"] or "-",
-            "one pass" if row["sampler"] is None else str(row["steps"]),
-            f"{row['guidance']:g}",
-            str(row["chains"]),
-            *_cells(row, names, files.headline),
+            row.model_name,
+            *row.setting_cells(),
+            *_cells(row.scores, columns, files.headline),
         ]
         for row in rows
     ]
-    ways = ["model", "read-out", "sampler", "to-one", "steps", "w", "chains"]
-    return Table([*ways, *_titles(names, files.headline)], cells, words=4)
+    names = ["model", *SETTING_HEADINGS]
+    return Table([*names, *_headings(columns, files.headline)], cells, words=4)
 
 
-def known_scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names that at least one row has a value for, in order."""
-    return list({key: None for row in rows for key in row if row[key] is not None})
+def _headings(columns: Sequence[Score], headline: Score) -> list[str]:
+    return [
+        heading
+        for score in columns
+        for heading in (score.heading, *(["95 %"] if score == headline else []))
+    ]
 
 
-def _titles(names: Sequence[str], headline: str) -> list[str]:
-    return [part for name in names for part in [score_title(name), *["95 %"] * (name == headline)]]
-
-
-def _cells(row: Mapping[str, Any], names: Sequence[str], headline: str) -> list[str]:
+def _cells(scores: Scores, columns: Sequence[Score], headline: Score) -> list[str]:
     cells = []
-    for name in names:
-        value = row.get(name)
-        cells.append(score_text(name, value))
-        if name == headline:
-            cells.append(reach(name, value, row.get("count")))
+    count = scores.get("count")
+    for score in columns:
+        value = scores.get(score.name)
+        cells.append(score.text(value))
+        if score == headline:
+            interval = score.interval(value, int(count) if count else None)
+            cells.append("-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}")
     return cells
 
 
-def reach(name: str, value: float | None, count: int | None) -> str:
-    """`low to high` of a score's interval over images; a dash where there is none."""
-    interval = None if value is None else score_interval(name, value, count)
-    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
-
-
 def audit(files: RunFiles) -> tuple[Table, str]:
-    """The loop under five conditions, and what follows."""
-    told = files.evaluated().get("audit")
-    if told is None:
+    """Accuracy of the loop under five conditions, and the conclusion."""
+    found = files.evaluated().audit
+    if found is None:
         raise NotShownError(
             f"the last evaluation has no audit; `addkit evaluate --run {files.run.path}` makes one"
         )
-    control = "-" if told["control"] is None else f"{told['control']:.2f}"
-    rows = [
-        ["t = T alone", f"{told['first_step']:.2f}"],
-        [f"after the last of {told['steps']} steps", f"{told['last_step']:.2f}"],
-        ["y_t shuffled between images", f"{told['shuffled_state']:.2f}"],
-        ["no image", f"{told['no_image']:.2f}"],
-        ["control", control],
-    ]
-    return Table(["the loop", "right, %"], rows), str(told["answer"])
+    return Table(["the loop", "right, %"], found.rows()), found.answer
 
 
 def table3(files: RunFiles) -> Table:
-    """Captions: ADD between the truth, copies and other processes."""
-    rows = files.evaluated().get("table3")
+    """Captions: the run's between the truth, copies and other processes."""
+    rows = files.evaluated().table3
     if not rows:
         raise NotShownError(
             f"the last evaluation has no table 3; `addkit evaluate --run {files.run.path} "
             "--clip MODEL:WEIGHTS` makes one for captions"
         )
-    names = [name for name in TABLE3 if any(row.get(name) is not None for row in rows)]
+    columns = [score for score in present(row.scores for row in rows) if score.name in TABLE3]
+    columns.sort(key=lambda score: TABLE3.index(score.name))
     cells = [
-        [row["row"], *clip_cells(row), *(score_text(name, row.get(name)) for name in names)]
+        [
+            row.name,
+            *row.clip_cells(),
+            *(score.text(row.scores.get(score.name)) for score in columns),
+        ]
         for row in rows
     ]
-    return Table(["captions", *CLIP_COLUMNS, *map(score_title, names)], cells)
+    return Table(["captions", *CLIP_HEADINGS, *(score.heading for score in columns)], cells)
 
 
 def origin(files: RunFiles) -> Table:
-    """Where the run comes from: recipe, seed, sizes, time."""
+    """The origin of a run: recipe, seed, sizes, time."""
     manifest = files.manifest
     parameters = manifest.get("parameters", {})
     rows = [
@@ -140,14 +119,14 @@ def origin(files: RunFiles) -> Table:
     return Table(["what", "value"], rows, words=2)
 
 
-def versions(manifest: Mapping[str, Any]) -> Table:
-    """Python, packages, components and the machine, as the manifest has them."""
-    told = manifest.get("environment", {})
+def versions(run: Run) -> Table:
+    """Python, packages, components and the machine, from the run's manifest."""
+    environment = run.manifest().get("environment", {})
     rows = [
-        [name, str(told[name])]
+        [name, str(environment[name])]
         for name in ("python", "platform", "device", "cores", "threads")
-        if name in told
+        if name in environment
     ]
     for group in ("packages", "components"):
-        rows += [[str(name), str(value)] for name, value in told.get(group, {}).items()]
+        rows += [[str(name), str(value)] for name, value in environment.get(group, {}).items()]
     return Table(["what", "version"], rows, words=2)

@@ -21,7 +21,7 @@ from addkit.report.figures.style import spread
 MOST_IMAGES = 8
 MOST_PANELS = 6
 MOST_CLASSES = 12
-TITLE = "Filled: the network's p(label | y_t, image).  Outlined: what y_t says alone."
+TITLE = "Filled: the network's p(label | y_t, image).  Outlined: p(label | y_t) alone."
 ENDINGS: tuple[str, ...] = (".png", ".svg", ".pdf")
 
 
@@ -43,15 +43,16 @@ def draw_trace(
 ) -> None:
     """Draw the first chain of each image: the image, then its distributions at some of the steps.
 
-    Filled: the network's p(y_0 | y_t, c). Outlined: what y_t says alone, softmax(c_t y_t).
+    Filled: the network's p(y_0 | y_t, c). Outlined: the likelihood of y_t alone, softmax(c_t y_t).
 
     Args:
         path: .png, .svg or .pdf.
         steps: of one chain run over all images.
-        pictures: the images as people see them, (B, channels, size, size) in [0, 1].
+        pictures: the images before normalisation, (B, channels, size, size) in [0, 1].
         names: a title for each image.
+        class_names: K names. Of many classes those that were ever most probable are shown, and the
+            others as one.
         schedule: for c_t.
-        class_names: K names. Of many classes the ones that ever led are shown, and the rest as one.
 
     Raises:
         UsageError: another file ending.
@@ -70,21 +71,17 @@ def draw_trace(
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(names), 1 + len(shown), squeeze=False)
         for row, (line, name) in enumerate(zip(axes, names, strict=True)):
-            _picture(line[0], pictures[row], name)
-            _bars(line[1:], row, steps, shown, class_names, schedule)
+            pixels = pictures[row].clamp(0, 1).permute(1, 2, 0).numpy()  # (size, size, channels)
+            line[0].imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray")
+            line[0].set_title(Path(name).name[-24:])
+            line[0].set_axis_off()
+            _draw_bars(line[1:], row, steps, shown, class_names, schedule)
         figure.suptitle(TITLE, x=0.01, ha="left")
         figure.tight_layout()
         figure.savefig(path, dpi=150)
 
 
-def _picture(axis: Axes, picture: Tensor, name: str) -> None:
-    pixels = picture.clamp(0, 1).permute(1, 2, 0).numpy()
-    axis.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray")
-    axis.set_title(Path(name).name[-24:])
-    axis.set_axis_off()
-
-
-def _bars(
+def _draw_bars(
     axes: Sequence[Axes],
     image: int,
     steps: Sequence[ChainStep],
@@ -100,7 +97,7 @@ def _bars(
         best = int(np.argmax(heights))
         colours = ["#c44e52" if i == best else "#7f9bb5" for i in range(len(heights))]
         axis.bar(range(len(heights)), heights, color=colours)
-        alone = _heights(_evidence(step, image, schedule), classes, bool(rest))
+        alone = _heights(_likelihood(step, image, schedule), classes, bool(rest))
         axis.bar(range(len(alone)), alone, fill=False, edgecolor="#333333", linewidth=0.8)
         axis.set_ylim(0, 1)
         axis.set_xticks(range(len(heights)), labels, rotation=90)
@@ -112,12 +109,12 @@ def _heights(distribution: Tensor, classes: Sequence[int], rest: bool) -> list[f
     return [*heights, max(0.0, 1 - sum(heights))] if rest else heights
 
 
-def _evidence(step: ChainStep, image: int, schedule: Schedule) -> Tensor:
+def _likelihood(step: ChainStep, image: int, schedule: Schedule) -> Tensor:
     """softmax(c_t y_t) of the image's first chain and token, (K,)."""
     if step.y_t is None:
         return torch.zeros(step.logits.shape[-1])
-    level = log_likelihood_scale(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
-    return (level * step.y_t[image, 0, 0]).softmax(-1)
+    c_t = log_likelihood_scale(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
+    return (c_t * step.y_t[image, 0, 0]).softmax(-1)
 
 
 def _distribution(step: ChainStep, image: int) -> Tensor:
@@ -126,7 +123,7 @@ def _distribution(step: ChainStep, image: int) -> Tensor:
 
 def leading(steps: Sequence[ChainStep], image: int) -> list[int]:
     """The classes of an image to show: all of a few, else those that were ever most probable."""
-    stacked = np.stack([_distribution(step, image).numpy() for step in steps]).max(0)
-    if len(stacked) <= MOST_CLASSES:
-        return list(range(len(stacked)))
-    return sorted(np.argsort(-stacked)[: MOST_CLASSES - 1].tolist())
+    largest = np.stack([_distribution(step, image).numpy() for step in steps]).max(0)  # (K,)
+    if len(largest) <= MOST_CLASSES:
+        return list(range(len(largest)))
+    return sorted(np.argsort(-largest)[: MOST_CLASSES - 1].tolist())

@@ -132,6 +132,11 @@ class Run:
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
+    def scores(self) -> dict[str, dict[str, float | None]]:
+        """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
+        scores: dict[str, dict[str, float | None]] = self.manifest().get("scores", {})
+        return scores
+
     @property
     def model_name(self) -> str:
         """The one name of this run's network: "ADD", "masked diffusion", "control, linear", ...

@@ -14,7 +14,7 @@ import typer
 
 from addkit.cli import completion
 from addkit.cli.main import app
-from addkit.report.registry import PARTS
+from addkit.report.contents import FIGURES
 from addkit.runs import RUNS
 
 Cli = Callable[..., Any]
@@ -168,7 +168,7 @@ def test_a_plugins_words_are_asked_for(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_names_that_stand_twice_are_the_same() -> None:
     assert completion.RUNS == RUNS
-    assert set(completion.FIGURES) == {part.name for part in PARTS if part.figure}
+    assert set(completion.FIGURES) == set(FIGURES)
     assert completion.complete_kind("lo") == ["loss"]
 
 

@@ -41,7 +41,7 @@ def test_an_example_stands_before_the_options(addkit: Cli, name: str) -> None:
     ("name", "groups"),
     [
         ("sample", ["How to answer:", "What is known already:", "What to show:", "Options:"]),
-        ("evaluate", ["Ways to answer, each combination of them:", "What else to measure:"]),
+        ("evaluate", ["Inference settings, each combination of them:", "What else to measure:"]),
         ("ablate", ["Arguments:", "What to change:", "Options:"]),
     ],
 )

@@ -11,13 +11,11 @@ from typer.testing import CliRunner
 
 from addkit.cli.plot import plot
 from addkit.errors import UsageError
-from addkit.report.registry import PARTS
+from addkit.report.contents import FIGURES
 from addkit.report.run_files import NotShownError
 
 app = typer.Typer()
 app.command()(plot)
-
-FIGURES = [part.name for part in PARTS if part.figure]
 
 
 def test_help_names_every_figure() -> None:

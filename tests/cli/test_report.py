@@ -28,13 +28,13 @@ def told(tmp_path_factory: pytest.TempPathFactory, digits_run: Path):
 
 def test_json_has_the_agreed_keys(told) -> None:
     data, run = told
-    assert set(data) == {"file", "parts"}
+    assert set(data) == {"file", "sections"}
     assert data["file"] == str(run / "report.html")
     assert Path(data["file"]).read_text("utf-8").startswith("<!doctype html>")
-    assert all(set(part) == {"name", "shown", "reason"} for part in data["parts"])
-    shown = [part["name"] for part in data["parts"] if part["shown"]]
+    assert all(set(part) == {"name", "shown", "reason"} for part in data["sections"])
+    shown = [part["name"] for part in data["sections"] if part["shown"]]
     assert shown[:4] == ["scores", "differences", "accuracy", "losses"]
-    assert all(bool(part["reason"]) != part["shown"] for part in data["parts"])
+    assert all(bool(part["reason"]) != part["shown"] for part in data["sections"])
 
 
 def test_the_newest_finished_run_is_taken(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from addkit.cli.run_summary import _places
+from addkit.cli.run_summary import path_keys
 
 Cli = Callable[..., Any]
 
@@ -54,7 +54,7 @@ BROKEN = [
     ("recipe.toml", None, "not a run (it holds no recipe.toml)"),
     ("recipe.toml", "name = ", "recipe.toml: cannot be read"),
     ("manifest.json", "{", "manifest.json: cannot be read"),
-    ("manifest.json", "[]", "manifest.json: holds no object"),
+    ("manifest.json", "[]", "manifest.json: not a JSON object"),
     ("manifest.json", '{"scores": 3}', "AttributeError"),
     ("manifest.json", '{"scores": {"ema": [1]}, "headline": "top1"}', "AttributeError"),
     ("manifest.json", '{"plan": null}', "AttributeError"),
@@ -200,15 +200,15 @@ def test_the_same_data_at_another_size_and_place(addkit: Cli, two_runs: list[Pat
     told = addkit("runs", "compare", "a", "b", "--json").json
     assert told["data"] == []
     assert "data.image_size" in [row["key"] for row in told["recipe"]]
-    assert _places({"name": "image-folder"}) == {"root"}
-    assert _places({"name": "gone"}) == {"root", "file"}
+    assert path_keys({"name": "image-folder"}) == {"root"}
+    assert path_keys({"name": "gone"}) == {"root", "file"}
 
 
 def test_compare_needs_two(addkit: Cli, two_runs: list[Path]) -> None:
     said = addkit("runs", "compare", "a")
     assert (said.code, said.err) == (
         2,
-        "error: compare two runs or more; `addkit runs show` tells of one\n",
+        "error: compare two runs or more; `addkit runs show` shows one\n",
     )
 
 

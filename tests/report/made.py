@@ -53,6 +53,8 @@ def made_run(path: Path, **given: Any) -> Path:
         "scores": {"ema": {score: value, "nll": 0.5, "count": 100}},
         "environment": {"python": "3.11", "packages": {"torch": "2.11"}},
     }
+    if path.parent.name != "controls":
+        manifest["model_name"] = "ADD"
     (path / "manifest.json").write_text(json.dumps(manifest))
     facts = {
         "num_classes": 3, "class_names": ["a", "b", "c"], "image_size": 4, "image_channels": 1,
@@ -64,31 +66,26 @@ def made_run(path: Path, **given: Any) -> Path:
 
 def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
-    way = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
-    kept = {
-        "model_name": "ADD",
-        "steps": steps,
-        **way,
-        "chains": 1,
-        "early_exit": 0,
-        "top1": value,
-        "count": 100,
-    }
-    return {**kept, **given}
+    setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
+    setting |= {"steps": steps, "chains": 1, "early_exit": 0}
+    return {"model_name": "ADD", **setting, "top1": value, "count": 100, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     """Write evaluation.json."""
     told = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
-    told |= {
-        "audit": None,
-        "table3": None,
-        "clip": None,
-        "early_exit": [],
-        "uncertainty": None,
-        **given,
-    }
+    told |= {"audit": None, "table3": None, "clip": None, "uncertainty": None, "early_exit": []}
+    told |= given
     (path / "evaluation.json").write_text(json.dumps(told))
+
+
+def uncertainty(*rows: dict[str, Any]) -> dict[str, Any]:
+    """What `addkit evaluate --uncertainty` stores; each row changes a complete one."""
+    names = ("top1", "ece_low", "ece_high", "nll", "brier", "aurc", "aurc_low", "aurc_high")
+    names += ("risk80", "set_size", "set_coverage", "count", "ece")
+    row = {**dict.fromkeys(names, 1.0), "temperatures": [], "risk_coverage": []}
+    head = {"chains": 2, "steps": 2, "temperature_from": "x", "comparisons": []}
+    return {**head, "rows": [{**row, **given} for given in rows]}
 
 
 def arm(

@@ -16,8 +16,8 @@ from addkit.report.ablation_files import (
     arm_steps,
     mean_line,
 )
-from addkit.report.ablation_sections import show_arm_table, show_repeat
-from addkit.report.figures.lines import Line
+from addkit.report.ablation_sections import show_origin, show_table
+from addkit.report.figures.curves import Line
 from addkit.report.run_files import NotShownError
 
 from .made import made_ablation
@@ -72,19 +72,19 @@ def test_differences_leave_out_failed_arms(files: AblationFiles) -> None:
 
 
 def test_the_table_tells_of_failures_and_few_seeds(files: AblationFiles) -> None:
-    shown = show_arm_table(files)
+    shown = show_table(files)
     assert shown.sentences == ["loss.name = odd failed: loss is <nan>"]
     assert shown.tables[0].rows[1] == (
         ["loss.name = mse", "71.00", "1.00", "-9.00", "-10.00 to -8.00", "worse"]
     )
     assert shown.tables[0].rows[-1][1:] == ["-", "-", "-", "-", "failed"]
-    few = show_arm_table(_changed(files, seeds=[0, 1]))
+    few = show_table(_changed(files, seeds=[0, 1]))
     assert few.sentences[0] == "Fewer than 3 seeds: no claim can rest on this table."
 
 
 def test_the_command_to_repeat_is_the_one_that_was_typed(files: AblationFiles) -> None:
     typed = "addkit ablate --loss mse --set training.epochs=5"
-    caption = show_repeat(_changed(files, command=typed)).caption
+    caption = show_origin(_changed(files, command=typed)).caption
     assert f"To repeat it: `{typed}`" in caption
 
 
@@ -106,7 +106,7 @@ def test_runs_are_found_where_a_store_keeps_them(files: AblationFiles) -> None:
 
 def test_what_no_arm_has(files: AblationFiles) -> None:
     files = _changed(files, arms=[])
-    with pytest.raises(NotShownError, match=r"no arms differ .*add `--steps 1 2 5 10 20`"):
+    with pytest.raises(NotShownError, match=r"no arms differ .*add `--steps 1,2,5,10,20`"):
         arm_steps(files)
     with pytest.raises(NotShownError, match=r"finished; the command that began them goes on"):
         arm_differences(files)

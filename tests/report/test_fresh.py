@@ -11,7 +11,7 @@ from addkit.errors import DataError
 from addkit.plugin.facts import Batch
 from addkit.report import figure_data
 from addkit.report import predictions as module
-from addkit.report.predictions import Fresh, judge, truths
+from addkit.report.predictions import FreshPredictions, judge, truths
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.runs import Run
 from addkit.tasks.captioning import Captioning
@@ -26,15 +26,15 @@ from addkit.tasks.predictions import (
 
 
 @pytest.fixture(scope="module")
-def fresh(digits_run: Path) -> Fresh:
-    return Fresh(RunFiles.open(digits_run))
+def fresh(digits_run: Path) -> FreshPredictions:
+    return FreshPredictions(RunFiles.open(digits_run))
 
 
 def _scores(run: Run) -> dict[str, float]:
     return run.manifest()["scores"]["ema"]
 
 
-def test_fresh_answers_score_as_the_training_did(fresh: Fresh) -> None:
+def test_fresh_answers_score_as_the_training_did(fresh: FreshPredictions) -> None:
     names = [model.name for model in fresh.tested]
     assert names == ["ADD", "control, linear", "control, mlp"]
     for model, run in zip(fresh.tested, fresh.files.models.values(), strict=True):
@@ -46,7 +46,7 @@ def test_fresh_answers_score_as_the_training_did(fresh: Fresh) -> None:
         assert sum(one.count for one in found.bins) == 539
 
 
-def test_classes_and_confusions_add_up(fresh: Fresh) -> None:
+def test_classes_and_confusions_add_up(fresh: FreshPredictions) -> None:
     found = figure_data.class_accuracies(fresh)
     assert [one.name for one in found] == list("0123456789")
     whole = sum(one.right * one.count for one in found) / 539
@@ -56,7 +56,7 @@ def test_classes_and_confusions_add_up(fresh: Fresh) -> None:
     assert sum(n for (k, j), n in counts.items() if k == j) == fresh.tested[0].right.sum()
 
 
-def test_differences_are_paired_by_image(fresh: Fresh) -> None:
+def test_differences_are_paired_by_image(fresh: FreshPredictions) -> None:
     row = figure_data.paired_differences(fresh).rows[0]
     gaps = 100.0 * (fresh.tested[0].right.astype(int) - fresh.tested[1].right.astype(int))
     half = 1.9644 * gaps.std(ddof=1) / np.sqrt(539)
@@ -64,7 +64,7 @@ def test_differences_are_paired_by_image(fresh: Fresh) -> None:
     assert (row.mean, row.low, row.high) == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_chain_tells_a_distribution_at_each_step(fresh: Fresh) -> None:
+def test_a_chain_tells_a_distribution_at_each_step(fresh: FreshPredictions) -> None:
     found = figure_data.chain_stories(fresh)
     assert len(found) == 4
     for story in found:
@@ -73,21 +73,21 @@ def test_a_chain_tells_a_distribution_at_each_step(fresh: Fresh) -> None:
         assert story.title.removeprefix("truth: ") in "0123456789"
 
 
-def test_examples_are_spread_and_then_the_surest_mistakes(fresh: Fresh) -> None:
+def test_examples_are_spread_and_then_the_surest_mistakes(fresh: FreshPredictions) -> None:
     even, wrong = figure_data.examples(fresh)
     assert len(even) == 8
-    assert [example.said[0].right for example in wrong] == [False] * len(wrong)
-    sure = [example.said[0].confidence for example in wrong]
+    assert [example.answers[0].right for example in wrong] == [False] * len(wrong)
+    sure = [example.answers[0].confidence for example in wrong]
     assert sure == sorted(sure, reverse=True)
     first = even[0]
-    assert [said.who for said in first.said] == ["ADD", "control, linear", "control, mlp"]
-    assert first.said[0].right == (first.said[0].text == first.truth)
+    assert [answer.model for answer in first.answers] == ["ADD", "control, linear", "control, mlp"]
+    assert first.answers[0].right == (first.answers[0].text == first.truth)
 
 
 def test_only_some_images_are_asked_about(digits_run: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST_IMAGES", 7)
-    few = Fresh(RunFiles.open(digits_run))
-    assert (few.places[0], few.places[-1], len(few.places)) == (0, 538, 7)
+    few = FreshPredictions(RunFiles.open(digits_run))
+    assert (few.indices[0], few.indices[-1], len(few.indices)) == (0, 538, 7)
     assert len(few.tested[0].judged) == len(few.labels) == 7
 
 
@@ -96,7 +96,7 @@ def test_data_that_has_gone(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -
         raise DataError("images: no such file")
 
     monkeypatch.setattr(module, "build_data", gone)
-    lost = Fresh(RunFiles.open(digits_run))
+    lost = FreshPredictions(RunFiles.open(digits_run))
     for look in (
         figure_data.examples,
         figure_data.chain_stories,
@@ -105,17 +105,15 @@ def test_data_that_has_gone(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -
     ):
         with pytest.raises(NotShownError) as error:
             look(lost)
-        assert str(error.value) == (
-            "the run's data is not at hand (images: no such file); where it lies elsewhere now, "
-            f"`addkit report {digits_run} --set data.KEY=PLACE` finds it"
-        )
+        assert "images: no such file" in str(error.value)
+        assert f"`addkit report {digits_run} --set data.KEY=PATH`" in str(error.value)
 
 
 def test_data_of_other_classes(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = SimpleNamespace(num_classes=3)
     monkeypatch.setattr(module, "build_data", lambda recipe: SimpleNamespace(facts=facts))
     with pytest.raises(NotShownError, match="it has 3 classes, and the run was trained on 10"):
-        _ = Fresh(RunFiles.open(digits_run)).images
+        _ = FreshPredictions(RunFiles.open(digits_run)).images
 
 
 def test_weights_that_have_gone(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +122,7 @@ def test_weights_that_have_gone(digits_run: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(module, "load", gone)
     with pytest.raises(NotShownError, match=r"weights cannot be loaded \(raw.safetensors: cannot"):
-        _ = Fresh(RunFiles.open(digits_run)).tested
+        _ = FreshPredictions(RunFiles.open(digits_run)).tested
 
 
 def test_a_caption_is_right_if_it_equals_a_reference() -> None:
@@ -140,8 +138,8 @@ def test_a_caption_is_right_if_it_equals_a_reference() -> None:
         assert truths(batch, predictor) == ["a cat", "dog"]  # type: ignore[arg-type]
     finally:
         Captioning.vocabulary = monkey  # type: ignore[method-assign]
-    assert (first.said.right, first.said.confidence, first.said.text) == (True, 0.25, "cat")
-    assert (second.said.right, second.said.text) == (False, "(no words)")
+    assert (first.answer.right, first.answer.confidence, first.answer.text) == (True, 0.25, "cat")
+    assert (second.answer.right, second.answer.text) == (False, "(no words)")
 
 
 def test_a_joint_answer_is_right_where_the_labels_are_known() -> None:
@@ -155,8 +153,8 @@ def test_a_joint_answer_is_right_where_the_labels_are_known() -> None:
     scores = {"tone": (LabelScore("dark", 1, 0.75, 1.0),), "kind": ()}
     answer = JointPrediction((JointAnswer({"tone": "dark", "kind": "dark"}, 0.4, 1.0),), scores, 1)
     first, second = judge([answer, answer], batch, predictor)  # type: ignore[arg-type]
-    assert (first.ids, first.said.right, first.said.confidence) == ((1, 2), True, 0.4)
-    assert first.said.text == "tone: dark, kind: dark"
-    assert first.said.more[0] == ("tone", "dark 75 %")
-    assert not second.said.right
+    assert (first.ids, first.answer.right, first.answer.confidence) == ((1, 2), True, 0.4)
+    assert first.answer.text == "tone: dark, kind: dark"
+    assert first.answer.marginals[0] == ("tone", "dark 75 %")
+    assert not second.answer.right
     assert truths(batch, predictor) == ["tone: dark, kind: dark", "kind: plain"]  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RunError
+from addkit.evaluation.results import Score
 from addkit.report.run_files import (
     NotShownError,
     RunFiles,
@@ -13,9 +14,8 @@ from addkit.report.run_files import (
     step_curves,
     stored_reliabilities,
 )
-from addkit.report.scores import score_interval
 
-from .made import evaluated, made_run, row
+from .made import evaluated, made_run, row, uncertainty
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_figure_5_groups_rows_by_how_they_were_made(run: Path) -> None:
     first, second = found.lines
     assert (first.name, second.name) == ("last, w 1", "last, w 2")
     assert (first.x, first.y) == ((1, 5), (70, 80))
-    assert (first.low[0], first.high[0]) == score_interval("top1", 70.0, 100)
+    assert (first.low[0], first.high[0]) == Score.named("top1").interval(70.0, 100)
     assert [(level.name, level.y) for level in found.levels] == [
         ("one-pass, one pass", 90.0),
         ("control, linear", 50.0),
@@ -89,13 +89,11 @@ def test_figure_5_groups_rows_by_how_they_were_made(run: Path) -> None:
 def test_one_chain_length_is_no_curve(run: Path) -> None:
     files = RunFiles.open(run)
     command = f"`addkit evaluate --run {run} --steps 1,2,5,10,20 --read-out one-pass,last`"
-    with pytest.raises(NotShownError) as error:
+    with pytest.raises(NotShownError, match=rf"not evaluated yet; {command}"):
         step_curves(files)
-    assert str(error.value) == f"the run was not evaluated yet; {command} does"
     evaluated(run, [row(5, 80.0), row(5, 80.0, guidance=2.0)])
-    with pytest.raises(NotShownError) as error:
+    with pytest.raises(NotShownError, match=rf"one chain length; {command}"):
         step_curves(RunFiles.open(run))
-    assert str(error.value) == f"the last evaluation has one chain length; {command} has several"
 
 
 def test_stored_reliability_leaves_out_empty_bins_and_scaled_rows(run: Path) -> None:
@@ -104,15 +102,16 @@ def test_stored_reliability_leaves_out_empty_bins_and_scaled_rows(run: Path) -> 
         {"count": 0, "confidence": None, "accuracy": None},
         {"count": 10, "confidence": 0.9, "accuracy": 0.8},
     ]
-    told = {"confidence": "vote share", "scaled": False, "ece": 10.0, "reliability": bins}
-    evaluated(run, [], uncertainty={"rows": [told, {**told, "scaled": True}]})
+    stored = {"confidence": "vote share", "scaled": False, "ece": 10.0, "reliability": bins}
+    evaluated(run, [], uncertainty=uncertainty(stored, {**stored, "scaled": True}))
     (found,) = stored_reliabilities(RunFiles.open(run))
     (only,) = found.bins
     assert (found.name, only.confidence, only.right, only.count) == ("vote share", 0.9, 0.8, 10)
     assert only.low < 0.8 < only.high
 
 
-def test_a_broken_evaluation_is_named(run: Path) -> None:
-    (run / "evaluation.json").write_text("{")
-    with pytest.raises(RunError, match=r"evaluation.json: cannot be read: "):
+@pytest.mark.parametrize(("text", "fault"), [("{", "cannot be read"), ("{}", "another version")])
+def test_a_broken_evaluation_is_named(run: Path, text: str, fault: str) -> None:
+    (run / "evaluation.json").write_text(text)
+    with pytest.raises(RunError, match=rf"evaluation.json: .*{fault}"):
         step_curves(RunFiles.open(run))

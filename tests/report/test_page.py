@@ -8,9 +8,9 @@ import pytest
 
 from addkit.errors import DataError, UsageError
 from addkit.report import predictions
+from addkit.report.contents import figure_of
 from addkit.report.page import check_page, write_page
-from addkit.report.registry import PARTS
-from addkit.report.sections import figure_of, open_source
+from addkit.report.sections import open_source
 
 from .browser import NAME, opened
 from .made import evaluated, made_ablation, made_run, row
@@ -18,7 +18,9 @@ from .made import evaluated, made_ablation, made_run, row
 FILES_ALONE = {"scores", "accuracy", "losses", "steps", "settings", "audit", "origin"}
 AUDIT = {
     "first_step": 90.0, "last_step": 80.0, "shuffled_state": 9.0, "no_image": 8.0, "control": None,
-    "steps": 20, "answer": "The network uses its own state.",
+    "steps": 20, "answer": "The network uses its own state.", "uses_state": True,
+    "uses_state_points": 71.0, "uses_state_interval": 1.0, "helps": False, "helps_points": -10.0,
+    "helps_interval": 1.0,
 }  # fmt: skip
 
 
@@ -86,27 +88,21 @@ def test_nothing_but_a_recipe_still_makes_a_page(tmp_path: Path) -> None:
     text, told = _page(run, tmp_path / "r.html")
     assert [name for name, reason in told.items() if reason is None] == ["origin"]
     assert "<svg" not in text
-    assert told["scores"] == (
-        f"the training is not over; `addkit train --resume --run-dir {run} RECIPE` goes on with it"
-    )
-    command = f"`addkit evaluate --run {run}` does"
-    assert told["audit"] == f"the run was not evaluated yet; {command}"
+    assert f"`addkit train --resume --run-dir {run} RECIPE`" in (told["scores"] or "")
+    assert f"not evaluated yet; `addkit evaluate --run {run}`" in (told["audit"] or "")
 
 
 def test_what_an_evaluation_lacks(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     evaluated(run, [])
     _, told = _page(run, tmp_path / "r.html")
-    command = f"`addkit evaluate --run {run}` makes one"
-    assert told["audit"] == f"the last evaluation has no audit; {command}"
-    assert told["table3"] == "table 3 is of captions, and this run has none"
+    assert f"no audit; `addkit evaluate --run {run}`" in (told["audit"] or "")
+    assert "captions" in (told["table3"] or "")
     facts = run / "facts.json"
     facts.write_text(facts.read_text().replace('"mean"', '"pad": 0, "mean"'))
     _, told = _page(run, tmp_path / "r.html")
-    assert told["table3"] == (
-        f"the last evaluation has no table 3; `addkit evaluate --run {run} --clip MODEL:WEIGHTS` "
-        "makes one for captions"
-    )
+    command = f"`addkit evaluate --run {run} --clip MODEL:WEIGHTS`"
+    assert f"no table 3; {command}" in (told["table3"] or "")
 
 
 def test_table_3(tmp_path: Path) -> None:
@@ -121,7 +117,7 @@ def test_table_3(tmp_path: Path) -> None:
     text, told = _page(run, tmp_path / "r.html")
     assert told["table3"] is None
     table = re.findall(r"<td[^>]*>([^<]*)</td>", text.split('id="table3"')[1].split("</table>")[0])
-    assert table[:7] == ["ground truth", "0.5000", "0.4000 to 0.6000", "1.2500", "-", "90.0", "-"]
+    assert table[:7] == ["ground truth", "0.5000", "0.4000 to 0.6000", "1.2500", "-", "90.00", "-"]
     assert table[7:] == ["ADD", "-", "-", "-", "-", "-", "50.00"]
 
 
@@ -154,10 +150,8 @@ def test_pages_that_cannot_be_written(name: str, error: str) -> None:
 def test_neither_run_nor_ablation(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         open_source(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: neither a run (no recipe.toml) nor an ablation (no result.json); give a "
-        "folder that `addkit train` or `addkit ablate` wrote"
-    )
+    for text in (str(tmp_path), "recipe.toml", "result.json", "`addkit train`", "`addkit ablate`"):
+        assert text in str(error.value)
 
 
 def test_figures_that_are_not_there(tmp_path: Path) -> None:
@@ -165,13 +159,9 @@ def test_figures_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r'no figure "stps" \(did you mean "steps"\?\); there are: '
     ):
-        figure_of(PARTS, "stps", source)
-    with pytest.raises(UsageError) as error:
-        figure_of(PARTS, "chain", source)
-    assert str(error.value) == (
-        'figure "chain" is of a run, and this is an ablation, with: differences, accuracy, losses, '
-        "steps"
-    )
+        figure_of("stps", source)
+    with pytest.raises(UsageError, match=r'"chain" is of a run, .* with: differences, accuracy'):
+        figure_of("chain", source)
 
 
 MEASURE = """

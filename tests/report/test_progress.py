@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from addkit.report.figures.loss_by_time import PURE_NOISE
-from addkit.report.progress import losses_by_time, step_times
-from addkit.report.registry import PARTS
-from addkit.report.run_files import NotShownError
-from addkit.report.sections import figure_of, open_source
+from addkit.report.contents import figure_of
+from addkit.report.figures.curves import PURE_NOISE
+from addkit.report.run_files import NotShownError, losses_by_time, step_times
+from addkit.report.sections import open_source
 from addkit.runs import Run
 
 from .made import made_run
@@ -53,30 +52,21 @@ def test_parts_of_a_step_are_means_in_milliseconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
-    [
-        (
-            "loss-by-time",
-            'figure "loss-by-time": metrics.jsonl holds no losses by noise level; `addkit train '
-            "RECIPE` writes them, where labels have noise levels",
-        ),
-        (
-            "step-time",
-            'figure "step-time": metrics.jsonl holds no times of parts of a step; `addkit train '
-            "RECIPE` writes them",
-        ),
-    ],
+    ("name", "missing"),
+    [("loss-by-time", "losses by noise level"), ("step-time", "times of parts")],
 )
-def test_a_run_without_them(tmp_path: Path, name: str, error: str) -> None:
-    with pytest.raises(NotShownError) as caught:
-        figure_of(PARTS, name, open_source(made_run(tmp_path / "r")))
-    assert str(caught.value) == error
+def test_a_run_without_them(tmp_path: Path, name: str, missing: str) -> None:
+    with pytest.raises(
+        NotShownError, match=rf'figure "{name}": .*{missing}.*`addkit train RECIPE`'
+    ):
+        figure_of(name, open_source(made_run(tmp_path / "r")))
 
 
 @pytest.mark.parametrize("name", ["loss-by-time", "step-time"])
 def test_both_become_figures(tmp_path: Path, name: str) -> None:
     line = {"step": 41, "parts": {"data": 0.01}, "loss_by_time": {"0.2-0.3": 1.0}}
     run = logged(tmp_path / "r", [line])
-    shown = figure_of(PARTS, name, open_source(run.path))
+    shown = figure_of(name, open_source(run.path))
     assert f"`{run.path}/metrics.jsonl`" in shown.caption
+    assert shown.draw is not None
     assert shown.draw().axes[0].lines

@@ -1,4 +1,4 @@
-"""One module for each figure, with `draw(data) -> Figure` from typed data."""
+"""Figures: functions `draw_x(data) -> Figure` of typed data; no file is read here."""
 
 from addkit.report.figures.style import ENDINGS, inline_svg, write_figure
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from addkit.diffusion.information import INFORMATIVE
-from addkit.report.figures.style import FAINT, look, new_figure, styled
+from addkit.report.figures.style import FAINT, line_style, new_figure, styled
 from addkit.report.schedule_profiles import View
 
 PANELS = {
@@ -44,5 +44,5 @@ def draw(shown: Sequence[View], num_classes: int) -> Figure:
 def _panel(axis: Axes, title: str, name: str, shown: Sequence[View]) -> None:
     for number, view in enumerate(shown):
         y = getattr(view.profile, name).numpy()
-        axis.plot(view.profile.t.numpy(), y, label=view.title, markevery=10, **look(number))
+        axis.plot(view.profile.t.numpy(), y, label=view.title, markevery=10, **line_style(number))
     axis.set_title(title, loc="left")

@@ -1,7 +1,7 @@
-"""How all figures look, and how they become files or part of a page.
+"""The style of all figures, and how they become files or part of a page.
 
-Colours are those of Okabe and Ito (2008), which colour-blind people can tell apart; each line has
-its own marker and dashes besides. Figures are as wide as a phone shows them legibly.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can distinguish; each line
+also has its own marker and dashes. Figures are as wide as a phone shows them legibly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 WIDTH = 4.4
 """Inches: 9 points are then 11 pixels on a screen 390 pixels wide."""
 INK, FAINT = "#16191d", "#8a949e"
-"""Of text and first line; of grids and frames. A page replaces both by its own, light or dark."""
+"""Text and first line; grids and frames. A page replaces both by its own, light or dark."""
 ENDINGS: tuple[str, ...] = (".png", ".svg")
 
 _COLOURS = (INK, "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -61,7 +61,7 @@ _RC: dict[Any, Any] = {
 }
 
 
-def look(number: int) -> dict[str, Any]:
+def line_style(number: int) -> dict[str, Any]:
     """Colour, marker and dashes of the line of this number, as matplotlib's keywords.
 
     No two of the first 7 share a colour or a marker.
@@ -74,7 +74,7 @@ def look(number: int) -> dict[str, Any]:
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A drawing function that draws in this style, whatever matplotlib's settings are."""
+    """Let a drawing function use this style, whatever matplotlib's settings are."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -85,7 +85,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of this height in inches, and of the width that all have."""
+    """An empty figure of this height in inches, and of the common width."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -115,7 +115,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
     Args:
         figure: drawn in this style.
         name: unlike that of every other figure of the page.
-        alt: what a person hears who does not see it; already escaped.
+        alt: its description for readers who do not see it; already escaped.
     """
     file = StringIO()
     with mpl.rc_context(_RC), warnings.catch_warnings():
@@ -124,10 +124,10 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
         figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
     svg = file.getvalue()[file.getvalue().index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Named by their content, so that two equal ones would have one name.
+    # matplotlib names images by their content: two equal ones would have one id.
     svg = re.sub(r' id="image[0-9a-f]+"', "", svg)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    # Of one figure, not of the page around it.
+    # The rules of one figure, not of the page around it.
     svg = svg.replace("*{stroke-linejoin", f"#{name} *{{stroke-linejoin")
     svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--line)")
     size = re.search(r'viewBox="[^"]*"', svg)
@@ -138,17 +138,17 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """A text in lines of at most so many letters; long words are cut."""
+    """A text in lines of at most `width` letters; long words are cut."""
     return "\n".join(wrap(text, width)) or text
 
 
 def unbroken(text: str, most: int) -> str:
-    """A text of at most so many letters, the last of a longer one an ellipsis."""
+    """A text of at most `most` letters; a longer one ends with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def spread(count: int, most: int) -> Sequence[int]:
-    """At most so many places of range(count), evenly from the first to the last."""
+    """At most `most` indices of range(count), evenly from the first to the last."""
     if count <= most:
         return range(count)
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

@@ -9,9 +9,10 @@ from typing import Any
 
 from addkit_paper.claims.series import Series
 from addkit_paper.claims.stored_results import Evidence, caption_runs
-from made import arm, evaluated, made_result, made_run
+from made import arm, evaluated, made_result, made_run, row
 
 from addkit.ablation import ArmRow
+from addkit.evaluation.results import CLIP_FIELDS
 from addkit.report.ablation_files import AblationFiles
 
 SEEDS = (0, 1, 2)
@@ -68,10 +69,12 @@ def noted(run: Path, **entries: Any) -> None:
 
 def clipped(run: Path, steps: int = 1, clip: str = "small", **cosines: float) -> None:
     """Store an evaluation whose table 3 has these cosines."""
+    empty = {**dict.fromkeys(CLIP_FIELDS), "share": None}
     rows = [
-        {"row": name.replace("_", " "), "clip_cosine": value} for name, value in cosines.items()
+        {**empty, "row": name.replace("_", " "), "clip_cosine": value}
+        for name, value in cosines.items()
     ]
-    evaluated(run, [{"steps": steps}], table3=rows, clip=clip)
+    evaluated(run, [row(steps, 0.0)], table3=rows, clip=clip)
 
 
 def series_of(*values: float) -> Series:

@@ -18,7 +18,7 @@ from addkit_paper.claims.readings import (
 )
 from addkit_paper.claims.series import NotThereError
 from addkit_paper.claims.stored_results import Evidence
-from made import evaluated
+from made import evaluated, uncertainty
 from made_results import clipped, made_captions, made_evidence, noted, with_runs
 
 CE = {"loss.name": "ce"}
@@ -84,8 +84,8 @@ def test_confidence_of_the_last_step(tmp_path: Path) -> None:
     found = made_evidence(tmp_path, runs=runs)
     _refused(Confidence(), found, "no confidence of the last step.*--uncertainty.*`addkit plot ch")
     rows = [_row("one-pass", False, 0.0), _row("last", True, 0.1), _row("last", False, 0.6)]
-    evaluated(Path(runs[0]), [], uncertainty={"rows": rows})
-    evaluated(Path(runs[1]), [], uncertainty={"rows": rows}, split="validation")
+    evaluated(Path(runs[0]), [], uncertainty=uncertainty(*rows))
+    evaluated(Path(runs[1]), [], uncertainty=uncertainty(*rows), split="validation")
     evaluated(Path(runs[2]), [], uncertainty=None)
     assert _values(Confidence(), found) == {0: 90.0}
     assert Confidence().of(found).title == "mean confidence, %"

@@ -11,49 +11,55 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from addkit.errors import UsageError
-from addkit.report.figures import (
-    accuracy,
-    chain,
-    classes,
-    confusion,
-    differences,
-    inline_svg,
-    loss_by_time,
-    losses,
-    reliability,
-    samples,
-    step_time,
-    steps,
-    write_figure,
+from addkit.report.figures import inline_svg, write_figure
+from addkit.report.figures.classes import ClassAccuracy, Confusion, draw_classes, draw_confusion
+from addkit.report.figures.curves import (
+    Curves,
+    Level,
+    Line,
+    LossPanel,
+    draw_accuracy,
+    draw_loss_by_time,
+    draw_losses,
+    draw_step_time,
+    draw_steps,
 )
-from addkit.report.figures.lines import Level, Line
-from addkit.report.figures.style import FAINT, INK, check_figure, look, spread
+from addkit.report.figures.differences import Difference, Differences, draw_differences
+from addkit.report.figures.images import (
+    ChainStory,
+    Example,
+    ModelAnswer,
+    draw_chains,
+    draw_examples,
+)
+from addkit.report.figures.reliability import Bin, Reliability, draw_reliability
+from addkit.report.figures.style import FAINT, INK, check_figure, line_style, spread
 
 LINE = Line("one <line>", (1, 2, 5), (10, 20, 30), (9, 19, 29), (11, 21, 31))
 PICTURE = Image.new("L", (8, 8), 99)
-SAID = samples.Said("ADD", "b $x$", False, 0.5)
-BIN = reliability.Bin(0.95, 0.9, 0.8, 0.96, 40)
+ANSWER = ModelAnswer("ADD", "b $x$", False, 0.5)
+BIN = Bin(0.95, 0.9, 0.8, 0.96, 40)
 
 DRAWN: dict[str, tuple[Any, Any]] = {
-    "accuracy": (accuracy.draw, accuracy.Accuracies("top-1", [LINE, LINE])),
+    "accuracy": (draw_accuracy, Curves("top-1", [LINE, LINE])),
     "losses": (
-        losses.draw,
-        [losses.LossPanel("ce", [LINE]), losses.LossPanel("mse", [LINE, LINE])],
+        draw_losses,
+        [LossPanel("ce", [LINE]), LossPanel("mse", [LINE, LINE])],
     ),
-    "loss-by-time": (loss_by_time.draw, [LINE, Line("two", (0.05, 1.05), (0.001, 6.0))]),
-    "step-time": (step_time.draw, [LINE]),
-    "steps": (steps.draw, steps.StepCurves("top-1", [LINE], [Level("level", 15, 14, 16)])),
-    "chain": (chain.draw, [chain.ChainStory(PICTURE, "t", ["a", "b"], np.full((2, 5), 0.5))] * 2),
-    "reliability": (reliability.draw, [reliability.Reliability("ADD", 3.0, [BIN])]),
-    "classes": (classes.draw, [classes.ClassAccuracy("cat", 90, 80, 95, 10)]),
-    "matrix": (confusion.draw, confusion.Confusion(["a", "b"], {(0, 0): 3, (0, 1): 1})),
-    "pairs": (confusion.draw, confusion.Confusion([f"k{k}" for k in range(30)], {(3, 7): 2})),
-    "samples": (samples.draw, [samples.Example(PICTURE, "x", "a", [SAID])]),
+    "loss-by-time": (draw_loss_by_time, [LINE, Line("two", (0.05, 1.05), (0.001, 6.0))]),
+    "step-time": (draw_step_time, [LINE]),
+    "steps": (draw_steps, Curves("top-1", [LINE], [Level("level", 15, 14, 16)])),
+    "chain": (draw_chains, [ChainStory(PICTURE, "t", ["a", "b"], np.full((2, 5), 0.5))] * 2),
+    "reliability": (draw_reliability, [Reliability("ADD", 3.0, [BIN])]),
+    "classes": (draw_classes, [ClassAccuracy("cat", 90, 80, 95, 10)]),
+    "matrix": (draw_confusion, Confusion(["a", "b"], {(0, 0): 3, (0, 1): 1})),
+    "pairs": (draw_confusion, Confusion([f"k{k}" for k in range(30)], {(3, 7): 2})),
+    "samples": (draw_examples, [Example(PICTURE, "x", "a", [ANSWER])]),
     "differences": (
-        differences.draw,
-        differences.Differences(
+        draw_differences,
+        Differences(
             "points",
-            [differences.Difference("x", 1, 0.5, 1.5), differences.Difference("y", 0, None, None)],
+            [Difference("x", 1, 0.5, 1.5), Difference("y", 0, None, None)],
         ),
     ),
 }
@@ -92,9 +98,9 @@ def test_every_figure_becomes_a_file(drawn: Callable[[], Figure], tmp_path: Path
 
 
 def test_lines_differ_by_more_than_colour() -> None:
-    looks = [look(number) for number in range(7)]
+    looks = [line_style(number) for number in range(7)]
     assert len({one["color"] for one in looks}) == len({one["marker"] for one in looks}) == 7
-    pairs = {(one["color"], one["linestyle"]) for one in map(look, range(28))}
+    pairs = {(one["color"], one["linestyle"]) for one in map(line_style, range(28))}
     assert len(pairs) == 28
 
 
@@ -106,13 +112,13 @@ def test_whiskers_that_leave_out_zero_are_filled() -> None:
 
 
 def test_small_bins_are_not_drawn_unless_there_are_no_others() -> None:
-    small = reliability.Bin(0.1, 0.5, 0.1, 0.9, 2)
-    assert list(reliability.Reliability("", 0.0, [small, BIN]).shown) == [BIN]
-    assert list(reliability.Reliability("", 0.0, [small]).shown) == [small]
+    small = Bin(0.1, 0.5, 0.1, 0.9, 2)
+    assert list(Reliability("", 0.0, [small, BIN]).shown) == [BIN]
+    assert list(Reliability("", 0.0, [small]).shown) == [small]
 
 
 def test_confusions_are_ranked() -> None:
-    data = confusion.Confusion("abc", {(0, 0): 9, (0, 1): 1, (2, 1): 4, (1, 2): 4})
+    data = Confusion("abc", {(0, 0): 9, (0, 1): 1, (2, 1): 4, (1, 2): 4})
     assert data.pairs() == [(1, 2, 4), (2, 1, 4), (0, 1, 1)]
     assert data.pairs(1) == [(1, 2, 4)]
 

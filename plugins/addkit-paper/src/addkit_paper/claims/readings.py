@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Protocol
 
+from addkit.evaluation.results import ConfidenceRow
 from addkit.report.run_files import RunFiles, accuracy_line
 from addkit.runs import Run
 from addkit_paper.claims.series import NotThereError, Series, series
@@ -135,16 +136,17 @@ class Accuracy:
 
     def of(self, evidence: Evidence) -> Series:
         """By seed, in percent."""
-        return series("top1", {seed: row["top1"] for seed, row in _last_step(evidence).items()})
+        return series("top1", {seed: row.top1 for seed, row in _last_step(evidence).items()})
 
 
-def _last_step(evidence: Evidence) -> dict[int, dict[str, Any]]:
+def _last_step(evidence: Evidence) -> dict[int, ConfidenceRow]:
     found = {}
     for seed, run in evidence.base_runs.items():
-        stored = RunFiles(run).evaluation or {}
-        rows = (stored.get("uncertainty") or {}).get("rows", [])
-        for row in rows if stored.get("split") == "test" else []:
-            if row["confidence"] == "last" and not row["scaled"]:
+        evaluation = RunFiles(run).evaluation
+        if evaluation is None or evaluation.uncertainty is None or evaluation.split != "test":
+            continue
+        for row in evaluation.uncertainty.rows:
+            if row.confidence == "last" and not row.scaled:
                 found[seed] = row
     if not found:
         raise NotThereError(
@@ -155,10 +157,10 @@ def _last_step(evidence: Evidence) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _mean_confidence(row: Mapping[str, Any]) -> float:
-    bins = [one for one in row["reliability"] if one["count"]]
-    total = sum(float(one["count"] * one["confidence"]) for one in bins)
-    return 100 * total / sum(int(one["count"]) for one in bins)
+def _mean_confidence(row: ConfidenceRow) -> float:
+    bins = [each for each in row.reliability if each.count]
+    total = sum(each.count * (each.confidence or 0.0) for each in bins)
+    return 100 * total / sum(each.count for each in bins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class CaptionScore:
         if run is None:
             return None
         # Averaged weights come first.
-        scores: dict[str, float] = next(iter(run.manifest().get("scores", {}).values()), {})
+        scores = next(iter(run.scores().values()), {})
         return scores.get(self.score)
 
 
@@ -201,17 +203,21 @@ class CaptionCosine:
                 f'no CLIP score of the row "{self.row}" is stored; `addkit evaluate --run RUN '
                 "--clip MODEL:WEIGHTS` stores it"
             )
-        if len({str((runs[seed].evaluation or {})["clip"]) for seed in found}) > 1:
+        models = {runs[seed].evaluated().clip for seed in found}
+        if len(models) > 1:
             raise NotThereError("the runs were scored by different CLIP models")
         return series("clip_cosine", found)
 
     def _cosine(self, files: RunFiles) -> float | None:
-        told = files.evaluation or {}
-        rows = {row["row"]: row["clip_cosine"] for row in told.get("table3") or []}
-        # ADD's row is the last setting of the evaluation, which need not be the run's own.
-        if told.get("split") != "test" or told["results"][-1]["steps"] != _own_steps(files):
+        evaluation = files.evaluation
+        if evaluation is None or evaluation.split != "test":
             return None
-        return rows.get(self.row)
+        # ADD's row is the last setting of the evaluation, which need not be the run's own.
+        if evaluation.results[-1].setting.steps != _own_steps(files):
+            return None
+        rows = {row.name: row.clip for row in evaluation.table3 or []}
+        clip = rows.get(self.row)
+        return None if clip is None else clip.clip_cosine
 
 
 def _own_steps(files: RunFiles) -> Any:
@@ -236,7 +242,7 @@ class CaptionChoice:
             raise NotThereError(
                 'no caption run was scored at several steps; `sampling.steps = "auto"` does so'
             )
-        return series(next(iter(runs.values())).headline, found)
+        return series(next(iter(runs.values())).headline.name, found)
 
 
 def _captions(evidence: Evidence) -> Mapping[int, RunFiles]:

@@ -8,8 +8,7 @@ from typing import Any
 
 from addkit.ablation.results import spread
 from addkit.errors import AddkitError
-from addkit.metrics.names import IN_PERCENT, SHARES
-from addkit.report.scores import in_unit, score_title
+from addkit.evaluation.results import Score
 
 
 class NotThereError(AddkitError):
@@ -53,9 +52,10 @@ def series(score: str, values: Mapping[int, float]) -> Series:
 
     Args:
         score: its name, such as top1.
-        values: seed -> score; the names in `SHARES` are turned into percent.
+        values: seed -> score; shares are turned into percent.
     """
-    digits = 2 if score in IN_PERCENT + SHARES else 4
+    named = Score.named(score)
+    digits = 2 if named.unit == "%" else 4
     return Series(
-        score_title(score), digits, {seed: in_unit(score, one) for seed, one in values.items()}
+        named.heading, digits, {seed: named.in_unit(value) for seed, value in values.items()}
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from addkit.ablation import ABLATIONS, BaseRow
+from addkit.ablation.results import RESULT
 from addkit.errors import RunError, UsageError
-from addkit.report.ablation_files import RESULT, AblationFiles
+from addkit.report.ablation_files import AblationFiles
 from addkit.report.run_files import RunFiles
 from addkit.runs import Run
 from addkit_paper.claims.series import NotThereError
