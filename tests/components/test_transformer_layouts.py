@@ -210,5 +210,5 @@ def test_layouts_follow_their_images() -> None:
         assert other.places is layout.places
     shared = Layout(visible[:1])
     assert shared.select(torch.tensor([1])) is shared
-    assert shared.twice() is shared
+    assert shared.repeated() is shared
     assert Layout().twice() == Layout()
