@@ -15,7 +15,7 @@ from addkit.cli.options import component_option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from addkit.cli.image_arguments import Found, ImageFile
+    from addkit.cli.image_arguments import ImageFile, ImageFiles
     from addkit.cli.output import Output
     from addkit.diffusion import ChainStep
     from addkit.model import Predictor
@@ -114,8 +114,9 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.image_arguments import find_images, find_run
+    from addkit.cli.image_arguments import find_images
     from addkit.cli.output import Output, fail
+    from addkit.cli.run_arguments import find_run
     from addkit.errors import DataError
     from addkit.model import load
 
@@ -169,7 +170,9 @@ def sample(
         raise typer.Exit(1)
 
 
-def _predict(predictor: Predictor, found: Found, **settings: Any) -> tuple[Found, list[Prediction]]:
+def _predict(
+    predictor: Predictor, found: ImageFiles, **settings: Any
+) -> tuple[ImageFiles, list[Prediction]]:
     """Predictions of all files that can be read; the others are refused in the result."""
     from addkit.cli.image_arguments import readable, rewind
     from addkit.errors import DataError

@@ -135,7 +135,7 @@ def _resolve(
     word: Path, changes: list[str], folder: Path | None, *, resume: bool
 ) -> tuple[Recipe, Path | None]:
     """The recipe and the folder of its run; with `resume`, `word` may be a run's own folder."""
-    from addkit.cli.image_arguments import run_named
+    from addkit.cli.run_arguments import run_named
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
