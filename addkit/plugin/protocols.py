@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         Targets,
         TimeSettings,
     )
-    from addkit.recipe.model import Augmentation
+    from addkit.recipe.tables import Augmentation
 
 
 class ImageSet(Protocol):

@@ -211,4 +211,4 @@ def test_layouts_follow_their_images() -> None:
     shared = Layout(visible[:1])
     assert shared.select(torch.tensor([1])) is shared
     assert shared.repeated() is shared
-    assert Layout().twice() == Layout()
+    assert Layout().repeated() == Layout()
