@@ -79,12 +79,12 @@ def plan(
         UsageError: nothing to compare, an unknown control, or a value that makes an invalid recipe
             in every arm that has it.
     """
-    task = recipe.choices["task"].name
-    heads = heads_for(task)
+    heads = heads_for(recipe)
     for head in controls:
         if head not in heads:
             raise UsageError(
-                f'--controls "{head}": no control of the task "{task}"{guess(head, heads)}; '
+                f'--controls "{head}": no control of the task '
+                f'"{recipe.choices["task"].name}"{guess(head, heads)}; '
                 f"there are: {', '.join(heads)}"
             )
     base, shared = matched_base(recipe, [overrides for _, overrides in requested])

@@ -85,8 +85,8 @@ def complete_key(incomplete: str) -> list[str]:
 def recipe_keys() -> list[str]:
     """Every dotted key that a recipe may have, given the installed components."""
     from addkit.plugin import KINDS, load_registry
-    from addkit.recipe.model import SHARED_TABLES
     from addkit.recipe.reading import Top
+    from addkit.recipe.tables import SHARED_TABLES
 
     registry = load_registry()
     keys = list(Top.model_fields)

@@ -1,4 +1,4 @@
-"""A training starts: in this process, in several that it starts, or as one of several."""
+"""Start a training: in this process, in several new ones, or as one of several."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from addkit.cli.output import animated, note, stderr
+from addkit.evaluation.results import Score
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 PLAIN_EVERY = 10.0
@@ -75,17 +76,17 @@ class LiveView(Callback):
         self, trainer: Trainer, split: str, value: float, examples: Sequence[tuple[str, str]]
     ) -> None:
         """Show the score with the steps that follow, and answers under the truth."""
-        self.score = f"{trainer.task.headline} {value:.2f}"
+        score = Score.named(trainer.task.headline)
+        self.score = f"{score.title} {score.text(value)}{' %' if score.unit == '%' else ''}"
         for truth, answer in examples:
             note(f"  {truth}\n    {'=' if answer == truth else '>'} {answer}")
 
     def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
         """Print the choice and the score of each candidate."""
-        each = ", ".join(f"{n}: {value:.3f}" for n, value in values.items())
-        headline = trainer.task.headline
-        note(
-            f"{trainer.name}: steps auto is {steps}, by {headline} on the validation split ({each})"
-        )
+        score = Score.named(trainer.task.headline)
+        each = ", ".join(f"{n}: {score.text(value)}" for n, value in values.items())
+        reason = f"by {score.heading} on the validation split ({each})"
+        note(f"{trainer.name}: steps auto is {steps}, {reason}")
 
     def profiled(self, trainer: Trainer, files: Sequence[Path]) -> None:
         """Print the paths."""

@@ -1,4 +1,4 @@
-"""Which run folder a training writes to."""
+"""The run folder of a training: new, resumed, or started afresh."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from addkit.model import build_data, build_network
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
-from addkit.recipe.model import Checkpoints, Distributed
+from addkit.recipe.tables import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
 from addkit.runs.lock import LOCK, MARKER, locked
 from addkit.training.checks import check_shards, check_training
@@ -113,7 +113,9 @@ def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
     check_training(recipe, facts)
     check_shards(recipe, source, Plan.of(recipe, facts.split_sizes["train"], processes))
     tracker = recipe.choices["tracker"]
+    # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
+    # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     return facts
 

@@ -23,7 +23,7 @@ def train(
     recipe: Annotated[
         Path,
         typer.Argument(
-            help="The experiment: a TOML file, or the name of one that comes with addkit. With "
+            help="The experiment: a TOML file, or the name of one that comes with addkit; with "
             "--resume also a run's folder.",
             autocompletion=complete_recipe,
         ),
@@ -33,30 +33,30 @@ def train(
         typer.Option(
             "--set",
             metavar="TABLE.KEY=VALUE",
-            help="Change the recipe; the value is TOML. May be repeated.",
+            help="Change the recipe; the value is TOML. Repeatable.",
             autocompletion=complete_key,
         ),
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Where the run goes; runs/NAME-TIME if not given.")
+        Path | None, typer.Option(help="Folder of the run; default: runs/NAME-TIME.")
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on from the last checkpoint of --run-dir or of the newest run."
+            "--resume", help="Continue from the last checkpoint of --run-dir, or of the newest run."
         ),
     ] = False,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Begin anew; an old run in --run-dir is moved aside."),
+        typer.Option("--fresh", help="Start anew; an old run in --run-dir is moved aside."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     processes: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Training processes on this machine; if not given, the recipe's, or one for each "
-            "GPU. Of a dry run: in all.",
+            help="Training processes on this machine; default: the recipe's number, or one for "
+            "each GPU. With --dry-run: on all machines.",
             rich_help_panel=MACHINE,
         ),
     ] = None,
@@ -64,7 +64,7 @@ def train(
         bool,
         typer.Option(
             "--deterministic",
-            help="The same bits each time, at some cost on GPUs.",
+            help="Compute the same bits each time, at some cost on GPUs.",
             rich_help_panel=MACHINE,
         ),
     ] = False,
@@ -78,26 +78,26 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Check everything; print sizes, memory and traffic; write nothing.",
+            help="Check everything; print sizes, memory and communication; write nothing.",
             rich_help_panel=PLAN,
         ),
     ] = False,
     images_per_second: Annotated[
         float | None,
         typer.Option(
-            min=1e-3, help="Of one process, for the plan's estimate of time.", rich_help_panel=PLAN
+            min=1e-3, help="Speed of one process, for the estimate of time.", rich_help_panel=PLAN
         ),
     ] = None,
     measure: Annotated[
         bool,
         typer.Option(
             "--measure",
-            help="Take a few steps on this machine for the estimate.",
+            help="Measure that speed by a few steps on this machine.",
             rich_help_panel=PLAN,
         ),
     ] = False,
 ) -> None:
-    """Train a recipe, and its matched control beside it.
+    """Train a recipe and its matched controls.
 
     \b
     addkit train digits --set training.epochs=5

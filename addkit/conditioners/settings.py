@@ -1,4 +1,4 @@
-"""Settings of the built-in conditioners: what their tables in a recipe may say."""
+"""Settings of the built-in conditioners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from addkit.plugin.config import Config
 
 
 class ConditionerConfig(Config):
-    """What every built-in conditioner has."""
+    """Settings of every built-in conditioner."""
 
     width: int | None = Field(
         None, ge=8, description="Project the condition to this width; absent: the encoder's."

@@ -38,7 +38,7 @@ class TokenConditioner(nn.Module):
 
 
 class ClassToken(TokenConditioner):
-    """c = z_cls."""
+    """c = z_cls, the encoder's class token."""
 
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__(width, problem)
@@ -50,15 +50,15 @@ class ClassToken(TokenConditioner):
 
     def pick(self, tokens: Tensor) -> Tensor:
         """The first token."""
-        return tokens[:, :1]
+        return tokens[:, :1]  # (B, 1, W)
 
 
 class MeanToken(TokenConditioner):
-    """c = mean of the tokens behind the prefix."""
+    """c = mean of the tokens after the prefix, which describe no patch."""
 
     def pick(self, tokens: Tensor) -> Tensor:
         """The mean patch token."""
-        return tokens[:, self.prefix :].mean(1, keepdim=True)
+        return tokens[:, self.prefix :].mean(1, keepdim=True)  # (B, 1, W)
 
 
 class AllTokens(TokenConditioner):

@@ -38,6 +38,7 @@ class AttributeTable(Source):
         self.store = open_store(self._root)
         self._table = self.store.file(file)
         self.side_files = (self._table,)
+        # From the copy next to the shards, if there are any.
         names, self._splits = read_splits(config.model_copy(update={"file": self._table}))
         self._attributes = Attributes.learn(names, self._splits["train"])
         self._check_values()
@@ -54,7 +55,7 @@ class AttributeTable(Source):
                     f'{self._table}: column "{name}" has no value in any training row. '
                     "Fill some in, or leave it out of data.attributes."
                 )
-            if len(values) == 1:
+            if len(values) == 1:  # trains, yet teaches nothing: a warning, no error
                 warnings.warn(
                     f'{self._table}: column "{name}" has one value in training, "{values[0]}": '
                     "there is nothing to tell apart",
@@ -79,6 +80,7 @@ class AttributeTable(Source):
     def _refuse_missing(self) -> None:
         rows = [row for part in self._splits.values() for row in part]
         missing = self._missing(rows)
+        # All of them: the folder is wrong, whatever bad_files allows.
         if len(missing) == len(rows):
             raise DataError(
                 f"{self._table}: none of the {len(rows)} image files exists, among them "
@@ -112,6 +114,7 @@ class AttributeTable(Source):
 
     def _checked(self, name: str) -> Sequence[Row]:
         """The rows with a readable image."""
+        # Only with bad_files = "skip" is anything missing here; else building has raised.
         missing = set(self._missing(self._splits[name]))
         for row in self._splits[name]:
             if row in missing:
@@ -124,6 +127,7 @@ class AttributeTable(Source):
         sound = [rows[position] for position in positions]
         if name != "train":
             return sound
+        # The vocabulary was learned from all training rows; each class still needs an image.
         seen = [{row.values[n] for row in sound} for n in range(len(self._attributes.names))]
         columns = zip(self._attributes.names, self._attributes.values, seen, strict=True)
         gone = [f'{name} "{v}"' for name, values, left in columns for v in values if v not in left]
@@ -156,7 +160,7 @@ def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
 def _attributes(table: CsvTable, config: AttributeTableConfig) -> tuple[str, ...]:
     others = {config.image_column, config.split_column, ""}
     names = config.attributes or tuple(name for name in table.columns if name not in others)
-    table.column(config.image_column, "image_column")
+    table.column(config.image_column, "image_column")  # raises if there is none
     if not names:
         raise DataError(
             f'{table.path}:1: no column other than "{config.image_column}" and the split\'s. '
@@ -176,7 +180,7 @@ def _rows(table: CsvTable, names: Sequence[str], config: AttributeTableConfig) -
         cells = (source.cells[column] for column in columns)
         values = tuple(None if cell in config.missing else cell for cell in cells)
         row = Row(file, location, values)
-        first = rows.setdefault(os.path.normpath(file), row)
+        first = rows.setdefault(os.path.normpath(file), row)  # "./a.png" is "a.png"
         if first is not row:
             raise DataError(f"{location}: {file} is in {first.location} too. Keep one of the rows.")
     return list(rows.values())

@@ -44,6 +44,7 @@ class Attributes:
     @classmethod
     def learn(cls, names: Sequence[str], rows: Sequence[Row]) -> Attributes:
         """The vocabulary of these (training) rows."""
+        # Sorted, so that class ids do not depend on the order of the rows.
         columns = zip(*(row.values for row in rows), strict=True)
         values = (sorted({value for value in column if value is not None}) for column in columns)
         return cls(tuple(names), tuple(map(tuple, values)))
@@ -56,6 +57,7 @@ class Attributes:
     @property
     def token_classes(self) -> tuple[tuple[int, int], ...]:
         """The classes [start, stop) of each attribute."""
+        # Sizes -> boundaries -> pairs of neighbouring boundaries.
         return tuple(pairwise(accumulate(map(len, self.values), initial=0)))
 
     def unknown(self, row: Row) -> list[int]:
@@ -65,6 +67,7 @@ class Attributes:
 
     def labels(self, rows: Sequence[Row]) -> Tensor:
         """Class ids (n, N); `MISSING` for values that are unknown or not in the vocabulary."""
+        # By attribute: the same value of two attributes is two classes. None is in no dictionary.
         ids: list[dict[str | None, int]] = [
             {value: start + number for number, value in enumerate(values)}
             for (start, _), values in zip(self.token_classes, self.values, strict=True)

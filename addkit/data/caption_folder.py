@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,28 +41,28 @@ class CaptionFolder(Source):
             raise DataError(f"data.images: {missing_folder(folder)}")
         file = self.store.file(self._root / config.captions)
         self.side_files = (file,)
-        splits = self._split(read_captions(file, config))
+        pool, seed = read_captions(file, config), config.split_seed
+        # By image, not by caption: all captions of an image are on one side.
+        train, test = pool.split(config.test_share, seed, "test")
+        splits = {"train": train, "test": test}
+        if not len(test):
+            raise DataError(
+                f"{self._root / config.captions}: one image leaves none to test with. Add images."
+            )
+        if config.validation:
+            splits["train"], splits["validation"] = train.split(
+                config.validation, seed, "validation"
+            )
         self._captions = {name: part.below(folder) for name, part in splits.items()}
         self._refuse_missing()
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         self._sound: dict[str, Sequence[int]] = {}
         super().__init__(caption_facts(config, self._tokens, self.store.reads((file, folder))))
 
-    def _split(self, pool: Captions) -> Mapping[str, Captions]:
-        config = self._config
-        rest, test = pool.split(config.test_share, config.split_seed, "test")
-        if not len(test):
-            raise DataError(
-                f"{self._root / config.captions}: one image leaves none to test with. Add images."
-            )
-        if not config.validation:
-            return {"train": rest, "test": test}
-        train, held = rest.split(config.validation, config.split_seed, "validation")
-        return {"train": train, "test": test, "validation": held}
-
     def _refuse_missing(self) -> None:
         paths = [path for part in self._captions.values() for path in part.names]
         missing = self.store.missing(sorted(paths))
+        # All of them: the folder is wrong, whatever bad_files allows.
         if len(missing) == len(paths):
             raise DataError(
                 f"{self._root}: none of the {len(paths)} images exists, among them {missing[0]}. "
@@ -116,19 +116,15 @@ def read_captions(path: Path, config: CaptionFolderConfig) -> Captions:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"data.captions: {path} does not exist{guess(path.name, names)}.")
     if suffix == ".json":
-        return _from_coco(path)
+        captions = read_coco(path)
+        pairs = zip(captions.names, captions.texts, strict=True)
+        empty = [name for name, texts in pairs if not all(text.strip() for text in texts)]
+        if empty:
+            raise DataError(
+                f"{path}: empty captions, of\n  {shortened(empty)}\nWrite or remove these captions."
+            )
+        return captions
     return _by_image(path, (_csv_rows if suffix == ".csv" else _json_rows)(path, config))
-
-
-def _from_coco(path: Path) -> Captions:
-    captions = read_coco(path)
-    pairs = zip(captions.names, captions.texts, strict=True)
-    empty = [name for name, texts in pairs if not all(text.strip() for text in texts)]
-    if empty:
-        raise DataError(
-            f"{path}: empty captions, of\n  {shortened(empty)}\nWrite or remove these captions."
-        )
-    return captions
 
 
 def _csv_rows(path: Path, config: CaptionFolderConfig) -> list[_Row]:
@@ -186,7 +182,7 @@ def _by_image(path: Path, rows: Sequence[_Row]) -> Captions:
         if not row.caption:
             faults.append(f"{row.location}: empty caption")
             continue
-        name = os.path.normpath(row.image)
+        name = os.path.normpath(row.image)  # "./a.png" and "a.png" are one image
         first = locations.setdefault((name, row.caption), row.location)
         if first != row.location:
             faults.append(f"{row.location}: the same image and caption as {first}")

@@ -41,6 +41,7 @@ class Captions:
 
     def split(self, share: float, seed: int, purpose: str) -> tuple[Captions, Captions]:
         """The rest, and the share of the images that is held out."""
+        # One class for all: captions have no classes to stratify by.
         kept, held = hold_out([0] * len(self), self.names, share, seed, purpose)
         return self.at(kept), self.at(held)
 
@@ -61,6 +62,7 @@ class References:
         """From token ids by image and answer; longer answers are cut to `num_tokens`."""
         rows = [[*ids[:num_tokens]] for image in answers for ids in image]
         filled = [row + [pad] * (num_tokens - len(row)) for row in rows]
+        # reshape gives an empty split its second dimension.
         ids = torch.tensor(filled, dtype=torch.int64).reshape(-1, num_tokens)
         return cls(ids, tuple(accumulate(map(len, answers), initial=0)))
 
@@ -83,7 +85,7 @@ class References:
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, C, N), each image's answers first and then its first one again, and counts (B,)."""
-        rows = [self.of_image(index) for index in indices]
+        rows = [self.of_image(index) for index in indices]  # each (C_i, N)
         counts = torch.tensor([len(row) for row in rows])
         most = int(counts.max())
         filled = [torch.cat([row, row[:1].expand(most - len(row), -1)]) for row in rows]
@@ -98,6 +100,7 @@ def pick_answers(batch: Batch, reuse: int, generator: torch.Generator) -> Tensor
     if batch.references is None or batch.reference_counts is None:
         return batch.labels[:, None, :].expand(-1, reuse, -1)
     references, counts = batch.references, batch.reference_counts  # (B, C, N), (B,)
+    # One u for an image, its copies at even distances: a stratified draw of the answers.
     u = torch.rand((len(counts), 1), generator=generator, device=generator.device)
     copy = torch.arange(reuse, device=u.device) / reuse
     chosen = (((u + copy) % 1.0).to(counts.device) * counts.unsqueeze(1)).long()  # (B, R)
@@ -192,6 +195,7 @@ class CaptionTokens:
             name: [[vocabulary.encode(text) for text in texts] for texts in captions.texts]
             for name, captions in splits.items()
         }
+        # N from train alone, so that test data do not change the network.
         longest = max((len(answer) for image in ids["train"] for answer in image), default=0)
         num_tokens = max_tokens or longest + 1
         notes: dict[str, int] = {}

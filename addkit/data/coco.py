@@ -25,6 +25,7 @@ _PUBLISHED = {
     "2014": {"train": 82_783, "test": 40_504},
     "karpathy": {"train": 113_287, "test": 5_000, "validation": 5_000},
 }
+# restval: the images of val2014 that are in neither of his validation and test splits.
 _KARPATHY = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 _ARCHIVES = {
     "2014": "annotations_trainval2014.zip of cocodataset.org",
@@ -54,7 +55,11 @@ class CocoCaptions(Source):
         if any(not path.is_file() for path in self.side_files):
             super().__init__(self._published_facts(tokenizer, files))
             return
-        self._captions = self._karpathy_split() if karpathy else self._split_of_2014()
+        if karpathy:
+            folders = dict(zip(("train2014", "val2014"), self._folders, strict=True))
+            self._captions = read_karpathy(self.side_files[0], folders, _KARPATHY)
+        else:
+            self._captions = self._split_of_2014()
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         super().__init__(caption_facts(config, self._tokens, files))
 
@@ -67,10 +72,6 @@ class CocoCaptions(Source):
             splits["train"], splits["validation"] = train.split(share, seed, "validation")
         splits = {name: part.below(train_images) for name, part in splits.items()}
         return {"train": splits.pop("train"), "test": test.below(val_images), **splits}
-
-    def _karpathy_split(self) -> Mapping[str, Captions]:
-        folders = dict(zip(("train2014", "val2014"), self._folders, strict=True))
-        return read_karpathy(self.side_files[0], folders, _KARPATHY)
 
     def _published_facts(self, tokenizer: Tokenizer, files: tuple[Path, ...]) -> DataFacts:
         config = self._config
@@ -107,10 +108,12 @@ class CocoCaptions(Source):
     def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
         if not self._captions:
             raise DataError(self._missing_captions())
+        # All splits before a training, which a missing test image would end after an epoch.
         needed = self._captions if name == "train" else (name,)
         paths = [path for split in needed for path in self._captions[split].names]
         missing = self.store.missing(paths)
         if missing:
+            # A missing folder explains all its images.
             gone = [missing_folder(folder) for folder in self._folders if not folder.is_dir()]
             raise DataError(
                 f"{self._root}: {len(missing)} of {len(paths)} images are missing:\n  "
@@ -221,6 +224,7 @@ def _captions(path: Path, which: str, images: Iterable[tuple[str, Sequence[str]]
 
 def _read(path: Path, layout: type[T]) -> T:
     try:
+        # Read and validated in one pass: the annotations are a hundred megabytes.
         return TypeAdapter(layout).validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error

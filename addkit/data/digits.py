@@ -15,8 +15,9 @@ from addkit.data.settings import DigitsConfig
 from addkit.data.source import Source, facts_of
 from addkit.data.splits import held_out_count, hold_out, split_sizes
 
+# So that facts need no file.
 _CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
-_WHITE = 16
+_WHITE = 16  # each pixel counts the dark ones of a 4 x 4 block
 _FILE = files("addkit.data").joinpath("embedded", "digits.csv.gz")
 
 
@@ -43,11 +44,8 @@ class Digits(Source):
         numbers = [str(number) for number in range(len(table))]
         names = tuple(f"digits, image {number}" for number in numbers)
         bitmaps = Bitmaps(images, _WHITE, table[:, 64:].long(), names)
-        return MemoryImages(bitmaps.at(self._positions(bitmaps)[name]), self.pixels, augmenter)
 
-    def _positions(self, bitmaps: Bitmaps) -> dict[str, list[int]]:
         config, labels = self._config, bitmaps.labels[:, 0].tolist()
-        numbers = [str(number) for number in range(len(labels))]
         pool, test = hold_out(labels, numbers, config.test_share, config.split_seed, "test")
         kept, held = hold_out(
             [labels[i] for i in pool],
@@ -56,5 +54,7 @@ class Digits(Source):
             config.split_seed,
             "validation",
         )
+        # Positions in the pool -> positions in the file.
         train, validation = [pool[i] for i in kept], [pool[i] for i in held]
-        return {"train": train, "validation": validation, "test": test}
+        positions = {"train": train, "validation": validation, "test": test}[name]
+        return MemoryImages(bitmaps.at(positions), self.pixels, augmenter)

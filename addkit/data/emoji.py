@@ -65,6 +65,7 @@ def emoji_bitmaps(positions: Sequence[int], labels: Tensor) -> Bitmaps:
     return Bitmaps(_drawings()[chosen], _WHITE, labels, names)
 
 
+# Cached, as three splits share the drawings: 46 MB once they are decoded.
 @cache
 def _drawings() -> Tensor:
     """(3788, 3, 64, 64), uint8."""
@@ -95,6 +96,7 @@ class EmojiCaptions(Source):
 
 def _caption_splits(config: EmojiConfig) -> Mapping[str, Sequence[int]]:
     """Positions in the list by split."""
+    # Emoji with too few variants teach no word that combines with others.
     counts = Counter(emoji.base for emoji in emoji_list())
     splits: dict[str, list[int]] = {"train": [], "test": []}
     for position, emoji in enumerate(emoji_list()):

@@ -51,6 +51,7 @@ class FashionMNIST(Source):
         )
 
     def _open(self, name: str, augmenter: Augmenter) -> MemoryImages:
+        # `validation` is held out of the training file.
         bitmaps = self._read("test" if name == "test" else "train")
         share, seed = self._config.validation, self._config.split_seed
         if name != "test" and share:
@@ -124,4 +125,5 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             f"{path}: announces {math.prod(shape)} bytes of data and has "
             f"{len(content) - start}. Get the file again."
         )
+    # A bytearray, since a tensor over immutable bytes warns.
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

@@ -25,6 +25,7 @@ from addkit.data.settings import DataWarning
 from addkit.data.splits import hold_out
 from addkit.errors import DataError
 
+# Lower case, as Windows writes both spellings.
 _LITTER = {"thumbs.db", "desktop.ini"}
 _MOST_LINES = 20
 
@@ -150,9 +151,10 @@ class FolderStore:
         self, listing: Listing, root: Path, skip: bool, others: Sequence[Listing] = ()
     ) -> Listing:
         """The files of the listing that are readable images; each is decoded once."""
-        errors = unreadable(listing.paths)
+        errors = unreadable(listing.paths)  # None for readable ones
         bad = [error for error in errors if error is not None]
         if bad and not skip:
+            # All faults at once, rather than those of each split after a training has begun.
             paths = [path for other in others for path in other.paths]
             bad += [error for error in unreadable(paths) if error is not None]
             raise DataError(
@@ -215,6 +217,7 @@ def list_images(root: Path, classes: Sequence[str], store: ImageStore) -> Listin
             f"{root}: class folders without a file: {', '.join(empty)}.\n"
             "Put images into them or remove them."
         )
+    # By position in `classes`, so that a split without some class keeps the ids.
     labels = {name: label for label, name in enumerate(classes)}
     pairs = [(path, labels[name]) for name in names for path in files[name]]
     return Listing(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))

@@ -35,6 +35,7 @@ class ImageFolder(Source):
             )
         self.store = open_store(self._root)
         folders = _split_folders(self._root, self.store)
+        # Class ids follow from train alone, so that a test/ without some class keeps them.
         classes = class_names(folders.get("train", self._root), self.store)
         self._splits = self._listed(folders, classes)
         self._verified: dict[str, Listing] = {}
@@ -53,7 +54,7 @@ class ImageFolder(Source):
         splits = {
             name: list_images(folder, classes, self.store) for name, folder in folders.items()
         }
-        if not folders:
+        if not folders:  # the classes lie directly under root
             pool = list_images(root, classes, self.store)
             splits["train"], splits["test"] = pool.split(root, config.test_share, seed, "test")
         if not len(splits["test"]):
@@ -71,24 +72,21 @@ class ImageFolder(Source):
         return {**splits, "train": train, "validation": held}
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
+        # Once, however often the split is opened: decoding every image takes minutes.
         if name not in self._verified:
-            self._verified[name] = self._checked(name)
+            others = [listing for split, listing in self._splits.items() if split != name]
+            skip = self._config.bad_files == "skip"
+            sound = self.store.sound(self._splits[name], self._root, skip, others)
+            counts = sound.counts(self.facts.num_classes)
+            gone = [c for c, n in zip(self.facts.class_names, counts, strict=True) if not n]
+            if name == "train" and gone:
+                raise DataError(
+                    f"{self._root}: no readable training image in class {', '.join(gone)}.\n"
+                    "Add images or remove the class folder."
+                )
+            self._verified[name] = sound
         listing = self._verified[name]
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
-
-    def _checked(self, name: str) -> Listing:
-        """The readable images. Raises `DataError` if a class of `train` has none."""
-        others = [listing for split, listing in self._splits.items() if split != name]
-        skip = self._config.bad_files == "skip"
-        sound = self.store.sound(self._splits[name], self._root, skip, others)
-        counts = sound.counts(self.facts.num_classes)
-        gone = [c for c, n in zip(self.facts.class_names, counts, strict=True) if not n]
-        if name == "train" and gone:
-            raise DataError(
-                f"{self._root}: no readable training image in class {', '.join(gone)}.\n"
-                "Add images or remove the class folder."
-            )
-        return sound
 
 
 def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
@@ -98,6 +96,7 @@ def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
         return {}
     if store.is_dir(test) and store.is_dir(val):
         return {"train": train, "test": test, "validation": val}
+    # val/ is the test split where there is no test/, as in ImageNet's layout.
     for folder in (test, val):
         if store.is_dir(folder):
             return {"train": train, "test": folder}

@@ -94,6 +94,7 @@ class MemoryImages:
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
         """These images; with a seed they are augmented, each by (seed, index) alone."""
         chosen = torch.tensor(indices)
+        # Resized before augmentation: crops and shifts are then in pixels of the input.
         images = self._bitmaps.values[chosen].float() / self._bitmaps.peak  # (B, C, h, w)
         size = (self._pixels.image_size, self._pixels.image_size)
         if images.shape[2:] != size:
@@ -105,6 +106,7 @@ class MemoryImages:
             draws = augmenter.draws(seed, indices)
             images = augmenter.cut_batch(images, draws)
             images = augmenter.recolour_batch(images, seed, indices)
+            # Erased after normalising, so that rectangles are the mean colour, 0.
             images = self._pixels.normalise(augmenter.moved(images, draws))
             images = augmenter.erased(images, draws)
         return Batch(images, self.labels[chosen], tuple(indices))
@@ -149,6 +151,7 @@ class FileImages:
 
         Raises `DataError` that names the file if one cannot be read.
         """
+        # The two steps of a loader, in one process.
         levels = torch.empty(len(indices), *self.level_shape, dtype=torch.uint8)
         self.levels(indices, seed, levels)
         return self.finished(levels, indices, seed, torch.empty(levels.shape))

@@ -33,6 +33,7 @@ class ImageNet(Source):
         self.store = open_store(self._root)
         self.side_files = tuple(filter(Path.is_file, (self._root / _META, self._root / _DEVKIT)))
         ids, self._splits = self._listed(config)
+        # The published sizes, replaced by those of the folders that exist.
         sizes = dict(_SIZES)
         if config.validation:
             sizes["validation"] = round(sizes["train"] * config.validation)
@@ -55,6 +56,7 @@ class ImageNet(Source):
         present = {name: folder for name, folder in folders.items() if self.store.is_dir(folder)}
         if not present:
             return (), {}
+        # In the order of the ids, which torchvision and every pretrained model use too.
         ids = class_names(present.get("train", root / "val"), self.store)
         splits = {name: list_images(folder, ids, self.store) for name, folder in present.items()}
         if config.validation and "train" in splits:
@@ -77,6 +79,7 @@ class ImageNet(Source):
 
 def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     """Readable class names, if torchvision's meta.bin or the devkit is there, else the ids."""
+    # The readers take seconds to import, and fail where neither file exists.
     if not ids or not any((root / name).is_file() for name in (_META, _DEVKIT)):
         return ids
     try:

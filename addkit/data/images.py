@@ -62,6 +62,7 @@ class Pixels:
 
     def fit(self, image: Image.Image) -> Image.Image:
         """Resize and centre crop to a square of image_size, in one resampling."""
+        # The square of the original that becomes the output: no second resampling or rounding.
         side = min(image.size) * self.image_size / self.shorter_side
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
@@ -121,7 +122,7 @@ def as_picture(levels: Tensor) -> Image.Image:
 
 
 def _planes(image: Image.Image) -> Tensor:
-    values = torch.from_numpy(np.array(image))
+    values = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
     return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
@@ -204,7 +205,7 @@ def unreadable(paths: Sequence[str]) -> list[str | None]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    Image.init()
+    Image.init()  # registers the formats that Pillow loads on demand
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -234,6 +235,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
     """8 bits, no transparency, one or three channels."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
+        # Mode "I" has 32 bits, and PNG and TIFF use 16 of them.
         if values.min() < 0 or values.max() > 65535:
             raise _UnfitError(
                 f"grey values run from {values.min()} to {values.max()}; 0 to 65535 is allowed"
@@ -253,7 +255,7 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise
+        raise  # the file may be sound
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         name = str(file) if isinstance(file, Path) else name or "standard input"
         raise DataError(f"{name}: {_reason(file, error)}") from error

@@ -106,6 +106,7 @@ class Loader:
         The seed augments and is one epoch's own: give each epoch another. Raises the `DataError`
         of a broken file and `RunError` if a worker dies.
         """
+        # An unfinished epoch must not leave answers that the next one would take for its own.
         self._stop()
         self._running = (self._sent if self._workers else self._read)(index_batches, seed)
         return self._running
@@ -113,7 +114,7 @@ class Loader:
     def close(self) -> None:
         """End the workers; later batches would start new ones."""
         self._stop()
-        self._processes = self._slots = None
+        self._processes = self._slots = None  # a DataLoader ends its workers when it is deleted
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +139,7 @@ class Loader:
                 yield self._received(task, answer)
             return
         except RuntimeError as error:
+            # torch raises a plain RuntimeError, which its text alone distinguishes.
             if "DataLoader worker (pid" not in str(error):
                 raise
             reason = str(error)
@@ -162,7 +164,7 @@ class Loader:
             self._processes = DataLoader(
                 _Reader(self._images, self._slots),
                 sampler=self._tasks,
-                batch_size=None,
+                batch_size=None,  # each item is a batch already
                 num_workers=self._workers,
                 prefetch_factor=self._prefetch,
                 persistent_workers=True,
@@ -211,6 +213,7 @@ def _own_child_handler() -> Iterator[None]:
 def _shared(shape: tuple[int, ...]) -> Tensor:
     levels = torch.empty(shape, dtype=torch.uint8)
     try:
+        # Before the workers start, which inherit it; pages are allocated only when written.
         levels.share_memory_()  # type: ignore[no-untyped-call]
         return levels
     except RuntimeError as error:
@@ -279,11 +282,11 @@ class Slabs:
         """A float32 tensor of this shape with no set values."""
         size = int(np.prod(shape))
         slab = self._free.pop() if self._free else np.empty(size, dtype=np.float32)
-        if slab.size < size:
+        if slab.size < size:  # the last batch of an epoch may have left a smaller one
             slab = np.empty(size, dtype=np.float32)
         # The tensor, its views and whatever autograd keeps of it all refer to this array, so its
         # finalizer runs after the last of them.
         lease = slab[:size]
         back = weakref.finalize(lease, self._free.append, slab)
-        back.atexit = False
+        back.atexit = False  # nothing needs the memory then
         return torch.from_numpy(lease).view(shape)

@@ -22,6 +22,7 @@ LEAST = 1_000
 
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     """A permutation of range(size), int64, that follows from (seed, epoch) alone."""
+    # Sorting counted uniforms: torch.randperm's result may change with torch's version.
     keys = uniforms(counted_seed(seed, "order", epoch), torch.arange(size), 1)
     return keys[:, 0].argsort(stable=True)
 
@@ -54,11 +55,18 @@ def epoch_batches(
         order = epoch_order(seed, epoch, len(images))
         return order[: steps * parts * size].view(steps, parts, size)
     check_enough(images, parts)
-    segments = _sequence(shards, seed, epoch).tensor_split(parts)
+    numbers, members = torch.unique(shards[:, 0], return_inverse=True)
+    ranks = epoch_order(counted_seed(seed, "shards"), epoch, len(numbers)).argsort()
+    # Stable sorts by the position in a shard, then by the shard's rank: a sort by both.
+    by_position = shards[:, 1].argsort(stable=True)
+    sequence = by_position[ranks[members[by_position]].argsort(stable=True)]  # (n,)
+    segments = sequence.tensor_split(parts)
+    # A seed and a segment for each part: a process reads the shards of its own parts alone.
     rows = [
         segment[buffered_order(counted_seed(seed, "buffer", epoch, part), len(segment), buffer)]
         for part, segment in enumerate(segments)
     ]
+    # Segments differ by one image at most; what is over after the last step is left out.
     return torch.stack([row[: steps * size].view(steps, size) for row in rows], dim=1)
 
 
@@ -86,15 +94,6 @@ def buffered_order(seed: int, count: int, buffer: int) -> Tensor:
     return order
 
 
-def _sequence(shards: Tensor, seed: int, epoch: int) -> Tensor:
-    """Shards (n, 2) in random order, and the images of each by their positions: (n,) int64."""
-    numbers, members = torch.unique(shards[:, 0], return_inverse=True)
-    ranks = epoch_order(counted_seed(seed, "shards"), epoch, len(numbers)).argsort()
-    # Stable sorts by the second key, then by the first: a sort by both.
-    by_position = shards[:, 1].argsort(stable=True)
-    return by_position[ranks[members[by_position]].argsort(stable=True)]
-
-
 def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
     """Refuse fewer shards than micro-batches of a step.
 
@@ -112,6 +111,7 @@ def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
     remedy = ""
     sizes: Tensor | None = getattr(images, "sizes", None)
     if sizes is not None:
+        # In the order in which they were written, which decides where shards are closed.
         by_position = shards[:, 1].argsort(stable=True)
         written = by_position[shards[by_position, 0].argsort(stable=True)]
         if (size := _enough_size(sizes[written].tolist(), parts)) is not None:

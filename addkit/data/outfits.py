@@ -32,7 +32,7 @@ from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 _PLACES = ("top left", "top right", "bottom left", "bottom right")
 _SIDE, _POOLED, _WHITE = 7, 4, 255
@@ -51,6 +51,7 @@ def allowed_combinations(count: int, num_classes: int, seed: int) -> Tensor:
     everything = torch.arange(num_classes ** len(_PLACES))
     keys = uniforms(counted_seed(seed, "outfits"), everything, 1)[:, 0]
     chosen = keys.argsort(stable=True)[:count].sort().values
+    # Digits of the combination's number in base num_classes.
     powers = num_classes ** torch.arange(len(_PLACES) - 1, -1, -1)
     return chosen[:, None] // powers % num_classes
 
@@ -92,7 +93,7 @@ class Outfits(Source):
 
     def augmented(self, augmentation: Augmentation) -> Self:
         """The same data set. Raises `RecipeError` for a change, which would move the pieces."""
-        off = Augmentation.model_validate({})
+        off = Augmentation.model_validate({})  # all changes off
         for key in Augmentation.model_fields:
             if getattr(augmentation, key) != getattr(off, key):
                 raise RecipeError(
@@ -145,6 +146,7 @@ class OutfitImages:
         return replace(batch, indices=tuple(indices))
 
     def _drawn(self, indices: Sequence[int], seed: int | None) -> MemoryImages:
+        # A seed of its own for each split, so that they share no outfit.
         seed = self._fixed if seed is None else counted_seed(seed, "outfits")
         chosen = torch.tensor(indices)
         labels = self.labels[chosen]
@@ -169,7 +171,13 @@ class _Pieces:
         for name, count in zip(classes, counts.tolist(), strict=True):
             if not count:
                 raise DataError(f"Fashion-MNIST: outfits need images of each class; no {name} here")
-        return cls(_small(clothes)[labels.argsort(stable=True)], counts)
+        # In parts, since the images at full size need ten times the memory.
+        parts = range(0, len(clothes), _AT_A_TIME)
+        batches = (range(start, min(start + _AT_A_TIME, len(clothes))) for start in parts)
+        values = torch.cat(
+            [avg_pool2d(clothes.batch(b, None).images, _POOLED).flatten(1) for b in batches]
+        )  # (n, 49)
+        return cls(values[labels.argsort(stable=True)], counts)
 
     def outfits(self, labels: Tensor, draws: Tensor, noise: float) -> Tensor:
         """Pictures of these combinations: labels (B, 4) -> uint8 (B, 1, 14, 14).
@@ -185,13 +193,3 @@ class _Pieces:
         pieces = levels.round().clamp(0, _WHITE).byte()  # (B, 4, 49), in reading order
         grid: Tensor = pieces.view(-1, 2, 2, _SIDE, _SIDE).transpose(2, 3)  # (B, 2, 7, 2, 7)
         return grid.reshape(-1, 1, 2 * _SIDE, 2 * _SIDE)
-
-
-def _small(clothes: ImageSet) -> Tensor:
-    """All images averaged to 7 x 7, (n, 49)."""
-    # In parts, since the images at full size need ten times the memory.
-    parts = range(0, len(clothes), _AT_A_TIME)
-    batches = (range(start, min(start + _AT_A_TIME, len(clothes))) for start in parts)
-    return torch.cat(
-        [avg_pool2d(clothes.batch(b, None).images, _POOLED).flatten(1) for b in batches]
-    )

@@ -33,35 +33,28 @@ def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, 
     Raises:
         DataError: a cell is no number, or none of the categories; guesses which.
     """
-    match column.kind:
-        case "text":
-            return tuple(cell or "" for cell in cells)
-        case "category":
-            return torch.tensor([_category(column, cell) for cell in cells])
-        case "number":
-            return torch.tensor([_number(column, cell) for cell in cells], dtype=torch.float32)
-
-
-def _number(column: Column, cell: str | None) -> float:
-    if not cell:
-        return math.nan
-    number = number_in(cell)
-    if number is None:
-        raise DataError(f'"{cell}" in column "{column.name}" is not a number, such as 1.5')
-    return (number - column.mean) / column.std
-
-
-def _category(column: Column, cell: str | None) -> int:
-    if not cell:
-        return NO_CATEGORY
-    if cell in column.categories:
-        return column.categories.index(cell)
-    more = len(column.categories) - _MOST_CATEGORIES
-    allowed = ", ".join(column.categories[:_MOST_CATEGORIES])
-    raise DataError(
-        f'"{cell}" is no category of column "{column.name}"{guess(cell, column.categories)}; '
-        f"known: {allowed}" + (f" and {more} more" if more > 0 else "")
-    )
+    if column.kind == "text":
+        return tuple(cell or "" for cell in cells)
+    if column.kind == "number":
+        values = []
+        for cell in cells:
+            number = number_in(cell) if cell else math.nan
+            if number is None:
+                raise DataError(f'"{cell}" in column "{column.name}" is not a number, such as 1.5')
+            # Standardised, so that a network reads metres and millimetres alike.
+            values.append((number - column.mean) / column.std)
+        return torch.tensor(values, dtype=torch.float32)  # (n,)
+    ids = {category: number for number, category in enumerate(column.categories)}
+    for cell in cells:
+        if cell and cell not in ids:
+            more = len(ids) - _MOST_CATEGORIES
+            known = ", ".join(column.categories[:_MOST_CATEGORIES])
+            raise DataError(
+                f'"{cell}" is no category of column "{column.name}"'
+                f"{guess(cell, column.categories)}; known: {known}"
+                + (f" and {more} more" if more > 0 else "")
+            )
+    return torch.tensor([ids[cell] if cell else NO_CATEGORY for cell in cells])  # (n,) int64
 
 
 def picked(side_inputs: SideInputs, indices: Sequence[int]) -> SideInputs:

@@ -12,7 +12,7 @@ from addkit.data.settings import DataConfig
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 
 class Source(ABC):
@@ -29,7 +29,7 @@ class Source(ABC):
         mixup and cutmix mix whole batches (`addkit.data.augmentation.mix`) and are not applied
         there. Raises `RecipeError` for a RandAugment string that timm refuses.
         """
-        twin = copy(self)
+        twin = copy(self)  # shallow: facts, listings and what was verified are shared
         twin._augmenter = Augmenter(augmentation, self.pixels)
         return twin
 

@@ -45,6 +45,7 @@ def hold_out_combinations(
     """
     wanted = round(len(parts) * share)
     remaining = Counter(part for item in parts for part in item)
+    # The purpose is part of the rank and must not change: splits of trained runs follow from it.
     ranked = sorted(
         range(len(parts)), key=lambda position: counted_seed(seed, f"validation:{names[position]}")
     )
@@ -52,6 +53,7 @@ def hold_out_combinations(
     for position in ranked:
         if len(held) == wanted:
             break
+        # Each part must stay in train in another item: no unseen word, only unseen combinations.
         if all(remaining[part] > 1 for part in parts[position]):
             held.add(position)
             remaining.subtract(parts[position])

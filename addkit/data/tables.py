@@ -51,6 +51,7 @@ def read_csv(path: Path, separator: str) -> CsvTable:
     Raises `DataError` for a file that is missing, no text, or not one cell a column.
     """
     try:
+        # With or without a byte order mark, which spreadsheets write.
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
@@ -63,6 +64,7 @@ def read_csv(path: Path, separator: str) -> CsvTable:
         near = guess(path.name, names)
         raise DataError(f"{path}: cannot be read ({error.strerror}){near}.") from error
 
+    # newline="": the reader handles line ends itself, also those within quoted cells.
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     rows = []
     line = 1
@@ -78,6 +80,7 @@ def read_csv(path: Path, separator: str) -> CsvTable:
     if not rows:
         raise DataError(f"{path}: empty; its first line must name the columns.")
     header, *body = rows
+    # Empty headers may repeat: columns that nobody names cannot be asked for.
     twins = [name for name in header.cells if name and header.cells.count(name) > 1]
     if twins:
         raise DataError(f'{path}:{header.line}: column "{twins[0]}" occurs twice. Rename one.')

@@ -9,10 +9,10 @@ from addkit.diffusion.results import Layout
 
 
 class Control(nn.Module):
-    """f(c): nothing at all before the output layer (linear), or residual MLP blocks (mlp).
+    """f(c): no layer before the output layer (linear), or residual MLP blocks (mlp).
 
     Args:
-        config: which head and its size.
+        config: the head and its size.
         condition_width: V; the condition has one token.
     """
 

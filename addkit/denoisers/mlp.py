@@ -44,6 +44,7 @@ class MlpDenoiser(nn.Module):
 
         The condition also enters the sum: adaLN alone would be silent at the start.
         """
+        # (B, 1, 1, D) + (B, R, N, D) or less: broadcasts to the shape of h.
         condition = prepared[0] if self.time is None else prepared[0] + self.time(t)
         drive = functional.silu(condition)
         x = self.state(h) + condition
@@ -62,6 +63,7 @@ class MlpBlock(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
+        # Zero at the start, so that each block begins as the identity (adaLN-zero).
         self.modulation = zero_linear(width, 3 * width)
 
     def forward(self, x: Tensor, drive: Tensor) -> Tensor:

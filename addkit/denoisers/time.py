@@ -1,4 +1,4 @@
-"""The time embedding and the modulation that it drives."""
+"""The time embedding, and the modulation of features by it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ class TimeEmbedding(nn.Module):
         """Frequencies from 1 to 1e-4, half sines and half cosines."""
         half = FREQUENCIES // 2
         rates = torch.exp(-math.log(1e4) / half * torch.arange(half, device=t.device))
-        angles = 1000 * t.float().unsqueeze(-1) * rates
+        # In float32 under autocast too: bfloat16 has three digits, and angles reach 1000.
+        angles = 1000 * t.float().unsqueeze(-1) * rates  # (..., FREQUENCIES / 2)
         code = torch.cat([angles.cos(), angles.sin()], -1)
         out: Tensor = self.network(code)
         return out
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """X (1 + scale) + shift."""
+    """The features x times (1 + scale), plus shift."""
     return torch.addcmul(shift, x, 1 + scale)

@@ -29,7 +29,7 @@ class TransformerDenoiser(nn.Module):
     Args:
         config: sizes.
         condition_width: V.
-        num_tokens: N; positions are told apart where N > 1.
+        num_tokens: N; positions have learned embeddings where N > 1.
     """
 
     uses_state = True
@@ -52,7 +52,7 @@ class TransformerDenoiser(nn.Module):
         self.recompute = False
 
     def recompute_activations(self) -> None:
-        """In training keep what enters each block, and compute the rest again."""
+        """In training store only the inputs of each block, and compute the rest again."""
         self.recompute = True
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
@@ -66,6 +66,7 @@ class TransformerDenoiser(nn.Module):
         """H (B, R, n, D), t broadcastable to (B, R, n) -> features (B, R, n, D)."""
         if h.shape[1] <= MOST_COPIES:
             return self.extend(h, t, prepared, layout)[0]
+        # In groups of copies, since all copies of a group share one mask of their size squared.
         parts = [
             self.extend(part, _copies(t, start), prepared, _some_copies(layout, start))[0]
             for start, part in zip(
@@ -77,19 +78,19 @@ class TransformerDenoiser(nn.Module):
     def extend(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As `forward`, and the prepared condition with these tokens' keys and values behind it.
+        """As `forward`, and the prepared condition followed by these tokens' keys and values.
 
-        Tokens that come later then see them as they see the condition. For R = 1.
+        Later tokens can then attend to them as to the condition. For R = 1.
         """
         x = h if self.position is None else h + self._positions(h.shape[2], layout)
         time = None if self.time is None else functional.silu(self.time(t))
         mask = _mask(h.shape[1], h.shape[2], prepared[0].shape[2], layout, h.device)
-        known: list[Tensor] = []
+        extended: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             inputs = (x, time, prepared[2 * index], prepared[2 * index + 1], mask)
             x, keys, values = self._passed(block, inputs)
-            known += [keys, values]
-        return self.norm(x), tuple(known)
+            extended += [keys, values]
+        return self.norm(x), tuple(extended)
 
     def _passed(self, block: nn.Module, inputs: tuple[Tensor | None, ...]) -> Any:
         if self.recompute and self.training and torch.is_grad_enabled():
@@ -117,7 +118,7 @@ def _some_copies(layout: Layout | None, start: int) -> Layout | None:
 def _mask(
     copies: int, num_tokens: int, conditions: int, layout: Layout | None, device: torch.device
 ) -> Tensor | None:
-    """Which keys a label token sees: all of the condition, and visible tokens of its own copy.
+    """The keys a label token attends to: the condition, and visible tokens of its own copy.
 
     (R n, C + R n), or with an axis for images and one for heads in front. All copies ride in one
     attention call, so the condition is never repeated.
@@ -126,11 +127,11 @@ def _mask(
     if copies == 1 and visible is None:
         return None
     rows = copies * num_tokens
-    same = torch.eye(copies, dtype=torch.bool, device=device)[:, None, :, None]
+    same = torch.eye(copies, dtype=torch.bool, device=device)[:, None, :, None]  # (R, 1, R, 1)
     if visible is None:
         own = same.expand(copies, num_tokens, copies, num_tokens).reshape(rows, rows)
     else:
-        each = visible.expand(-1, copies, num_tokens, num_tokens).unsqueeze(3)
+        each = visible.expand(-1, copies, num_tokens, num_tokens).unsqueeze(3)  # (B, R, n, 1, n)
         own = (each & same).reshape(-1, 1, rows, rows)
     everyone = torch.ones(*own.shape[:-1], conditions, dtype=torch.bool, device=device)
     return torch.cat([everyone, own], -1)
@@ -145,6 +146,7 @@ class Block(nn.Module):
         self.heads = config.heads
         self.norm1 = nn.LayerNorm(width, elementwise_affine=not config.time)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=not config.time)
+        # A norm of its own: the condition is not modulated by time, so that it is prepared once.
         self.condition_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
@@ -155,6 +157,7 @@ class Block(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(hidden, width),
         )
+        # Zero at the start, so that each block begins as the identity (adaLN-zero).
         self.modulation = zero_linear(width, 6 * width) if config.time else None
 
     def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,13 +185,15 @@ class Block(nn.Module):
         return out
 
     def _split(self, x: Tensor) -> Tensor:
+        # (B, L, D) -> (B, heads, L, D/heads)
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _attend(
         self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        flat = x.flatten(1, 2)
+        flat = x.flatten(1, 2)  # (B, R n, D)
         own_keys, own_values = (self._split(part) for part in self.key_value(flat).chunk(2, -1))
+        # (B, heads, C + R n, D/heads): one softmax over the condition and the labels.
         keys, values = torch.cat([keys, own_keys], 2), torch.cat([values, own_values], 2)
         attended = functional.scaled_dot_product_attention(
             self._split(self.query(flat)), keys, values, attn_mask=mask

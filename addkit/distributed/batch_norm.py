@@ -1,4 +1,4 @@
-"""Batch norm's running statistics, the same whoever computed which micro-batch."""
+"""Batch norm's running statistics, the same whichever process computed which micro-batch."""
 
 from __future__ import annotations
 
@@ -10,52 +10,51 @@ from addkit.distributed.world import World
 
 
 class RunningStatistics:
-    """Each micro-batch updates what the step began with; the step ends with the mean of them.
+    """Each micro-batch updates the statistics at the step's start; the step ends with their mean.
 
-    Otherwise they would follow the order in which micro-batches happen to meet on a process.
+    Otherwise they would depend on which micro-batches a process computes, and in which order.
 
     Args:
-        network: in training, with or without batch norm.
+        network: in training mode, with or without batch norm.
         world: whose micro-batches count.
-        parts: micro-batches in a step, over all processes; with 1 there is nothing to do.
+        micro_batches: of a step, over all processes; with 1 there is nothing to do.
     """
 
-    def __init__(self, network: nn.Module, world: World, parts: int) -> None:
-        self.world, self.parts = world, parts
-        norms = network.modules() if parts > 1 else ()
-        tracked = [m for m in norms if isinstance(m, _BatchNorm) and m.training]
-        self.held = [x for m in tracked for x in (m.running_mean, m.running_var) if x is not None]
-        self.counts = [m.num_batches_tracked for m in tracked if m.num_batches_tracked is not None]
+    def __init__(self, network: nn.Module, world: World, micro_batches: int) -> None:
+        self.world, self.micro_batches = world, micro_batches
+        modules = network.modules() if micro_batches > 1 else ()
+        norms = [m for m in modules if isinstance(m, _BatchNorm) and m.training]
+        self.tensors = [x for m in norms for x in (m.running_mean, m.running_var) if x is not None]
+        self.counts = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
 
     def begin(self) -> None:
         """Before the first micro-batch of a step."""
-        self.start = [tensor.clone() for tensor in self.held]
-        self.before = [count.clone() for count in self.counts]
-        self.sums = [torch.zeros_like(tensor) for tensor in self.held]
+        self.start = [tensor.clone() for tensor in self.tensors]
+        self.start_counts = [count.clone() for count in self.counts]
+        self.sums = [torch.zeros_like(tensor) for tensor in self.tensors]
 
-    def collect(self) -> None:
-        """After the forward pass of a micro-batch."""
-        for tensor, total in zip(self.held, self.sums, strict=True):
+    def collect(self, *, last: bool) -> None:
+        """After a forward pass; the `last` one of the step sends the sums to all processes."""
+        for tensor, total in zip(self.tensors, self.sums, strict=True):
             total += tensor
+        if last and self.tensors:
+            # It travels behind the backward pass.
+            flat = torch.cat([total.flatten() for total in self.sums])
+            self.summed = self.world.all_reduce_async(flat)
 
     def rewind(self) -> None:
-        """After its backward pass, which may look at them."""
-        for tensor, start in zip(self.held, self.start, strict=True):
+        """After a backward pass, which reads them, and updates them where it computes again."""
+        for tensor, start in zip(self.tensors, self.start, strict=True):
             tensor.copy_(start)
-
-    def send(self) -> None:
-        """After the last `collect`: add up over all processes, behind what comes next."""
-        if self.held:
-            flat = torch.cat([total.flatten() for total in self.sums])
-            self.arrived = self.world.all_reduce_async(flat)
 
     def settle(self) -> None:
         """After the last `rewind`."""
-        if not self.held:
+        if not self.tensors:
             return
-        means = self.arrived().div_(self.parts)
-        parts = torch.split(means, [tensor.numel() for tensor in self.held])
-        for tensor, mean in zip(self.held, parts, strict=True):
+        means = self.summed().div_(self.micro_batches)
+        parts = torch.split(means, [tensor.numel() for tensor in self.tensors])
+        for tensor, mean in zip(self.tensors, parts, strict=True):
             tensor.copy_(mean.view_as(tensor))
-        for count, before in zip(self.counts, self.before, strict=True):
-            count.copy_(before + 1)
+        # One step counts as one batch, however many micro-batches it was cut into.
+        for count, start in zip(self.counts, self.start_counts, strict=True):
+            count.copy_(start + 1)

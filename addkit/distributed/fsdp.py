@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import cast
 
 import torch
@@ -22,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from addkit.model import Network
 
 EARLY = "keys_values"
-"""What `prepare` calls of a denoiser's blocks before it calls the blocks themselves."""
+"""Method of a denoiser's blocks that `prepare` calls before the blocks themselves."""
 
 
 def shard(root: nn.Module, network: Network, mesh: DeviceMesh, *, precision: str) -> None:
@@ -39,10 +38,10 @@ def shard(root: nn.Module, network: Network, mesh: DeviceMesh, *, precision: str
     as autocast makes it. All else is fp32, as are the sums of gradients.
 
     Args:
-        root: the module that training calls; holds the network. Its forward must return tensors,
-            alone or in tuples, lists and dicts: FSDP2 looks into nothing else for the loss. And
+        root: the module that training calls, around the network. Its forward must return tensors,
+            alone or in tuples, lists and dicts: FSDP2 searches nothing else for the loss. And
             on all processes it must give gradients to the same parameters.
-        network: to be spread.
+        network: to be sharded.
         mesh: one axis, the processes.
         precision: `training.precision`.
     """
@@ -50,7 +49,8 @@ def shard(root: nn.Module, network: Network, mesh: DeviceMesh, *, precision: str
 
 
 def policy_of(precision: str, device: str) -> MixedPrecisionPolicy:
-    """Autocast on a CPU, unlike that on a GPU, has no norms in fp32 over weights in bf16."""
+    """Precision of blocks while they are whole."""
+    # Autocast on a CPU, unlike that on a GPU, has no norms in fp32 over weights in bf16.
     low = precision == "bfloat16" and device != "cpu"
     return MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if low else None,
@@ -62,56 +62,53 @@ def policy_of(precision: str, device: str) -> MixedPrecisionPolicy:
 def spread(
     root: nn.Module, network: Network, mesh: DeviceMesh, policy: MixedPrecisionPolicy
 ) -> None:
-    """As `shard`, with a policy for the blocks."""
-    # No block changes in place what a part of it returned.
+    """`shard` with a policy for the blocks."""
+    # The warning is about changes in place of what a part returned; no block makes any.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
     lay_out(network)
-    place = partial(_placement, processes=mesh.size())
+
+    def placement(parameter: nn.Parameter) -> Shard | None:
+        # Too few rows would each be padded to one for every process, in messages too.
+        if len(parameter) >= mesh.size():
+            return None
+        even = (dim for dim, size in enumerate(parameter.shape) if size % mesh.size() == 0)
+        return Shard(next(even, 0))
+
     for block in blocks_of(network):
+        # A block that `prepare` reads stays whole until it is called: one gather instead of two.
         early = hasattr(block, EARLY)
         fully_shard(
             block,
             mesh=mesh,
             mp_policy=policy,
             reshard_after_forward=not early,
-            shard_placement_fn=place,
+            shard_placement_fn=placement,
         )
         if early:
             register_fsdp_forward_method(block, EARLY)
-    fully_shard(root, mesh=mesh, reshard_after_forward=False, shard_placement_fn=place)
+    # Last: it takes all parameters that no block has, which are read between the blocks.
+    fully_shard(root, mesh=mesh, reshard_after_forward=False, shard_placement_fn=placement)
 
 
 def lay_out(network: nn.Module) -> None:
-    """Make parameters contiguous, in place: FSDP2 knows no channels_last.
-
-    Copied even so, since with one channel both layouts are contiguous, and convolutions choose
-    their kernel by the strides.
-    """
+    """Make parameters contiguous, in place: FSDP2 supports no channels_last."""
+    # Copied even where they are contiguous: with one channel both layouts are, and convolutions
+    # choose their kernel by the strides.
     for parameter in network.parameters():
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
 
 
-def _placement(parameter: nn.Parameter, processes: int) -> Shard | None:
-    """Few rows would each be padded to one for every process, on the wire too."""
-    if len(parameter) >= processes:
-        return None
-    even = (dim for dim, size in enumerate(parameter.shape) if size % processes == 0)
-    return Shard(next(even, 0))
-
-
 def blocks_of(network: Network) -> Iterator[nn.Module]:
-    """What is gathered at a time: blocks of a timm ViT and of the denoiser.
-
-    A denoiser with self-conditioning runs once or twice, as a coin of each process's micro-batch
-    falls, and processes must agree on what they gather; so its blocks are not among them.
-    """
+    """Modules that are gathered one at a time: blocks of a timm ViT and of the denoiser."""
     yield from getattr(getattr(network.encoder, "model", network.encoder), "blocks", ())
+    # A denoiser with self-conditioning runs once or twice, by a coin of each process's micro-batch,
+    # and processes must agree on what they gather.
     if not network.diffusion.remembers:
         yield from getattr(network.diffusion.denoiser, "blocks", ())
 
 
 def last_of_step(root: nn.Module, last: bool) -> None:
-    """Say before each backward pass if it is the step's last, which alone sums over processes.
+    """Let the step's `last` backward pass, and no other, average gradients over processes.
 
     The gradient is then the mean over processes of their sums, as DDP's is.
     """
@@ -126,9 +123,9 @@ def average_shards(average: AveragedModel, network: nn.Module) -> None:
         network: sharded.
     """
     parameters = dict(network.named_parameters())
-    for name, kept in list(average.module.named_parameters()):
+    for name, mean in list(average.module.named_parameters()):
         owner, _, last = name.rpartition(".")
-        part = nn.Parameter(cut(kept.detach(), parameters[name]), requires_grad=kept.requires_grad)
+        part = nn.Parameter(cut(mean.detach(), parameters[name]), requires_grad=mean.requires_grad)
         setattr(average.module.get_submodule(owner), last, part)
 
 
@@ -141,6 +138,7 @@ def cut(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor
     mesh, dim = like.device_mesh, cast("Shard", like.placements[0]).dim
     parts, rank = tensor.chunk(mesh.size(), dim), mesh.get_local_rank()
+    # `chunk` gives fewer parts than processes where there are fewer rows; the last ones get none.
     own = parts[rank] if rank < len(parts) else tensor.narrow(dim, 0, 0)
     return DTensor.from_local(
         own.to(like.device).clone(memory_format=torch.contiguous_format),
@@ -153,7 +151,7 @@ def cut(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor of which each process holds a share, on every process."""
+    """The whole tensor on every process, where each has a share."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -164,6 +162,7 @@ def whole_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     gathered: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
+        # One at a time: all of them together would not fit where sharding is needed.
         value = whole(tensor.detach())
         if torch.distributed.get_rank() == 0:
             gathered[name] = value.cpu()
@@ -176,10 +175,10 @@ def fill_shards(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
     Args:
         module: sharded.
-        tensors: by name, the same on every process; such as a safetensors file has them.
+        tensors: by name, the same on every process, as in a safetensors file.
 
     Raises:
-        KeyError: the module has a name that the tensors lack.
+        KeyError: a tensor of the module is missing.
         ValueError: a tensor has another shape.
     """
     for name, target in module.state_dict().items():
@@ -193,7 +192,7 @@ def fill_shards(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def gather_into(plain: nn.Module, sharded: nn.Module) -> None:
     """Copy whole weights and buffers into a module of the same names that is not sharded.
 
-    It can then be called on each process alone, as an evaluation does.
+    Each process can then call it alone, as an evaluation does.
     """
     targets = plain.state_dict()
     for name, tensor in sharded.state_dict().items():

@@ -1,7 +1,7 @@
-"""Optimizer state of which each process writes its own share, loaded by any number of them.
+"""Optimizer state on the disk: each process writes its share, any number of them can load it.
 
-Files are safetensors with each share's place in the whole tensor, as torch.distributed.checkpoint
-writes them; nothing is pickled.
+Files are safetensors with each share's position in the whole tensor, as
+torch.distributed.checkpoint writes them; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
 )
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
@@ -44,6 +44,7 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], Non
     Raises:
         RunError: by that function; the disk is full, say.
     """
+    # Its files are safetensors; the default writer's are pickles.
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     saving = async_save(dict(tensors), storage_writer=writer, process_group=_group())
     written = cast("Future[None]", saving)
@@ -59,22 +60,22 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], Non
 
 @cache
 def _group() -> distributed.ProcessGroup:
-    """Of its own: what is saved in the background must not get between training's messages."""
+    """A group of its own: messages of a save in the background must not mix with training's."""
     return cast("distributed.ProcessGroup", distributed.new_group(backend="gloo"))
 
 
 def _reasons(error: CheckpointException) -> str:
-    """What went wrong where, without the traceback."""
+    """Each process's error, without the traceback."""
     return "; ".join(f"process {rank}: {what}" for rank, (what, _) in error.failures.items())
 
 
 def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An optimizer's state `PARAMETER|KEY`, each tensor spread as its parameter is now.
 
-    Each process reads what it needs, and sends nothing; outside any process group too.
+    Each process reads its share and sends nothing; no process group is needed.
 
     Args:
-        folder: as `save_shards` left it, with whatever number of processes.
+        folder: written by `save_shards`, with any number of processes.
         parameters: by name, sharded or whole.
 
     Raises:
@@ -82,8 +83,9 @@ def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Ten
     """
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        found = reader.read_metadata()
-        state = {name: _empty(name, stored, parameters) for name, stored in _whole(found).items()}
+        metadata = reader.read_metadata().state_dict_metadata
+        stored = cast("dict[str, TensorStorageMetadata]", metadata)
+        state = {name: _empty(name, tensor, parameters) for name, tensor in stored.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             load(state, storage_reader=reader, no_dist=True)
@@ -94,22 +96,16 @@ def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Ten
     return state
 
 
-def _whole(found: Metadata) -> dict[str, TensorStorageMetadata]:
-    """What is stored; raises ValueError if a share of it is missing."""
-    stored = cast("dict[str, TensorStorageMetadata]", found.state_dict_metadata)
-    for name, tensor in stored.items():
-        if sum(chunk.sizes.numel() for chunk in tensor.chunks) != tensor.size.numel():
-            raise ValueError(f"a share of {name} is missing")
-    return stored
-
-
 def _empty(name: str, stored: TensorStorageMetadata, parameters: Mapping[str, Tensor]) -> Tensor:
-    """Where it is read to."""
+    """The tensor to read into; raises ValueError where a share is missing or does not fit."""
+    if sum(chunk.sizes.numel() for chunk in stored.chunks) != stored.size.numel():
+        raise ValueError(f"a share of {name} is missing")
     owner = name.split("|")[0]
     if owner not in parameters:
         raise ValueError(f"the network has no parameter {owner}")
     parameter = parameters[owner]
     if not stored.size:
+        # A scalar, such as the optimizer's count of steps, is the same on every process.
         return torch.zeros((), dtype=stored.properties.dtype)
     if stored.size != parameter.shape:
         raise ValueError(f"{name} is {tuple(stored.size)}, not {tuple(parameter.shape)}")

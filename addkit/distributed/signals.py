@@ -11,27 +11,28 @@ from typing import Any
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes, as shells have them for SIGINT and SIGTERM."""
-ASKING = ("SIGTERM", "SIGUSR1", "SIGINT")
-"""SIGUSR1 is what SLURM's --signal=USR1@SECONDS sends before a job's time is up."""
+HANDLED = ("SIGTERM", "SIGUSR1", "SIGINT")
+"""SLURM's --signal=USR1@SECONDS sends SIGUSR1 before a job's time is up."""
 SHOW_CURSOR = "\x1b[?25h"
 
 
 class StopSignals:
-    """Remembers what arrived while it is open. A second Ctrl-C leaves at once.
+    """Context that records a signal instead of dying from it. A second Ctrl-C leaves at once.
 
-    Only a process's main thread can listen; elsewhere nothing ever arrives.
+    Python delivers signals to a process's main thread alone; elsewhere none is ever recorded.
     """
 
     def __init__(self) -> None:
         self.exit_code = 0
-        """0: nobody asked."""
+        """0: no signal came."""
         self.name = ""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            known = [getattr(signal, name) for name in ASKING if hasattr(signal, name)]
-            self._before = {number: signal.signal(number, self._heard) for number in known}
+            # Not every system has SIGUSR1.
+            numbers = [getattr(signal, name) for name in HANDLED if hasattr(signal, name)]
+            self._before = {number: signal.signal(number, self._record) for number in numbers}
         return self
 
     def __exit__(
@@ -43,7 +44,7 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         interrupted = number == signal.SIGINT
         if interrupted and self.exit_code:
             # Not an exception: that would wait for files, workers and other processes.
@@ -55,5 +56,5 @@ class StopSignals:
 
     @property
     def why(self) -> str:
-        """For the message: another process of the training may have heard it."""
+        """For the message; another process of the training may have got the signal."""
         return f"stopped by {self.name}" if self.name else "stopped with another process"

@@ -1,4 +1,4 @@
-"""The processes of one training, and what they tell each other."""
+"""The processes of one training and their collective operations."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from addkit.errors import RunError, UsageError
 T = TypeVar("T")
 
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
-"""In the errors of PyTorch's engines where another process has gone."""
+"""Words in the errors of PyTorch's backends when another process has ended."""
 FIRST_PORT, PORTS = 20_000, 20_000
-"""Where SLURM jobs meet: a port that follows from the job's number."""
+"""Range of ports for SLURM jobs: each derives its own from the job's number."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Which of how many training processes this is. A world of one talks to nobody."""
+    """Rank and number of training processes. A world of one sends nothing."""
 
     rank: int = 0
     size: int = 1
@@ -35,7 +35,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """True for the one process that writes and shows."""
+        """True for rank 0, which alone writes and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class World:
         return values
 
     def all_reduce_async(self, values: Tensor) -> Callable[[], Tensor]:
-        """`sum` that travels while this process goes on; what comes back waits for it."""
+        """Begin `sum` and continue; the function that is returned waits for the result."""
         message = dist.all_reduce(values, async_op=True) if self.size > 1 else None
 
         def arrived() -> Tensor:
@@ -56,7 +56,7 @@ class World:
         return arrived
 
     def broadcast(self, value: T) -> T:
-        """What the leader passed, on every process."""
+        """Broadcast rank 0's value to all ranks."""
         if self.size == 1:
             return value
         box = [value]
@@ -64,7 +64,7 @@ class World:
         return box[0]
 
     def all_gather(self, value: T) -> list[T]:
-        """What every process passed, in the order of ranks, on each of them."""
+        """The values of all ranks, in their order, on each rank."""
         if self.size == 1:
             return [value]
         boxes: list[T | None] = [None] * self.size
@@ -72,28 +72,30 @@ class World:
         return cast("list[T]", boxes)
 
     def all_gather_tensor(self, values: Tensor) -> Tensor:
-        """Tensors of one shape, one for each process, (size, ...)."""
+        """The tensors of all ranks, which have one shape, (size, ...)."""
         if self.size == 1:
             return values.unsqueeze(0)
+        # Gathered by copy: the inputs keep their own memory.
         out = [torch.empty_like(values) for _ in range(self.size)]
         dist.all_gather(out, values.contiguous())
         return torch.stack(out)
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called it."""
         if self.size > 1:
             dist.barrier()
 
 
 def inside(environment: Mapping[str, str] | None = None) -> bool:
     """True if torchrun or SLURM's srun has started this process as one of several, or of one."""
-    known = os.environ if environment is None else environment
-    return ("RANK" in known and "WORLD_SIZE" in known) or _of_slurm(known)
+    variables = os.environ if environment is None else environment
+    return ("RANK" in variables and "WORLD_SIZE" in variables) or _in_slurm_step(variables)
 
 
-def _of_slurm(known: Mapping[str, str]) -> bool:
-    """Only within a step of several tasks: a batch script itself has a SLURM_PROCID, too."""
-    return "SLURM_PROCID" in known and int(known.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+def _in_slurm_step(variables: Mapping[str, str]) -> bool:
+    # Only a step of several tasks: a batch script itself has a SLURM_PROCID, too.
+    tasks = int(variables.get("SLURM_STEP_NUM_TASKS", "1"))
+    return "SLURM_PROCID" in variables and tasks > 1
 
 
 @contextmanager
@@ -101,69 +103,66 @@ def joined(device: str) -> Iterator[World]:
     """The world that the environment describes; a world of one where it describes none.
 
     Args:
-        device: `cuda` meets over NCCL, each process on its own GPU; else over gloo.
+        device: `cuda` communicates over NCCL, each process on its own GPU; else over gloo.
 
     Raises:
         UsageError: the environment is incomplete.
-        RunError: within, another process has gone.
+        RunError: within, another process has ended.
     """
     if not inside():
         yield World()
         return
-    if _of_slurm(os.environ) and "RANK" not in os.environ:
+    if _in_slurm_step(os.environ) and "RANK" not in os.environ:
         describe_slurm(os.environ)
     world = _described(os.environ)
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
+    # gloo also serves a GPU-less machine with several processes, as the tests have.
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        with _together(world):
-            yield world
-    finally:
-        dist.destroy_process_group()
-
-
-@contextmanager
-def _together(world: World) -> Iterator[None]:
-    """Where another process has gone, say so: its own error is the one to read."""
-    try:
-        yield
+        yield world
     except RuntimeError as error:
         if not LOST.search(str(error)):
             raise
+        # The other process's own error is the one to read.
         raise RunError(
             f"process {world.rank} of {world.size} has lost another one, which ended; "
             "its own error says why"
         ) from error
+    finally:
+        dist.destroy_process_group()
 
 
-def _described(known: Mapping[str, str]) -> World:
+def _described(variables: Mapping[str, str]) -> World:
+    """The world that torchrun's variables describe."""
     names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in names if name not in known]
+    missing = [name for name in names if name not in variables]
     if missing:
         raise UsageError(
             f"{', '.join(missing)} not set: a process of a distributed training needs "
             f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
         )
-    rank, size = int(known["RANK"]), int(known["WORLD_SIZE"])
-    local_size = int(known.get("LOCAL_WORLD_SIZE", "1"))
-    return World(rank, size, int(known.get("LOCAL_RANK", rank % local_size)), local_size)
+    rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
+    local_size = int(variables.get("LOCAL_WORLD_SIZE", "1"))
+    return World(rank, size, int(variables.get("LOCAL_RANK", rank % local_size)), local_size)
 
 
-def describe_slurm(known: MutableMapping[str, str]) -> None:
-    """Say in torchrun's words what srun says in its own."""
-    tasks = re.match(r"\d+", known.get("SLURM_STEP_TASKS_PER_NODE", "1"))
-    job = int(known.get("SLURM_JOB_ID", "0"))
-    known["RANK"] = known["SLURM_PROCID"]
-    known["WORLD_SIZE"] = known["SLURM_STEP_NUM_TASKS"]
-    known["LOCAL_RANK"] = known["SLURM_LOCALID"]
-    known["LOCAL_WORLD_SIZE"] = tasks.group() if tasks else "1"
-    nodes = known.get("SLURM_STEP_NODELIST", known.get("SLURM_JOB_NODELIST", "localhost"))
-    known.setdefault("MASTER_ADDR", first_host(nodes))
-    known.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
+def describe_slurm(variables: MutableMapping[str, str]) -> None:
+    """Set torchrun's variables from those of srun."""
+    # `2(x3),1`: two tasks on each of three nodes, and one on a fourth.
+    tasks = re.match(r"\d+", variables.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    job = int(variables.get("SLURM_JOB_ID", "0"))
+    variables["RANK"] = variables["SLURM_PROCID"]
+    variables["WORLD_SIZE"] = variables["SLURM_STEP_NUM_TASKS"]
+    variables["LOCAL_RANK"] = variables["SLURM_LOCALID"]
+    variables["LOCAL_WORLD_SIZE"] = tasks.group() if tasks else "1"
+    nodes = variables.get("SLURM_STEP_NODELIST", variables.get("SLURM_JOB_NODELIST", "localhost"))
+    variables.setdefault("MASTER_ADDR", first_host(nodes))
+    variables.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
 
 
 def first_host(nodes: str) -> str:
     """The first name of a SLURM node list: `gpu[03-07,9],cpu1` -> `gpu03`."""
+    # Without `scontrol show hostnames`, which containers often lack.
     return re.sub(r"\[(\d+)[^\]]*\]", r"\1", nodes).split(",")[0]

@@ -1,4 +1,4 @@
-"""The Cholesky factor of a Gram matrix, kept while its weight does not change."""
+"""The Cholesky factor of a Gram matrix, cached while its weight does not change."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ JITTER = 1e-6
 
 def cholesky(gram: Tensor) -> Tensor:
     """L with L L^T = gram (D, D), computed in fp64, returned in fp32; differentiable."""
+    # fp64, since the Gram matrix squares the weight's condition number.
     gram = gram.double()
     jitter = JITTER * gram.diagonal().mean().clamp_min(1e-12)
     eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
@@ -21,10 +22,10 @@ def cholesky(gram: Tensor) -> Tensor:
 
 
 class FactorCache:
-    """Remembers what a function made of a weight until the weight changes.
+    """Caches a function of a weight until the weight changes.
 
-    With gradients on nothing is kept: each step needs its own graph, and a fused optimizer, which
-    changes a weight without telling its version, steps only after gradients.
+    With gradients on nothing is cached: each step needs its own graph, and a fused optimizer, which
+    changes a weight without raising its version, steps only after gradients.
     """
 
     def __init__(self, compute: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
@@ -36,8 +37,9 @@ class FactorCache:
         if torch.is_grad_enabled() and weight.requires_grad:
             self.key, self.value = None, ()
             return self.compute(weight)
-        if weight.is_inference():  # Such a tensor has no version to tell changes by.
+        if weight.is_inference():  # such a tensor has no version, so changes cannot be seen
             return self.compute(weight)
+        # The address too: a module that is moved or loaded anew has another tensor.
         key = (weight.data_ptr(), weight._version, weight.device)
         if key != self.key:
             self.key, self.value = key, self.compute(weight.detach())

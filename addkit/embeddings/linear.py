@@ -1,4 +1,4 @@
-"""The paper's embedding, W y_t, with a draw that never holds K numbers."""
+"""The paper's embedding, W y_t, with a draw that never needs K numbers."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class LinearEmbedding(nn.Module):
         if num_classes <= width:
             noisy = corrupt(labels, alpha_bar, num_classes, generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
-        shape = (*labels.shape, width)
+        shape = (*labels.shape, width)  # (B, R, N, D)
         noise = torch.randn(shape, generator=generator, device=labels.device)
-        noise = noise @ self.factor(self.weight)[0].T
-        signal = alpha_bar.float().unsqueeze(-1)
+        noise = noise @ self.factor(self.weight)[0].T  # W eps, by its D x D covariance
+        signal = alpha_bar.float().unsqueeze(-1)  # (B, R, N, 1) or less
         return self.scale * signal.sqrt() * self.weight[labels] + (1 - signal).sqrt() * noise

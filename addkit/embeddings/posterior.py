@@ -39,6 +39,7 @@ class PosteriorEmbedding(nn.Module):
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """(B, R, N, K) -> (B, R, N, D)."""
+        # (B, R, N, K): the exact posterior under a uniform prior.
         posterior = (log_likelihood_scale(alpha_bar, self.scale).unsqueeze(-1) * y_t).softmax(-1)
         return posterior @ self.weight
 
@@ -59,28 +60,30 @@ class PosteriorEmbedding(nn.Module):
         return self._draw_all(labels.flatten(), m, generator).reshape(*labels.shape, -1)
 
     def _draw_all(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
-        """(rows,), (rows, 1) -> (rows, D); draws for rows alone whose noise says something.
+        """(rows,), (rows, 1) -> (rows, D); draws only for rows whose label has a signal.
 
         At m = 0 (t = T) every class weighs the same, so h is the mean row whatever the noise.
         """
-        speaks = (m > 0).squeeze(1)
-        if bool(speaks.all()):
+        informative = (m > 0).squeeze(1)
+        if bool(informative.all()):
             return self._draw_rows(labels, m, generator)
         h = self.moments(self.weight)[0].expand(len(labels), -1).clone()
-        h[speaks] = self._draw_rows(labels[speaks], m[speaks], generator)
+        h[informative] = self._draw_rows(labels[informative], m[informative], generator)
         return h
 
     def _draw_rows(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
         """(rows,), (rows, 1) -> (rows, D); weights are relative to the largest exponent."""
         num_classes, width = self.weight.shape
         device, rows = labels.device, len(labels)
+        # One call for the label's noise, the tail's sum and the tail's direction (D).
         normal = torch.randn((rows, width + 2), generator=generator, device=device)
         top, classes = _largest(labels, num_classes, self.largest, generator)
-        true = m.square() + m * normal[:, :1]
+        true = m.square() + m * normal[:, :1]  # exponent of the label, (rows, 1)
         rest = num_classes - 1 - self.largest
         log_mean, log_variance = _tail_moments(m, top[:, -1:], rest)
+        # Exponents reach m^2, beyond fp32's range: all weights are relative to the largest.
         peak = torch.maximum(torch.maximum(true, m * top[:, :1]), log_mean)
-        heads = torch.cat([true, m * top], 1).sub(peak).exp()
+        heads = torch.cat([true, m * top], 1).sub(peak).exp()  # (rows, 1 + M)
         mean, deviation = (log_mean - peak).exp(), (0.5 * log_variance - peak).exp()
         tail = (mean + deviation * normal[:, 1:2]).clamp_min(0.0)
         ids = torch.cat([labels.unsqueeze(1), classes], 1)
@@ -90,7 +93,7 @@ class PosteriorEmbedding(nn.Module):
         top_rows = functional.embedding_bag(
             ids, self.weight, per_sample_weights=heads - each, mode="sum"
         )
-        scatter = deviation * (normal[:, 2:] @ factor.T)
+        scatter = deviation * (normal[:, 2:] @ factor.T)  # (rows, D)
         summed = top_rows + each * (num_classes * centre) + scatter
         return summed / (heads.sum(1, keepdim=True) + tail)
 

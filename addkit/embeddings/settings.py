@@ -1,4 +1,4 @@
-"""Settings of the built-in embeddings: what their tables in a recipe may say."""
+"""Settings of the built-in embeddings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class PosteriorConfig(Config):
     largest: int = Field(
         16,
         ge=1,
-        description="Wrong classes that the fast draw treats exactly; the rest by moments. "
+        description="Wrong classes that the fast draw draws exactly; the rest by moments. "
         "Up to largest ** 2 classes the draw is plain.",
     )
 
 
 class TokenConfig(Config):
-    """h = E[y] for a known token, a learned mask for a hidden one; no noise in between."""
+    """h = E[y] for a clean token, a learned mask for a masked one; no noise in between."""
 
     spread: float = Field(
         0.5, gt=0, description="Standard deviation of the rows of E at the start."

@@ -1,4 +1,4 @@
-"""The embedding of tokens that are known or hidden, and nothing in between."""
+"""The embedding of tokens that are either clean or masked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class TokenEmbedding(nn.Module):
-    """h = E[y] for a token without noise (alpha_bar > 0), a learned mask for a hidden one.
+    """h = E[y] for a token without noise (alpha_bar > 0), a learned mask for a masked one.
 
-    For processes whose levels are 0 and T alone: masked diffusion and autoregression.
+    For processes whose noise levels are 0 and T alone, such as masked diffusion.
 
     Args:
         num_classes: K.
@@ -25,9 +25,9 @@ class TokenEmbedding(nn.Module):
         self.mask = nn.Parameter(torch.randn(state_width) * spread)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        """A held label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""
-        known = y_t @ self.weight / self.scale
-        return torch.where(alpha_bar.unsqueeze(-1) > 0, known, self.mask)
+        """A given label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""
+        clean = y_t @ self.weight / self.scale
+        return torch.where(alpha_bar.unsqueeze(-1) > 0, clean, self.mask)
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
         """Labels (B, R, N) -> (B, R, N, D); draws nothing."""

@@ -14,14 +14,14 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield EncoderSpec(
         name="vit",
         config="addkit.encoders.settings:VitConfig",
-        build="addkit.encoders.vit:build_vit",
+        build="addkit.encoders.vit:VitEncoder",
         provides=frozenset({"class-token"}),
         summary="A timm vision transformer.",
     )
     yield EncoderSpec(
         name="timm",
         config="addkit.encoders.settings:TimmConfig",
-        build="addkit.encoders.backbone:build_backbone",
+        build="addkit.encoders.timm:TimmEncoder",
         summary="Any timm backbone.",
     )
     yield EncoderSpec(

@@ -9,10 +9,10 @@ from addkit.encoders.settings import CnnConfig
 
 
 class CnnEncoder(nn.Module):
-    """3x3 convolutions with batch norm; the size halves between widths. Tokens are map positions.
+    """3x3 convolutions with batch norm; the size halves between widths. Tokens are positions.
 
     Args:
-        config: widths and blocks.
+        config: widths, blocks and dropout.
         image_channels: of the image.
         image_size: pixels; num_tokens follows.
     """
@@ -26,6 +26,7 @@ class CnnEncoder(nn.Module):
         size = image_size
         for stage, width in enumerate(config.widths):
             if stage:
+                # Rounding up, so that any image size goes with any number of stages.
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
                 size = -(-size // 2)
             for _ in range(config.blocks):
@@ -43,6 +44,6 @@ class CnnEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, image_channels, size, size) -> (B, L, W)."""
         images = images.contiguous(memory_format=torch.channels_last)
-        features = self.layers(images).flatten(2).transpose(1, 2)
+        features = self.layers(images).flatten(2).transpose(1, 2)  # (B, W, h, w) -> (B, h w, W)
         out: Tensor = self.dropout(features)
         return out

@@ -1,4 +1,4 @@
-"""Settings of the built-in encoders: what their tables in a recipe may say."""
+"""Settings of the built-in encoders."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from addkit.plugin.config import Config
 
 
 class EncoderConfig(Config):
-    """What every encoder has."""
+    """Settings of every encoder."""
 
     frozen: bool = Field(False, description="Keep the encoder's weights as they are.")
 
 
 class PretrainedConfig(EncoderConfig):
-    """A model of timm's."""
+    """A timm model."""
 
     model: str = Field(description="timm's name, with a tag for given weights: NAME.TAG.")
     pretrained: bool = Field(False, description="Load timm's weights for the name and tag.")
@@ -27,20 +27,20 @@ class PretrainedConfig(EncoderConfig):
 
     @model_validator(mode="after")
     def one_source_of_weights(self) -> PretrainedConfig:
-        """Weights come from one place."""
+        """At most one source of weights."""
         if self.pretrained and self.weights is not None:
             raise ValueError("give pretrained = true or a weights file, not both")
         return self
 
 
 class VitConfig(PretrainedConfig):
-    """A vision transformer of timm's. The sizes below override the named model's."""
+    """A timm vision transformer. The sizes below override the named model's."""
 
     model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
     patch_size: int | None = Field(None, ge=1, description="Pixels; the model's own if not given.")
-    width: int | None = Field(None, ge=8, description="Of a token; the model's own if not given.")
+    width: int | None = Field(None, ge=8, description="Token width; the model's own if not given.")
     depth: int | None = Field(None, ge=1, description="Blocks; the model's own if not given.")
-    heads: int | None = Field(None, ge=1, description="The model's own if not given.")
+    heads: int | None = Field(None, ge=1, description="The model's own number if not given.")
 
 
 class TimmConfig(PretrainedConfig):

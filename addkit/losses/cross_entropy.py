@@ -23,6 +23,7 @@ class CrossEntropy:
         self, outputs: Tensor, labels: Tensor, alpha_bar: Tensor, noise: Tensor | None
     ) -> Tensor:
         """(B, R, N, K), (B, R, N) -> (B, R, N)."""
+        # (B R N, K) against (B R N,); autocast runs it in fp32.
         flat = functional.cross_entropy(
             outputs.flatten(0, 2),
             labels.flatten(),
@@ -54,5 +55,5 @@ class WeightedCrossEntropy(CrossEntropy):
         self, outputs: Tensor, labels: Tensor, alpha_bar: Tensor, noise: Tensor | None
     ) -> Tensor:
         """(B, R, N, K), (B, R, N) -> (B, R, N)."""
-        plain = super().__call__(outputs, labels, alpha_bar, noise)
+        plain = super().__call__(outputs, labels, alpha_bar, noise)  # (B, R, N)
         return plain * alpha_bar / self.mean_weight

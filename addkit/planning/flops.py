@@ -1,4 +1,4 @@
-"""Floating-point operations of a training step, counted, and what a GPU could do at most."""
+"""Floating-point operations of a training step, and the peak of a GPU."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
     micro-batch on tensors without memory. Each image attends to itself, so the count is linear in
     images; what a step computes once whatever their number, such as the factor of a linear
     embedding, is shared out. Left out, as usual for MFU: element-wise work, the optimizer, what is
-    computed again to save memory, and the first look of self-conditioning, which is a coin.
+    computed again to save memory, and the first pass of self-conditioning, which a coin decides.
     """
     network = build_network(recipe, facts, device="meta")
+    # No coin: the count must not depend on chance.
     network.diffusion.denoiser.self_condition = 0.0
     task = build_task(recipe, problem_of(recipe, facts))
     images = recipe.distributed.per_process_batch or recipe.training.batch_size
@@ -68,9 +69,9 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
 
 
 def peak_flops(device: torch.device, precision: Literal["float32", "bfloat16"]) -> float | None:
-    """Dense operations a second that the device could do; None if it is no GPU known here.
+    """Dense operations a second of a device at its peak; None if `PEAKS` lacks it.
 
-    A slice of a GPU (MIG) is none that is known.
+    None, too, for a slice of a GPU (MIG).
     """
     if device.type != "cuda":
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from addkit.diffusion.model import LabelDiffusion, NoisyBatch
     from addkit.diffusion.objective import ObjectiveSettings
     from addkit.diffusion.results import Answer, ChainStep, Clean, Layout, Targets
-    from addkit.recipe.model import Augmentation
+    from addkit.recipe.tables import Augmentation
 
 
 class ImageSet(Protocol):

@@ -47,7 +47,7 @@ def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> It
             remedy = "see to the disk"
         state, again = "there is no checkpoint yet", "begin again"
         if checkpoint:
-            state, again = f"the last whole checkpoint is {checkpoint}", "go on with --resume"
+            state, again = f"the last whole checkpoint is {checkpoint}", "continue with --resume"
         # The folder itself may not exist yet.
         existing = next(folder for folder in path.absolute().parents if folder.exists())
         free = format_bytes(shutil.disk_usage(existing).free)

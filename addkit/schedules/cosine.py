@@ -19,5 +19,6 @@ class CosineSchedule:
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1]."""
         quarter = 0.5 * math.pi / (1 + self.offset)
-        start = math.cos(self.offset * quarter) ** 2
+        start = math.cos(self.offset * quarter) ** 2  # f(0)
+        # Rounding may leave [0, 1] at the ends.
         return (((t + self.offset) * quarter).cos().square() / start).clamp(0.0, 1.0)

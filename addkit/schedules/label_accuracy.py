@@ -32,8 +32,10 @@ class LabelAccuracySchedule:
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1)."""
         times, levels = self.t.to(t.device), self.m.to(t.device)
+        # Linear between the two knots around t.
         right = torch.searchsorted(times, t.double().contiguous()).clamp(1, len(times) - 1)
         left = right - 1
+        # Neighbours of the table may be equal in fp64 where P is flat.
         width = (times[right] - times[left]).clamp_min(1e-12)
         share = ((t - times[left]) / width).clamp(0.0, 1.0)
         return alpha_bar_at(torch.lerp(levels[left], levels[right], share), self.scale).to(t)
@@ -41,9 +43,11 @@ class LabelAccuracySchedule:
 
 @functools.cache
 def _table(num_classes: int) -> tuple[Tensor, Tensor]:
-    """Rising times and the m that each has."""
+    """Rising times and the m of each."""
+    # From no signal to m = 16, where P is 1 to fp64 for any K of interest.
     m = torch.cat([torch.zeros(1), torch.logspace(-3, 1.2, POINTS - 1)]).double()
     probability = probability_arg_max(m, num_classes)
     t = (1 - probability) / (1 - 1 / num_classes)
     finite = t >= EARLIEST
+    # m falls with t, and `searchsorted` needs rising times.
     return t[finite].flip(0), m[finite].flip(0)

@@ -19,4 +19,5 @@ class LinearSchedule:
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in (0, 1]."""
+        # The integral of beta from 0 to t.
         return (-(self.beta_min * t + 0.5 * self.slope * t.square())).exp()

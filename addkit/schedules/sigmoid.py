@@ -15,13 +15,10 @@ class SigmoidSchedule:
     def __init__(self, config: SigmoidConfig) -> None:
         self.scale, self.t_power = config.scale, config.t_power
         self.start, self.span, self.tau = config.start, config.end - config.start, config.tau
-        self.first, self.last = (1 / (1 + math.exp(-x / config.tau)) for x in _ends(config))
+        ends = (config.start, config.end)
+        self.first, self.last = (1 / (1 + math.exp(-x / config.tau)) for x in ends)  # v_0, v_1
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1]."""
         value = ((self.start + t * self.span) / self.tau).sigmoid()
         return ((self.last - value) / (self.last - self.first)).clamp(0.0, 1.0)
-
-
-def _ends(config: SigmoidConfig) -> tuple[float, float]:
-    return config.start, config.end

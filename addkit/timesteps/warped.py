@@ -1,4 +1,4 @@
-"""Training times that follow the loss."""
+"""Training times that are learnt from the loss."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ class WarpedTimes(nn.Module):
     loss: Tensor
     """L at the knots before it is made to rise, (bins + 1,), nats."""
     weight: Tensor
-    """Tokens behind each, forgotten as their losses are, (bins + 1,), at least 1."""
+    """Tokens behind each, with the same forgetting, (bins + 1,), at least 1."""
     knots: Tensor
     """Times 0, 1 / bins, ..., 1."""
 
     def __init__(self, config: WarpedConfig, num_classes: int, t_power: float) -> None:
         super().__init__()
         self.floor = config.floor
-        self.kept = 0.5 ** (1 / config.half_life)
+        self.decay = 0.5 ** (1 / config.half_life)
         knots = torch.linspace(0, 1, config.bins + 1)
         self.register_buffer("knots", knots, persistent=False)
+        # In the state dict: what was learnt belongs to a checkpoint.
         self.register_buffer("loss", math.log(num_classes) * knots ** (1 / t_power))
         self.register_buffer("weight", torch.ones_like(knots))
 
     def forward(self, u: Tensor) -> Tensor:
         """Any shape, in [0, 1] -> t of the same shape, rising from 0 to 1."""
         levels, knots = self.levels(), self.knots.double()
+        # Linear between the two levels around u; in fp64, since neighbours may be close.
         right = torch.searchsorted(levels, u.double().contiguous()).clamp(1, len(knots) - 1)
         left = right - 1
         share = ((u - levels[left]) / (levels[right] - levels[left])).clamp(0.0, 1.0)
@@ -57,20 +59,22 @@ class WarpedTimes(nn.Module):
     def levels(self) -> Tensor:
         """F at the knots, (bins + 1,), fp64, strictly rising from 0 to 1."""
         loss = isotonic(self.loss.double(), self.weight.double())
-        grown = loss - loss[0]
-        share = grown / grown[-1].clamp_min(LEAST_RISE)
+        rise = loss - loss[0]
+        share = rise / rise[-1].clamp_min(LEAST_RISE)
         levels = torch.lerp(share, self.knots.double(), self.floor)
         return levels / levels[-1]
 
     @torch.no_grad()
     def learn(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
-        """One optimizer step's tokens, (tokens,) each; a token counts for the knots beside it."""
+        """One optimizer step's tokens, (tokens,) each; a token counts for its two nearest knots."""
         bins = len(self.knots) - 1
-        places = torch.arange(bins + 1, device=t.device)
-        near = (1 - (t.unsqueeze(-1) * bins - places).abs()).clamp_min(0)
+        knots = torch.arange(bins + 1, device=t.device)
+        # (tokens, bins + 1): hat functions, linear from 1 at a knot to 0 at its neighbours.
+        near = (1 - (t.unsqueeze(-1) * bins - knots).abs()).clamp_min(0)
         near = near * weights.unsqueeze(-1)
         weight = near.sum(0)
-        self.weight.mul_(self.kept).add_(weight).clamp_min_(1.0)
+        # At least one token's weight: a knot that no token comes near keeps its loss.
+        self.weight.mul_(self.decay).add_(weight).clamp_min_(1.0)
         self.loss.add_((losses @ near - weight * self.loss) / self.weight)
 
 
@@ -91,6 +95,8 @@ def isotonic(values: Tensor, weights: Tensor) -> Tensor:
     before, least = total - weights, summed - weights * values
     means = (summed - least.unsqueeze(1)) / (total - before.unsqueeze(1))
     backwards = ones.tril(-1).bool()
+    # (a, b): the mean of a..b, where a <= b; b runs over columns, a over rows.
     means = means.masked_fill(backwards, math.inf)
+    # min over b >= j for each (a, j), then max over a <= j.
     lowest = means.flip(1).cummin(1).values.flip(1)
     return lowest.masked_fill(backwards, -math.inf).amax(0)

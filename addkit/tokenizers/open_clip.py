@@ -25,16 +25,16 @@ class ClipVocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of its subwords; special tokens spelt out in the text are left out."""
-        return [one for one in self._tokenizer.encode(text) if one not in self._specials]
+        return [i for i in self._tokenizer.encode(text) if i not in self._specials]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text up to the first pad, with spaces where words end."""
         end = ids.index(self.pad) if self.pad in ids else len(ids)
-        words: str = self._tokenizer.decode([one for one in ids[:end] if one not in self._specials])
+        words: str = self._tokenizer.decode([i for i in ids[:end] if i not in self._specials])
         return words.strip()
 
     def plain(self, text: str) -> str:
-        """The text as `decode` gives it back."""
+        """The text as `decode` returns it."""
         return self.decode(self.encode(text))
 
 

@@ -1,4 +1,4 @@
-"""Settings of the built-in tokenizers: what their tables in a recipe may say."""
+"""Settings of the built-in tokenizers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class WordsConfig(Config):
     """Words as they are written, hyphens and apostrophes kept inside; no sentence punctuation."""
 
     min_count: int = Field(
-        1, ge=1, description="A word needs as many places in the training captions, or is unknown."
+        1, ge=1, description="Words that occur less often in the training captions are unknown."
     )
     max_size: int | None = Field(
         None,
         ge=3,
         description="K at most, <pad> and <unk> included: the most frequent words stay.",
     )
-    keep_case: bool = Field(False, description="Tell Apple from apple; else all is lower case.")
+    keep_case: bool = Field(False, description="Distinguish Apple from apple; else lower case.")
 
 
 class OpenClipConfig(Config):

@@ -1,4 +1,4 @@
-"""What subword tokenizers share: their vocabulary is fixed before a caption is seen."""
+"""The base class of subword tokenizers, whose vocabulary does not depend on the captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Subwords:
         self._vocabulary = vocabulary
 
     def learn(self, captions: Iterable[str]) -> Vocabulary:
-        """The vocabulary; the captions are not looked at."""
+        """The vocabulary; the captions are ignored."""
         return self._vocabulary
 
     def restore(self, tokens: Sequence[str]) -> Vocabulary:
@@ -26,8 +26,8 @@ class Subwords:
         if len(tokens) != len(own):
             difference = f"it has {len(own)} tokens, the run's had {len(tokens)}"
         else:
-            place = next(i for i, (a, b) in enumerate(zip(own, tokens, strict=True)) if a != b)
-            difference = f"its token {place} is {own[place]!r}, the run's was {tokens[place]!r}"
+            first = next(i for i, (a, b) in enumerate(zip(own, tokens, strict=True)) if a != b)
+            difference = f"its token {first} is {own[first]!r}, the run's was {tokens[first]!r}"
         raise RunError(
             f"The tokenizer is not the one that the run was trained with: {difference}. "
             "Restore the tokenizer's file, or the package version that the run's manifest names."

@@ -19,13 +19,17 @@ class FileVocabulary:
     """The tokens of a tokenizer.json, in the order of their ids."""
 
     def __init__(self, tokenizer: Tokenizer, tokens: Sequence[str], pad: str) -> None:
-        # What the file says of padding and truncation is for other programs.
+        # The file's padding and truncation are meant for other programs.
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
         self.tokens = tuple(tokens)
         self.pad: int = self.tokens.index(pad)
-        self.unknown: int | None = _unknown(tokenizer)
+        # Unigram models store an id, the others a token; byte-level ones have neither.
+        model = json.loads(tokenizer.to_str())["model"]
+        self.unknown: int | None = model.get("unk_id")
+        if model.get("unk_token"):
+            self.unknown = tokenizer.token_to_id(model["unk_token"])
 
     def encode(self, text: str) -> list[int]:
         """Ids of its subwords, without the special tokens that models add; no pad is among them."""
@@ -39,13 +43,14 @@ class FileVocabulary:
         return text.strip()
 
     def plain(self, text: str) -> str:
-        """The text as `decode` gives it back, with what is unknown as it was written."""
+        """The text as `decode` returns it, except that unknown parts stay as they were written."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         parts = []
+        # Runs of ids that are all unknown or all known, since a decoder joins neighbours.
         for unknown, run in groupby(pairs, key=lambda pair: pair[0] == self.unknown):
-            ids, places = zip(*run, strict=True)
-            parts += [text[slice(*place)] for place in places] if unknown else [self.decode(ids)]
+            ids, spans = zip(*run, strict=True)
+            parts += [text[slice(*span)] for span in spans] if unknown else [self.decode(ids)]
         return " ".join(parts)
 
 
@@ -55,8 +60,20 @@ class TokenizersFile(Subwords):
     def __init__(self, config: TokenizersFileConfig) -> None:
         """Raises `RecipeError` for a missing package, an unfit file or an unknown pad."""
         tokenizer = _read(config)
-        tokens = _tokens(config, tokenizer)
-        _refuse_unknown_pad(config, tokens)
+        names = {number: token for token, number in tokenizer.get_vocab().items()}
+        if sorted(names) != list(range(len(names))):
+            raise RecipeError(
+                f"tokenizer.file: {config.file} has {len(names)} tokens with ids up to "
+                f"{max(names)}; every id from 0 on needs a token of its own. Use another tokenizer."
+            )
+        tokens = [names[number] for number in range(len(names))]
+        if config.pad not in tokens:
+            special = [token for token in tokens if token[:1] in "<[" and token[-1:] in ">]"][:5]
+            choices = f" Such are: {', '.join(special)}." if special else ""
+            raise RecipeError(
+                f'tokenizer.pad = "{config.pad}" is no token of {config.file}'
+                f"{guess(config.pad, tokens)}. Name the token that ends a text.{choices}"
+            )
         super().__init__(FileVocabulary(tokenizer, tokens, config.pad))
 
 
@@ -78,31 +95,3 @@ def _read(config: TokenizersFileConfig) -> Tokenizer:
     raise RecipeError(
         f"tokenizer.file: {path} {reason}. Give a tokenizer.json of the library tokenizers."
     )
-
-
-def _tokens(config: TokenizersFileConfig, tokenizer: Tokenizer) -> list[str]:
-    names = {number: token for token, number in tokenizer.get_vocab().items()}
-    if sorted(names) != list(range(len(names))):
-        raise RecipeError(
-            f"tokenizer.file: {config.file} has {len(names)} tokens with ids up to {max(names)}; "
-            "every id from 0 on needs a token of its own. Use another tokenizer."
-        )
-    return [names[number] for number in range(len(names))]
-
-
-def _refuse_unknown_pad(config: TokenizersFileConfig, tokens: Sequence[str]) -> None:
-    if config.pad in tokens:
-        return
-    special = [token for token in tokens if token[:1] in "<[" and token[-1:] in ">]"][:5]
-    choices = f" Such are: {', '.join(special)}." if special else ""
-    raise RecipeError(
-        f'tokenizer.pad = "{config.pad}" is no token of {config.file}'
-        f"{guess(config.pad, tokens)}. Name the token that ends a text.{choices}"
-    )
-
-
-def _unknown(tokenizer: Tokenizer) -> int | None:
-    # Unigram models know the id, the others the token; byte-level ones have neither.
-    model = json.loads(tokenizer.to_str())["model"]
-    number: int | None = model.get("unk_id")
-    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else number

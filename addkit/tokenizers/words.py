@@ -15,8 +15,8 @@ _SPECIALS = ("<pad>", "<unk>")
 _PAD, _UNKNOWN = range(2)
 
 _INNER = "'’-"
-# By what a word is not, since \w lacks the vowel signs of many scripts. Without < and > no word
-# of a caption can be taken for a special token.
+# Defined by the characters that no word contains, since \w lacks the vowel signs of many scripts.
+# Without < and > no word of a caption can be mistaken for a special token.
 _LETTER = rf"[^\s.,;:!?…<>()\[\]{{}}\"“”„«»‘–—{_INNER}]"
 _WORD = RegexpTokenizer(rf"{_LETTER}+(?:[{_INNER}]+{_LETTER}+)*")
 
@@ -54,7 +54,7 @@ class Words:
 
     @property
     def max_size(self) -> int | None:
-        """K at most, if the recipe says so."""
+        """K at most; None without a limit."""
         return self._config.max_size
 
     def learn(self, captions: Iterable[str]) -> WordVocabulary:
@@ -62,6 +62,7 @@ class Words:
         keep_case, least = self._config.keep_case, self._config.min_count
         counts = Counter(word for text in captions for word in _words(text, keep_case))
         frequent = [word for word, count in counts.items() if count >= least]
+        # Ties by code point, so that the order of the captions does not matter.
         ranked = sorted(frequent, key=lambda word: (-counts[word], word))
         return WordVocabulary([*_SPECIALS, *ranked][: self._config.max_size], keep_case)
 

@@ -1,4 +1,4 @@
-"""Trackers: who follows a training, beside the run's own metrics.jsonl."""
+"""Trackers: where metrics go besides the run's own metrics.jsonl."""
 
 from __future__ import annotations
 

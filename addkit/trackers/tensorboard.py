@@ -31,22 +31,19 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
 
     def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
-        """Nothing is written before the first step: it tells which old steps come again."""
+        """Keep the run and its recipe; the first step opens the file."""
         self._run, self._recipe = Path(run), recipe
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """A scalar for each value."""
         if self._writer is None:
-            self._writer = self._begun(step)
+            # Not before: only the first step shows from which one a resumed run repeats old steps,
+            # which TensorBoard then drops.
+            self._writer = self._open(str(self._run / "tensorboard"), purge_step=step)
+            tables = json.dumps(self._recipe, indent=2)
+            self._writer.add_text("recipe", f"```json\n{tables}\n```", step)
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-
-    def _begun(self, step: int) -> SummaryWriter:
-        """A new event file, before which steps from this one on do not count."""
-        writer = self._open(str(self._run / "tensorboard"), purge_step=step)
-        tables = json.dumps(self._recipe, indent=2)
-        writer.add_text("recipe", f"```json\n{tables}\n```", step)
-        return writer
 
     def close(self) -> None:
         """Write what is still in memory."""

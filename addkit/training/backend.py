@@ -36,10 +36,14 @@ def prepared(network: Network, recipe: Recipe) -> Network:
     if spread.recompute_activations:
         network.recompute_activations()
     if spread.channels_last:
+        # Convolutions alone gain; a denoiser has none.
         network.encoder.to(memory_format=torch.channels_last)
     if spread.deterministic:
+        # The user's own setting counts more.
         os.environ.setdefault(WORKSPACE, ":4096:8")
+        # Benchmarking picks the fastest algorithm, another one on another day.
         torch.backends.cudnn.benchmark = False
+    # Set in both cases: it is global, and may be left over from a training before.
     torch.use_deterministic_algorithms(spread.deterministic)
     return network
 

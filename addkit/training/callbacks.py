@@ -46,7 +46,9 @@ class LossByTime:
     @torch.no_grad()
     def add(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
         """Tokens of a step: times in [0, 1], losses and how much each counts, (tokens,) each."""
+        # The last bin takes what rounds up to 1 from below; t = T has a bin of its own.
         bins = torch.where(t < 1, (t * BINS).long().clamp(max=BINS - 1), BINS)
+        # In fp64: an epoch adds up millions of small numbers.
         self.sums.index_add_(1, bins, torch.stack([weights, weights * losses]).double())
 
     def take(self) -> dict[str, float]:
@@ -55,6 +57,7 @@ class LossByTime:
         Bins without a token are left out. Begins anew.
         """
         names = [*(f"{i / BINS:.1f}-{(i + 1) / BINS:.1f}" for i in range(BINS)), "T"]
+        # The one wait for the device, once an epoch.
         weights, losses = self.sums.tolist()
         self.sums.zero_()
         rows = zip(names, weights, losses, strict=True)
@@ -71,6 +74,7 @@ class Metrics(Callback):
         """Read what was scored before a resume, and make up for a mark that a kill prevented."""
         self.losses = LossByTime(trainer.device)
         self.peak = peak_flops(trainer.device, trainer.recipe.training.precision)
+        # Counted only where it can be compared with a peak: it takes a second or two.
         self.flops = step_flops(trainer.recipe, trainer.source.facts) if self.peak else 0
         lines = [line for line in trainer.run.metrics() if "split" in line]
         headline = trainer.task.headline
@@ -107,6 +111,7 @@ class Metrics(Callback):
         """
         step, training = trainer.progress.step, trainer.recipe.training
         position = {"step": step, "epoch": epoch + 1}
+        # Also where nothing was added: all processes must call it.
         trainer.world.sum(self.losses.sums)
         by_time = self.losses.take()
         if by_time and trainer.world.is_main:
@@ -117,6 +122,7 @@ class Metrics(Callback):
         if not due or step in self.scored_steps:
             return
         split = CHOOSING if choosing else "test"
+        # The averaged weights alone: on the way they are what a user would stop at.
         (meter,) = meters_of(trainer, split, most=1).values()
         scores = asdict(meter.compute())
         self.scored_steps.add(step)
@@ -127,6 +133,7 @@ class Metrics(Callback):
             and (self.best is None or value > self.best)
         ):
             self.best = value
+            # Before the score is logged: after a kill in between a resume scores and marks again.
             trainer.mark_best()
         if trainer.world.is_main:
             trainer.log({**position, "split": split, **scores})
@@ -168,6 +175,7 @@ class TrackerCallback(Callback):
         try:
             call(self._tracker)
         except Exception as error:
+            # Not BaseException: Ctrl-C in a tracker's network call ends the training as elsewhere.
             if self._warned:
                 return
             self._warned = True
@@ -223,6 +231,7 @@ class Profiler(Callback):
         left = trainer.plan.steps - trainer.progress.step
         if not (trainer.world.is_main and left):
             return
+        # Rank 0 alone: traces are large, and the ranks' steps are alike.
         self._on_gpu = torch.cuda.is_available()
         self._folder = trainer.run.path / "profile"
         first = min(self._first_step, left)

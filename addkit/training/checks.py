@@ -1,9 +1,8 @@
-"""What is refused, or told, before a training begins."""
+"""Errors and warnings raised before training starts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
 from shlex import quote
 from typing import Any
 
@@ -23,19 +22,42 @@ UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
 
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
-    """All that a recipe and the facts of its data tell beforehand.
+    """Refuse, or warn of, what the recipe and the facts of its data already show to fail.
 
     Raises:
-        RecipeError: a control of another task, a conditioner that reads what the data has not, a
+        RecipeError: a control of another task, a conditioner that reads what the data lacks, a
             mixture of what cannot be mixed, a rollout that the process would not read, or steps
             to choose without a split to choose them on.
     """
     heads_of(recipe)
-    _check_columns(recipe, facts)
-    _check_mixing(recipe)
-    _check_rows(recipe)
-    _check_steps(recipe, facts.split_sizes)
-    _check_information(recipe, facts)
+    source, choices = recipe.source, recipe.choices
+    conditioner, data = choices["conditioner"], choices["data"]
+    if "side-inputs" in conditioner.spec.provides and not facts.columns:
+        raise RecipeError(
+            f'{source}: the conditioner "{conditioner.name}" reads columns beside the '
+            f'image, and the data "{data.name}" has none; take data with columns, or a '
+            'conditioner that reads the image alone, such as "mean-token"'
+        )
+    mixed = [key for key in ("mixup", "cutmix") if getattr(recipe.augmentation, key)]
+    for kind, ability in UNMIXABLE.items():
+        if mixed and ability in choices[kind].spec.provides:
+            raise RecipeError(
+                f"{source}: [augmentation] {' and '.join(mixed)} cannot mix what the "
+                f'{kind} "{choices[kind].name}" reads; set to 0'
+            )
+    _check_times(recipe)
+    if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
+        raise RecipeError(
+            f'{source}: [sampling] steps = "auto" chooses on a validation split, and '
+            "the data has none; set data.validation above 0, or steps to a number"
+        )
+    process: Any = choices["process"].spec
+    if "shared-time" in process.accepts:
+        # Timesteps with hardly any information of the label, or nearly all of it, train nothing.
+        choice, problem = choices["schedule"], problem_of(recipe, facts)
+        message = scarce_information(choice.spec.create(choice.config, problem), problem)
+        if message:
+            warnings.warn(f"[schedule] {message}", AddkitWarning, stacklevel=2)
 
 
 def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
@@ -46,35 +68,13 @@ def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
         check_enough(source.split("train"), plan.micro_batches, quote(str(recipe.source)))
 
 
-def _check_columns(recipe: Recipe, facts: DataFacts) -> None:
-    """Raise `RecipeError` if the conditioner reads beside the image, and there is nothing."""
-    conditioner, data = recipe.choices["conditioner"], recipe.choices["data"]
-    if "side-inputs" in conditioner.spec.provides and not facts.columns:
-        raise RecipeError(
-            f'{recipe.source}: the conditioner "{conditioner.name}" reads columns beside the '
-            f'image, and the data "{data.name}" has none; take data with columns, or a '
-            'conditioner that reads the image alone, such as "mean-token"'
-        )
-
-
-def _check_mixing(recipe: Recipe) -> None:
-    """Raise `RecipeError` if two images would become one where that means nothing."""
-    used = [key for key in ("mixup", "cutmix") if getattr(recipe.augmentation, key)]
-    for kind, ability in UNMIXABLE.items():
-        if used and ability in recipe.choices[kind].spec.provides:
-            raise RecipeError(
-                f"{recipe.source}: [augmentation] {' and '.join(used)} cannot mix what the "
-                f'{kind} "{recipe.choices[kind].name}" reads; set to 0'
-            )
-
-
-def _check_rows(recipe: Recipe) -> None:
+def _check_times(recipe: Recipe) -> None:
     """Refuse a rollout, and warn of noise levels by token, that the process would not read.
 
     Noise levels come with base recipes, so a recipe that changes its process need not undo them.
 
     Raises:
-        RecipeError: `training.rollout` with a process that hides no earlier answer.
+        RecipeError: `training.rollout` with a process that never corrupts an earlier answer.
     """
     process, training = recipe.choices["process"], recipe.training
     if "token-times" in process.spec.provides:
@@ -82,32 +82,12 @@ def _check_rows(recipe: Recipe) -> None:
     if training.rollout:
         raise RecipeError(
             f"{recipe.source}: [training] rollout is {training.rollout:g}, and the process "
-            f'"{process.name}" hides no earlier answer; set it to 0'
+            f'"{process.name}" never corrupts an earlier answer; set it to 0'
         )
     if training.token_times[1:] != (0.0, 0.0):
         warnings.warn(
-            f'[training] token_times means nothing to the process "{process.name}", which draws '
-            "its own; left out",
+            f'[training] token_times has no effect on the process "{process.name}", which draws '
+            "its own; ignored",
             AddkitWarning,
             stacklevel=2,
         )
-
-
-def _check_steps(recipe: Recipe, splits: Collection[str]) -> None:
-    """Raise `RecipeError` if steps are to be chosen and there is no split to choose them on."""
-    if recipe.sampling.steps == "auto" and "validation" not in splits:
-        raise RecipeError(
-            f'{recipe.source}: [sampling] steps = "auto" chooses on a validation split, and '
-            "the data has none; set data.validation above 0, or steps to a number"
-        )
-
-
-def _check_information(recipe: Recipe, facts: DataFacts) -> None:
-    """Warn where most timesteps tell nothing of the label, or all of it."""
-    process: Any = recipe.choices["process"].spec
-    if "shared-time" not in process.accepts:
-        return
-    choice, problem = recipe.choices["schedule"], problem_of(recipe, facts)
-    told = scarce_information(choice.spec.create(choice.config, problem), problem)
-    if told:
-        warnings.warn(f"[schedule] {told}", AddkitWarning, stacklevel=2)

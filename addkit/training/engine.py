@@ -62,6 +62,7 @@ class LossModule(nn.Module):
             token_times=training.token_times,
             rollout=training.rollout,
         )
+        # Autocast, since weights and loss stay in fp32.
         self.low_precision = training.precision == "bfloat16"
 
     def forward(
@@ -125,6 +126,7 @@ class Engine(ABC):
         """Continue from a checkpoint of any number of processes. `RunError` if it does not fit."""
         self._load_weights(checkpoint)
         if self.average is not None:
+            # Not in the file of weights: it equals the step. The average's warm-up depends on it.
             self.average.n_averaged.fill_(step)
         restore_optimizer(self.network, self.optimizer, checkpoint)
 
@@ -151,6 +153,7 @@ class Replicated(Engine):
             changing = self.network.diffusion.remembers or accumulation > 1
             self.module = self._ddp = DistributedDataParallel(
                 module,
+                # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
                 broadcast_buffers=False,
                 gradient_as_bucket_view=True,
                 bucket_cap_mb=recipe.distributed.bucket_mb,
@@ -160,6 +163,7 @@ class Replicated(Engine):
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """See `Engine`."""
+        # Without sync gradients are only added up locally; the last micro-batch sends their sum.
         return nullcontext() if last or self._ddp is None else self._ddp.no_sync()
 
     def networks(self) -> dict[str, Network]:
@@ -206,6 +210,7 @@ class Sharded(Engine):
         self._recipe, self._facts = recipe, facts
         self._device = self.network.diffusion.null.device
         mesh = init_device_mesh(self._device.type, (processes,))
+        # In place: `module` and `network` keep their names, their parameters become DTensors.
         shard(module, self.network, mesh, precision=recipe.training.precision)
         if self.average is not None:
             average_shards(self.average, self.network)
@@ -222,12 +227,14 @@ class Sharded(Engine):
     @cached_property
     def _whole(self) -> dict[str, Network]:
         """Plain networks into which whole weights are gathered."""
+        # On the first evaluation, not before: they take as much memory as an unsharded training.
         return {
             name: build_network(self._recipe, self._facts).to(self._device) for name in self._shares
         }
 
     def networks(self) -> dict[str, Network]:
         """Gathered again, so that an evaluation needs no communication."""
+        # Each process scores its own batches, as many as it likes, which FSDP2 does not allow.
         with torch.no_grad():
             for name, plain in self._whole.items():
                 gather_into(plain, self._shares[name])

@@ -57,6 +57,7 @@ def scale_and_clip(
         factor: 1 leaves them as they are.
         limit: largest norm.
     """
+    # One kernel over all gradients, and none where all tokens count alike.
     if factor != 1.0:
         torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], factor)
     if limit:
@@ -72,6 +73,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
+        # n counts updates from 0.
         warm = min(decay, (1 + int(count)) / (10 + int(count)))
         for mean, new in zip(average, current, strict=True):
             mean.lerp_(new, 1 - warm)
@@ -87,6 +89,7 @@ def _names(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
 
 def pack_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state, `parameter name|state key` -> tensor."""
+    # By name, not by number: a resumed training may list its parameters in another order.
     names = _names(network, optimizer)
     state = optimizer.state_dict()["state"]
     return {

@@ -14,13 +14,14 @@ class Plan:
     """Batches, steps and the peak learning rate."""
 
     global_batch: int
+    """Images of one optimizer step."""
     per_process_batch: int
-    """Images at a time on one process."""
+    """Images of one micro-batch."""
     accumulation: int
-    """Such batches in one optimizer step."""
+    """Micro-batches of each process in one optimizer step."""
     processes: int
     steps_per_epoch: int
-    """Whole global batches; what is left of an epoch waits for another shuffle."""
+    """Whole global batches; the rest of an epoch's images are left to another shuffle."""
     steps: int
     warmup_steps: int
     peak_lr: float
@@ -37,27 +38,27 @@ class Plan:
         Raises:
             RecipeError: the global batch does not divide evenly, or exceeds the data.
         """
-        training = recipe.training
-        steps_per_epoch = train_size // training.batch_size
+        training, total = recipe.training, recipe.training.batch_size
+        steps_per_epoch = train_size // total
         if steps_per_epoch == 0:
             raise RecipeError(
-                f"{recipe.source}: [training] batch_size {training.batch_size} is larger than the "
+                f"{recipe.source}: [training] batch_size {total} is larger than the "
                 f"{train_size} training images; set training.batch_size to at most {train_size}"
             )
-        each = training.batch_size // processes
-        per_process = min(recipe.distributed.per_process_batch or each, each)
-        together = per_process * processes
-        if per_process == 0 or training.batch_size % together:
+        share = total // processes
+        # The recipe's micro-batch may be larger than the share: more processes need not change it.
+        micro = min(recipe.distributed.per_process_batch or share, share)
+        if micro == 0 or total % (micro * processes):
             raise RecipeError(
-                f"{recipe.source}: [training] batch_size {training.batch_size} is no multiple of "
+                f"{recipe.source}: [training] batch_size {total} is no multiple of "
                 f"{processes} {'process' if processes == 1 else 'processes'} x "
-                f"{max(per_process, 1)} images; change training.batch_size, "
+                f"{max(micro, 1)} images; change training.batch_size, "
                 "distributed.per_process_batch or --processes"
             )
         return cls(
-            global_batch=training.batch_size,
-            per_process_batch=per_process,
-            accumulation=training.batch_size // together,
+            global_batch=total,
+            per_process_batch=micro,
+            accumulation=total // (micro * processes),
             processes=processes,
             steps_per_epoch=steps_per_epoch,
             steps=steps_per_epoch * training.epochs,
@@ -69,6 +70,7 @@ class Plan:
 def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
     """Linear warm-up to the peak, then half a cosine down to `min_lr` at the last step."""
     if step < plan.warmup_steps:
+        # step + 1: the first step has a rate above 0.
         return plan.peak_lr * (step + 1) / plan.warmup_steps
     done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
     return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))

@@ -20,7 +20,7 @@ def meters_of(
     Args:
         trainer: of the networks.
         split: of its data.
-        steps: the chosen ones where the recipe says auto.
+        steps: the chosen ones where the recipe has "auto".
         most: 1 for the averaged weights alone, or the raw ones where there are no others.
     """
     setting = {"recipe": Setting(_inference(trainer, steps))}

@@ -99,6 +99,7 @@ def train(
     owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:
         session = _Session(callbacks, device or pick_device(), world, stop, profile)
+        # A resumed run keeps the time at which it was first started.
         if world.is_main and "command_started" not in run.manifest():
             run.note(command_started=_now(), status="running", recipe=recipe.name)
         scores = _train_network(recipe, run, session, recipe.model_name)
@@ -126,6 +127,7 @@ def train(
 
 
 def _train_control(recipe: Recipe, run: Run, session: _Session, head: str) -> Scores:
+    # The facts of the run, not of the data as they are now: K and sizes follow from them.
     matched = control_recipe(recipe, head, run.facts())
     inner = run.control(head)
     if session.world.is_main:
@@ -141,6 +143,7 @@ def _train_control(recipe: Recipe, run: Run, session: _Session, head: str) -> Sc
 def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Scores:
     """Train one network to its end and score it; a finished run returns its stored scores."""
     world = session.world
+    # Rank 0 decides, so that no process trains alone.
     stored: Scores | None = world.broadcast(run.manifest().get("scores") if world.is_main else None)
     if stored is not None:
         return dict(stored)
@@ -176,6 +179,7 @@ def _final_scores(trainer: Trainer) -> Scores:
     """On the test split, with steps that were chosen on another one."""
     steps = None
     if trainer.recipe.sampling.steps == "auto":
+        # On the validation split: a choice on the test split would flatter its scores.
         steps, values = choose_steps(trainer)
         if trainer.world.is_main:
             chosen_from = {str(n): value for n, value in values.items()}

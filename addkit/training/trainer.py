@@ -140,6 +140,7 @@ class Trainer:
         self.world, self.stop = world or World(), stop or StopSignals()
         self.source: DataSource = source or build_data(recipe)
         facts = self.source.facts
+        # Every process builds the same network: initial weights are seeded by the recipe.
         network = prepared(build_network(recipe, facts).to(device), recipe)
         serve = getattr(network.encoder, "serve", None)
         if serve is not None:
@@ -154,12 +155,14 @@ class Trainer:
         self.engine = build_engine(module, recipe, facts, self.world.size, plan.accumulation)
         self.network: Network = self.engine.network
         self.device: torch.device = self.network.diffusion.null.device
+        # Listed once: which parameters are trained does not change.
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.workers = fitting_workers(spread.workers, self.world.local_size)
         self.loader = Loader(
             self.images, self.workers, prefetch=spread.prefetch, pin=device.startswith("cuda")
         )
         wanted = recipe.checkpoints
+        # `keep_every` counts epochs, and checkpoints are named by steps.
         keep = Keep(last=wanted.keep_last, every=wanted.keep_every * plan.steps_per_epoch)
         self.writer = CheckpointWriter(run.checkpoints, keep, asynchronous=wanted.asynchronous)
         self.progress = Progress()
@@ -189,6 +192,7 @@ class Trainer:
         """End the callbacks, wait for the last checkpoint, and end the loader's processes."""
         for callback in self.callbacks:
             callback.end(self)
+        # Workers first: the last checkpoint may take long, and they need not wait for it.
         self.loader.close()
         self._wait_for_shares()
         self.writer.close()
@@ -217,6 +221,7 @@ class Trainer:
         every, epochs = self.recipe.checkpoints.every, self.recipe.training.epochs
         ends = (epoch + 1) * self.plan.steps_per_epoch
         due = (epoch + 1) % every == 0 or epoch + 1 == epochs
+        # An evaluation has left the networks in evaluation mode.
         self.network.train()
         self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
         steps = self.micro_batches(epoch)
@@ -254,9 +259,11 @@ class Trainer:
             parts=plan.micro_batches,
             size=plan.per_process_batch,
         )  # (steps, P A, images)
+        # A resumed epoch has the same order, and begins at the step after the checkpoint.
         first = self.progress.step - epoch * plan.steps_per_epoch
         own = order[first:, self.world.rank :: plan.processes].flatten(0, 1)
         batches = self.loader.batches(own.tolist(), counted_seed(seed, "augment", epoch))
+        # The seed counts images, not workers or processes: augmentation depends on neither.
         while micro_batches := list(islice(batches, plan.accumulation)):
             yield micro_batches
 
@@ -274,6 +281,9 @@ class Trainer:
         """
         engine, statistics, watch = self.engine, self.statistics, self._watch
         recipe, step, plan = self.recipe, self.progress.step, self.plan
+        count = plan.micro_batches  # P A
+        # None, not zero: the first backward pass then writes instead of adding, and a parameter
+        # without a gradient is left out by the optimizer.
         engine.optimizer.zero_grad(set_to_none=True)
         statistics.begin()
         losses: list[ObjectiveValue] = []
@@ -284,6 +294,7 @@ class Trainer:
             generator = counted_generator(recipe.seed, "train", step, number, device=self.device)
             torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
             labels = pick_answers(batch, recipe.training.reuse, generator)  # (B, R, N)
+            # Drawn and mixed on the device: one generator serves this micro-batch's randomness.
             labels = labels.to(self.device, non_blocking=True)
             images = batch.images.to(self.device, non_blocking=True)
             images, labels = mix(images, labels, recipe.augmentation, generator)
@@ -291,24 +302,26 @@ class Trainer:
                 loss = engine.module(images, labels, generator, batch.side_inputs)
                 losses.append(loss)
                 watch.lap("forward")
-                statistics.collect()
+                statistics.collect(last=last)
                 if last:
                     # Small messages cost waiting, not bytes: they travel behind backward.
-                    statistics.send()
                     summed = self.world.all_reduce_async(self._summands(losses))
                 (loss.total / (loss.tokens * plan.accumulation)).backward()
                 watch.lap("backward")
             statistics.rewind()
+        # The first wait for the GPU and for the other processes in this step.
         statistics.settle()
         norm = gradient_norm(self.parameters)
         total, weight, accuracy, real, pad, terminated, interrupted, save = summed().tolist()
-        factor = losses[0].tokens * plan.micro_batches / weight if weight else 1.0
+        factor = losses[0].tokens * count / weight if weight else 1.0
         mean, size = total / weight if weight else 0.0, norm.item()
+        # Before the check: every process must take part in the same collective operations.
         timed = self._timed(losses)
         watch.lap("communication")
         if not (math.isfinite(mean) and math.isfinite(size)):
             raise RunError(self._not_finite(mean, size, micro_batches))
         scale_and_clip(self.parameters, norm, factor, recipe.training.clip_norm)
+        # Set, not stepped by a scheduler: it follows from the step alone, also after a resume.
         lr = learning_rate(step, plan, recipe.training.min_lr)
         for group in engine.optimizer.param_groups:
             group["lr"] = lr
@@ -327,15 +340,16 @@ class Trainer:
         return StepReport(
             step=step + 1,
             loss=mean,
-            accuracy=100 * accuracy / plan.micro_batches,
-            gradient_norm=size * factor,
+            accuracy=100 * accuracy / count,
+            gradient_norm=size * factor,  # before clipping
             lr=lr,
             images=plan.global_batch,
             seconds=seconds,
             parts=watch.seconds(),
-            real_loss=real / plan.micro_batches if captions else None,
-            pad_loss=pad / plan.micro_batches if captions else None,
+            real_loss=real / count if captions else None,
+            pad_loss=pad / count if captions else None,
             timed=timed,
+            # Ctrl-C on any process counts more than a scheduler's signal to all.
             stop=INTERRUPTED if interrupted else TERMINATED if terminated else 0,
             save=save > 0,
         )
@@ -345,6 +359,7 @@ class Trainer:
         pads, and flags: asked to terminate, interrupted, a checkpoint is due.
         """
         minutes = self.recipe.checkpoints.minutes
+        # Clocks differ: rank 0's decides for all.
         due = self.world.is_main and 0 < minutes <= (monotonic() - self.saved_at) / 60
         requests = (self.stop.exit_code == TERMINATED, self.stop.exit_code == INTERRUPTED, due)
         flags = torch.zeros(len(requests), device=self.device)
@@ -373,6 +388,7 @@ class Trainer:
 
     def _not_finite(self, loss: float, norm: float, micro_batches: Sequence[Batch]) -> str:
         """The error of a step whose loss or gradient is no number."""
+        # So that the message names the newest checkpoint that is whole.
         self.writer.wait()
         what = f"gradient norm is {norm}" if math.isfinite(loss) else f"loss is {loss}"
         own = [self.images.source(index) for batch in micro_batches for index in batch.indices]
@@ -393,12 +409,14 @@ class Trainer:
 
     def save(self, *, wait: bool = False) -> None:
         """Write a checkpoint of this moment; training may continue while it is being written."""
+        # One save at a time: shares of the last one may still be on their way to the disk.
         self._wait_for_shares()
         tensors = self.engine.tensors()
         if self.world.is_main:
             parts = self._begin_shares if self.engine.sharded else None
             self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
         elif self.engine.sharded:
+            # Rank 0 broadcasts the folder; what another rank passes does not matter.
             self._begin_shares(Path())
         self.saved_step, self.saved_at = self.progress.step, monotonic()
 
@@ -427,14 +445,17 @@ class Trainer:
             clean_temporaries(self.run.checkpoints)
             self.saved, refused = newest_whole(self.run.checkpoints)
             self.writer.saved = self.saved
+        # On a shared disk another process may not see the newest files yet.
         self.saved, refused = self.world.broadcast((self.saved, refused))
         for message in refused if self.world.is_main else ():
             warnings.warn(message, AddkitWarning, stacklevel=2)
         if self.saved is None:
+            # A training that is killed in its first epoch can be resumed, too.
             self.save(wait=True)
             return
         self.progress = load_progress(self.saved)
         self.saved_step = self.progress.step
         self.engine.load(self.saved, self.progress.step)
         if self.world.is_main:
+            # Steps after the checkpoint are taken again, and logged again.
             self.run.forget_after(self.progress.step)

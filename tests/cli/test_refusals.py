@@ -201,7 +201,7 @@ def test_batches_that_do_not_fit(
         (
             'control.heads=["linear", "masked"]',
             '[control] heads: "masked" is no control of the task "classification"; '
-            "there are: linear, mlp",
+            "allowed: linear, mlp",
         ),
         (
             "sampling.steps=auto",
@@ -246,11 +246,10 @@ def test_missing_data_leaves_nothing_behind(addkit: Cli, recipes: Path, words: l
 
 def test_a_run_is_not_overwritten(addkit: Cli, recipes: Path, digits_run: Path) -> None:
     said = addkit("train", recipes / "digits.toml", "--run-dir", digits_run)
-    assert (said.code, said.err) == (
-        2,
-        f"error: {digits_run}: holds a run already; go on with --resume, "
-        "or begin anew with --fresh\n",
-    )
+    assert said.code == 2
+    assert said.err.startswith(f"error: {digits_run}: ")
+    assert "--resume" in said.err
+    assert "--fresh" in said.err
 
 
 def test_other_files_are_not_overwritten(addkit: Cli, recipes: Path) -> None:
@@ -259,10 +258,9 @@ def test_other_files_are_not_overwritten(addkit: Cli, recipes: Path) -> None:
     (folder / "a.jpg").write_bytes(b"x")
     for words in ([], ["--fresh"], ["--resume"]):
         said = addkit("train", recipes / "digits.toml", "--run-dir", folder, *words)
-        assert (said.code, said.err) == (
-            2,
-            "error: photos: holds files that are no run; choose another folder\n",
-        )
+        assert said.code == 2
+        assert said.err.startswith("error: photos: ")
+        assert "choose another folder" in said.err
     assert [file.name for file in folder.iterdir()] == ["a.jpg"]
 
 

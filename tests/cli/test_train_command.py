@@ -100,13 +100,13 @@ def test_a_run_s_folder_goes_on_with_resume(addkit: Cli, stopped: Path, word: st
 def test_a_run_s_folder_without_resume_names_the_commands(addkit: Cli, stopped: Path) -> None:
     said = addkit("train", "runs/one")
     assert (said.code, said.out) == (2, "")
-    assert said.err == (
-        "error: runs/one: a run's folder; go on with it: addkit train runs/one --resume; train its "
-        "recipe anew: addkit train runs/one/recipe.toml\n"
-    )
+    assert said.err.startswith("error: runs/one: a run's folder")
+    assert "addkit train runs/one --resume" in said.err
+    assert "addkit train runs/one/recipe.toml" in said.err
     said = addkit("train", "runs/one", "--resume", "--run-dir", "runs/two")
     assert said.code == 2
-    assert said.err == "error: runs/one: goes on in its own folder; leave out --run-dir runs/two\n"
+    assert said.err.startswith("error: runs/one: ")
+    assert "--run-dir runs/two" in said.err
     said = addkit("train", "runs/one", "--resume", "--set", "seed=5")
     assert said.code == 1
     assert "the recipe has changed since this run began: seed was 0 and is 5" in said.err
@@ -186,7 +186,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     ]
     assert lines[:2] == [
         "ADD: step 21/50  loss 2.000  rows right 50.0 %  640 images/s  29 s left",
-        "ADD: step 32/50  loss 2.000  rows right 50.0 %  top1 91.25  640 images/s  18 s left",
+        "ADD: step 32/50  loss 2.000  rows right 50.0 %  top-1 91.25 %  640 images/s  18 s left",
     ]
 
 
@@ -202,7 +202,7 @@ def test_examples_and_choices_are_lines(capsys: pytest.CaptureFixture) -> None:
         "    = a red cat",
         "  two [b]dogs",
         "    > a dog",
-        "ADD: steps auto is 5, by exact_match on the validation split (1: 0.250, 5: 0.500)",
+        "ADD: steps auto is 5, by exact match, % on the validation split (1: 25.00, 5: 50.00)",
     ]
 
 
@@ -220,7 +220,7 @@ def test_on_a_terminal_there_is_a_bar(
     task = view.bar.tasks[0]
     assert task.completed == 2
     assert "loss 3.900" in task.fields["numbers"]
-    assert "top1 12.50" in task.fields["numbers"]
+    assert "top-1 12.50 %" in task.fields["numbers"]
     view.end(trainer)
     assert view.bar is None
     view.end(trainer)

@@ -96,7 +96,7 @@ def test_sigterm_saves_at_the_step(stopped: dict[str, Any]) -> None:
     code, out, err, taken, saved = stopped["terminated"]
     assert (code, out) == (143, "")
     assert err.splitlines()[-1] == (
-        f"stopped by SIGTERM; saved after step {saved}; go on with --resume"
+        f"stopped by SIGTERM; saved after step {saved}; continue with --resume"
     )
     assert taken == saved
 
@@ -110,7 +110,7 @@ def test_ctrl_c_saves_at_the_step(stopped: dict[str, Any]) -> None:
     code, out, err, taken, saved = stopped["interrupted"]
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == (
-        f"stopped by Ctrl-C; saved after step {saved}; go on with --resume"
+        f"stopped by Ctrl-C; saved after step {saved}; continue with --resume"
     )
     assert taken == saved
 
@@ -197,8 +197,7 @@ def test_torchrun_has_started_processes_already(
 
 
 def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: Path) -> None:
-    from addkit.cli.run_checks import clean_start
-
+    from addkit.cli.run_location import clean_start
     from addkit.errors import RunError
     from addkit.runs import Run
 

@@ -50,7 +50,7 @@ def test_a_lost_node_comes_back(
         for agent in agents:
             agent.kill()
     assert [code for code, _, _ in ends] == [0, 0], ends
-    assert "going on after step" in ends[0][2] + ends[1][2]
+    assert "resumed after step" in ends[0][2] + ends[1][2]
     assert same(commands.stored(straight["run"]), commands.stored(run))
 
 

@@ -53,7 +53,7 @@ def ask(recipes: Path) -> Ask:
 
 
 def _padded(parameter: nn.Parameter, processes: int) -> int:
-    """Numbers on the wire: rows are filled up to a multiple of the processes."""
+    """Numbers that are sent: rows are filled up to a multiple of the processes."""
     rows = len(parameter)
     if rows < processes and any(size % processes == 0 for size in parameter.shape):
         return parameter.numel()

@@ -62,7 +62,7 @@ def test_a_save_that_fails_leaves_all_as_it_was(
     monkeypatch.setattr(checkpoints, where, fail)
     with pytest.raises(RunError, match=rf"step-00000002: cannot be written: {what}") as told:
         writer.save(Progress(2), TENSORS, wait=True)
-    assert f"; the last whole checkpoint is {path}; {remedy}, then go on with --resume" in str(
+    assert f"; the last whole checkpoint is {path}; {remedy}, then continue with --resume" in str(
         told.value
     )
     monkeypatch.undo()

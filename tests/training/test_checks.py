@@ -29,15 +29,14 @@ def _recipe(process: str, *changes: str) -> Recipe:
 @pytest.mark.parametrize("process", ["masked", "autoregressive"])
 def test_a_rollout_that_nothing_reads_is_refused(process: str) -> None:
     recipe = _recipe(process, "training.rollout=0.5")
-    text = rf'rollout is 0.5, and the process "{process}" hides no earlier answer; set it to 0'
-    with pytest.raises(RecipeError, match=text):
+    with pytest.raises(RecipeError, match=rf'rollout is 0.5, and the process "{process}"'):
         check_training(recipe, build_data(recipe).facts)
 
 
 @pytest.mark.parametrize("process", ["masked", "autoregressive"])
 def test_noise_levels_that_nothing_reads_are_told(process: str) -> None:
     recipe = _recipe(process)
-    with pytest.warns(AddkitWarning, match=f'token_times means nothing to the process "{process}"'):
+    with pytest.warns(AddkitWarning, match=f'token_times.* the process "{process}"'):
         check_training(recipe, build_data(recipe).facts)
 
 

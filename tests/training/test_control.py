@@ -112,9 +112,8 @@ def test_controls_are_of_the_task(recipes: Path, recipe: str, head: str) -> None
         "digits": ("classification", "linear, mlp"),
         "emoji": ("captioning", "autoregressive, masked, masked-weighted, one-shot"),
     }[recipe]
-    assert str(caught.value) == (
-        f'{path}: [control] heads: "{head}" is no control of the task "{task}"; there are: {known}'
-    )
+    for part in (f"{path}: [control] heads:", f'"{head}"', f'"{task}"', known):
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(

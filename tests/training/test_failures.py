@@ -46,7 +46,7 @@ def train(addkit: Cli, recipes: Path) -> Cli:
 def _goes_on(train: Cli, *words: Any) -> None:
     said = train("--resume", *words)
     assert said.code == 0, said.err
-    assert "going on after step 19" in said.err
+    assert "resumed after step 19" in said.err
 
 
 def test_a_full_disk(train: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_full_disk(train: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert last.startswith(f"error: {RUN}/checkpoints/step-00000038: cannot be written: ")
     assert "the disk is full" in last
     assert f"the last whole checkpoint is {RUN}/checkpoints/step-00000019" in last
-    assert "free some space or lower checkpoints.keep_last, then go on with --resume" in last
+    assert "free some space or lower checkpoints.keep_last, then continue with --resume" in last
     assert not list(RUN.rglob("*.tmp"))
     _goes_on(train)
 
@@ -96,7 +96,7 @@ def test_a_small_disk_that_fills_up(train: Cli, disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
     said = train("--run-dir", run, "--resume", *LONG)
     assert said.code == 0
-    assert f"going on after step {int(saved.name[5:])}" in said.err
+    assert f"resumed after step {int(saved.name[5:])}" in said.err
 
 
 def test_a_run_folder_that_is_read_only(train: Cli, disk: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_run_folder_that_is_read_only(train: Cli, disk: Path) -> None:
     assert said.code == 1
     last = said.err.splitlines()[-1]
     assert last.startswith(f"error: {run}/lock: cannot be written: Read-only file system")
-    assert "make the folder writable, then go on with --resume" in last
+    assert "make the folder writable, then continue with --resume" in last
     assert (run / "manifest.json").exists()
 
 
@@ -137,7 +137,7 @@ def test_a_checkpoint_that_is_not_what_was_written(
     said = train("--resume", "--set", "checkpoints.minutes=1e-9")
     assert said.code == 0
     assert f"{begun}: {what}: " in said.err
-    assert "going on after step 23" in said.err
+    assert "resumed after step 23" in said.err
 
 
 @pytest.fixture

@@ -49,10 +49,9 @@ def test_what_cannot_be_compiled_runs_as_it_is(lab: Any, monkeypatch: pytest.Mon
     with pytest.warns(AddkitWarning) as caught:
         fallen = lab.fit(lab.open("fallen", COMPILED), stop_after=2)
     assert len(caught) == 2
-    assert str(caught[0].message).endswith(
-        "could not be compiled and runs without (RuntimeError: no compiler here); "
-        "set distributed.compile = false to say so"
-    )
+    message = str(caught[0].message)
+    assert "RuntimeError: no compiler here" in message
+    assert "distributed.compile = false" in message
     plain = lab.fit(lab.open("plain"), stop_after=2)
     assert [r.loss for r in fallen.reports] == [r.loss for r in plain.reports]
 

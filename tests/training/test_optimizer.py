@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from addkit.recipe.model import Training
+from addkit.recipe.tables import Training
 from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
 
 TRAINING = Training(lr=1e-2, weight_decay=0.1, betas=(0.8, 0.9))

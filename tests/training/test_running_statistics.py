@@ -14,11 +14,10 @@ def _step(batches: list[torch.Tensor]) -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(3)
     statistics = RunningStatistics(norm, World(), len(batches))
     statistics.begin()
-    for batch in batches:
+    for number, batch in enumerate(batches):
         norm(batch)
-        statistics.collect()
+        statistics.collect(last=number + 1 == len(batches))
         statistics.rewind()
-    statistics.send()
     statistics.settle()
     return norm
 
@@ -55,8 +54,7 @@ def test_where_there_is_nothing_to_keep(network: nn.Module) -> None:
     statistics = RunningStatistics(network, World(), 2)
     statistics.begin()
     network(torch.randn(8, 3))
-    statistics.collect()
+    statistics.collect(last=True)
     statistics.rewind()
-    statistics.send()
     statistics.settle()
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())

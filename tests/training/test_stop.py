@@ -131,7 +131,7 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
     assert said.code == code
     # Heard after the sixth step's sums, so the seventh one tells it.
     why = f"stopped by {NAMES.get(number, number.name)}"
-    assert said.err.splitlines()[-1] == f"{why}; saved after step 7; go on with --resume"
+    assert said.err.splitlines()[-1] == f"{why}; saved after step 7; continue with --resume"
     assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000007"
     _rest(addkit, words, straight, same)
 
@@ -151,7 +151,7 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
         said = addkit(*words)
     assert said.code == 143
     assert said.err.splitlines()[-1] == (
-        "stopped by SIGTERM; step 19 is saved; go on with --resume"
+        "stopped by SIGTERM; step 19 is saved; continue with --resume"
     )
     assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000019"
     _rest(addkit, words, straight, same)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,6 +129,7 @@ def members_file(root: Path, shard: str) -> Path:
 
 def is_sharded(root: Path) -> bool:
     """True for a folder of shards. Raises `DataError` if they were not finished."""
+    # The index is written last, so its shards are complete.
     if (root / INDEX).is_file():
         return True
     if (root / MEMBERS).is_dir() and any(root.glob("*-[0-9]*.tar")):
@@ -182,6 +182,7 @@ class _Expected:
         """Reads the whole file."""
         try:
             size = self.path.stat().st_size
+            # The size first: it spares reading a file that was cut short.
             if self.bytes is not None and size != self.bytes:
                 return Broken(str(self.path), f"{size:,} bytes, and {self.bytes:,} were written")
             if checksum(self.path) != self.sha256:
@@ -201,14 +202,12 @@ def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Bro
     if not is_sharded(out):
         raise DataError(f"{out}: contains no shards. `addkit data shard RECIPE {out}` writes some.")
     index = Index.read(out)
-    with ThreadPoolExecutor(jobs) as pool:
-        problems = list(pool.map(_Expected.problem, _expected(out, index)))
-    return index.shards, [problem for problem in problems if problem is not None]
-
-
-def _expected(out: Path, index: Index) -> Iterator[_Expected]:
+    expected = []
     for shard in index.shards:
-        yield _Expected(out / shard.name, shard.sha256, shard.bytes)
-        yield _Expected(members_file(out, shard.name), shard.members_sha256)
-    for file in index.files:
-        yield _Expected(out / file.name, file.sha256, file.bytes)
+        expected.append(_Expected(out / shard.name, shard.sha256, shard.bytes))
+        expected.append(_Expected(members_file(out, shard.name), shard.members_sha256))
+    expected += [_Expected(out / file.name, file.sha256, file.bytes) for file in index.files]
+    # Threads suffice: hashing releases the interpreter's lock.
+    with ThreadPoolExecutor(jobs) as pool:
+        problems = list(pool.map(_Expected.problem, expected))
+    return index.shards, [problem for problem in problems if problem is not None]

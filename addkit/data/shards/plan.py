@@ -19,6 +19,7 @@ from addkit.plugin.facts import MISSING, DataFacts
 from addkit.plugin.protocols import DataSource, ImageSet
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
+# Endings that webdataset decodes as labels and captions, never as images.
 _ANNOTATIONS = ("cls", "txt", "json")
 
 
@@ -55,6 +56,7 @@ class Sample:
         """Name of the image's member after the dot."""
         suffix = Path(self.path).suffix.lower()
         usable = _SUFFIX.fullmatch(suffix) and suffix[1:] not in _ANNOTATIONS
+        # webdataset splits names at dots, so an ending with other characters would break them.
         return suffix[1:] if usable else "image"
 
 
@@ -72,6 +74,7 @@ class PlannedShard:
         digest = hashlib.sha256()
         for sample in self.samples:
             notes = sorted(sample.notes.items())
+            # repr separates the fields; names that are no UTF-8 contain surrogates.
             words = (sample.key, sample.name, sample.size, sample.changed, *notes)
             digest.update(repr(words).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
@@ -117,6 +120,7 @@ def _samples(source: Shardable, split: str, root: Path, seed: int) -> Iterator[S
     images = source.split(split)
     order: Iterable[int] = range(len(images))
     if split == "train":
+        # Mixed once here, so that a small shuffle buffer is enough when shards are read in order.
         order = epoch_order(counted_seed(seed, "shards"), 0, len(images)).tolist()
     for position, index in enumerate(order):
         path = images.source(index)

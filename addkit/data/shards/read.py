@@ -55,6 +55,7 @@ class ShardStore:
         self._locations = torch.cat(locations)  # (n, 4): shard, offset, length, CRC-32
         self._position = {name: position for position, name in enumerate(names)}
         self._left_out = frozenset(self._index.left_out)
+        # Sorted, so that the names below a folder are one range, found by bisection.
         self._names = sorted([*names, *self._left_out])
 
     def is_dir(self, folder: Path) -> bool:
@@ -85,6 +86,7 @@ class ShardStore:
 
     def file(self, path: Path) -> Path:
         """The copy next to the shards, where there is one."""
+        # At its name below the root, or directly in the folder if it came from elsewhere.
         names = {file.name for file in self._index.files}
         (own,) = names_below(self.root, [path])
         name = own if own in names else path.name
@@ -131,6 +133,7 @@ class ShardStore:
         names = names_below(self.root, paths)
         locations = self._locations[torch.tensor([self._position[name] for name in names])]
         numbers = torch.unique(locations[:, 0]).tolist()
+        # Sizes only, which is quick; checksums are compared image by image while reading.
         problems = []
         for shard in (self._index.shards[number] for number in numbers):
             path = self.root / shard.name
@@ -207,6 +210,7 @@ class ShardReader:
 
     def __init__(self, root: Path, names: Sequence[str]) -> None:
         self.root, self.names = root, names
+        # Few descriptors, however many shards: the least recently used one is closed.
         self._opened = lru_cache(_MOST_OPEN)(_OpenShard)
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Path, Sequence[str]]]:

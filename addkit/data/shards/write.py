@@ -25,7 +25,7 @@ from addkit.data.shards.index import (
     checksum,
     members_file,
 )
-from addkit.data.shards.plan import PlannedShard, Sample, plan_shards, shardable
+from addkit.data.shards.plan import PlannedShard, plan_shards, shardable
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
@@ -82,6 +82,7 @@ def write_shards(
         # Before the lock, which would explain a folder that cannot be written in words for runs.
         (out / MEMBERS).mkdir(parents=True, exist_ok=True)
     with locked(out, INSTEAD), _explained(out):
+        # What a killed run left; under the lock, so that no other run is writing it.
         for folder in (out, out / MEMBERS):
             clean_temporaries(folder)
         recorded = _recorded(out)
@@ -171,13 +172,24 @@ def _write(path: Path, planned: PlannedShard) -> Members:
             tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             for sample in planned.samples:
-                content = _content(sample)
+                try:
+                    content = Path(sample.path).read_bytes()
+                except OSError as error:
+                    text = f"{sample.path}: cannot be read ({error.strerror})."
+                    raise DataError(text) from error
+                if len(content) != sample.size:
+                    raise DataError(
+                        f"{sample.path}: has changed while the shards were written. Give the "
+                        "command again when the data is at rest."
+                    )
+                # A member's header fills one block, and its content follows.
                 offsets.append(tar.offset + tarfile.BLOCKSIZE)
                 lengths.append(len(content))
                 checks.append(crc32(content))
                 _add(tar, f"{sample.key}.{sample.suffix}", content)
                 for suffix, note in sample.notes.items():
                     _add(tar, f"{sample.key}.{suffix}", note)
+        # Read back, since a failing disk may return other bytes than were written.
         sha256, size = file.sha256.hexdigest(), temporary.stat().st_size
         if checksum(temporary) != sha256:
             raise DataError(f"{path}: the disk gives back other bytes than were written to it.")
@@ -203,19 +215,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(content)
     tar.addfile(info, io.BytesIO(content))
-
-
-def _content(sample: Sample) -> bytes:
-    try:
-        content = Path(sample.path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{sample.path}: cannot be read ({error.strerror}).") from error
-    if len(content) != sample.size:
-        raise DataError(
-            f"{sample.path}: has changed while the shards were written. Give the command again "
-            "when the data is at rest."
-        )
-    return content
 
 
 def _copied(files: Sequence[Path], root: Path, out: Path) -> tuple[SideFile, ...]:

@@ -1,0 +1,139 @@
+"""timm models as encoders, from scratch, from timm's weights or from a local file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from addkit.encoders.settings import PretrainedConfig
+from addkit.errors import RecipeError, guess
+
+
+class TimmEncoder(nn.Module):
+    """A timm model's features as tokens.
+
+    Args:
+        config: the model's name, its first weights and its stochastic depth.
+        image_size: pixels of the square input.
+        image_channels: of the image.
+        sizes: timm's arguments that override the named model's.
+
+    Raises:
+        RecipeError: no such model or tag, sizes that do not fit it, or a file that does not.
+    """
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        image_size: int,
+        image_channels: int,
+        *,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        name = config.model
+        if not timm.is_model(name.split(".")[0]):
+            models = timm.list_models()
+            raise RecipeError(
+                f'[encoder] timm {timm.__version__} has no model "{name}"{guess(name, models)}; '
+                f"timm.list_models() names all {len(models)}"
+            )
+        options: dict[str, Any] = {"num_classes": 0, "in_chans": image_channels, **(sizes or {})}
+        if config.drop_path:
+            options["drop_path_rate"] = config.drop_path
+        # A dry run builds on the meta device, without memory: then no weights are loaded.
+        on_meta = torch.empty(0).device.type == "meta"
+        try:
+            # A model of a fixed size takes another one as an argument; the rest take any image.
+            facts = timm.get_pretrained_cfg(name)
+            if facts is not None and facts.fixed_input_size and facts.input_size[-1] != image_size:
+                options.setdefault("img_size", image_size)
+            self.num_tokens = _count_tokens(name, image_size, options)
+            pretrained = config.pretrained and not on_meta
+            self.model: Any = timm.create_model(name, pretrained=pretrained, **options)
+        except (TypeError, RuntimeError, ValueError, AssertionError, OSError) as error:
+            raise RecipeError(
+                f'[encoder] timm cannot build "{name}" for {image_channels} x {image_size} x '
+                f"{image_size} images: {error}"
+            ) from error
+        self.width = cast("int", self.model.num_features)
+        self.num_prefix_tokens = cast("int", getattr(self.model, "num_prefix_tokens", 0))
+        if config.weights is not None and not on_meta:
+            load_weights(self.model, config.weights)
+
+    def recompute_activations(self) -> None:
+        """Recompute activations in the backward pass, if the timm model can."""
+        recompute = getattr(self.model, "set_grad_checkpointing", None)
+        if recompute is not None:
+            recompute(True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) -> (B, L, W)."""
+        return _as_tokens(self.model.forward_features(images), self.width)
+
+
+def _as_tokens(features: Tensor, width: int) -> Tensor:
+    """A feature map, channels first or last, or tokens, -> (B, L, W)."""
+    if features.ndim == 3:
+        return features
+    if features.shape[1] == width:  # (B, W, h, w)
+        return features.flatten(2).transpose(1, 2)
+    return features.flatten(1, 2)  # (B, h, w, W)
+
+
+def _count_tokens(name: str, image_size: int, options: Mapping[str, Any]) -> int:
+    """L, from the shape that the model gives on the meta device: no memory, no arithmetic."""
+    with torch.device("meta"), torch.no_grad():
+        model: Any = timm.create_model(name, **options).eval()
+        features = model.forward_features(torch.empty(1, options["in_chans"], *[image_size] * 2))
+    if not isinstance(features, Tensor):
+        raise TypeError("it gives several feature maps, not one")
+    return _as_tokens(features, model.num_features).shape[1]
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy a file's tensors into the model by name; a classifier head in the file is left out.
+
+    Where no name fits but number, order and shapes do (a port of the same network), by order.
+
+    Raises:
+        RecipeError: the file is missing or does not fit.
+    """
+    if not path.is_file():
+        raise RecipeError(f'[encoder] weights: no file "{path}"')
+    stored = _read_tensors(path)
+    wanted = model.state_dict()
+    fitting = {name: stored[name] for name in wanted if name in stored}
+    if not fitting:
+        # By order. A head in the file comes last, so what is left over is ignored.
+        tensors = list(stored.values())[: len(wanted)]
+        shapes = [x.shape for x in wanted.values()]
+        if shapes == [x.shape for x in tensors]:
+            fitting = dict(zip(wanted, tensors, strict=True))
+    wrong = [n for n, x in wanted.items() if n not in fitting or fitting[n].shape != x.shape]
+    if wrong:
+        raise RecipeError(
+            f'[encoder] weights: "{path}" does not fit: {len(wrong)} of {len(wanted)} tensors are '
+            f"missing or of another shape, the first is {wrong[0]} {tuple(wanted[wrong[0]].shape)}"
+        )
+    model.load_state_dict(fitting)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only: a file from elsewhere could otherwise execute code while it is unpickled.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RecipeError(f'[encoder] weights: cannot read "{path}": {error}') from error
+    # Checkpoints of training scripts nest the weights under one of these keys.
+    for key in ("state_dict", "model"):
+        content = content.get(key, content) if isinstance(content, dict) else {}
+    return {name: x for name, x in content.items() if isinstance(x, Tensor)}
