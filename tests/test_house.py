@@ -19,6 +19,7 @@ FLOORS = (
     ("errors", "renamed", "version"),
     ("plugin", "recipe"),
     ("diffusion",),
+    ("sampling",),
     (
         *("schedules", "timesteps", "embeddings", "losses", "to_one", "samplers", "read_outs"),
         *("encoders", "conditioners", "denoisers", "processes", "tokenizers"),

@@ -270,15 +270,21 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "one-token": "its condition is one token, whatever its settings",
         "side-inputs": "it reads what is known beside the image",
     },
-    "process": {"token-times": "it draws a time for each token"},
+    "process": {
+        "token-times": "it draws a time for each token",
+        "noise-levels": "its tokens have noise levels between clean and pure noise",
+        "noisy-state": "every token it predicts is read with Gaussian noise, and y_t is kept",
+        "clean-or-noise": "each token that it reads is clean or pure noise",
+    },
     "denoiser": {
         "reads-state": "it reads the noisy labels",
         "joint": "its tokens see each other",
     },
+    "loss": {"rises-with-t": "its mean rises with t, as a plain cross-entropy's does"},
     "sampler": {
         "shared-time": "all tokens follow one time",
         "ordered": "tokens settle one after the other",
-        "left-to-right": "they do so from left to right",
+        "left-to-right": "it can write tokens from left to right, each from the clean ones before",
         "draws": "it draws the clean label itself",
     },
     "read_out": {"one-pass": "it answers in one pass"},

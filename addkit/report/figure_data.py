@@ -35,14 +35,14 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
     """
     images, predictor = fresh.images, fresh.predictor
     steps = predictor.inference.steps
-    way = predictor.inference.but(steps=steps if steps > 1 else LOOP, chains=1)
+    setting = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
     # At most a batch: what the memory was chosen for.
     indices = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
     batch = images.batch(indices, None)
     # On the CPU, and without y_t: of a long chain over many labels they would fill a GPU.
     chain = [
         ChainStep(step.index, step.t, step.logits.float().cpu(), step.clean, step.exited.cpu())
-        for step in predictor.trace(batch.images, way)
+        for step in predictor.trace(batch.images, setting)
     ]
     facts, names = fresh.facts, predictor.class_names
     stories = []
