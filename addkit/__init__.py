@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from addkit.version import __version__
+
 if TYPE_CHECKING:
     from addkit.model.predictor import Predictor, load
     from addkit.plugin.config import Config
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from addkit.tasks.predictions import LabelScore, Prediction
     from addkit.training.train import train
     from addkit.training.trainer import Callback
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),

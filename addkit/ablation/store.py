@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from addkit import __version__
 from addkit.plugin.registry import third_parties
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run
 from addkit.runs.atomic import write_json
 from addkit.runs.stored import read_typed
+from addkit.version import __version__
 
 ABLATIONS = RUNS / "ablations"
 

@@ -36,7 +36,7 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
     """
     images, predictor = fresh.images, fresh.predictor
     steps = predictor.inference.steps
-    way = predictor.inference.but(steps=steps if steps > 1 else LOOP, chains=1)
+    way = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
     indices = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
     batch = images.batch(indices, None)
     # On the CPU, and without y_t: of a long chain over many labels they would fill a GPU.
