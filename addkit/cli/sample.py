@@ -142,9 +142,9 @@ def sample(
         fail(reason, 1)
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
-        _show(output, [name for name, _ in files], told, predictor, ask)
+        _show(output, [name for name, _ in files], told, predictor)
     else:
-        answers = iter([_entry(one, predictor, ask) for one in told])
+        answers = iter([_entry(one) for one in told])
         output.data(_entries(found, answers))
     if trace is not None:
         _trace(predictor, files, ask, wishes, known, seed, trace)
@@ -203,45 +203,44 @@ def _pairs(option: str, words: list[str], example: str) -> dict[str, str]:
     return pairs
 
 
-def _entry(prediction: Prediction, predictor: Predictor, ask: dict[str, Any]) -> dict[str, Any]:
-    inference = predictor.inference.replace(**ask)
+def _entry(prediction: Prediction) -> dict[str, Any]:
+    made = prediction.inference
+    assert made is not None
+    # Where one pass answers, the chains are those that voted beside it, if any.
+    loop = made.votes or made
     return {
         **prediction.data(),
-        "guidance": inference.guidance,
-        "chains": inference.chains,
-        "sampler": inference.sampler.name,
-        "to_one": inference.to_one_name,
-        "read_out": inference.read_out.name,
+        "guidance": made.guidance,
+        "chains": loop.chains,
+        "sampler": loop.sampler,
+        "to_one": loop.to_one,
+        "read_out": made.read_out,
     }
 
 
 def _show(
-    output: Any,
-    names: list[str],
-    told: list[Prediction],
-    predictor: Predictor,
-    ask: dict[str, Any],
+    output: Any, names: list[str], predictions: list[Prediction], predictor: Predictor
 ) -> None:
-    """For people: rows for each image, and how the numbers came about."""
-    inference = predictor.inference.replace(**ask)
-    votes = ask["steps"] is not None or ask["chains"] is not None or not inference.one_pass
+    """Print rows for each image, and how the numbers were made."""
+    made = predictions[0].inference
+    assert made is not None
+    loop = made.votes or made
+    votes = loop.sampler is not None
     columns = [c for c in predictor.task.columns if votes or not c.startswith("votes")]
     table = [
         ("" if rank else name, *cells[: len(columns)])
-        for name, prediction in zip(names, told, strict=True)
+        for name, prediction in zip(names, predictions, strict=True)
         for rank, cells in enumerate(prediction.rows())
     ]
     output.table(["image", *columns], table, words=len(predictor.task.columns) - 1)
-    output.line(_legend(inference, told[0].steps, votes))
-
-
-def _legend(inference: Any, steps: int, votes: bool) -> str:
-    chains = f"{inference.chains} chain{'s' if inference.chains > 1 else ''} of {steps} steps"
-    loop = f"{chains} ({inference.sampler.name}, {inference.to_one_name}, w {inference.guidance:g})"
-    if not inference.one_pass:
-        return f"\nprobability: read-out {inference.read_out.name} of {loop}"
-    first = f"\nprobability: read-out {inference.read_out.name}, one pass at t = T"
-    return f"{first}; votes: {loop}" if votes else first
+    chains = f"{loop.chains} chain{'s' if loop.chains > 1 else ''}"
+    chains += f" of {predictions[0].steps} steps"
+    chains += f" ({loop.sampler}, {loop.to_one}, w {loop.guidance:g})"
+    if made.sampler is not None:
+        output.line(f"\nprobability: read-out {made.read_out} of {chains}")
+        return
+    one_pass = f"\nprobability: read-out {made.read_out}, one pass at t = T"
+    output.line(f"{one_pass}; votes: {chains}" if votes else one_pass)
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:

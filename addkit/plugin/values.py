@@ -249,6 +249,8 @@ class InferenceSettings:
     guidance: float
     chains: int
     early_exit: int = 0
+    votes: InferenceSettings | None = None
+    """How the votes were made, where chains ran beside a read-out of one pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +276,4 @@ class Answer:
     truth_log_p: Tensor | None = None
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None
-    """How the probabilities were made."""
-    votes_inference: InferenceSettings | None = None
-    """How the votes were made, where chains ran beside a read-out of one pass."""
+    """How the answer was made; None where a read-out is called by hand."""

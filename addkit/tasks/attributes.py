@@ -49,6 +49,7 @@ class Attributes:
                 self._answers(answer, image)[:top],
                 self._marginals(answer.probabilities[image], answer.votes[image], top),
                 int(steps),
+                answer.inference,
             )
             for image, steps in enumerate(answer.steps)
         ]

@@ -143,6 +143,7 @@ class Captioning:
                     )
                 ),
                 int(steps),
+                answer.inference,
             )
             for image, steps in enumerate(answer.steps.tolist())
         ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from addkit.plugin.values import InferenceSettings
+
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
@@ -29,6 +31,8 @@ class Prediction:
     labels: tuple[LabelScore, ...]
     steps: int
     """Denoising steps behind the votes."""
+    inference: InferenceSettings | None = None
+    """How the answer was made."""
 
     @property
     def label(self) -> LabelScore:
@@ -70,6 +74,8 @@ class CaptionPrediction:
 
     captions: tuple[Caption, ...]
     steps: int
+    inference: InferenceSettings | None = None
+    """How the answer was made."""
 
     @property
     def text(self) -> str:
@@ -112,6 +118,8 @@ class JointPrediction:
     marginals: dict[str, tuple[LabelScore, ...]]
     """Each attribute by itself, the most probable value first."""
     steps: int
+    inference: InferenceSettings | None = None
+    """How the answer was made."""
 
     @property
     def values(self) -> dict[str, str]:

@@ -68,9 +68,7 @@ def maps_0_to_0_and_1_to_1(bench: Bench) -> None:
 
 
 def walks_a_chain(bench: Bench) -> None:
-    """A chain of three steps ends at labels below K with finite logits, and draws from its
-    generator alone.
-    """
+    """A chain of three steps ends at labels below K, the same for the same generator."""
     built, problem = bench.build(), bench.problem
     network = network_of(process_for(bench.provides), problem.num_classes, 3)
     condition, ends = bench.normal(IMAGES, 4, 16), []
