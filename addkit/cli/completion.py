@@ -62,10 +62,10 @@ def complete_any_component(incomplete: str) -> list[str]:
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    """Kinds of components."""
+    """Kinds of components, and `command`, which a plugin can provide too."""
     from addkit.plugin.spec import KINDS
 
-    return _beginning(incomplete, (kind.kind for kind in KINDS))
+    return _beginning(incomplete, [*(kind.kind for kind in KINDS), "command"])
 
 
 def complete_figure(incomplete: str) -> list[str]:

@@ -160,9 +160,9 @@ class Predictor:
         chains = inference.replace(read_out="last").answer(
             self.network.diffusion, condition, generator
         )
-        assert answer.inference is not None
-        made = replace(answer.inference, votes=chains.inference)
-        return replace(answer, votes=chains.votes, steps=chains.steps, inference=made)
+        return replace(
+            answer, votes=chains.votes, steps=chains.steps, votes_inference=chains.inference
+        )
 
     @torch.inference_mode()
     def trace(

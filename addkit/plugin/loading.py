@@ -73,6 +73,11 @@ class ProvidedCommand:
         return self.provider.rpartition(" ")[0]
 
     @property
+    def version(self) -> str:
+        """The package's version, or the file's hash."""
+        return self.provider.rpartition(" ")[2]
+
+    @property
     def title(self) -> str:
         """As errors name it."""
         return f'command "{self.spec.name}" of {self.provider}'

@@ -249,8 +249,11 @@ class InferenceSettings:
     guidance: float
     chains: int
     early_exit: int = 0
-    votes: InferenceSettings | None = None
-    """How the votes were made, where chains ran beside a read-out of one pass."""
+
+    @property
+    def one_pass(self) -> bool:
+        """True if no chain was run."""
+        return self.sampler is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,3 +280,5 @@ class Answer:
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None
     """How the answer was made; None where a read-out is called by hand."""
+    votes_inference: InferenceSettings | None = None
+    """How the votes were made, where chains ran beside a read-out of one pass."""

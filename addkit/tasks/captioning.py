@@ -143,7 +143,8 @@ class Captioning:
                     )
                 ),
                 int(steps),
-                answer.inference,
+                inference=answer.inference,
+                votes_inference=answer.votes_inference,
             )
             for image, steps in enumerate(answer.steps.tolist())
         ]
