@@ -38,6 +38,7 @@ class LinearEmbedding(nn.Module):
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
         """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D). With K <= D, K normals do."""
         num_classes, width = self.weight.shape
+        # The Gram matrix would then be singular, and K normals are the fewer.
         if num_classes <= width:
             noisy = corrupt(labels, alpha_bar, num_classes, generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
