@@ -23,21 +23,16 @@ from torch import Tensor, nn
 from addkit.conditioners.tokens import AllTokens
 from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import Block, TransformerDenoiser
-from addkit.diffusion import (
-    ChainSettings,
-    ChainStep,
-    GaussianProcess,
-    LabelDiffusion,
-    Layout,
-    corrupt,
-)
+from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion, Layout, corrupt
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.spec import Problem
 from addkit.processes.autoregressive import AutoregressiveProcess
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.processes.gaussian import GaussianProcess
+from addkit.samplers.blocks import sample
+from addkit.samplers.ordered import LeftToRight
+from addkit.samplers.renoise import Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
@@ -154,13 +149,11 @@ class Captioner:
     def steps(self, count: int) -> Iterator[ChainStep]:
         """A chain, or N passes of the autoregressive network."""
         process = self.model.process
-        sampler: Any = KappaSampler(0.0)
+        sampler: Any = Renoise()
         if isinstance(process, AutoregressiveProcess):
-            sampler = Ordered(ORDERS["left-to-right"])
+            sampler = LeftToRight()
         settings = ChainSettings(steps=count)
-        return process.chain(
-            self.model, self.condition, sampler, ArgMax(), settings, self.generator
-        )
+        return sample(self.model, self.condition, sampler, ArgMax(), settings, self.generator)
 
     @torch.inference_mode()
     def captions(self, count: int = STEPS) -> Tensor:

@@ -29,7 +29,7 @@ def _row(name: str, options: Options) -> Row:
     recipe = read_recipe(RECIPES[name], _tiny() if options.quick else [])
     facts = build_data(recipe).facts
     network = build_network(recipe, facts).eval()
-    inference = Inference.of(recipe, problem_of(recipe, facts)).but(
+    inference = Inference.of(recipe, problem_of(recipe, facts)).replace(
         steps=STEPS, guidance=GUIDANCE, chains=1, early_exit=0, sampler="renoise", read_out="last"
     )
     generator = torch.Generator().manual_seed(0)

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from addkit.diffusion import (
     Clean,
-    GaussianProcess,
     LabelDiffusion,
     ObjectiveSettings,
     Targets,
@@ -35,6 +34,7 @@ from addkit.diffusion import (
 from addkit.model import Inference
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.spec import Problem
+from addkit.processes.gaussian import GaussianProcess
 from addkit.recipe import Training
 from addkit.training.control import fitting_width
 from addkit.training.optimizer import averaged, build_optimizer

@@ -31,7 +31,7 @@ from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels
 from addkit.data.loader import Loader
 from addkit.data.order import epoch_order
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 SIZE = 224

@@ -63,7 +63,8 @@ class LazyCommands(Mapping[str, Any]):
         if name not in SUMMARIES:
             raise KeyError(name)
         if name not in self._made:
-            self._made[name] = _command(name)
+            target = getattr(import_module(f"addkit.cli.{name}"), name)
+            self._made[name] = make_command(name, target)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -94,13 +95,12 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
-def _command(name: str) -> Any:
+def make_command(name: str, target: Any) -> Any:
     """typer's command for a function, or its group for a `typer.Typer`."""
-    app = getattr(import_module(f"addkit.cli.{name}"), name)
-    if not isinstance(app, typer.Typer):
-        function = app
+    app = target
+    if not isinstance(target, typer.Typer):
         app = typer.Typer(rich_markup_mode=None)
-        app.command(name, cls=GroupedCommand)(function)
+        app.command(name, cls=GroupedCommand)(target)
     command: Any = typer.main.get_command(app)
     command.name = name
     # Each app has the options that install completion; only addkit's own are of use.

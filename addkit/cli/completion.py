@@ -62,10 +62,10 @@ def complete_any_component(incomplete: str) -> list[str]:
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    """Kinds of components."""
+    """Kinds of components, and `command`, which a plugin can provide too."""
     from addkit.plugin.spec import KINDS
 
-    return _beginning(incomplete, (kind.kind for kind in KINDS))
+    return _beginning(incomplete, [*(kind.kind for kind in KINDS), "command"])
 
 
 def complete_figure(incomplete: str) -> list[str]:
@@ -85,8 +85,8 @@ def complete_key(incomplete: str) -> list[str]:
 def recipe_keys() -> list[str]:
     """Every dotted key that a recipe may have, given the installed components."""
     from addkit.plugin import KINDS, load_registry
-    from addkit.recipe.model import SHARED_TABLES
     from addkit.recipe.reading import Top
+    from addkit.recipe.tables import SHARED_TABLES
 
     registry = load_registry()
     keys = list(Top.model_fields)

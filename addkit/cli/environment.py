@@ -33,10 +33,10 @@ SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
 
 def surroundings() -> dict[str, Any]:
     """Everything that a bug report needs, as plain data; what cannot be had is None."""
-    import addkit
+    from addkit.version import __version__
 
     return {
-        "addkit": addkit.__version__,
+        "addkit": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": platform.platform(),

@@ -8,19 +8,27 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
 from typer.core import TyperCommand
 
-from addkit.cli.commands import LazyGroup
-from addkit.errors import AddkitError, AddkitWarning, PluginError
+from addkit.cli.commands import SUMMARIES, LazyGroup, make_command
+from addkit.errors import AddkitError, AddkitWarning, PluginError, UsageError
 from addkit.plugin.selection import FILES, plugins_may_be_installed
 
 if TYPE_CHECKING:
+    from addkit.plugin.commands import Commands
     from addkit.plugin.loading import ProvidedCommand
+    from addkit.testing import Verdict
 
 PANEL = "Commands of plugins"
-COMPLETION = ("install_completion", "show_completion")
-"""Options that typer adds to an app of its own, and that only addkit itself has here."""
+LONGEST_HELP = 100
+LAWS = (
+    "has_a_name_of_its_own",
+    "has_one_line_of_help",
+    "is_listed_without_torch",
+    "can_be_imported",
+    "explains_itself",
+)
+"""What `addkit plugins check` checks of a command."""
 
 
 class RootGroup(LazyGroup):
@@ -32,83 +40,116 @@ class RootGroup(LazyGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Addkit's own in their order, then those of plugins."""
-        return [*self.commands, *self._of_plugins()]
+        return [*self.commands, *plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, one of a plugin as a `PluginCommand`; None if there is none."""
-        return self.commands.get(cmd_name) or self._of_plugins().get(cmd_name)
+        return self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
 
     def panels(self) -> Mapping[str, Mapping[str, str]]:
         """Addkit's own commands, and those of plugins under a heading of their own."""
-        of_plugins = {name: command.help or "" for name, command in self._of_plugins().items()}
+        of_plugins = {name: command.help or "" for name, command in plugin_commands().items()}
         return {**super().panels(), PANEL: of_plugins}
 
-    def _of_plugins(self) -> dict[str, PluginCommand]:
-        if not (os.environ.get(FILES) or plugins_may_be_installed()):
-            return {}
-        from addkit.plugin.commands import load_commands
 
-        commands = load_commands()
-        for name in commands.names():
-            if name in self.commands:
-                for one in commands.by_name[name]:
-                    text = f"{one.title} is left out: addkit has a command of this name"
-                    warnings.warn(text, AddkitWarning, stacklevel=2)
-        own = [name for name in commands.names() if name not in self.commands]
-        return {name: PluginCommand(commands.by_name[name]) for name in own}
+def plugin_commands() -> dict[str, PluginCommand]:
+    """The commands of plugins by name, without those that have a name of addkit's own."""
+    if not (os.environ.get(FILES) or plugins_may_be_installed()):
+        return {}
+    from addkit.plugin.commands import load_commands
+
+    by_name = load_commands().by_name
+    for one in (one for name in SUMMARIES for one in by_name.get(name, ())):
+        text = f"{one.title} is left out: addkit has a command of this name"
+        warnings.warn(text, AddkitWarning, stacklevel=2)
+    return {name: PluginCommand(name, by_name[name]) for name in by_name if name not in SUMMARIES}
 
 
 class PluginCommand(TyperCommand):
-    """Stands in for a plugin's command until it is called: its name and one line of help."""
+    """Takes the place of a plugin's command until it is called: its name and one line of help."""
 
-    def __init__(self, provided: tuple[ProvidedCommand, ...]) -> None:
+    def __init__(self, name: str, provided: tuple[ProvidedCommand, ...]) -> None:
         self.provided = provided
-        help_ = _clash(provided) if len(provided) > 1 else provided[0].spec.help
-        super().__init__(provided[0].spec.name, help=help_, short_help=help_)
+        summary = clash(provided) if len(provided) > 1 else provided[0].spec.help
+        super().__init__(name, help=summary, short_help=summary)
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """Import the command and parse its arguments: the context is of that one."""
-        return self.load().make_context(info_name, args, parent, **extra)
-
-    def load(self) -> Any:
-        """The real command.
+        """Import the command and parse its arguments; the context is that command's.
 
         Raises:
-            PluginError: two plugins provide it, or it cannot be imported or is no command.
+            PluginError: two plugins provide it, or see `load_command`.
         """
         if len(self.provided) > 1:
-            raise PluginError(f'command "{self.name}": {_clash(self.provided)}')
-        (provided,) = self.provided
-        command = _command(provided)
-        command.name = self.name
-        for leaf in _leaves(command):
-            leaf.callback = _guarded(leaf.callback, provided)
-        return command
+            raise PluginError(f'command "{self.name}": {clash(self.provided)}')
+        return load_command(self.provided[0]).make_context(info_name, args, parent, **extra)
 
 
-def _clash(provided: tuple[ProvidedCommand, ...]) -> str:
-    who = " and ".join(one.provider for one in provided)
-    owners = dict.fromkeys(one.distribution for one in provided)
-    remedies = [f"--no-plugin {one}" for one in owners if not one.endswith(".py")]
-    return f"provided by {who}; disable one with {' or '.join(remedies) or 'one --plugin-file'}"
+def clash(provided: tuple[ProvidedCommand, ...]) -> str:
+    """Which plugins provide one command, and how to disable one of them."""
+    providers = " and ".join(one.provider for one in provided)
+    packages = dict.fromkeys(one.distribution for one in provided)
+    remedies = [f"--no-plugin {one}" for one in packages if not one.endswith(".py")]
+    remedy = f"disable one with {' or '.join(remedies)}" if remedies else "leave out --plugin-file"
+    return f"provided by {providers}; {remedy}"
 
 
-def _command(provided: ProvidedCommand) -> Any:
-    app = provided.load()
-    if not isinstance(app, typer.Typer):
-        if not callable(app):
-            raise PluginError(
-                f"{provided.title}: {provided.spec.command} is neither a function nor a typer.Typer"
-            )
-        function, app = app, typer.Typer(rich_markup_mode=None)
-        app.command()(function)
+def load_command(provided: ProvidedCommand) -> Any:
+    """Import a plugin's command, as typer's.
+
+    Raises:
+        PluginError: it cannot be imported, or is neither a function for typer nor a `typer.Typer`.
+    """
+    from addkit.plugin.contract import one_line, place_of
+
+    target = provided.load()
     try:
-        command = typer.main.get_command(app)
+        command = make_command(provided.spec.name, target)
     except Exception as error:
-        # Annotations that typer cannot read, or an app without a command.
-        raise PluginError(f"{provided.title} cannot be loaded: {error}") from error
-    command.params = [one for one in command.params if one.name not in COMPLETION]
+        # Annotations that typer cannot read, an app without a command, or no function at all.
+        text = f"{provided.title} is no command: {one_line(error)}{place_of(error)}"
+        raise PluginError(text) from error
+    for leaf in _leaves(command):
+        leaf.callback = _guarded(leaf.callback, provided)
     return command
+
+
+def check_commands(package: str | None) -> list[Verdict]:
+    """A verdict for each command of a package or file, or of all of them.
+
+    Raises:
+        UsageError: the hook of a plugin's commands is broken.
+    """
+    from addkit.plugin.commands import load_commands
+
+    commands = load_commands()
+    broken = [one for one in commands.broken if package in (None, one.distribution)]
+    if broken:
+        raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
+    return [_check(one, commands) for one in commands.of(package)]
+
+
+def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
+    from addkit.testing import Verdict
+
+    spec, faults = provided.spec, {}
+    others = commands.by_name[spec.name]
+    if spec.name in SUMMARIES:
+        faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
+    elif len(others) > 1:
+        faults["has_a_name_of_its_own"] = clash(others)
+    if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
+        faults["has_one_line_of_help"] = f"help must be one line of {LONGEST_HELP} letters at most"
+    if provided.provider in commands.heavy:
+        faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
+    try:
+        command = load_command(provided)
+    except PluginError as error:
+        faults["can_be_imported"] = str(error)
+    else:
+        if not command.help:
+            faults["explains_itself"] = f"{spec.command} has no docstring, which --help would show"
+    held = len(LAWS) - len(faults) - ("can_be_imported" in faults)
+    return Verdict("command", spec.name, provided.provider, held, faults, "")
 
 
 def _leaves(command: Any) -> Iterator[Any]:
@@ -128,7 +169,8 @@ def _guarded(callback: Callable[..., Any], provided: ProvidedCommand) -> Callabl
         except AddkitError:
             raise
         except Exception as error:
-            # Typer's own, such as Exit and BadParameter, are how a command ends in good order.
+            # Typer's own errors, such as Exit and BadParameter, end a command in order. They are
+            # recognised by module, since their base class has no public name.
             if any(base.__module__.startswith("typer") for base in type(error).__mro__):
                 raise
             from addkit.plugin.contract import one_line, place_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from addkit.cli.plugin_options import choose
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.plugin import Provided, Registry
+    from addkit.plugin.commands import Commands
     from addkit.testing import Verdict
 
 
@@ -20,6 +22,8 @@ plugins = typer.Typer(
     help="Look at, check and write plugins.", rich_markup_mode=None, no_args_is_help=True
 )
 
+COMMAND = "command"
+"""Taken by `--kind` like a kind of component."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -39,22 +43,20 @@ def list_(
     ] = False,
     json: Json = False,
 ) -> None:
-    """List every component that a recipe can name, and plugins that are broken or left out.
+    """List components, commands of plugins, and plugins that are broken or disabled.
 
     addkit plugins list --kind loss
     """
     from addkit.cli.output import Output
     from addkit.plugin import load_registry
+    from addkit.plugin.commands import load_commands
 
-    if kind is not None:
-        from addkit.plugin.describe import check_kind
-
-        check_kind(kind)
-    registry, output = load_registry(), Output(json=json)
+    _check_kind(kind)
+    registry, commands, output = load_registry(), load_commands(), Output(json=json)
     if requirements:
-        _show_requirements(output, registry)
+        _show_requirements(output, registry, commands)
         return
-    _tell(output, _rows(registry, kind))
+    _tell(output, _rows(registry, commands, kind))
 
 
 @plugins.command()
@@ -71,9 +73,12 @@ def show(
     """
     from addkit.cli.output import Output
     from addkit.plugin import load_registry
-    from addkit.plugin.describe import check_kind, described
+    from addkit.plugin.describe import described
 
-    check_kind(kind)
+    _check_kind(kind)
+    if kind == COMMAND:
+        _show_command(Output(json=json), name)
+        return
     provided = load_registry().get(kind, name)
     if json:
         Output(json=True).data(described(provided))
@@ -91,13 +96,14 @@ def check(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check every component of a package against the laws of its kind. Exit code 1 if one fails.
+    """Check components and commands by the laws of their kinds. Exit code 1 if one fails.
 
     \b
     addkit plugins check my-conditioner
     addkit plugins check my-experiment.py
     """
     from addkit.cli.output import Output
+    from addkit.cli.plugin_commands import check_commands
     from addkit.plugin import load_registry
     from addkit.testing import check_package
 
@@ -105,7 +111,9 @@ def check(
         package = _meant(package)
     verdicts, registry = [], load_registry()
     output = Output(json=json)
-    for verdict in check_package(registry, package):
+    of_commands = check_commands(package)
+    of_components = check_package(registry, package, may_be_empty=bool(of_commands))
+    for verdict in (*of_commands, *of_components):
         verdicts.append(verdict)
         if not json:
             _show_verdict(output, verdict)
@@ -134,10 +142,9 @@ def new(
     addkit plugins new my-conditioner --kind conditioner
     """
     from addkit.cli.output import Output
-    from addkit.plugin.describe import check_kind
     from addkit.plugin.new import write_package
 
-    check_kind(kind)
+    _check_kind(kind)
     folder = directory or Path(name)
     files = write_package(name, kind, folder)
     output = Output(json=json)
@@ -150,6 +157,13 @@ def new(
     output.line("next:")
     for command in _next_commands(name, folder):
         output.line(f"  {command}")
+
+
+def _check_kind(kind: str | None) -> None:
+    if kind not in (None, COMMAND):
+        from addkit.plugin.describe import check_kind
+
+        check_kind(kind)
 
 
 def _meant(word: str) -> str:
@@ -174,25 +188,29 @@ def _next_commands(name: str, folder: Path) -> list[str]:
     ]
 
 
-def _rows(registry: Registry, kind: str | None) -> list[dict[str, Any]]:
+def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict[str, Any]]:
     from addkit.plugin import KINDS
     from addkit.plugin.loading import distribution_of
 
-    rows = [
-        _row(registry, registry.get(one.kind, name))
-        for one in KINDS
-        if kind in (None, one.kind)
-        for name in registry.names(one.kind)
+    rows = []
+    for of_kind in (one.kind for one in KINDS if kind in (None, one.kind)):
+        for provided in (registry.get(of_kind, name) for name in registry.names(of_kind)):
+            spec, package = provided.spec, (provided.distribution, provided.version)
+            status = "imports torch" if provided.provider in registry.heavy else "ok"
+            rows.append(_cells(of_kind, spec.name, spec.summary, *package, status))
+    for command in commands.of(None) if kind in (None, COMMAND) else ():
+        about = command.spec.name, command.spec.help
+        rows.append(_cells(COMMAND, *about, command.distribution, command.version))
+    # A plugin whose commands alone are broken still provides its components.
+    seen = {(one.distribution, one.entry_point) for one in registry.broken}
+    others = [one for one in commands.broken if (one.distribution, one.entry_point) not in seen]
+    for broken in (*registry.broken, *others):
+        fault = str(broken).partition('"): ')[2]
+        package = broken.distribution, broken.version
+        rows.append(_cells(None, broken.entry_point, fault, *package, "broken"))
+    return rows + [
+        _cells(None, one.name, "", *distribution_of(one), "disabled") for one in registry.disabled
     ]
-    keys = ("kind", "name", "summary", "distribution", "version", "status")
-    for broken in registry.broken:
-        told = str(broken).partition('"): ')[2]
-        values = (None, broken.entry_point, told, broken.distribution, broken.version, "broken")
-        rows.append(dict(zip(keys, values, strict=True)))
-    for one in registry.disabled:
-        values = (None, one.name, "", *distribution_of(one), "disabled")
-        rows.append(dict(zip(keys, values, strict=True)))
-    return rows
 
 
 def _tell(output: Output, rows: list[dict[str, Any]]) -> None:
@@ -202,15 +220,9 @@ def _tell(output: Output, rows: list[dict[str, Any]]) -> None:
         output.data(rows)
 
 
-def _row(registry: Registry, provided: Provided) -> dict[str, Any]:
-    return {
-        "kind": provided.spec.kind,
-        "name": provided.spec.name,
-        "summary": provided.spec.summary,
-        "distribution": provided.distribution,
-        "version": provided.version,
-        "status": "imports torch" if provided.provider in registry.heavy else "ok",
-    }
+def _cells(kind: str | None, *cells: str) -> dict[str, Any]:
+    keys = ("name", "summary", "distribution", "version", "status")
+    return {"kind": kind, **dict(zip(keys, [*cells, "ok"], strict=False))}
 
 
 def _show_rows(output: Output, rows: list[dict[str, Any]]) -> None:
@@ -231,9 +243,10 @@ def _note(row: dict[str, Any]) -> str:
     return f"{row['status']}: {row['summary']}".removesuffix(": ")
 
 
-def _show_requirements(output: Output, registry: Registry) -> None:
+def _show_requirements(output: Output, registry: Registry, commands: Commands) -> None:
     found = {(one.distribution, one.version) for one in registry.components.values()}
-    found |= {(one.distribution, one.version) for one in registry.broken}
+    found |= {(one.distribution, one.version) for one in (*registry.broken, *commands.broken)}
+    found |= {(one.distribution, one.version) for one in commands.of(None)}
     own = sorted(one for one in found if one[0] != "addkit" and not one[0].endswith(".py"))
     lines = [f"{name}=={version}" for name, version in own]
     if output.for_people:
@@ -241,6 +254,26 @@ def _show_requirements(output: Output, registry: Registry) -> None:
             output.line(line)
     else:
         output.data(lines)
+
+
+def _show_command(output: Output, name: str) -> None:
+    from addkit.errors import PluginError, guess
+    from addkit.plugin.commands import load_commands
+
+    by_name = load_commands().by_name
+    if name not in by_name:
+        known = ", ".join(sorted(by_name)) or "none"
+        raise PluginError(
+            f'no plugin has a command "{name}"{guess(name, by_name)}. Known: {known}.'
+        )
+    for command in by_name[name]:
+        spec = command.spec
+        if output.for_people:
+            output.line(f"command {name}: {spec.help}\nfrom {command.provider}, {spec.command}")
+        else:
+            output.data(
+                {**asdict(spec), "distribution": command.distribution, "version": command.version}
+            )
 
 
 def _show_component(output: Output, provided: Provided) -> None:
@@ -282,4 +315,6 @@ def _show_verdict(output: Output, verdict: Verdict) -> None:
 
 def _show_sum(output: Output, verdicts: list[Verdict]) -> None:
     failed = sum(bool(verdict.broken) for verdict in verdicts)
-    output.line(f"{len(verdicts) - failed} of {len(verdicts)} components keep every law")
+    kinds = {"command" if verdict.kind == COMMAND else "component" for verdict in verdicts}
+    what = " and ".join(f"{kind}s" for kind in ("component", "command") if kind in kinds)
+    output.line(f"{len(verdicts) - failed} of {len(verdicts)} {what} keep every law")

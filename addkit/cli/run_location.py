@@ -16,7 +16,7 @@ from addkit.model import build_data, build_network
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
-from addkit.recipe.model import Checkpoints, Distributed
+from addkit.recipe.tables import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
 from addkit.runs.lock import LOCK, MARKER, locked
 from addkit.training.checks import check_shards, check_training

@@ -61,6 +61,7 @@ def _row(entry: RunEntry) -> list[str]:
 
     score = Score.named(entry.headline or "")
     controls = {name: value for name, value in (entry.controls or {}).items() if value is not None}
+    # Any headline score is better the higher it is.
     best = max(controls, key=controls.__getitem__, default="")
     age = f"{entry.age_seconds} s"
     for unit, seconds in (("min", 60), ("h", 3_600), ("d", 86_400)):
@@ -125,6 +126,7 @@ def _print_details(output: Output, details: RunDetails) -> None:
     ]
     output.table(["what", "value"], rows, words=2)
     output.line()
+    # Checkpoints one by one, since they are what fills a disk.
     sizes = {f"checkpoints/{name}": size for name, size in details.checkpoints.items()}
     sizes |= {name: size for name, size in details.files.items() if name != "checkpoints"}
     rows = [[name, f"{size / 1024:,.0f}"] for name, size in sizes.items()]

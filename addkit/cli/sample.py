@@ -204,7 +204,7 @@ def _pairs(option: str, words: list[str], example: str) -> dict[str, str]:
 
 
 def _entry(prediction: Prediction, predictor: Predictor, ask: dict[str, Any]) -> dict[str, Any]:
-    inference = predictor.inference.but(**ask)
+    inference = predictor.inference.replace(**ask)
     return {
         **prediction.data(),
         "guidance": inference.guidance,
@@ -223,7 +223,7 @@ def _show(
     ask: dict[str, Any],
 ) -> None:
     """For people: rows for each image, and how the numbers came about."""
-    inference = predictor.inference.but(**ask)
+    inference = predictor.inference.replace(**ask)
     votes = ask["steps"] is not None or ask["chains"] is not None or not inference.one_pass
     columns = [c for c in predictor.task.columns if votes or not c.startswith("votes")]
     table = [
@@ -277,11 +277,11 @@ def _trace(
     names = [name for name, _ in shown]
     pictures = predictor.pictures([rewind(file) for _, file in shown])
     held = predictor.task.given_labels(wishes) if wishes else None
-    inference = predictor.inference.but(**ask, given=held)
+    inference = predictor.inference.replace(**ask, given=held)
     sources = [rewind(file) for _, file in shown]
     if predictor.facts.num_tokens > 1:
         # Of many chains only the first is drawn, and their logits would fill the memory.
-        steps = predictor.trace(sources, inference.but(chains=1), seed, known)
+        steps = predictor.trace(sources, inference.replace(chains=1), seed, known)
         _draw_labels(path, predictor, steps, pictures, names)
     else:
         steps = predictor.trace(sources, inference, seed, known)

@@ -12,8 +12,8 @@ from addkit.cli.options import list_option
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
-    from addkit.diffusion.information import Suggestion
     from addkit.report.schedule_profiles import View
+    from addkit.schedules.suggest import Suggestion
 
 
 schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
@@ -54,11 +54,11 @@ def show(
     addkit schedule show cosine label-accuracy --classes 1000 --scale 1,2
     """
     from addkit.cli.output import Output, note
-    from addkit.diffusion.information import SCALES
-    from addkit.diffusion.information import suggest as ranked
     from addkit.report.figures import schedules, write_figure
     from addkit.report.figures.style import check_figure
     from addkit.report.schedule_profiles import views
+    from addkit.schedules.suggest import SCALES
+    from addkit.schedules.suggest import suggest as ranked
 
     if out is not None:
         check_figure(out)

@@ -18,7 +18,7 @@ from torch.nn.functional import grid_sample
 from addkit.data.images import Part, Pixels, as_picture, to_levels
 from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import RecipeError
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 # Rows of an image's uniforms. Each decision has its own, so switching one change on or off leaves
 # the others as they were.

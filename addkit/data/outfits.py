@@ -32,7 +32,7 @@ from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 _PLACES = ("top left", "top right", "bottom left", "bottom right")
 _SIDE, _POOLED, _WHITE = 7, 4, 255

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from addkit.data.image_sets import WrappedImages
-from addkit.diffusion.side_inputs import NO_CATEGORY
 from addkit.errors import DataError, guess
-from addkit.plugin.facts import Batch, Column, SideInputs
+from addkit.plugin.facts import NO_CATEGORY, Batch, Column, SideInputs
 from addkit.plugin.protocols import ImageSet
 
 _MOST_CATEGORIES = 12

@@ -12,7 +12,7 @@ from addkit.data.settings import DataConfig
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 
 class Source(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from addkit.denoisers.settings import ControlConfig
-from addkit.diffusion.results import Layout
+from addkit.plugin.values import Layout
 
 
 class Control(nn.Module):

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from addkit.denoisers.settings import MlpConfig
 from addkit.denoisers.time import TimeEmbedding, modulate
-from addkit.diffusion.layers import zero_linear
-from addkit.diffusion.results import Layout
+from addkit.diffusion.model import zero_linear
+from addkit.plugin.values import Layout
 
 
 class MlpDenoiser(nn.Module):

@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.time import TimeEmbedding, modulate
-from addkit.diffusion.layers import zero_linear
-from addkit.diffusion.results import Layout
+from addkit.diffusion.model import zero_linear
+from addkit.plugin.values import Layout
 
 MOST_COPIES = 8
 """Reuse copies or chains in one attention call: their mask grows with the square."""

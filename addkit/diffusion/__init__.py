@@ -1,64 +1,73 @@
-"""The mathematics of label diffusion. It knows labels, times and conditions, and no image."""
+"""The mathematics of label diffusion: labels, times and conditions, and no image."""
 
-from addkit.diffusion.chain import FREE, ChainSettings, chain
-from addkit.diffusion.gaussian import GaussianProcess
-from addkit.diffusion.guidance import drop_condition, guide
+from addkit.diffusion.exact import (
+    bayes_denoiser,
+    flip_probability,
+    gibbs_accuracy,
+    probability_arg_max,
+)
 from addkit.diffusion.likelihood import any_order_likelihood
-from addkit.diffusion.model import LabelDiffusion, NoisyBatch, State
-from addkit.diffusion.objective import ObjectiveSettings, ObjectiveValue, objective
-from addkit.diffusion.process import (
+from addkit.diffusion.model import LabelDiffusion
+from addkit.diffusion.noise import (
     alpha_bar_at,
     corrupt,
     log_likelihood_scale,
     noised,
     signal_to_noise,
 )
-from addkit.diffusion.randomness import counted_generator, counted_seed
-from addkit.diffusion.results import (
+from addkit.diffusion.objective import (
+    ObjectiveSettings,
+    ObjectiveValue,
+    drop_condition,
+    objective,
+)
+from addkit.diffusion.randomness import counted_generator, counted_seed, draw_labels
+from addkit.diffusion.timesteps import draw_times, time_grid
+from addkit.plugin.values import (
+    FORBIDDEN,
+    FREE,
     Answer,
+    ChainSettings,
     ChainStep,
     Clean,
     Layout,
+    NoisyBatch,
     NoisyLabels,
+    State,
     Targets,
+    TimedLosses,
+    TimeSettings,
 )
-from addkit.diffusion.theory import (
-    bayes_denoiser,
-    flip_probability,
-    gibbs_accuracy,
-    probability_arg_max,
-)
-from addkit.diffusion.timesteps import TimeSettings, draw_times, time_grid
 
 __all__ = [
+    "FORBIDDEN",
     "FREE",
-    "GaussianProcess",
-    "NoisyBatch",
-    "Layout",
-    "Targets",
-    "TimeSettings",
-    "any_order_likelihood",
     "Answer",
     "ChainSettings",
     "ChainStep",
     "Clean",
     "LabelDiffusion",
+    "Layout",
+    "NoisyBatch",
     "NoisyLabels",
     "ObjectiveSettings",
     "ObjectiveValue",
     "State",
+    "Targets",
+    "TimeSettings",
+    "TimedLosses",
     "alpha_bar_at",
+    "any_order_likelihood",
     "bayes_denoiser",
-    "chain",
     "corrupt",
     "counted_generator",
     "counted_seed",
+    "draw_labels",
     "draw_times",
     "drop_condition",
-    "log_likelihood_scale",
     "flip_probability",
     "gibbs_accuracy",
-    "guide",
+    "log_likelihood_scale",
     "noised",
     "objective",
     "probability_arg_max",

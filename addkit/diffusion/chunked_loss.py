@@ -3,75 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from addkit.diffusion.model import LabelDiffusion, State
-
-if TYPE_CHECKING:
-    from addkit.diffusion.model import NoisyBatch
-
+from addkit.diffusion.model import LabelDiffusion
+from addkit.plugin.values import State
 
 LARGEST = 2**23
 """Numbers in one K-wide tensor, 32 MiB in fp32."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowLosses:
-    """What each predicted token cost."""
+def token_losses(
+    model: LabelDiffusion, features: Tensor, state: State, alpha_bar: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Loss of every token, with gradient, and whether its most probable class is the label.
 
-    losses: Tensor
-    """(B, R, N), with gradient."""
-    right: Tensor
-    """(B, R, N) bool: the most probable class is the label."""
-
-
-def row_losses(
-    model: LabelDiffusion, features: Tensor, hidden: NoisyBatch, labels: Tensor
-) -> RowLosses:
-    """Loss and hit of every token.
-
-    Where B R N K is large and nothing else holds y_t, rows go in chunks through the output layer
+    Where B R N K is large and y_t is not kept anyway, rows go in chunks through the output layer
     and the loss, each computed again in the backward pass: K-wide memory is that of one chunk.
 
     Args:
         model: with its output layer and loss.
         features: (B, R or 1, N, D).
-        hidden: what the network saw.
+        state: what the network read.
+        alpha_bar: of the predicted tokens, broadcastable to (B, R, N).
         labels: (B, R, N).
     """
-    state, alpha_bar = hidden.state, hidden.alpha_bar
     if state.y_t is not None or labels.numel() * model.num_classes <= LARGEST:
         outputs = model.outputs(features, state, alpha_bar).expand(*labels.shape, -1)
         losses = model.losses(outputs, labels, alpha_bar, state.noise)
         with torch.no_grad():
             right = model.logits(outputs, state.y_t, alpha_bar).argmax(-1) == labels
-        return RowLosses(losses, right)
-    flat = features.expand(*labels.shape, -1).flatten(0, 2)
-    levels = alpha_bar.expand(labels.shape).flatten()
+        return losses, right
+    rows = features.expand(*labels.shape, -1).flatten(0, 2)  # (B R N, D)
+    flat_labels, levels = labels.flatten(), alpha_bar.expand(labels.shape).flatten()
     places = _places(labels.shape, labels.device)
     parts = [
         checkpoint(
-            _chunk,
+            _chunk_losses,
             model,
-            flat[rows],
-            labels.flatten()[rows],
-            levels[rows],
-            places[rows],
+            rows[chunk],
+            flat_labels[chunk],
+            levels[chunk],
+            places[chunk],
             use_reentrant=False,
+            # Neither the output layer nor a loss draws random numbers.
             preserve_rng_state=False,
         )
-        for rows in _chunks(len(flat), model.num_classes)
+        for chunk in _chunks(len(rows), model.num_classes)
     ]
     losses, right = (torch.cat(column).view(labels.shape) for column in zip(*parts, strict=True))
-    return RowLosses(losses, right)
+    return losses, right
 
 
-def _chunk(
+def _chunk_losses(
     model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor, places: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Rows (n, D), (n,), (n,), (n,) -> losses and hits (n,)."""
@@ -88,13 +74,13 @@ def most_likely(model: LabelDiffusion, features: Tensor, state: State, alpha_bar
     if state.y_t is not None:
         outputs = model.outputs(features, state, alpha_bar)
         return model.logits(outputs, state.y_t, alpha_bar).argmax(-1)
-    shape, flat = features.shape[:3], features.flatten(0, 2)
+    shape, rows = features.shape[:3], features.flatten(0, 2)
     # Without y_t the most probable class does not depend on the level.
-    level = torch.zeros(1, 1, 1, device=flat.device)
-    places = _places(shape, flat.device)
+    level = torch.zeros(1, 1, 1, device=rows.device)
+    places = _places(shape, rows.device)
     parts = [
-        model.logits(model.outputs(flat[rows][None, None]), None, level, places[rows]).argmax(-1)
-        for rows in _chunks(len(flat), model.num_classes)
+        model.logits(model.outputs(rows[chunk][None, None]), None, level, places[chunk]).argmax(-1)
+        for chunk in _chunks(len(rows), model.num_classes)
     ]
     return torch.cat(parts, -1).view(shape)
 

@@ -1,4 +1,4 @@
-r"""What one noisy label tells: exact functions of the label signal-to-noise m and of K.
+r"""The information in one noisy label: exact functions of the label signal-to-noise m and of K.
 
 The label is uniform over K classes, and y_t its noisy one-hot vector. Divided by the noise, y_t is
 m in the label's place and 0 elsewhere, plus K standard normals; so m alone decides.
@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import signal_to_noise
-from addkit.diffusion.theory import probability_arg_max
-from addkit.plugin.registry import load_registry
-from addkit.plugin.spec import Problem
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Schedule
-
+from addkit.diffusion.exact import probability_arg_max
+from addkit.diffusion.noise import signal_to_noise
+from addkit.plugin.protocols import Schedule
 
 INFORMATIVE = (0.05, 0.95)
 """A time is informative if y_t holds between these shares of the label's log2 K bits."""
-
-ENOUGH = 0.3
-"""Share of training times below which `scarce_information` has something to say."""
-
-SCALES = (1.0, 0.5, 2.0, 4.0)
-"""b that `suggest` tries; of equals the first wins."""
 
 _STEP = 0.35
 """Of both trapezoid rules. The integrands are analytic in a strip of half width pi / 2, so that
@@ -90,22 +77,21 @@ def _log_laplace(v: Tensor, m: float) -> Tensor:
 @functools.cache
 def informative_range(num_classes: int) -> tuple[float, float]:
     """The m between which y_t holds `INFORMATIVE` shares of the label's bits, to 1e-4."""
-    bits = math.log2(num_classes)
-    low, high = (_level_of(share * bits, num_classes) for share in INFORMATIVE)
-    return low, high
-
-
-def _level_of(bits: float, num_classes: int) -> float:
-    low, high = 0.0, math.sqrt(2 * math.log(num_classes)) + 7
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        below = float(mutual_information(torch.tensor(middle), num_classes)) < bits
-        low, high = (middle, high) if below else (low, middle)
-    return (low + high) / 2
+    levels = []
+    for share in INFORMATIVE:
+        bits = share * math.log2(num_classes)
+        # The information rises with m, so that bisection finds the level.
+        low, high = 0.0, math.sqrt(2 * math.log(num_classes)) + 7
+        while high - low > 1e-4:
+            middle = (low + high) / 2
+            below = float(mutual_information(torch.tensor(middle), num_classes)) < bits
+            low, high = (middle, high) if below else (low, middle)
+        levels.append((low + high) / 2)
+    return levels[0], levels[1]
 
 
 def informative_share(schedule: Schedule, num_classes: int, points: int = 2000) -> float:
-    """The share of training times at which y_t tells something of the label, but not all.
+    """The share of training times at which y_t has some information on the label, but not all.
 
     Informative is a time with mutual information between 5 and 95 % of log2 K. At K = 10 that is m
     from 0.5 to 3.6, the zone in which an arg-max-and-re-noise chain changes its mind; it moves up
@@ -114,13 +100,13 @@ def informative_share(schedule: Schedule, num_classes: int, points: int = 2000) 
     left out.
 
     Args:
-        schedule: what alpha_bar, b and t_power are asked of.
+        schedule: its alpha_bar, b and t_power.
         num_classes: K of one token, >= 2.
-        points: times that are looked at, evenly in u.
+        points: number of times, evenly spaced in u.
 
     Returns:
-        In [0, 1]. A large share is not yet a good recipe: what the image must tell is learnt near
-        t = T (docs/theory.md).
+        In [0, 1]. A large share is not yet a good recipe: p(label | image) is learnt near t = T
+        (docs/theory.md).
     """
     u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     m = signal_to_noise(schedule.alpha_bar(u**schedule.t_power).double(), schedule.scale)
@@ -130,7 +116,7 @@ def informative_share(schedule: Schedule, num_classes: int, points: int = 2000) 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A schedule seen by a label of K classes. Tensors of one length, float64."""
+    """Noise levels of a schedule for a label of K classes. Tensors of one length, float64."""
 
     t: Tensor
     alpha_bar: Tensor
@@ -145,7 +131,7 @@ class Profile:
 
 
 def profile(schedule: Schedule, num_classes: int, times: Tensor) -> Profile:
-    """What a schedule does to a label of K classes, at given times in [0, 1]."""
+    """The noise of a schedule on a label of K classes, at given times in [0, 1]."""
     t = times.double()
     alpha_bar = schedule.alpha_bar(t).double()
     m = signal_to_noise(alpha_bar, schedule.scale)
@@ -156,61 +142,4 @@ def profile(schedule: Schedule, num_classes: int, times: Tensor) -> Profile:
         probability=probability_arg_max(m, num_classes),
         bits=mutual_information(m, num_classes),
         share=informative_share(schedule, num_classes),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A schedule by name, the scale b, and the share of informative times that it has."""
-
-    schedule: str
-    scale: float
-    share: float
-
-
-def suggest(num_classes: int, scales: Sequence[float] = SCALES) -> list[Suggestion]:
-    """Each built-in schedule at the scale with the largest informative share, the best first.
-
-    Every built-in schedule is tried with each scale and otherwise its own defaults. Deterministic.
-    The largest share is not yet the best recipe, see `informative_share`.
-    """
-    registry = load_registry()
-    built_in = [
-        name
-        for name in registry.names("schedule")
-        if registry.get("schedule", name).provider.startswith("addkit ")
-    ]
-    best = [_best(name, num_classes, scales) for name in built_in]
-    return sorted(best, key=lambda found: -found.share)
-
-
-def _best(name: str, num_classes: int, scales: Sequence[float]) -> Suggestion:
-    tried = [Suggestion(name, scale, _share(name, scale, num_classes)) for scale in scales]
-    # A difference that the count of points makes is none: then the first scale is as good.
-    return max(tried, key=lambda found: round(found.share, 3))
-
-
-def _share(name: str, scale: float, num_classes: int) -> float:
-    spec = load_registry().get("schedule", name).spec
-    config = spec.settings.model_validate({"scale": scale})
-    schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
-    return informative_share(schedule, num_classes)
-
-
-def scarce_information(schedule: Schedule, problem: Problem) -> str | None:
-    """What to warn of if under 30 % of the training times are informative, else None.
-
-    Of several tokens the one with the smallest share is told; K is that of one token, the classes
-    it can take.
-    """
-    ranges = problem.token_classes or ((0, problem.num_classes),)
-    sizes = {stop - start for start, stop in ranges if stop - start > 1}
-    shares = {size: informative_share(schedule, size) for size in sorted(sizes)}
-    if not shares or min(shares.values()) >= ENOUGH:
-        return None
-    size = min(shares, key=lambda size: shares[size])
-    return (
-        f"only {100 * shares[size]:.0f} % of the training times are informative: at the others "
-        f"y_t tells under 5 % or over 95 % of a label of {size} classes; "
-        f"`addkit schedule show --classes {size} --suggest` shows schedules that tell more"
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from addkit.diffusion.model import LabelDiffusion
-from addkit.diffusion.results import Clean, Layout
+from addkit.plugin.protocols import LabelModel
+from addkit.plugin.values import Clean, Layout
 
 
 def any_order_likelihood(
-    model: LabelDiffusion,
+    model: LabelModel,
     prepared: tuple[Tensor, ...],
     labels: Tensor,
     present: Tensor | None = None,
@@ -23,29 +23,29 @@ def any_order_likelihood(
     (B, S, N) bool, are neither seen nor counted.
     """
     batch, count, num_tokens = labels.shape
-    # (S N) copies: copy n of a candidate knows its tokens before n.
+    # (B, S N, N): copy n of a candidate reads its tokens before n clean.
     ids = labels.repeat_interleave(num_tokens, dim=1)
     order = torch.arange(num_tokens, device=labels.device)
     t = (order >= order.unsqueeze(1)).float().repeat(count, 1).unsqueeze(0)
-    # No noise is drawn: clean tokens have none, and pure noise says nothing whatever it is.
-    alpha_bar = 1 - t
+    # A seed of its own: clean tokens have no noise, and pure noise carries no label.
     generator = torch.Generator(device=labels.device).manual_seed(0)
-    state = model.corrupt(Clean(ids), alpha_bar, generator)
+    state = model.corrupt(Clean(ids), 1 - t, generator)
     layout = None
     if present is not None:
         layout = Layout(present.repeat_interleave(num_tokens, dim=1).unsqueeze(2))
     features = model.features(state, t, prepared, layout)
-    picked = features.view(batch, count, num_tokens, num_tokens, -1)
-    own = picked.diagonal(dim1=2, dim2=3).movedim(-1, 2)
-    return counted(token_log_probabilities(model, own, labels), present)
+    # Of copy n only token n is a factor: (B, S, N, N, D) -> (B, S, N, D), before anything K-wide.
+    copies = features.view(batch, count, num_tokens, num_tokens, -1)
+    diagonal = copies.diagonal(dim1=2, dim2=3).movedim(-1, 2)
+    return counted(token_log_probabilities(model, diagonal, labels), present)
 
 
 def counted(log_p: Tensor, present: Tensor | None) -> Tensor:
-    """Sum over the tokens that are there, (B, S, N) -> (B, S)."""
+    """Sum over the tokens that exist, (B, S, N) -> (B, S)."""
     return log_p.sum(-1) if present is None else log_p.masked_fill(~present, 0.0).sum(-1)
 
 
-def token_log_probabilities(model: LabelDiffusion, features: Tensor, labels: Tensor) -> Tensor:
+def token_log_probabilities(model: LabelModel, features: Tensor, labels: Tensor) -> Tensor:
     """log p of each label from its features, (B, S, N, D), (B, S, N) -> (B, S, N)."""
     alpha_bar = torch.zeros(1, 1, 1, device=labels.device)
     logits = model.logits(model.outputs(features), None, alpha_bar)

@@ -1,27 +1,33 @@
-"""The timestep-conditioned objective with feature reuse (sections 3.2 and 3.3)."""
+r"""The timestep-conditioned objective with feature reuse (sections 3.2 and 3.3).
+
+.. math::
+    L = \frac{\sum_n w_n\, \ell(f(y_t, t, c), y_0)_n}{\sum_n w_n},
+    \qquad y_t \sim q(y_t \mid y_0),\ t \sim p(t)
+
+over the B R N label tokens n of the whole global batch: R noisy copies of each image share one
+condition. `objective` returns the two sums of one micro-batch; the trainer adds them over
+micro-batches and ranks and divides once. w_n is 1, or what the task and the process say.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from addkit.diffusion.chunked_loss import RowLosses, row_losses
-from addkit.diffusion.guidance import drop_condition
-from addkit.diffusion.model import LabelDiffusion, NoisyBatch
-from addkit.diffusion.results import Targets
-from addkit.diffusion.timesteps import TimedLosses
-
-if TYPE_CHECKING:
-    from addkit.plugin.facts import SideInputs
+from addkit.diffusion.chunked_loss import most_likely, token_losses
+from addkit.diffusion.model import LabelDiffusion
+from addkit.diffusion.timesteps import even_rows
+from addkit.plugin.facts import SideInputs
+from addkit.plugin.values import NoisyBatch, Targets, TimedLosses, TimeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveSettings:
-    """Which rows a training step looks at; see `addkit.recipe.Training` for each."""
+    """Which rows a training step draws; see `addkit.recipe.Training` for each."""
 
     stratified: bool = True
     pure_noise: float = 0.0
@@ -31,26 +37,26 @@ class ObjectiveSettings:
 
 
 class ObjectiveValue(NamedTuple):
-    """Losses of one micro-batch before their mean. DDP and FSDP2 find the loss in a tuple only."""
+    """The loss of one micro-batch; a tuple of tensors, which DDP and FSDP2 can look into."""
 
     total: Tensor
     """Weighted sum over tokens, a scalar with gradient."""
     weight: Tensor
-    """Its normaliser, a scalar: the sum of the weights, or B R N where all tokens count alike."""
+    """What divides it once the whole global batch is summed: sum of the weights, or B R N."""
     tokens: int
     """B R N."""
     accuracy: Tensor
     """Share of real tokens whose most probable class is the label, noise level as drawn."""
-    pad_loss: Tensor | None = None
-    """Mean over pads, unweighted, where there are pads; no gradient."""
-    real_loss: Tensor | None = None
-    """Mean over the other tokens."""
-    timed: TimedLosses | None = None
-    """What tokens cost at their times; None where the process draws no times."""
+    real_loss: Tensor | None
+    """Unweighted mean over real tokens, where there are pads; no gradient."""
+    pad_loss: Tensor | None
+    """The same over pads."""
+    timed: TimedLosses | None
+    """Losses of tokens at their times; None where the process draws no times."""
 
     @property
     def loss(self) -> Tensor:
-        """Weighted mean over the tokens of this batch alone, a scalar with gradient."""
+        """Weighted mean over the tokens of this micro-batch alone, a scalar with gradient."""
         return self.total / self.weight.clamp_min(1e-6)
 
 
@@ -68,74 +74,102 @@ def objective(
         model: the network with its process, schedule and loss.
         tokens: from the encoder, (B, L, W). The condition is prepared once for all R copies.
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
-        settings: which rows to look at.
+        settings: which rows to draw.
         generator: on the device of the labels.
-        side_inputs: what is known beside the images; dropped where their condition is.
+        side_inputs: optional inputs beside the images; dropped where their condition is.
     """
+    labels = targets.labels
     condition = drop_condition(
-        model.condition(tokens, side_inputs), model.null, settings.condition_drop, generator
+        model.condition(tokens, side_inputs), model.null_token, settings.condition_drop, generator
     )
     prepared = model.prepare(condition)
-    hidden = model.process.corrupt(model, prepared, targets, settings, generator)
-    before = _remembered(model, hidden, prepared, generator)
-    features = model.features(hidden.state, hidden.t, prepared, hidden.layout, before)
-    rows = row_losses(model, features, hidden, targets.labels)
-    total, weight = _summed(rows.losses, hidden)
-    if model.lengths is not None and targets.present is not None:
-        total = total + weight * _length_loss(model, condition, targets.present)
-    timed = _timed(rows.losses.detach(), hidden)
-    return ObjectiveValue(total, weight, targets.labels.numel(), *_shown(rows, targets), timed)
+    times = TimeSettings(
+        stratified=settings.stratified,
+        pure_noise=settings.pure_noise,
+        power=model.schedule.t_power,
+        warp=model.timesteps,
+        token_times=settings.token_times,
+    )
+    batch = model.process.corrupt(targets, model.schedule, times, generator)
+    if settings.rollout and batch.sampled_t is not None:
+        batch = rolled_out(model, prepared, batch, settings.rollout, generator)
+    state, t = model.embed(batch, generator)
+    previous = None
+    if model.self_conditioning is not None:
+        # Chen et al. 2023: a share of batches reads the features of a first pass.
+        drawn = torch.rand((), generator=generator, device=generator.device)
+        if float(drawn) < model.denoiser.self_condition:
+            with torch.no_grad():
+                previous = model.features(state, t, prepared, batch.layout).detach()
+    features = model.features(state, t, prepared, batch.layout, previous)
+    alpha_bar = batch.alpha_bar if batch.target_alpha_bar is None else batch.target_alpha_bar
+    losses, right = token_losses(model, features, state, alpha_bar, labels)  # (B, R, N) each
+
+    if batch.weights is None:
+        total = losses.sum()
+        weight = losses.new_full((), labels.numel(), dtype=torch.float32)
+    else:
+        total = (losses * batch.weights).sum()
+        weight = batch.weights.sum() if batch.norm is None else batch.norm
+    if model.length_head is not None and targets.present is not None:
+        lengths = targets.present.sum(-1)  # (B, R): the copies' captions may differ
+        logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
+        # Times the weight, so that it is a mean over rows beside the tokens' mean.
+        total = total + weight * functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
+
+    detached, hits = losses.detach(), right.float()
+    timed = None
+    if batch.sampled_t is not None:
+        weights = torch.ones_like(detached) if batch.weights is None else batch.weights
+        sampled_t = batch.sampled_t.expand(detached.shape)
+        timed = TimedLosses(sampled_t.flatten(), detached.flatten(), weights.flatten())
+    if targets.real is not None:
+        real = targets.real.float()
+        means = [_mean(hits, real), _mean(detached, real), _mean(detached, 1 - real)]
+        return ObjectiveValue(total, weight, labels.numel(), means[0], means[1], means[2], timed)
+    accuracy = hits.mean() if targets.known is None else _mean(hits, targets.known.float())
+    return ObjectiveValue(total, weight, labels.numel(), accuracy, None, None, timed)
 
 
-def _remembered(
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean where the mask is 1; 0 where it is nowhere, such as the pads of a batch without pads."""
+    return (values * mask).sum() / mask.sum().clamp_min(1)
+
+
+def drop_condition(
+    condition: Tensor, null_token: Tensor, share: float, generator: torch.Generator
+) -> Tensor:
+    """Replace the condition (B, C, V) of a random share of images by the null condition (V,).
+
+    Whole images, not rows: the reuse copies of an image share one prepared condition.
+    """
+    if share == 0:
+        return condition
+    u = torch.rand((condition.shape[0], 1, 1), generator=generator, device=generator.device)
+    return torch.where(u.to(condition.device) < share, null_token.to(condition.dtype), condition)
+
+
+@torch.no_grad()
+def rolled_out(
     model: LabelDiffusion,
-    hidden: NoisyBatch,
     prepared: tuple[Tensor, ...],
+    batch: NoisyBatch,
+    share: float,
     generator: torch.Generator,
-) -> Tensor | None:
-    """Self-conditioning (Chen et al. 2023): in a share of batches, features of a first look."""
-    if not model.remembers:
-        return None
-    drawn = torch.rand((), generator=generator, device=generator.device)
-    if float(drawn) >= model.denoiser.self_condition:
-        return None
-    with torch.no_grad():
-        return model.features(hidden.state, hidden.t, prepared, hidden.layout).detach()
+) -> NoisyBatch:
+    """The batch with, in a share of rows, the network's own prediction at an earlier, noisier time
+    in place of the true labels.
 
-
-def _summed(losses: Tensor, hidden: NoisyBatch) -> tuple[Tensor, Tensor]:
-    """The weighted sum, and what divides it once the whole global batch is known."""
-    if hidden.weights is None:
-        return losses.sum(), losses.new_full((), losses.numel(), dtype=torch.float32)
-    norm = hidden.weights.sum() if hidden.norm is None else hidden.norm
-    return (losses * hidden.weights).sum(), norm
-
-
-def _timed(losses: Tensor, hidden: NoisyBatch) -> TimedLosses | None:
-    if hidden.drawn is None:
-        return None
-    t = hidden.drawn.expand(losses.shape)
-    weights = torch.ones_like(losses) if hidden.weights is None else hidden.weights
-    return TimedLosses(t.flatten(), losses.flatten(), weights.flatten())
-
-
-def _length_loss(model: LabelDiffusion, condition: Tensor, present: Tensor) -> Tensor:
-    """-log p(number of real tokens), over the reuse copies, whose captions may differ."""
-    lengths = present.sum(-1)
-    logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
-    return functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
-
-
-def _shown(rows: RowLosses, targets: Targets) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Accuracy on real tokens, the loss of pads and that of real tokens."""
-    right, losses = rows.right.float(), rows.losses.detach()
-    if targets.real is None:
-        known = targets.known
-        return right.mean() if known is None else _over(right, known.float()), None, None
-    real = targets.real.float()
-    return _over(right, real), _over(losses, 1 - real), _over(losses, real)
-
-
-def _over(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of what counts; 0 where nothing does, such as the pads of a batch without pads."""
-    return (values * counted).sum() / counted.sum().clamp_min(1)
+    In sampling the network reads its own errors, in training it never would.
+    """
+    count, reuse, _ = batch.ids.shape
+    further = torch.rand((count, reuse, 1), generator=generator, device=generator.device)
+    earlier = batch.t + (1 - batch.t) * further
+    alpha_bar = model.schedule.alpha_bar(earlier)
+    noisier = replace(batch, t=earlier, alpha_bar=alpha_bar)
+    state, t = model.embed(noisier, generator)
+    features = model.features(state, t, prepared, batch.layout)
+    guess = most_likely(model, features, state, alpha_bar)
+    rows = even_rows(count, reuse, share, generator).unsqueeze(-1)
+    # A token at t = 0 is given, and its noise would hide no wrong guess.
+    return replace(batch, ids=torch.where(rows & (batch.t > 0), guess, batch.ids))

@@ -103,7 +103,7 @@ def blocks_of(network: Network) -> Iterator[nn.Module]:
     yield from getattr(getattr(network.encoder, "model", network.encoder), "blocks", ())
     # A denoiser with self-conditioning runs once or twice, by a coin of each process's micro-batch,
     # and processes must agree on what they gather.
-    if not network.diffusion.remembers:
+    if network.diffusion.self_conditioning is None:
         yield from getattr(network.diffusion.denoiser, "blocks", ())
 
 

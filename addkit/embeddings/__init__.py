@@ -28,10 +28,13 @@ def _linear(config: LinearConfig, problem: Problem) -> Embedding:
     return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
 
 
-def _no_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
-    process = choices["process"].name
-    if process not in ("masked", "autoregressive"):
-        yield f'it cannot read the noise of [process] "{process}"; use "posterior" or "linear"'
+def _needs_clean_or_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
+    process = choices["process"]
+    if "clean-or-noise" not in process.spec.provides:
+        yield (
+            f'it cannot read the noise of [process] "{process.name}", which does not provide '
+            '"clean-or-noise"; use "posterior" or "linear"'
+        )
 
 
 @hookimpl
@@ -53,6 +56,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="token",
         config="addkit.embeddings.settings:TokenConfig",
         build="addkit.embeddings.token:TokenEmbedding",
-        check=_no_noise,
+        check=_needs_clean_or_noise,
         summary="E[y] or a mask, for masked diffusion and autoregression.",
     )

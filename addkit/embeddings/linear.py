@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from addkit.diffusion.process import corrupt
+from addkit.diffusion.noise import corrupt
 from addkit.embeddings.factor import FactorCache, cholesky
 
 

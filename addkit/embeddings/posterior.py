@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addkit.diffusion.process import corrupt, log_likelihood_scale, signal_to_noise
+from addkit.diffusion.noise import corrupt, log_likelihood_scale, signal_to_noise
 from addkit.embeddings.factor import FactorCache, cholesky
 
 FAST_CLASSES = 512

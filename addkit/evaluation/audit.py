@@ -20,16 +20,16 @@ def loop_of(inference: Inference) -> Inference:
     The read-out is replaced, since one that answers in one pass has no last step.
     """
     steps = inference.steps if inference.steps > 1 else LOOP
-    return inference.but(read_out="last", early_exit=0, steps=steps)
+    return inference.replace(read_out="last", early_exit=0, steps=steps)
 
 
 def audit_settings(inference: Inference) -> dict[str, Setting]:
     """The four conditions of the audit, by the field of `Audit` that they fill."""
     loop = loop_of(inference)
     return {
-        "first_step": Setting(loop.but(steps=1)),
+        "first_step": Setting(loop.replace(steps=1)),
         "last_step": Setting(loop),
-        "shuffled_state": Setting(loop.but(shuffled=True)),
+        "shuffled_state": Setting(loop.replace(shuffled=True)),
         "no_image": Setting(loop, no_image=True),
     }
 

@@ -115,7 +115,7 @@ class Evaluator:
             share: (r, P) takes the r-th of P runs of neighbouring batches.
         """
         diffusion = self.network.diffusion
-        device = diffusion.null.device
+        device = diffusion.null_token.device
         self.network.eval()
         for number, batch in self._batches(share):
             condition = self.network.condition(batch.images.to(device), batch.side_inputs)

@@ -153,7 +153,7 @@ def nearest_captions(
 
 def _codes(network: Network, images: ImageSet, batch_size: int) -> Iterator[Tensor]:
     """Unit vectors (B, V), batch by batch."""
-    device = network.diffusion.null.device
+    device = network.diffusion.null_token.device
     slices = [
         list(range(start, min(start + batch_size, len(images))))
         for start in range(0, len(images), batch_size)

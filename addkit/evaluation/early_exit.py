@@ -36,8 +36,8 @@ def exit_curve(
         headline: the task's score.
     """
     steps = inference.steps if inference.steps > 1 else LOOP
-    loop = inference.but(read_out="last" if inference.one_pass else None, steps=steps)
-    settings = {str(v): Setting(loop.but(early_exit=v)) for v in dict.fromkeys((0, *values))}
+    loop = inference.replace(read_out="last" if inference.one_pass else None, steps=steps)
+    settings = {str(v): Setting(loop.replace(early_exit=v)) for v in dict.fromkeys((0, *values))}
     meters = {name: evaluator.task.meter() for name in settings}
     taken: dict[str, list[Tensor]] = {name: [] for name in settings}
     for name, answer, batch in evaluator.predict_batches(settings):

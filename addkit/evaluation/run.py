@@ -48,9 +48,9 @@ class Grid:
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
         single = self.early_exit[0] if self.early_exit and len(self.early_exit) == 1 else None
-        inference = inference.but(chains=self.chains, early_exit=single)
+        inference = inference.replace(chains=self.chains, early_exit=single)
         every = [
-            inference.but(**dict(zip(keys, values, strict=True)))
+            inference.replace(**dict(zip(keys, values, strict=True)))
             for values in product(*(axis or [None] for axis in axes))
         ]
         if inference.problem.num_tokens == 1:
@@ -58,7 +58,7 @@ class Grid:
         # With several tokens the gain of a loop means nothing without its own first step.
         listed: dict[str, Inference] = {}
         for each in every:
-            first = each.but(steps=1)
+            first = each.replace(steps=1)
             listed.setdefault(_key(first), first)
             listed[_key(each)] = each
         return list(listed.values())
@@ -122,7 +122,7 @@ def _check(predictor: Predictor, grid: Grid, options: EvaluationOptions) -> None
     if options.uncertainty:
         needs_one_label(predictor)
     for value in grid.early_exit or []:
-        predictor.inference.but(early_exit=value)
+        predictor.inference.replace(early_exit=value)
     if several:
         needs_loop(predictor)
     if options.clip is not None and predictor.facts.pad is None:

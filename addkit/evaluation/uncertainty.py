@@ -37,7 +37,7 @@ def voting_chains(inference: Inference, chains: int | None) -> Inference:
     """The chains whose votes are counted, read at their last step; `chains` None: 10."""
     if chains == 1:
         raise UsageError("one chain has no votes to count; give --chains 2 or more")
-    return loop_of(inference).but(chains=chains or CHAINS)
+    return loop_of(inference).replace(chains=chains or CHAINS)
 
 
 def needs_one_label(predictor: Predictor) -> None:

@@ -22,25 +22,39 @@ def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
     return WeightedCrossEntropy(config.label_smoothing, mean_weight)
 
 
+def _needs_levels(config: Any, choices: Choices) -> Iterable[str]:
+    process = choices["process"]
+    if "noise-levels" not in process.spec.provides:
+        yield (
+            f'[process] "{process.name}" does not provide "noise-levels": tokens to be predicted '
+            "have alpha_bar = 0, and so weight 0; use a loss that does not depend on alpha_bar"
+        )
+
+
 def _not_with_skip(config: Any, choices: Choices) -> Iterable[str]:
     if getattr(choices["denoiser"].config, "bayes_skip", False):
         yield (
-            "a squared error predicts no logits, so [denoiser] bayes_skip has nothing to add "
-            "its evidence to; set bayes_skip = false or use a cross-entropy"
+            "a squared error predicts no logits to which [denoiser] bayes_skip could add a "
+            "log-likelihood; set bayes_skip = false or use a cross-entropy"
         )
 
 
 def _needs_state(config: MseNoiseConfig, choices: Choices) -> Iterable[str]:
     yield from _not_with_skip(config, choices)
-    if "reads-state" not in choices["denoiser"].spec.provides:
+    denoiser, process = choices["denoiser"], choices["process"]
+    if "reads-state" not in denoiser.spec.provides:
         yield (
-            f'[denoiser] "{choices["denoiser"].name}" ignores the noisy label, '
-            "so it cannot predict its noise"
+            f'[denoiser] "{denoiser.name}" ignores the noisy label, so it cannot predict its noise'
         )
-    if choices["read_out"].name == "one-pass":
+    if "noisy-state" not in process.spec.provides:
         yield (
-            '[read_out] "one-pass" starts from y_T = 0, which holds no noise to predict; '
-            'use read_out.name = "last"'
+            f'[process] "{process.name}" does not provide "noisy-state": it leaves no Gaussian '
+            "noise on every token to predict"
+        )
+    if "one-pass" in choices["read_out"].spec.provides:
+        yield (
+            f'[read_out] "{choices["read_out"].name}" starts from y_T = 0, which has no noise to '
+            'predict; use read_out.name = "last"'
         )
 
 
@@ -51,12 +65,14 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="ce",
         config="addkit.losses.settings:CrossEntropyConfig",
         build="addkit.losses.cross_entropy:CrossEntropy",
+        provides=frozenset({"rises-with-t"}),
         summary="Plain cross-entropy.",
     )
     yield LossSpec(
         name="weighted-ce",
         config="addkit.losses.settings:WeightedCrossEntropyConfig",
         build=_weighted,
+        check=_needs_levels,
         summary="Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
     )
     yield LossSpec(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from addkit.diffusion.results import Answer
 from addkit.plugin.facts import MISSING, Batch
+from addkit.plugin.values import Answer
 
 
 @dataclass(frozen=True, slots=True)

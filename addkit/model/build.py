@@ -135,7 +135,7 @@ class _Builder:
             num_tokens=self.problem.num_tokens,
             token_classes=self.problem.token_classes,
             columns=self.problem.columns,
-            lengths=task.predicts_length,
+            predicts_length=task.predicts_length,
             plugin_names=self.plugin_names(),
         )
         frozen = getattr(self.recipe.choices["encoder"].config, "frozen", False)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from addkit.diffusion import Answer, ChainSettings, ChainStep, LabelDiffusion
-from addkit.diffusion.chain import FREE
-from addkit.diffusion.model import FORBIDDEN
+from addkit.diffusion import LabelDiffusion
 from addkit.errors import UsageError
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
-from addkit.plugin.spec import Problem, Spec
+from addkit.plugin.spec import Problem
+from addkit.plugin.values import (
+    FORBIDDEN,
+    FREE,
+    Answer,
+    ChainSettings,
+    ChainStep,
+    InferenceSettings,
+)
 from addkit.recipe import Recipe
+from addkit.samplers.blocks import sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """A way to answer. `of` takes the recipe's; `but` changes what a user asks to change."""
+    """Everything that an answer depends on beside the network and the condition.
+
+    `of` takes the recipe's; `replace` changes what a user asks to change.
+    """
 
     sampler: Choice
     to_one: Choice
@@ -39,7 +50,7 @@ class Inference:
 
     @classmethod
     def of(cls, recipe: Recipe, problem: Problem, steps: int | None = None) -> Inference:
-        """The recipe's own way; `steps` are what was chosen where it says auto."""
+        """The recipe's own settings; `steps` replaces its `auto`."""
         sampling = recipe.sampling
         return cls(
             process=recipe.choices["process"],
@@ -54,7 +65,7 @@ class Inference:
             early_exit=sampling.early_exit,
         )
 
-    def but(self, **changes: Any) -> Inference:
+    def replace(self, **changes: Any) -> Inference:
         """A copy with these changes; None changes nothing.
 
         `sampler`, `to_one` and `read_out` are names of components; another component than the
@@ -62,29 +73,36 @@ class Inference:
 
         Raises:
             PluginError: no such component.
-            UsageError: a number is out of its range.
+            UsageError: a number is out of its range, or the sampler cannot walk the process.
         """
-        given = {key: value for key, value in changes.items() if value is not None}
+        changes = {key: value for key, value in changes.items() if value is not None}
         for kind in ("sampler", "to_one", "read_out"):
-            if kind in given:
-                given[kind] = _named(kind, given[kind], getattr(self, kind))
-        changed = replace(self, **given)
+            name = changes.get(kind)
+            if name == getattr(self, kind).name:
+                del changes[kind]
+            elif name is not None:
+                spec = load_registry().get(kind, name).spec
+                changes[kind] = Choice(spec, spec.settings())
+        changed = dataclasses.replace(self, **changes)
         changed.check()
         return changed
 
     def check(self) -> None:
-        """Raise `UsageError` for numbers that mean nothing."""
+        """Raise `UsageError` for numbers out of range and a sampler that does not fit."""
         for name, lowest in (("steps", 1), ("chains", 1), ("guidance", 0), ("early_exit", 0)):
             if not getattr(self, name) >= lowest:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
-            known = load_registry()
+            registry = load_registry()
             fit = [
-                n for n in known.names("sampler") if _fits(process, known.get("sampler", n).spec)
+                name
+                for name in registry.names("sampler")
+                if process.accepts & registry.get("sampler", name).spec.provides
             ]
             raise UsageError(
-                f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}"; '
+                f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}", '
+                f"which takes samplers that are {' or '.join(sorted(process.accepts))}; "
                 f"these can: {', '.join(fit)}"
             )
 
@@ -95,30 +113,38 @@ class Inference:
 
     @property
     def to_one_name(self) -> str:
-        """The to-one operator in effect: a sampler that draws has no use for another."""
+        """The to-one operator in effect: a sampler that draws labels itself uses no other."""
         return "sample" if "draws" in self.sampler.spec.provides else self.to_one.name
+
+    @property
+    def settings(self) -> InferenceSettings:
+        """The public record of these settings, for answers made by them."""
+        return InferenceSettings(
+            read_out=self.read_out.name,
+            sampler=None if self.one_pass else self.sampler.name,
+            to_one=None if self.one_pass else self.to_one_name,
+            steps=1 if self.one_pass else self.steps,
+            guidance=self.guidance,
+            chains=1 if self.one_pass else self.chains,
+            early_exit=0 if self.one_pass else self.early_exit,
+        )
 
     def answer(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> Answer:
         """Condition (B, C, V) -> answer (B, N, K)."""
-        read_out: ReadOut = self._build(self.read_out)
+        read_out: ReadOut = self.read_out.spec.create(self.read_out.config, self.problem)
         steps = min(self.steps, read_out.max_steps or self.steps)
         settings = self._settings(steps, read_out.start, condition.device)
-        return read_out.read(
+        answer = read_out.read(
             self._chain(model, condition, settings, generator),
             lambda labels: self.log_p(model, condition, labels),
         )
-
-    @property
-    def _pad(self) -> int:
-        """Of a network that is told lengths, and so of captions."""
-        assert self.problem.pad is not None
-        return self.problem.pad
+        return dataclasses.replace(answer, inference=self.settings)
 
     def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
-        """log p of whole answers, (B, S, N) -> (B, S); of the tokens up to a told length."""
-        present = None if model.lengths is None else torch.ne(labels, self._pad)
+        """log p of whole answers, (B, S, N) -> (B, S); of the tokens within a given length."""
+        present = None if model.length_head is None else torch.ne(labels, self._pad)
         return model.process.likelihood(model, model.prepare(condition), labels, present)
 
     def truth_log_p(
@@ -130,27 +156,53 @@ class Inference:
         """
         if not self.problem.token_names:
             return None
-        known = labels.to(condition.device)
+        labels = labels.to(condition.device)
         try:
-            log_p = self.log_p(model, condition, known.clamp_min(0).unsqueeze(1)).squeeze(1)
+            log_p = self.log_p(model, condition, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
         except UsageError:
             return None
-        return log_p.masked_fill((known < 0).any(-1), torch.nan)
+        return log_p.masked_fill((labels < 0).any(-1), torch.nan)
 
     def product_log_p(self, answer: Answer, labels: Tensor) -> Tensor | None:
         """The same of one pass, whose labels do not see each other: its probabilities' product."""
         if not self.problem.token_names:
             return None
-        known = labels.to(answer.probabilities.device)
-        picked = answer.probabilities.gather(-1, known.clamp_min(0).unsqueeze(-1)).squeeze(-1)
-        return picked.log().sum(-1).masked_fill((known < 0).any(-1), torch.nan)
+        labels = labels.to(answer.probabilities.device)
+        picked = answer.probabilities.gather(-1, labels.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+        return picked.log().sum(-1).masked_fill((labels < 0).any(-1), torch.nan)
 
     def trace(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> list[ChainStep]:
         """Every step of the chains from pure noise with their states, whatever the read-out."""
-        settings = replace(self._settings(self.steps, "noise", condition.device), hold=True)
+        settings = self._settings(self.steps, "noise", condition.device)
+        settings = dataclasses.replace(settings, keep_y_t=True)
         return list(self._chain(model, condition, settings, generator))
+
+    @property
+    def _pad(self) -> int:
+        """The class that ends a caption; networks with a length head have one."""
+        assert self.problem.pad is not None
+        return self.problem.pad
+
+    def _settings(self, steps: int, start: Any, device: torch.device) -> ChainSettings:
+        given, bias, pad = self.given, None, self.problem.pad
+        if given is not None and pad is not None:
+            # Free tokens before a given end are words: (N, K).
+            bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
+            bias[given == FREE, pad] = FORBIDDEN
+            bias = bias.to(device)
+        return ChainSettings(
+            steps=steps,
+            guidance=self.guidance,
+            # From y_T = 0 all chains are the same.
+            chains=self.chains if start == "noise" else 1,
+            early_exit=self.early_exit,
+            start=start,
+            shuffled=self.shuffled,
+            given_labels=None if given is None else given[None, None].to(device),
+            bias=bias,
+        )
 
     def _chain(
         self,
@@ -159,64 +211,31 @@ class Inference:
         settings: ChainSettings,
         generator: torch.Generator,
     ) -> Iterator[ChainStep]:
-        if model.lengths is not None:
+        if model.length_head is not None:
             settings = self._with_lengths(model, condition, settings)
-        sampler: Sampler = self._build(self.sampler)
-        to_one: ToOne = self._build(self.to_one)
-        return model.process.chain(model, condition, sampler, to_one, settings, generator)
-
-    def _settings(self, steps: int, start: Any, device: torch.device) -> ChainSettings:
-        return ChainSettings(
-            steps=steps,
-            guidance=self.guidance,
-            chains=self.chains if start == "noise" else 1,
-            early_exit=self.early_exit,
-            start=start,
-            shuffled=self.shuffled,
-            held=None if self.given is None else self.given[None, None].to(device),
-            bias=self._no_pads(device),
-        )
-
-    def _no_pads(self, device: torch.device) -> Tensor | None:
-        """Free tokens before a given end are words, (N, K)."""
-        pad = self.problem.pad
-        if self.given is None or pad is None:
-            return None
-        bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
-        bias[self.given == FREE, pad] = FORBIDDEN
-        return bias.to(device)
+        sampler: Sampler = self.sampler.spec.create(self.sampler.config, self.problem)
+        to_one: ToOne = self.to_one.spec.create(self.to_one.config, self.problem)
+        return sample(model, condition, sampler, to_one, settings, generator)
 
     def _with_lengths(
         self, model: LabelDiffusion, condition: Tensor, settings: ChainSettings
     ) -> ChainSettings:
-        """Pads are not seen: each chain is told its length, the user's or one of the likeliest."""
-        problem, chains = self.problem, settings.chains
+        """Each chain gets a length, the user's or one of the likeliest; pads are not seen."""
+        problem, chains, device = self.problem, settings.chains, condition.device
         if self.given is not None:
-            own = torch.ne(self.given, self._pad).sum().to(condition.device)
-            lengths = own.expand(len(condition), chains)
-            return replace(settings, lengths=lengths)
+            own = torch.ne(self.given, self._pad).sum().to(device)
+            return dataclasses.replace(settings, lengths=own.expand(len(condition), chains))
         log_p = model.length_logits(condition)[:, 1:].log_softmax(-1)
         best = log_p.topk(min(chains, self.length_candidates, problem.num_tokens))
-        rank = torch.arange(chains, device=condition.device) % best.indices.shape[1]
-        lengths = best.indices[:, rank] + 1
-        order = torch.arange(problem.num_tokens, device=condition.device)
-        held = torch.where(order < lengths.unsqueeze(-1), FREE, self._pad)
-        bias = torch.zeros(problem.num_classes, device=condition.device)
+        rank = torch.arange(chains, device=device) % best.indices.shape[1]
+        lengths = best.indices[:, rank] + 1  # (B, R)
+        order = torch.arange(problem.num_tokens, device=device)
+        bias = torch.zeros(problem.num_classes, device=device)
         bias[self._pad] = FORBIDDEN
-        return replace(
-            settings, lengths=lengths, held=held, prior=best.values[:, rank], bias=bias[None]
+        return dataclasses.replace(
+            settings,
+            lengths=lengths,
+            given_labels=torch.where(order < lengths.unsqueeze(-1), FREE, self._pad),
+            prior=best.values[:, rank],
+            bias=bias[None],
         )
-
-    def _build(self, choice: Choice) -> Any:
-        return choice.spec.create(choice.config, self.problem)
-
-
-def _fits(process: Any, sampler: Spec[Any, Any]) -> bool:
-    return bool(process.accepts & sampler.provides)
-
-
-def _named(kind: str, name: str, current: Choice) -> Choice:
-    if name == current.name:
-        return current
-    spec = load_registry().get(kind, name).spec
-    return Choice(spec, spec.settings())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import LabelDiffusion
-from addkit.diffusion.contracts import shaped
-
-if TYPE_CHECKING:
-    from addkit.plugin.facts import SideInputs
-    from addkit.plugin.protocols import Encoder
+from addkit.plugin.contract import shaped
+from addkit.plugin.facts import SideInputs
+from addkit.plugin.protocols import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +67,24 @@ class Network(nn.Module):
         return tokens
 
     def condition(self, images: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
-        """(B, channels, size, size) and what is known beside them -> (B, C, V)."""
+        """(B, channels, size, size) and optional side inputs -> (B, C, V)."""
         return self.diffusion.condition(self.tokens(images), side_inputs)
 
     def parameter_counts(self) -> ParameterCounts:
         """Counted by part; the parts sum to the total."""
         parts = self.diffusion
-        encoder = _count(self.encoder) + _count(parts.conditioner) + parts.null.numel()
-        denoiser = _count(parts.denoiser) + _count(parts.memory) + _count(parts.lengths)
-        projections = _count(parts.embedding) + _count(parts.output)
+        encoder, denoiser, projections = (
+            sum(
+                parameter.numel()
+                for module in modules
+                if isinstance(module, nn.Module)
+                for parameter in module.parameters()
+            )
+            for modules in (
+                (self.encoder, parts.conditioner),
+                (parts.denoiser, parts.self_conditioning, parts.length_head),
+                (parts.embedding, parts.output),
+            )
+        )
+        encoder += parts.null_token.numel()
         return ParameterCounts(encoder, denoiser, projections, encoder + denoiser + projections)
-
-
-def _count(module: object) -> int:
-    if not isinstance(module, nn.Module):
-        return 0
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -56,7 +56,7 @@ class Predictor:
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return self.network.diffusion.null.device
+        return self.network.diffusion.null_token.device
 
     @property
     def loops(self) -> bool:
@@ -117,7 +117,7 @@ class Predictor:
         rows = self._rows(side_inputs)
         ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
         held = self.task.given_labels(given) if given else None
-        inference = self.inference.but(
+        inference = self.inference.replace(
             sampler=sampler, to_one=to_one, read_out=read_out, given=held, **ask
         )
         votes = steps is not None or chains is not None
@@ -154,7 +154,9 @@ class Predictor:
             answer = replace(answer, log_p=log_p)
         if not (votes and inference.one_pass):
             return answer
-        chains = inference.but(read_out="last").answer(self.network.diffusion, condition, generator)
+        chains = inference.replace(read_out="last").answer(
+            self.network.diffusion, condition, generator
+        )
         return replace(answer, votes=chains.votes, steps=chains.steps)
 
     @torch.inference_mode()

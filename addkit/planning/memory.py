@@ -240,7 +240,7 @@ class _MicroBatch:
         """K-wide tensors of one chunk of rows, and what the embedding's draws keep."""
         wide = self.images * self.recipe.training.reuse * self.facts.num_tokens
         wide *= diffusion.num_classes
-        if diffusion.holds_state:
+        if diffusion.needs_y_t:
             # Then y_t and its noise lie there as well, and the posterior.
             return FLOAT_BYTES * 2 * WIDE * wide
         drawn = 0
@@ -273,10 +273,10 @@ class _Step(nn.Module):
     def forward(self) -> Tensor:
         diffusion = self.network.diffusion
         loss: Tensor = diffusion.output(self.micro.features(self.network)).float().mean()
-        for part in (diffusion.embedding, diffusion.memory, diffusion.lengths):
+        for part in (diffusion.embedding, diffusion.self_conditioning, diffusion.length_head):
             if isinstance(part, nn.Module):
                 loss = loss + sum(p.sum() for p in part.parameters())
-        return loss + diffusion.null.sum()
+        return loss + diffusion.null_token.sum()
 
 
 class _SavedTensors:

@@ -18,6 +18,8 @@ class Commands:
     by_name: Mapping[str, tuple[ProvidedCommand, ...]]
     """Several of one name where plugins clash."""
     broken: tuple[Broken, ...] = ()
+    heavy: tuple[str, ...] = ()
+    """Providers that imported torch while being loaded."""
 
     def names(self) -> tuple[str, ...]:
         """In alphabetical order."""
@@ -55,4 +57,4 @@ def _selected(selection: Selection) -> Commands:
             loader.add_entry_point(entry_point)
     by_name = {name: tuple(commands) for name, commands in loader.commands().items()}
     report_faults(loader.broken, loader.heavy, selection.strict)
-    return Commands(by_name, tuple(loader.broken))
+    return Commands(by_name, tuple(loader.broken), tuple(loader.heavy))

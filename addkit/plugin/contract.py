@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, get_args
 
 from addkit.errors import AddkitError, PluginError
 from addkit.plugin import protocols
-from addkit.plugin.spec import KINDS, Problem
+from addkit.plugin.spec import KINDS, Problem, Spec
 from addkit.renamed import PARTS
 
 if TYPE_CHECKING:
@@ -25,27 +25,27 @@ LIBRARIES = {"torch", "timm", "torchvision", "pydantic", "pluggy", "typer", "cli
 
 @dataclass(frozen=True, slots=True)
 class GuardedBuild:
-    """A third party's builder: what goes wrong in it is told as the plugin's fault."""
+    """Wraps a third-party builder and reports its failures as `PluginError`."""
 
     provider: str
-    kind: str
-    name: str
-    build: Callable[[Any, Problem], Any]
+    spec: Spec[Any, Any]
+    """The Spec as its plugin gave it."""
 
     def __call__(self, config: Config, problem: Problem) -> Any:
-        """What the builder gives.
+        """Build the component.
 
         Raises:
-            PluginError: the builder failed, or what it gave lacks a part of the protocol.
+            PluginError: the builder failed, or its result lacks a part of the protocol.
         """
-        who = f'{self.kind} "{self.name}" of {self.provider}'
+        kind = self.spec.kind
+        who = f'{kind} "{self.spec.name}" of {self.provider}'
         try:
-            built = self.build(config, problem)
+            built = self.spec.create(config, problem)
         except AddkitError:
             raise
         except Exception as error:
             raise PluginError(f"{who} cannot be built: {one_line(error)}") from error
-        if missing := lacking(self.kind, built):
+        if missing := lacking(kind, built):
             old = {name: PARTS[name] for name in missing if hasattr(built, PARTS.get(name, ""))}
             names = [f"{name} (was {old[name]})" if name in old else name for name in missing]
             raise PluginError(
@@ -102,3 +102,28 @@ def _members(protocol: type) -> tuple[str, ...]:
     names = [name for one in own for name in (*inspect.get_annotations(one), *vars(one))]
     public = (name for name in names if not name.startswith("_") or name == "__call__")
     return tuple(dict.fromkeys(public))
+
+
+def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
+    """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
+
+    Args:
+        given: what a component returned.
+        expected: sizes; a word stands for any size.
+        kind: of the component.
+        what: the tensor is, such as "a condition".
+        maker: the component's name and package, if it is not addkit's own.
+
+    Raises:
+        PluginError: it is no tensor, or has another shape.
+    """
+    shape = getattr(given, "shape", None)
+    if shape is not None and len(shape) == len(expected):
+        pairs = zip(shape, expected, strict=True)
+        if all(isinstance(size, str) or actual == size for actual, size in pairs):
+            return given
+    found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
+    sizes = ", ".join(map(str, expected))
+    hint = "; `addkit plugins check` tries it alone" if maker else ""
+    who = f"the {kind} {maker}".strip()
+    raise PluginError(f"{who} gave {what} of {found}, not ({sizes}){hint}")

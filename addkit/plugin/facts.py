@@ -64,6 +64,9 @@ class DataFacts:
     """Counts that a person should hear of, such as captions cut and unknown words."""
 
 
+NO_CATEGORY = -1
+"""A category that is missing in a `SideInputs` column."""
+
 MISSING = -1
 """The label of a token whose value nobody knows: no loss, and no score."""
 

@@ -39,7 +39,9 @@ class Provided:
     provider: str
     """Distribution and version, such as `addkit 0.1.0`; of a file its name and a hash."""
     module: str = ""
-    """Of the entry point; empty for addkit's own, and for files."""
+    """The module of the entry point; empty for addkit's own, and for files."""
+    own_spec: Spec[Any, Any] | None = None
+    """A third party's Spec as it was given; `spec` builds the same and blames the plugin."""
 
     @property
     def distribution(self) -> str:
@@ -69,6 +71,11 @@ class ProvidedCommand:
     def distribution(self) -> str:
         """The package's name, or the file's."""
         return self.provider.rpartition(" ")[0]
+
+    @property
+    def version(self) -> str:
+        """The package's version, or the file's hash."""
+        return self.provider.rpartition(" ")[2]
 
     @property
     def title(self) -> str:
@@ -224,8 +231,8 @@ class Loader:
         provided = Provided(spec, self._providers[name], module)
         if not provided.is_third_partys:
             return provided
-        build = GuardedBuild(provided.provider, spec.kind, spec.name, spec.create)
-        return replace(provided, spec=replace(spec, build=build))
+        build = GuardedBuild(provided.provider, spec)
+        return replace(provided, spec=replace(spec, build=build), own_spec=spec)
 
     @contextmanager
     def _watched(self, name: str) -> Iterator[None]:

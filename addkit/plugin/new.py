@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-import addkit
 from addkit.errors import UsageError
 from addkit.plugin.contract import protocol_of
 from addkit.plugin.registry import load_registry
 from addkit.plugin.spec import API_VERSION, KINDS
+from addkit.version import __version__
 
-TEMPLATES = Path(addkit.__file__).parent / "templates" / "plugin"
+TEMPLATES = Path(__file__).parents[1] / "templates" / "plugin"
 
 FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -103,7 +103,7 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
         "code": f"{imports}{gap}{code}",
         "base": BASES.get(kind, "digits"),
         "tables": TABLES.get(kind, ""),
-        "version": addkit.__version__,
+        "version": __version__,
         "api": str(API_VERSION),
     }
     targets = []

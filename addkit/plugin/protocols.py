@@ -24,11 +24,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from addkit.diffusion.chain import ChainSettings
-    from addkit.diffusion.model import LabelDiffusion, NoisyBatch
-    from addkit.diffusion.objective import ObjectiveSettings
-    from addkit.diffusion.results import Answer, ChainStep, Clean, Layout, Targets
-    from addkit.recipe.model import Augmentation
+    from addkit.plugin.values import (
+        Answer,
+        ChainSettings,
+        ChainStep,
+        Clean,
+        Layout,
+        NoisyBatch,
+        NoisyLabels,
+        State,
+        Targets,
+        TimeSettings,
+    )
+    from addkit.recipe.tables import Augmentation
 
 
 class ImageSet(Protocol):
@@ -389,95 +397,227 @@ class ToOne(Protocol):
         ...
 
 
-class Process(Protocol):
-    """How labels are hidden from the network in training, and found again in sampling.
+class LabelModel(Protocol):
+    """What processes and samplers use of the network around the components."""
 
-    A worked example, whose Spec provides `token-times`::
+    num_classes: int
+    num_tokens: int
+    schedule: Schedule
+    denoiser: Denoiser
+    forbidden: Tensor | None
+    """(N, K), added to logits by `logits`; None where every token can take every class."""
 
-        from dataclasses import replace
-        from addkit.diffusion import GaussianProcess
-
-        class Lenient(GaussianProcess):
-            '''One label in ten is not asked for.'''
-
-            def hide(self, model, prepared, targets, settings, generator):
-                shape, device = targets.labels.shape, generator.device
-                asked = torch.rand(shape, generator=generator, device=device) > 0.1
-                weights = asked.float() if targets.weights is None else asked * targets.weights
-                targets = replace(targets, weights=weights)
-                return super().hide(model, prepared, targets, settings, generator)
-    """
+    @property
+    def needs_y_t(self) -> bool:
+        """True if something after the embedding needs y_t itself."""
+        ...
 
     def corrupt(
         self,
-        model: LabelDiffusion,
-        prepared: tuple[Tensor, ...],
-        targets: Targets,
-        settings: ObjectiveSettings,
+        clean: Clean,
+        alpha_bar: Tensor,
         generator: torch.Generator,
-    ) -> NoisyBatch:
-        """What the network sees of labels (B, R, N) in a training step, and which tokens count."""
+        *,
+        keep_y_t: bool = False,
+    ) -> State:
+        """A freshly corrupted label, embedded; with y_t if it is asked for or needed."""
         ...
 
-    def chain(
+    def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
+        """Embed a noisy label (B, R, N, K) that the caller already has."""
+        ...
+
+    def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """Whatever depends on the condition (B, C, V) alone."""
+        ...
+
+    def features(
         self,
-        model: LabelDiffusion,
-        condition: Tensor,
-        sampler: Sampler,
-        to_one: ToOne,
-        settings: ChainSettings,
+        state: State,
+        t: Tensor,
+        prepared: tuple[Tensor, ...],
+        layout: Layout | None = None,
+        previous_features: Tensor | None = None,
+    ) -> Tensor:
+        """What the output layer reads, (B, R, N, D)."""
+        ...
+
+    def outputs(
+        self, features: Tensor, state: State | None = None, alpha_bar: Tensor | None = None
+    ) -> Tensor:
+        """The K outputs, (B, R, N, K)."""
+        ...
+
+    def logits(
+        self,
+        outputs: Tensor,
+        y_t: Tensor | None,
+        alpha_bar: Tensor,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Unnormalised log p(y_0 | y_t, c)."""
+        ...
+
+
+class Process(Protocol):
+    """How training corrupts labels, and the likelihood of whole answers that this makes exact.
+
+    A worked example, whose Spec provides `token-times`, `noise-levels` and `noisy-state`::
+
+        from dataclasses import replace
+        from addkit.processes.gaussian import GaussianProcess
+
+        class Lenient(GaussianProcess):
+            '''One label in ten has no loss.'''
+
+            def corrupt(self, targets, schedule, times, generator):
+                shape, device = targets.labels.shape, generator.device
+                counts = torch.rand(shape, generator=generator, device=device) > 0.1
+                weights = counts.float() if targets.weights is None else counts * targets.weights
+                targets = replace(targets, weights=weights)
+                return super().corrupt(targets, schedule, times, generator)
+    """
+
+    block: int | None
+    """Tokens that the network reads noisy at a time, behind the clean ones before them; None: all
+    N. 0: none, since each token is predicted from the clean ones before it."""
+
+    def corrupt(
+        self,
+        targets: Targets,
+        schedule: Schedule,
+        times: TimeSettings,
         generator: torch.Generator,
-    ) -> Iterator[ChainStep]:
-        """From nothing but the condition (B, C, V) to labels, step by step."""
+    ) -> NoisyBatch:
+        """Which of the labels (B, R, N) a training step reads, how noisy, and which tokens count.
+
+        The network draws the noise and embeds the labels afterwards.
+        """
         ...
 
     def likelihood(
         self,
-        model: LabelDiffusion,
+        model: LabelModel,
         prepared: tuple[Tensor, ...],
         labels: Tensor,
         present: Tensor | None = None,
     ) -> Tensor:
         """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
         for tokens that do not exist, such as pads that the network must not see.
+
+        The model is an argument since a likelihood is passes of the network, which the process,
+        a component of it, does not own.
+        """
+        ...
+
+
+class Chain(Protocol):
+    """Chains of one batch of images: what stays the same from step to step."""
+
+    @property
+    def model(self) -> LabelModel: ...
+    @property
+    def to_one(self) -> ToOne: ...
+    @property
+    def settings(self) -> ChainSettings: ...
+    @property
+    def generator(self) -> torch.Generator:
+        """Source of all noise; tensors of the chain are on its device."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, R, N)."""
+        ...
+
+    @property
+    def block(self) -> int | None:
+        """See `Process.block`; None within a block."""
+        ...
+
+    @property
+    def prepared(self) -> tuple[Tensor, ...]:
+        """The prepared condition, (B, ...), or (2B, ...) with the null condition behind it."""
+        ...
+
+    @property
+    def branches(self) -> int:
+        """2 under guidance, the conditional and the unconditional one; else 1."""
+        ...
+
+    def guide(self, outputs: Tensor) -> Tensor:
+        """Both branches' outputs (2B, ...) as one; without guidance they are one already."""
+        ...
+
+    def noise(self, clean: Clean, alpha_bar: Tensor, *, keep_y_t: bool = False) -> State:
+        """A clean label with fresh noise at this signal power."""
+        ...
+
+    def predict(self, now: NoisyLabels) -> Tensor:
+        """Guided logits (B, R, N, K) of a noisy state: one more pass of the network.
+
+        The loop makes one at each step by itself; a corrector may ask for another.
         """
         ...
 
 
 class Sampler(Protocol):
-    """The path of noise levels, and how much of the old noise a step carries over: r in [0, 1].
+    """How labels are sampled: from the condition to a last step, through the steps between.
 
-    y_s = b sqrt(alpha_bar_s) y_0 + sqrt(1 - alpha_bar_s) (r eps_hat + sqrt(1 - r^2) eps), where
-    eps_hat is the noise that y_t holds if y_0 is right. r = 0 re-noises (the paper). Subclass
-    `addkit.samplers.shared.SharedTime` to state only what differs from that.
+    Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
+    `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
+    `addkit.samplers.carry.CarryNoise` is the base where a share r of the old noise is carried over.
 
-    A worked example, whose Spec provides `shared-time`::
+    A worked example, whose Spec provides `shared-time`: a predictor and a corrector step::
 
-        from addkit.samplers.shared import SharedTime
+        from dataclasses import replace
+        from addkit.samplers.renoise import Renoise
 
-        class Half(SharedTime):
-            carries_state = True
-
-            def carry(self, m_t, m_s):
-                return torch.full_like(m_s, 0.5)
+        class Corrected(Renoise):
+            def step(self, chain, now, logits, clean, s, done):
+                predicted = super().step(chain, now, logits, clean, s, done)
+                corrected = self.clean(chain, chain.predict(predicted))
+                alpha_bar = chain.model.schedule.alpha_bar(s)
+                return replace(predicted, state=chain.noise(corrected, alpha_bar))
     """
 
-    start: Literal["noise", "zero"]
-    """The first state: drawn noise, or y_T = 0."""
-    carries_state: bool
-    """False where r = 0 always, so that the state need not be held."""
-    draws: bool
-    """True if the sampler draws the clean label itself instead of asking the to-one operator."""
-    noiseless: bool
-    """True if no noise is added at all: y_s = b sqrt(alpha_bar_s) y_0."""
-    order: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None
-    """Ranks tokens that settle one after the other, the larger the sooner: logits (B, R, N, K),
-    labels (B, R, N) and a generator -> (B, R, N). None: all follow one time."""
-    anneals: bool
-    """Of an order: tokens that wait follow the time grid; else they stay at t = T."""
+    def sample(self, chain: Chain) -> Iterator[ChainStep]:
+        """Steps of all chains; the last one's `clean` is the sample."""
+        ...
 
-    def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
-        """The share r for a step from label signal-to-noise m_t to m_s >= m_t."""
+
+class StepSampler(Protocol):
+    """A sampler that the loop drives: predict, `clean`, `step`, and again.
+
+    y_s = b sqrt(alpha_bar_s) y_0 + sqrt(1 - alpha_bar_s) (r eps_hat + sqrt(1 - r^2) eps), where
+    eps_hat is the noise in y_t if y_0 is right; r = 0 re-noises (the paper).
+    """
+
+    def steps(self, asked: int, num_tokens: int) -> int:
+        """How many steps a chain takes."""
+        ...
+
+    def start(self, chain: Chain) -> NoisyLabels:
+        """The first state, at t = 1."""
+        ...
+
+    def clean(self, chain: Chain, logits: Tensor) -> Clean:
+        """Logits (B, R, N, K) -> the clean label that is fed back."""
+        ...
+
+    def step(
+        self, chain: Chain, now: NoisyLabels, logits: Tensor, clean: Clean, s: Tensor, done: float
+    ) -> NoisyLabels:
+        """What the network reads next.
+
+        Args:
+            chain: what stays the same.
+            now: what the network has just read.
+            logits: its prediction, (B, R, N, K).
+            clean: the label fed back.
+            s: the next time, (1, 1, 1).
+            done: share of the steps that are done, in (0, 1).
+        """
         ...
 
 
@@ -504,7 +644,7 @@ class ReadOut(Protocol):
     def read(
         self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
     ) -> Answer:
-        """Consume a chain; `likelihood` tells log p of whole answers, (B, S, N) -> (B, S)."""
+        """Consume a chain; `likelihood` gives log p of whole answers, (B, S, N) -> (B, S)."""
         ...
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import addkit
 from addkit.errors import AddkitWarning, PluginError, guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
 from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
 from addkit.renamed import COMPONENTS, renamed_to
+from addkit.version import __version__
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -185,7 +185,7 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
     """Provider and import of each of addkit's own catalogue pages."""
     from importlib import import_module
 
-    provider = f"addkit {addkit.__version__}"
+    provider = f"addkit {__version__}"
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
 

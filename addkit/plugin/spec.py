@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pluggy
 
@@ -194,17 +194,48 @@ class Spec(Generic[C, T]):
         """Build the component.
 
         Raises:
-            PluginError: the class takes something that is neither a setting nor a fact, or reads
-                no setting of some name.
+            PluginError: a path leads nowhere, or the class and the settings do not fit.
         """
-        build = self.build
-        if isinstance(build, str):
-            build = imported(build)
+        build = self.checked_build()
         if not isinstance(build, type):
-            component: T = cast("Callable[[C, Problem], T]", build)(config, problem)
+            component: T = build(config, problem)
             return component
-        built: T = build(**_arguments(build, config, problem))
+        values = {fact.name: getattr(problem, fact.name) for fact in fields(problem)}
+        # Settings come second: one that has the name of a fact is what the recipe says.
+        values |= {name: getattr(config, name) for name in type(config).model_fields}
+        values |= {"config": config, "problem": problem}
+        names = inspect.signature(build).parameters
+        built: T = build(**{name: values[name] for name in names if name in values})
         return built
+
+    def checked_build(self) -> Any:
+        """The class or function in `build`, imported, and a class checked against the settings.
+
+        Raises:
+            PluginError: a path leads nowhere, or the class takes something that is neither a
+                setting nor a fact, or takes no parameter for some setting.
+        """
+        build = imported(self.build) if isinstance(self.build, str) else self.build
+        if not isinstance(build, type):
+            return build
+        settings = tuple(self.settings.model_fields)
+        parameters = inspect.signature(build).parameters
+        unread = [name for name in settings if name not in parameters]
+        if unread and "config" not in parameters:
+            raise PluginError(
+                f"{build.__name__} takes no parameter for the setting {unread[0]!r}"
+                f"{guess(unread[0], parameters)}"
+            )
+        names = (*(fact.name for fact in fields(Problem)), *settings, "config", "problem")
+        for name, parameter in parameters.items():
+            # `nn.Module.__init__` takes *args and **kwargs, which need nothing.
+            is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if name not in names and parameter.default is parameter.empty and not is_open:
+                raise PluginError(
+                    f"the parameter {name!r} of {build.__name__} is no setting and no fact of "
+                    f"Problem{guess(name, names)}"
+                )
+        return build
 
 
 def imported(path: str) -> Any:
@@ -225,25 +256,6 @@ def imported(path: str) -> Any:
     return getattr(found, name)
 
 
-def _arguments(build: type, config: Config, problem: Problem) -> dict[str, Any]:
-    """What a class is called with, by the names of its parameters."""
-    known = {f.name: getattr(problem, f.name) for f in fields(problem)} | {"problem": problem}
-    settings = {name: getattr(config, name) for name in type(config).model_fields}
-    parameters = inspect.signature(build).parameters
-    known |= settings | {"config": config}
-    if "config" not in parameters and (unread := [n for n in settings if n not in parameters]):
-        raise PluginError(f"{build.__name__} takes no parameter for the setting {unread[0]!r}")
-    for name, parameter in parameters.items():
-        # `nn.Module.__init__` takes *args and **kwargs, which need nothing.
-        is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if name not in known and parameter.default is parameter.empty and not is_open:
-            raise PluginError(
-                f"the parameter {name!r} of {build.__name__} is no setting and no fact of Problem"
-                f"{guess(name, tuple(known))}"
-            )
-    return {name: known[name] for name in parameters if name in known}
-
-
 ABILITIES: Mapping[str, Mapping[str, str]] = {
     "tokenizer": {"no-text": "labels are classes, and no text is cut into tokens"},
     "data": {
@@ -258,15 +270,21 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "one-token": "its condition is one token, whatever its settings",
         "side-inputs": "it reads what is known beside the image",
     },
-    "process": {"token-times": "it draws a time for each token"},
+    "process": {
+        "token-times": "it draws a time for each token",
+        "noise-levels": "its tokens have noise levels between clean and pure noise",
+        "noisy-state": "every token it predicts is read with Gaussian noise, and y_t is kept",
+        "clean-or-noise": "each token that it reads is clean or pure noise",
+    },
     "denoiser": {
         "reads-state": "it reads the noisy labels",
         "joint": "its tokens see each other",
     },
+    "loss": {"rises-with-t": "its mean rises with t, as a plain cross-entropy's does"},
     "sampler": {
         "shared-time": "all tokens follow one time",
         "ordered": "tokens settle one after the other",
-        "left-to-right": "they do so from left to right",
+        "left-to-right": "it can write tokens from left to right, each from the clean ones before",
         "draws": "it draws the clean label itself",
     },
     "read_out": {"one-pass": "it answers in one pass"},

@@ -1,4 +1,4 @@
-"""Processes: what hides the labels from the network, and how they are found again."""
+"""Processes: how training corrupts labels, and the likelihood that this makes exact."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from addkit.plugin.spec import Choices, ProcessSpec, Spec, hookimpl
 
-OWN_TIMES = frozenset({"token-times"})
-"""Of a process that reads `training.token_times` and `training.rollout`."""
+LEVELS = frozenset({"token-times", "noise-levels"})
+CLEAN_OR_NOISE = frozenset({"clean-or-noise"})
 
 
-def _fits(config: Any, choices: Choices) -> Iterable[str]:
-    """The sampler can walk this process."""
+def _accepts_sampler(config: Any, choices: Choices) -> Iterable[str]:
+    """Objections to a sampler that cannot walk the process."""
     spec: Any = choices["process"].spec
     sampler = choices["sampler"]
     if not spec.accepts & sampler.spec.provides:
@@ -22,15 +22,17 @@ def _fits(config: Any, choices: Choices) -> Iterable[str]:
         )
 
 
-def _joint(config: Any, choices: Choices) -> Iterable[str]:
-    yield from _fits(config, choices)
+def _needs_joint(config: Any, choices: Choices) -> Iterable[str]:
+    """Objections to a denoiser whose tokens do not see each other, or that needs y_t."""
+    yield from _accepts_sampler(config, choices)
     denoiser = choices["denoiser"]
     if "joint" not in denoiser.spec.provides:
-        yield f'[denoiser] "{denoiser.name}" sees no token but its own; use "transformer"'
+        yield (
+            f'[denoiser] "{denoiser.name}" does not provide "joint": its tokens do not see each '
+            'other; use "transformer"'
+        )
     if getattr(denoiser.config, "bayes_skip", False):
         yield "[denoiser] bayes_skip needs Gaussian noise on every token; set it to false"
-    if choices["loss"].name != "ce":
-        yield f'[loss] "{choices["loss"].name}" needs Gaussian noise on every token; use "ce"'
 
 
 @hookimpl
@@ -40,9 +42,9 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="gaussian",
         model_name="ADD",
         config="addkit.processes.settings:GaussianConfig",
-        build="addkit.diffusion.gaussian:GaussianProcess",
-        check=_fits,
-        provides=OWN_TIMES,
+        build="addkit.processes.gaussian:GaussianProcess",
+        check=_accepts_sampler,
+        provides=LEVELS | {"noisy-state"},
         summary="Gaussian noise on one-hot labels (the paper's).",
     )
     yield ProcessSpec(
@@ -50,7 +52,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         model_name="masked diffusion",
         config="addkit.processes.settings:MaskedConfig",
         build="addkit.processes.masked:MaskedProcess",
-        check=_joint,
+        check=_needs_joint,
+        provides=CLEAN_OR_NOISE,
         accepts=frozenset({"ordered"}),
         summary="Masked diffusion (the paper's PDD).",
     )
@@ -59,7 +62,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         model_name="autoregression",
         config="addkit.processes.settings:AutoregressiveConfig",
         build="addkit.processes.autoregressive:AutoregressiveProcess",
-        check=_joint,
+        check=_needs_joint,
+        provides=CLEAN_OR_NOISE,
         accepts=frozenset({"left-to-right"}),
         summary="Token by token, greedy, sampled or by beam search.",
     )
@@ -68,7 +72,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         model_name="block diffusion",
         config="addkit.processes.settings:BlocksConfig",
         build="addkit.processes.blocks:BlocksProcess",
-        check=_joint,
-        provides=OWN_TIMES,
+        check=_needs_joint,
+        provides=LEVELS,
         summary="Blocks from left to right, diffusion within each.",
     )

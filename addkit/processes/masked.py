@@ -2,67 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from addkit.diffusion.gaussian import GaussianProcess, layout_of
-from addkit.diffusion.model import LabelDiffusion, NoisyBatch
-from addkit.diffusion.results import Clean, Targets
-from addkit.diffusion.timesteps import TimeSettings, draw_times
-
-if TYPE_CHECKING:
-    from addkit.diffusion.objective import ObjectiveSettings
-
+from addkit.diffusion.timesteps import draw_times
+from addkit.plugin.protocols import Schedule
+from addkit.plugin.values import NoisyBatch, Targets, TimeSettings
+from addkit.processes.gaussian import GaussianProcess
 
 SMALLEST = 1e-3
 """Floor of the share of masks in the weight 1/t."""
 
 
 class MaskedProcess(GaussianProcess):
-    r"""Each token is a mask with chance t, else clean; the loss looks at masks alone.
+    r"""Each token is a mask with chance t, else clean; masks alone have a loss.
 
     .. math:: L = E_t\, w(t) \sum_{n: masked} -\log p(y_n \mid y_{clean}, c)
 
     w = 1 (MaskGIT, Chang et al. 2022), or 1/t (MDLM, Sahoo et al. 2024: a bound of the negative
     log-likelihood). A mask is a token at t = T, and sampling settles tokens that wait there, so
-    chains and likelihood are the Gaussian ones with levels 0 and T only.
+    samplers and likelihood are the Gaussian ones with levels 0 and T only.
 
     Args:
         weight: w.
     """
 
-    def __init__(self, weight: Literal["none", "1/t"]) -> None:
+    def __init__(self, weight: Literal["none", "1/t"] = "none") -> None:
         self.weight = weight
 
     def corrupt(
         self,
-        model: LabelDiffusion,
-        prepared: tuple[Tensor, ...],
         targets: Targets,
-        settings: ObjectiveSettings,
+        schedule: Schedule,
+        times: TimeSettings,
         generator: torch.Generator,
     ) -> NoisyBatch:
-        """Masks at drawn shares; the same share of rows as ADD's sees masks alone."""
-        shape = targets.labels.shape
-        share = draw_times(shape, generator, _shares(model, settings))[..., :1]  # type: ignore[arg-type]
-        drawn = torch.rand(shape, generator=generator, device=generator.device)
-        masked = drawn < share
+        """Masks at drawn shares; the same share of rows as ADD's is all masks."""
+        batch, reuse, num_tokens = targets.labels.shape
+        # One share of masks for a row, never warped: the map is learnt from noise levels.
+        times = replace(times, warp=None, token_times=(1.0, 0.0, 0.0))
+        share = draw_times((batch, reuse, num_tokens), generator, times)[..., :1]
+        u = torch.rand(targets.labels.shape, generator=generator, device=generator.device)
+        masked = u < share
         if targets.known is not None:
             masked = masked | ~targets.known
         t = masked.float()
-        state = model.corrupt(Clean(targets.labels), 1 - t, generator)
         base = torch.ones_like(t) if targets.weights is None else targets.weights
         weights, norm = base * t, None
         if self.weight == "1/t":
             weights, norm = weights / share.clamp_min(SMALLEST), base.sum()
-        return NoisyBatch(state, t, 1 - t, weights, norm, layout_of(targets))
-
-
-def _shares(model: LabelDiffusion, settings: ObjectiveSettings) -> TimeSettings:
-    return TimeSettings(
-        stratified=settings.stratified,
-        pure_noise=settings.pure_noise,
-        power=model.schedule.t_power,
-    )
+        return NoisyBatch(targets.labels, 1 - t, t, weights, norm, targets.layout)

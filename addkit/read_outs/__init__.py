@@ -19,8 +19,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     )
     yield ReadOutSpec(
         name="one-pass",
-        config="addkit.read_outs.settings:PriorConfig",
-        build="addkit.read_outs.one_pass:Prior",
+        config="addkit.read_outs.settings:OnePassConfig",
+        build="addkit.read_outs.one_pass:OnePass",
         provides=frozenset({"one-pass"}),
         summary="One pass at t = T with y_T = 0.",
     )

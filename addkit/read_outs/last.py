@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from addkit.diffusion.results import Answer, ChainStep
+from addkit.plugin.values import Answer, ChainStep
 
 
 class Last:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from addkit.diffusion.results import Answer, ChainStep
+from addkit.plugin.values import Answer, ChainStep
 from addkit.read_outs.last import Last
 
 

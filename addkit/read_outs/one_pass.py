@@ -1,4 +1,4 @@
-"""The prior p(k | image): one pass."""
+"""p(k | image) in one pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from addkit.read_outs.last import Last
 
 
-class Prior(Last):
+class OnePass(Last):
     """p(k | y_T = 0, t = T, c).
 
     At t = T the exact denoiser is the classifier p(k | image), and no loop over one label can beat

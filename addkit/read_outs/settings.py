@@ -9,7 +9,7 @@ class LastConfig(Config):
     """The last step's prediction, averaged over chains: the paper's."""
 
 
-class PriorConfig(Config):
+class OnePassConfig(Config):
     """One pass at t = T from y_T = 0: p(k | image) itself, without the state's noise."""
 
 

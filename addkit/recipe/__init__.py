@@ -5,30 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from addkit.recipe.model import (
+    from addkit.recipe.model import Recipe, dump_recipe
+    from addkit.recipe.reading import read_recipe, recipe_from_tables
+    from addkit.recipe.tables import (
         Ablation,
         Arm,
         Augmentation,
         Control,
         Distributed,
-        Recipe,
         Sampling,
         Training,
-        dump_recipe,
     )
-    from addkit.recipe.reading import read_recipe, recipe_from_tables
 
 _HOMES = {
-    "addkit.recipe.model": (
+    "addkit.recipe.model": ("Recipe", "dump_recipe"),
+    "addkit.recipe.tables": (
         "Ablation",
         "Arm",
         "Augmentation",
         "Control",
         "Distributed",
-        "Recipe",
         "Sampling",
         "Training",
-        "dump_recipe",
     ),
     "addkit.recipe.reading": ("read_recipe", "recipe_from_tables"),
 }

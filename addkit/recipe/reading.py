@@ -16,8 +16,9 @@ from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice, Choices
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
 from addkit.recipe.files import Layer, load_file, merge, named, require, shown
-from addkit.recipe.model import SHARED_TABLES, Recipe
+from addkit.recipe.model import Recipe
 from addkit.recipe.overrides import read_overrides
+from addkit.recipe.tables import SHARED_TABLES
 from addkit.recipe.toml import KeyPath, quoted, shortened
 from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
 from addkit.renamed import KEYS as RENAMED_KEYS

@@ -71,10 +71,10 @@ def _missing(requirement: Requirement) -> str:
 def _version(name: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
-    import addkit
+    from addkit.version import __version__
 
     if name == "addkit":
-        return addkit.__version__
+        return __version__
     try:
         return version(name)
     except PackageNotFoundError:

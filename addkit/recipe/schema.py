@@ -13,8 +13,8 @@ from pydantic.json_schema import models_json_schema
 from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry, load_registry
 from addkit.plugin.spec import KINDS
-from addkit.recipe.model import SHARED_TABLES
 from addkit.recipe.reading import Top
+from addkit.recipe.tables import SHARED_TABLES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = "#/$defs/{model}"

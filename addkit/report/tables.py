@@ -22,6 +22,7 @@ def final_scores(files: RunFiles) -> Table:
             f"the training is not over; `addkit train --resume --run-dir {files.run.path} RECIPE` "
             "resumes it"
         )
+    # Columns of any model: a control may lack scores that only a chain has, and the reverse.
     columns = present(rows.values())
     cells = [
         [model, weights, *_cells(scores, columns, files.headline)]
@@ -90,6 +91,7 @@ def table3(files: RunFiles) -> Table:
             "--clip MODEL:WEIGHTS` makes one for captions"
         )
     columns = [score for score in present(row.scores for row in rows) if score.name in TABLE3]
+    # In the paper's order, whatever the order of the stored scores.
     columns.sort(key=lambda score: TABLE3.index(score.name))
     cells = [
         [

@@ -1,9 +1,9 @@
-"""Samplers: the path of noise levels over steps and tokens, and what a step carries over.
+"""Samplers: what the network reads at the next step, given what it predicts at this one.
 
-Where tokens share one level, all samplers are one step rule (`addkit.diffusion.chain`) with a share
-r of carried noise: r = 0 re-noises (the paper), r = kappa m_t / m_s reaches the true posterior's
-step at kappa = 1 (ancestral), and r = 1 is the deterministic DDIM. The others settle tokens one
-after the other.
+Where tokens share one time, a step keeps a share r of the old noise: r = 0 re-noises (the paper),
+r = kappa m_t / m_s reaches the true posterior's step at kappa = 1 (ancestral), and r = 1 is the
+deterministic DDIM. The others settle tokens one after the other. Each owns its steps; the loop is
+`addkit.sampling.loop`.
 """
 
 from __future__ import annotations
@@ -15,46 +15,28 @@ from addkit.plugin.spec import Choices, Problem, SamplerSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
     from addkit.plugin.protocols import Sampler
-    from addkit.samplers.settings import (
-        AncestralConfig,
-        CommitConfig,
-        GibbsConfig,
-        LeftToRightConfig,
-    )
-
+    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig, RenoiseConfig
 
 SHARED = frozenset({"shared-time"})
 ORDERED = frozenset({"ordered"})
+LEFT_TO_RIGHT = frozenset({"left-to-right"})
 
 
-def _no_levels_between(config: CommitConfig | LeftToRightConfig, choices: Choices) -> Iterable[str]:
-    process = choices["process"].name
-    if config.others == "annealed" and process == "masked":
-        yield 'others = "annealed" needs noise levels, and masks have none; use others = "noise"'
+def _annealed_needs_levels(
+    config: MaskgitConfig | LeftToRightConfig, choices: Choices
+) -> Iterable[str]:
+    if config.others == "annealed" and "noise-levels" not in choices["process"].spec.provides:
+        yield (
+            'others = "annealed" needs a process that provides "noise-levels"; use others = "noise"'
+        )
 
 
-def _ancestral(config: AncestralConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.kappa import KappaSampler
+def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
+    from addkit.samplers.carry import Kappa
+    from addkit.samplers.renoise import Renoise
 
-    return KappaSampler(1.0)
-
-
-def _gibbs(config: GibbsConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.kappa import KappaSampler
-
-    return KappaSampler(0.0, draws=True)
-
-
-def _commit(config: CommitConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ordered import ORDERS, Ordered
-
-    return Ordered(ORDERS[config.order], anneals=config.others == "annealed")
-
-
-def _left_to_right(config: LeftToRightConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.ordered import ORDERS, Ordered
-
-    return Ordered(ORDERS["left-to-right"], anneals=config.others == "annealed")
+    # Without carried noise y_t need not be kept, which no K-wide draw then pays for.
+    return Kappa(config.kappa) if config.kappa else Renoise()
 
 
 @hookimpl
@@ -63,58 +45,58 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield SamplerSpec(
         name="renoise",
         config="addkit.samplers.settings:RenoiseConfig",
-        build="addkit.samplers.kappa:KappaSampler",
+        build=_renoise,
         provides=SHARED,
         summary="Re-noise (the paper's).",
     )
     yield SamplerSpec(
         name="ddim",
         config="addkit.samplers.settings:DdimConfig",
-        build="addkit.samplers.ddim:DdimSampler",
+        build="addkit.samplers.carry:Ddim",
         provides=SHARED,
-        summary="Keep the noise that y_t holds.",
+        summary="Keep the noise that is in y_t.",
     )
     yield SamplerSpec(
         name="ancestral",
         config="addkit.samplers.settings:AncestralConfig",
-        build=_ancestral,
+        build="addkit.samplers.carry:Ancestral",
         provides=SHARED,
         summary="The true posterior.",
     )
     yield SamplerSpec(
         name="gibbs",
         config="addkit.samplers.settings:GibbsConfig",
-        build=_gibbs,
+        build="addkit.samplers.renoise:Gibbs",
         provides=SHARED | {"draws"},
         summary="Draw a label, then re-noise: chains sample p(k | image).",
     )
     yield SamplerSpec(
         name="refine",
         config="addkit.samplers.settings:RefineConfig",
-        build="addkit.samplers.shared:Refine",
+        build="addkit.samplers.renoise:Refine",
         provides=SHARED,
         summary="From y_T = 0, fed back without noise: the same answer each time.",
     )
     yield SamplerSpec(
         name="maskgit",
-        config="addkit.samplers.settings:CommitConfig",
-        build=_commit,
-        check=_no_levels_between,
+        config="addkit.samplers.settings:MaskgitConfig",
+        build="addkit.samplers.ordered:Maskgit",
+        check=_annealed_needs_levels,
         provides=ORDERED,
         summary="Settle the surest tokens first.",
     )
     yield SamplerSpec(
         name="left-to-right",
         config="addkit.samplers.settings:LeftToRightConfig",
-        build=_left_to_right,
-        check=_no_levels_between,
-        provides=ORDERED | {"left-to-right"},
+        build="addkit.samplers.ordered:LeftToRight",
+        check=_annealed_needs_levels,
+        provides=ORDERED | LEFT_TO_RIGHT,
         summary="Settle tokens from left to right.",
     )
     yield SamplerSpec(
         name="beam",
         config="addkit.samplers.settings:BeamConfig",
-        build="addkit.samplers.ordered:Beam",
-        provides=frozenset({"left-to-right"}),
+        build="addkit.samplers.autoregressive:Beam",
+        provides=LEFT_TO_RIGHT,
         summary="Left to right, keeping several beginnings (autoregressive).",
     )

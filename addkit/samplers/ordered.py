@@ -1,62 +1,105 @@
-"""Samplers that settle one token after the other."""
+"""Samplers that settle one token after the other: surest first, at random, from left to right."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from addkit.samplers.shared import SharedTime
+from addkit.plugin.protocols import Chain
+from addkit.plugin.values import FREE, ChainStep, Clean, NoisyLabels
+from addkit.samplers.autoregressive import write
+from addkit.samplers.renoise import Renoise
 
-Order = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+Others = Literal["noise", "annealed"]
 
 
-class Ordered(SharedTime):
+class Ordered(Renoise):
     """Settles a share of the tokens in each step, the first ones of an order.
 
     Args:
-        order: ranks tokens, the larger the sooner: (B, R, N, K) logits, (B, R, N) labels and a
-            generator -> (B, R, N).
-        anneals: the others follow the time grid; else they wait at t = T, which is masked
-            diffusion written with Gaussian noise.
+        others: `annealed` tokens follow the time grid until they settle; else they wait at t = T,
+            which is masked diffusion written with Gaussian noise.
     """
 
-    def __init__(self, order: Order, *, anneals: bool = False) -> None:
-        self.order = order
-        self.anneals = anneals
+    def __init__(self, others: Others = "noise") -> None:
+        self.others = others
+
+    @abstractmethod
+    def rank(self, logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Rank of each token, the larger the sooner: (B, R, N, K), (B, R, N) -> (B, R, N)."""
+
+    def steps(self, asked: int, num_tokens: int) -> int:
+        """At most one step for each token: more would settle none."""
+        return min(asked, num_tokens)
+
+    def step(
+        self, chain: Chain, now: NoisyLabels, logits: Tensor, clean: Clean, s: Tensor, done: float
+    ) -> NoisyLabels:
+        """Settle the next share of tokens, the ones that rank first."""
+        settled, given = now.settled, chain.settings.given_labels
+        if settled is None:
+            settled = torch.zeros(chain.shape, dtype=torch.bool, device=s.device)
+        count: Tensor | int = 0
+        if given is not None:
+            count = (given != FREE).expand(chain.shape).sum(-1, keepdim=True)  # (B, R, 1)
+        rank = self.rank(logits, clean.ids, chain.generator)
+        # Two argsorts turn ranks into places 0, ..., N - 1; settled tokens come first.
+        place = torch.where(settled, torch.inf, rank).argsort(-1, descending=True).argsort(-1)
+        free = torch.as_tensor(rank.shape[-1] - count, device=rank.device)
+        # 1e-6 less, so that done = k/n in floating point does not settle one token too many.
+        settled = place < count + torch.ceil(done * free - 1e-6)
+        t = torch.where(settled, 0.0, s if self.others == "annealed" else torch.ones_like(s))
+        alpha_bar = chain.model.schedule.alpha_bar(t)
+        # Exactly 1 where clean and 0 where pure noise, whatever the schedule leaves there.
+        alpha_bar = torch.where(t == 0, 1.0, torch.where(t == 1, 0.0, alpha_bar))
+        return NoisyLabels(chain.noise(Clean(clean.ids), alpha_bar), t, settled, clean.ids)
 
 
-def _confidence(logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """log p of the label that each token has now."""
-    picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return picked - logits.logsumexp(-1)
-
-
-def _left_to_right(logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    return -torch.arange(labels.shape[-1], device=labels.device).float().expand(labels.shape)
-
-
-def _random(logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(labels.shape, generator=generator, device=labels.device)
-
-
-ORDERS: dict[Literal["confidence", "left-to-right", "random"], Order] = {
-    "confidence": _confidence,
-    "left-to-right": _left_to_right,
-    "random": _random,
-}
-
-
-class Beam(Ordered):
-    """Left to right, keeping the `width` most probable beginnings.
+class Maskgit(Ordered):
+    """Settle the surest tokens first (Chang et al. 2022), or tokens in random order.
 
     Args:
-        width: beginnings kept.
-        length_power: ranks by log p / length ** length_power; 0 is log p itself.
+        order: which tokens settle first.
+        others: see `Ordered`.
     """
 
-    def __init__(self, width: int, length_power: float) -> None:
-        super().__init__(_left_to_right)
-        self.width, self.length_power = width, length_power
+    def __init__(
+        self, order: Literal["confidence", "random"] = "confidence", others: Others = "noise"
+    ) -> None:
+        super().__init__(others)
+        self.order = order
+
+    def rank(self, logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """log p of the label that each token has now, or a random number."""
+        if self.order == "random":
+            return torch.rand(labels.shape, generator=generator, device=labels.device)
+        picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        return picked - logits.logsumexp(-1)
+
+
+class LeftToRight(Ordered):
+    """Settle tokens from left to right.
+
+    A network that predicts each token from the clean ones before it reads no noisy token, so that
+    it is asked for one token after the other, with their keys and values kept.
+
+    Args:
+        others: see `Ordered`.
+        pad: the class after which a caption has ended; None where there is none.
+    """
+
+    def __init__(self, others: Others = "noise", pad: int | None = None) -> None:
+        super().__init__(others)
+        self.pad = pad
+
+    def sample(self, chain: Chain) -> Iterator[ChainStep]:
+        """Every step of the loop; of a network that reads clean tokens alone, the last step."""
+        return write(self, chain, self.pad) if chain.block == 0 else super().sample(chain)
+
+    def rank(self, logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Minus the position."""
+        return -torch.arange(labels.shape[-1], device=labels.device).float().expand(labels.shape)

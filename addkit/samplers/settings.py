@@ -28,14 +28,14 @@ class DdimConfig(Config):
 
 
 class GibbsConfig(Config):
-    """Draw the label from the prediction, then noise it afresh; it needs no to-one operator."""
+    """Draw the label from the prediction, then noise it afresh; the to-one operator is not used."""
 
 
 class RefineConfig(Config):
     """Start at y_T = 0 and feed the answer back without noise: always the same answer."""
 
 
-class CommitConfig(Config):
+class MaskgitConfig(Config):
     """Settle the surest tokens of each step for good; the others wait."""
 
     order: Literal["confidence", "random"] = Field(

@@ -7,8 +7,8 @@ import functools
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import alpha_bar_at
-from addkit.diffusion.theory import probability_arg_max
+from addkit.diffusion.exact import probability_arg_max
+from addkit.diffusion.noise import alpha_bar_at
 from addkit.schedules.settings import LabelAccuracyConfig
 
 POINTS = 2048

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from addkit.diffusion.chain import FREE
-from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError, guess
 from addkit.metrics.joint import JointMeter
 from addkit.plugin.facts import MISSING
 from addkit.plugin.spec import Problem
+from addkit.plugin.values import FREE, Answer, Targets
 from addkit.tasks.classification import label_scores
 from addkit.tasks.predictions import JointAnswer, JointPrediction, LabelScore
 

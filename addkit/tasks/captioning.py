@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from addkit.data.captions import ReferencedImages
-from addkit.diffusion.chain import FREE
-from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
+from addkit.plugin.values import FREE, Answer, Targets
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token
 from addkit.tasks.settings import CaptioningConfig
 

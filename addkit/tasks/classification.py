@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from addkit.diffusion.results import Answer, Targets
 from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
 from addkit.plugin.facts import Batch
 from addkit.plugin.spec import Problem
+from addkit.plugin.values import Answer, Targets
 from addkit.tasks.predictions import LabelScore, Prediction
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from addkit.errors import guess
+from addkit.errors import PluginError, guess
 from addkit.plugin.contract import lacking
 from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
 from addkit.plugin.spec import ABILITIES
@@ -63,6 +63,15 @@ def settings_survive_a_recipe(bench: Bench) -> None:
     except ValueError as error:
         raise LawBrokenError(f"written as {text!r} they are refused: {error}") from None
     need(again == config, f"{config!r} became {again!r}")
+
+
+def builds_from_its_settings(bench: Bench) -> None:
+    """Its config and build can be imported, and its class takes every setting and only facts."""
+    spec = bench.provided.own_spec or bench.provided.spec
+    try:
+        spec.checked_build()
+    except PluginError as error:
+        raise LawBrokenError(str(error)) from None
 
 
 def builds_on_the_cpu(bench: Bench) -> None:
@@ -129,6 +138,7 @@ LAWS = (
     says_what_it_is,
     needs_no_torch_before_build,
     settings_survive_a_recipe,
+    builds_from_its_settings,
     builds_on_the_cpu,
     the_same_seed_gives_the_same,
     saying_twice_is_saying_the_same,

@@ -14,7 +14,7 @@ from PIL import Image
 from addkit.errors import DataError, RecipeError, UsageError
 from addkit.plugin.facts import MISSING, Batch
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 from addkit.testing.bench import IMAGES, Bench, Law, NotHereError, SkippedError, close, need, shaped
 from addkit.testing.fakes import answer_of, images_of
 

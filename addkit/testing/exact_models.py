@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from addkit.diffusion import GaussianProcess, LabelDiffusion, Layout, corrupt
-from addkit.diffusion.process import log_likelihood_scale
+from addkit.diffusion import LabelDiffusion, Layout, corrupt
+from addkit.diffusion.noise import log_likelihood_scale
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin.protocols import Process, Schedule
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 
@@ -104,7 +105,7 @@ def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) ->
     )
     with torch.no_grad():
         model.output.weight.copy_(torch.eye(num_classes))
-        model.null.zero_()
+        model.null_token.zero_()
     return model.requires_grad_(False)
 
 
@@ -178,7 +179,7 @@ def denoised(
     r"""The exact denoiser log p(y_n = k | y_t, x) of all tokens, (B, R, N, K).
 
     A combination's log-probability grows by :math:`\sum_n c_{t,n}\, y_{t,n}[k_n]`, the evidence
-    of every token's state (`addkit.diffusion.process.evidence`).
+    of every token's state (`addkit.diffusion.noise.evidence`).
 
     Args:
         log_joint: see `fused`, (B, M).
@@ -280,7 +281,7 @@ class JointProblem:
         )
         with torch.no_grad():
             model.output.weight.copy_(torch.eye(self.num_classes))
-            model.null.zero_()
+            model.null_token.zero_()
         return model.requires_grad_(False)
 
     @property

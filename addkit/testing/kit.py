@@ -147,7 +147,9 @@ def check(kind: str, name: str, registry: Registry | None = None, **example: Any
     return Verdict(kind, name, provided.provider, kept, broken, "; ".join(skipped))
 
 
-def check_package(registry: Registry, package: str | None = None) -> Iterator[Verdict]:
+def check_package(
+    registry: Registry, package: str | None = None, *, may_be_empty: bool = False
+) -> Iterator[Verdict]:
     """A verdict for each component of a package, or of every third party.
 
     Raises:
@@ -161,7 +163,7 @@ def check_package(registry: Registry, package: str | None = None) -> Iterator[Ve
     broken = [one for one in registry.broken if package in (None, one.distribution)]
     if broken:
         raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
-    if not owned:
+    if not owned and not may_be_empty:
         raise UsageError(_nothing(registry, package))
     return (check(kind, name, registry) for kind, name in owned)
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from addkit.diffusion import ChainSettings, ObjectiveSettings, Targets, noised
-from addkit.diffusion.model import FORBIDDEN
+from addkit.diffusion import noised
 from addkit.errors import UsageError
+from addkit.plugin.values import FORBIDDEN, ChainSettings, Targets, TimeSettings
+from addkit.samplers.blocks import sample
 from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, close, need, shaped
 from addkit.testing.fakes import CHAINS, STEPS, network_of, sampler_for, steps_of
 from addkit.testing.runs import generator
@@ -145,33 +146,35 @@ def agrees_with_chains_that_agree(bench: Bench) -> None:
     need(missed == 0, f"{missed} of {answer.labels.numel()} tokens are answered otherwise")
 
 
-def hides_labels(bench: Bench) -> None:
-    """`hide` gives h (B, R, n, D), times and levels in [0, 1], and no negative weight."""
+def corrupts_labels(bench: Bench) -> None:
+    """`corrupt` gives labels, times and signal powers in [0, 1], and no negative weight."""
     process, problem = bench.build(), bench.problem
     network = network_of(process, problem.num_classes, problem.num_tokens)
-    prepared = network.prepare(bench.normal(IMAGES, 4, 16))
     targets = Targets(bench.labels())
-    hidden = process.corrupt(network, prepared, targets, ObjectiveSettings(), generator())
-    h = hidden.state.h
-    need(h.dim() == 4 and h.shape[-1] == 16, f"h has shape {tuple(h.shape)}, D is 16")
-    shaped("h", h, tuple(h.shape))
+    batch = process.corrupt(targets, network.schedule, TimeSettings(), generator())
+    shaped("the labels", batch.ids, tuple(targets.labels.shape))
     for what in ("t", "alpha_bar"):
-        value = getattr(hidden, what)
+        value = getattr(batch, what)
         low, high = float(value.min()), float(value.max())
         need(low >= 0 and high <= 1, f"{what} goes from {low:.4g} to {high:.4g}")
-    if hidden.weights is not None:
-        least = float(hidden.weights.min())
+    if batch.weights is not None:
+        least = float(batch.weights.min())
         need(least >= 0, f"a weight is {least:.4g}")
+    state, t = network.embed(batch, generator())
+    need(state.h.shape[-1] == 16, f"h has shape {tuple(state.h.shape)}, D is 16")
+    prepared = network.prepare(bench.normal(IMAGES, 4, 16))
+    features = network.features(state, t, prepared, batch.layout)
+    shaped("the features of its answers", features, (*targets.labels.shape, 16))
 
 
-def finds_labels_again(bench: Bench) -> None:
+def can_be_sampled(bench: Bench) -> None:
     """A chain of three steps yields logits (B, R, N, K) and ends at labels below K."""
     process, problem = bench.build(), bench.problem
     network = network_of(process, problem.num_classes, problem.num_tokens)
     sampler = sampler_for(getattr(bench.provided.spec, "accepts", frozenset()))
     condition, settings = bench.normal(IMAGES, 4, 16), ChainSettings(steps=3, chains=2)
     step = None
-    for step in process.chain(network, condition, sampler, ArgMax(), settings, generator()):
+    for step in sample(network, condition, sampler, ArgMax(), settings, generator()):
         shape = (IMAGES, 2, problem.num_tokens)
         shaped("the logits", step.logits, (*shape, problem.num_classes))
         shaped("the labels", step.clean.ids, shape)
@@ -206,4 +209,4 @@ LOSS: tuple[Law, ...] = (
 )
 TO_ONE: tuple[Law, ...] = (gives_labels, follows_what_is_sure)
 READ_OUT: tuple[Law, ...] = (gives_an_answer, gives_probabilities, agrees_with_chains_that_agree)
-PROCESS: tuple[Law, ...] = (hides_labels, finds_labels_again, has_a_likelihood)
+PROCESS: tuple[Law, ...] = (corrupts_labels, can_be_sampled, has_a_likelihood)

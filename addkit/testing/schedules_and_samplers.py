@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from addkit.diffusion import ChainSettings
+from addkit.plugin.values import FREE, ChainSettings, Clean
+from addkit.samplers.blocks import sample
 from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, need, shaped
-from addkit.testing.fakes import network_of, process_for, steps_of
+from addkit.testing.fakes import network_of, process_for
 from addkit.testing.runs import generator
 from addkit.to_one.argmax import ArgMax
-
-STARTS = ("noise", "zero")
-CARRY_SLACK = 1e-6
 
 
 def keeps_the_shape_of_t(bench: Bench) -> None:
@@ -68,54 +67,56 @@ def maps_0_to_0_and_1_to_1(bench: Bench) -> None:
         built.learn(at, at.square(), torch.ones(99))
 
 
-def carries_a_share(bench: Bench) -> None:
-    """The carried share r lies in [0, 1], has the shape of m, and is 0 if no state is carried."""
-    built = bench.build()
-    m_t = torch.linspace(0, 20, 21).view(1, 1, 21)
-    for factor in (1.0, 1.5, 100.0):
-        r = built.carry(m_t, m_t * factor + 1e-3)
-        shaped("r", r, (1, 1, 21))
-        low, high = float(r.min()), float(r.max())
-        good = low >= 0 and high <= 1 + CARRY_SLACK
-        need(good, f"r goes from {low:.4g} to {high:.4g} for m_s = {factor:g} m_t")
-        if not built.carries_state:
-            need(high == 0, f"carries_state is False, and r reaches {high:.4g}")
-
-
-def tells_its_way(bench: Bench) -> None:
-    """`start` is "noise" or "zero", and abilities and `order` agree."""
-    built = bench.build()
-    need(built.start in STARTS, f"start is {built.start!r}")
-    if "shared-time" in bench.provides:
-        need(built.order is None, 'it provides "shared-time" and has an order')
-    if "ordered" in bench.provides:
-        need(built.order is not None, 'it provides "ordered" and has no order')
-    need(built.draws == ("draws" in bench.provides), f'draws is {built.draws}; provide "draws"')
-
-
-def ranks_every_token(bench: Bench) -> None:
-    """`order` gives a finite rank to each token, (B, R, N)."""
-    built = bench.build()
-    if built.order is None:
-        raise SkippedError("all tokens follow one time")
-    step = next(steps_of(bench))
-    rank = built.order(step.logits, step.clean.ids, generator())
-    shaped("the rank", rank.float(), tuple(step.clean.ids.shape))
-
-
 def walks_a_chain(bench: Bench) -> None:
-    """A chain of three steps ends at labels below K with finite logits."""
+    """A chain of three steps ends at labels below K with finite logits, and draws from its
+    generator alone.
+    """
     built, problem = bench.build(), bench.problem
-    process = process_for(bench.provides)
-    network = network_of(process, problem.num_classes, 3)
+    network = network_of(process_for(bench.provides), problem.num_classes, 3)
+    condition, ends = bench.normal(IMAGES, 4, 16), []
+    for _ in range(2):
+        settings = ChainSettings(steps=3, chains=2)
+        steps = list(sample(network, condition, built, ArgMax(), settings, generator()))
+        need(bool(steps), "the chain takes no step")
+        for step in steps:
+            shape = (IMAGES, step.clean.ids.shape[1], 3)
+            shaped("the logits", step.logits, (*shape, problem.num_classes))
+            shaped("the labels", step.clean.ids, shape)
+        most = int(steps[-1].clean.ids.max())
+        need(most < problem.num_classes, f"a label is {most}, K is {problem.num_classes}")
+        ends.append(steps[-1].logits)
+    need(torch.equal(*ends), "the same generator gives two answers")
+
+
+def keeps_given_labels(bench: Bench) -> None:
+    """A label that is given is the label at the end."""
+    built, problem = bench.build(), bench.problem
+    network = network_of(process_for(bench.provides), problem.num_classes, 3)
+    given = torch.tensor([FREE, 1, FREE]).view(1, 1, 3)
+    settings = ChainSettings(steps=3, chains=2, given_labels=given)
     condition = bench.normal(IMAGES, 4, 16)
-    settings = ChainSettings(steps=3, chains=2)
-    taken = 0
-    for step in process.chain(network, condition, built, ArgMax(), settings, generator()):
-        shape = (IMAGES, step.clean.ids.shape[1], 3)
-        shaped("the logits", step.logits, (*shape, problem.num_classes))
-        taken += 1
-    need(taken > 0, "the chain takes no step")
+    *_, last = sample(network, condition, built, ArgMax(), settings, generator())
+    kept = last.clean.ids[..., 1] == 1
+    need(bool(kept.all()), f"{int((~kept).sum())} of {kept.numel()} given labels became another")
+
+
+def draws_labels_by_itself(bench: Bench) -> None:
+    """A sampler that provides "draws" never calls the to-one operator; any other does."""
+    built, problem = bench.build(), bench.problem
+    network, calls = network_of(process_for(bench.provides), problem.num_classes, 3), []
+
+    class Counted(ArgMax):
+        def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
+            calls.append(1)
+            return super().__call__(logits, generator)
+
+    settings = ChainSettings(steps=3)
+    condition = bench.normal(IMAGES, 4, 16)
+    *_, last = sample(network, condition, built, Counted(), settings, generator())
+    if last.scores is not None:
+        raise SkippedError("a search draws nothing")
+    draws = "draws" in bench.provides
+    need(draws != bool(calls), f"the to-one operator was called {len(calls)} times")
 
 
 SCHEDULE: tuple[Law, ...] = (
@@ -126,4 +127,4 @@ SCHEDULE: tuple[Law, ...] = (
     has_a_scale_and_a_power,
 )
 TIMES: tuple[Law, ...] = (maps_0_to_0_and_1_to_1,)
-SAMPLER: tuple[Law, ...] = (carries_a_share, tells_its_way, ranks_every_token, walks_a_chain)
+SAMPLER: tuple[Law, ...] = (walks_a_chain, keeps_given_labels, draws_labels_by_itself)

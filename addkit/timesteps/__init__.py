@@ -15,16 +15,16 @@ def _power(config: PowerConfig, problem: Problem) -> None:
     return None
 
 
-def _sees_cross_entropy(config: WarpedConfig, choices: Choices) -> Iterable[str]:
-    loss, process = choices["loss"].name, choices["process"]
-    if loss != "ce":
+def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str]:
+    loss, process = choices["loss"], choices["process"]
+    if "rises-with-t" not in loss.spec.provides:
         yield (
-            f'[loss] "{loss}" is no plain cross-entropy, which alone rises with t; use "ce", '
-            'or timesteps.name = "power"'
+            f'[loss] "{loss.name}" does not provide "rises-with-t", as a plain cross-entropy does; '
+            'use "ce", or timesteps.name = "power"'
         )
-    if "token-times" not in process.spec.provides:
+    if "noise-levels" not in process.spec.provides:
         yield (
-            f'[process] "{process.name}" hides labels without noise levels, so there is no '
+            f'[process] "{process.name}" does not provide "noise-levels", so there is no '
             'map to learn; use timesteps.name = "power"'
         )
 
@@ -42,6 +42,6 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="warped",
         config="addkit.timesteps.settings:WarpedConfig",
         build="addkit.timesteps.warped:WarpedTimes",
-        check=_sees_cross_entropy,
+        check=_needs_a_rising_loss,
         summary="Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from addkit.diffusion.draws import draw_labels
-from addkit.diffusion.results import Clean
+from addkit.diffusion.randomness import draw_labels
+from addkit.plugin.values import Clean
 
 
 class Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from addkit.diffusion.results import Clean
+from addkit.plugin.values import Clean
 
 
 class Softmax:

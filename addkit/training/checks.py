@@ -8,12 +8,12 @@ from typing import Any
 
 from addkit.data.order import check_enough
 from addkit.data.shards import ShardStore
-from addkit.diffusion.information import scarce_information
 from addkit.errors import AddkitWarning, RecipeError
 from addkit.model import problem_of
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import DataSource
 from addkit.recipe import Recipe
+from addkit.schedules.suggest import scarce_information
 from addkit.training.control import heads_of
 from addkit.training.plan import Plan
 

@@ -78,11 +78,11 @@ class LossModule(nn.Module):
             tokens = self.network.tokens(images)  # (B, L, W)
             targets = self.task.targets(labels)
             value = objective(diffusion, tokens, targets, self.settings, generator, side_inputs)
-        if diffusion.memory is None:
+        if diffusion.self_conditioning is None:
             return value
         # The coin of self-conditioning falls differently on each process, and all must send
         # gradients of the same parameters: zeros where the coin left them out.
-        zero = 0 * sum(p.sum() for p in diffusion.memory.parameters())
+        zero = 0 * sum(p.sum() for p in diffusion.self_conditioning.parameters())
         return value._replace(total=value.total + zero)
 
 
@@ -150,7 +150,7 @@ class Replicated(Engine):
         if processes > 1:
             # PyTorch's static graph fails its own assertion where gradients are accumulated, and
             # needs the same graph each time, which the coin of self-conditioning prevents.
-            changing = self.network.diffusion.remembers or accumulation > 1
+            changing = self.network.diffusion.self_conditioning is not None or accumulation > 1
             self.module = self._ddp = DistributedDataParallel(
                 module,
                 # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
@@ -208,7 +208,7 @@ class Sharded(Engine):
     ) -> None:
         super().__init__(module, recipe)
         self._recipe, self._facts = recipe, facts
-        self._device = self.network.diffusion.null.device
+        self._device = self.network.diffusion.null_token.device
         mesh = init_device_mesh(self._device.type, (processes,))
         # In place: `module` and `network` keep their names, their parameters become DTensors.
         shard(module, self.network, mesh, precision=recipe.training.precision)

@@ -19,7 +19,6 @@ from addkit.data.captions import pick_answers
 from addkit.data.loader import Loader, fitting_workers
 from addkit.data.order import epoch_batches
 from addkit.diffusion import ObjectiveValue, counted_generator, counted_seed
-from addkit.diffusion.timesteps import TimedLosses
 from addkit.distributed.batch_norm import RunningStatistics
 from addkit.distributed.signals import INTERRUPTED, TERMINATED, StopSignals
 from addkit.distributed.world import World
@@ -27,6 +26,7 @@ from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
 from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import DataSource
+from addkit.plugin.values import TimedLosses
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
@@ -154,7 +154,7 @@ class Trainer:
         plan, spread = self.plan, recipe.distributed
         self.engine = build_engine(module, recipe, facts, self.world.size, plan.accumulation)
         self.network: Network = self.engine.network
-        self.device: torch.device = self.network.diffusion.null.device
+        self.device: torch.device = self.network.diffusion.null_token.device
         # Listed once: which parameters are trained does not change.
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.workers = fitting_workers(spread.workers, self.world.local_size)

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from addkit.plugin import commands
 from addkit.plugin.registry import _selected
 from addkit.plugin.selection import FILES, ONLY, STRICT, WITHOUT
 
 Plugin = Callable[..., Path]
+
+
+def _forget() -> None:
+    _selected.cache_clear()
+    commands._selected.cache_clear()
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugi
         if source is not None:
             monkeypatch.syspath_prepend(source)
         importlib.invalidate_caches()
-        _selected.cache_clear()
+        _forget()
         return site
 
     for name in (FILES, ONLY, STRICT, WITHOUT):
@@ -46,4 +52,4 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugi
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-    _selected.cache_clear()
+    _forget()

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from addkit.plugin import load_registry
 from addkit.plugin.spec import Choice
-from addkit.samplers.ordered import Beam, Ordered
+from addkit.samplers.autoregressive import Beam
+from addkit.samplers.ordered import LeftToRight, Maskgit
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -16,65 +18,65 @@ def logits() -> torch.Tensor:
     return 3 * torch.randn(2, 3, 4, 5, generator=_generator(1))
 
 
-def test_commit_puts_the_surest_label_first(build, logits) -> None:
+def test_maskgit_puts_the_surest_label_first(logits) -> None:
     """By log p of the label that a token has, which need not be its most probable one."""
     labels = torch.randint(5, (2, 3, 4), generator=_generator(2))
-    rank = build("sampler", "maskgit").order(logits, labels, _generator())
+    rank = Maskgit().rank(logits, labels, _generator())
     wanted = logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(rank, wanted)
     assert not torch.equal(rank.argsort(), logits.amax(-1).argsort())
 
 
-def test_left_to_right_puts_the_first_token_first(build, logits) -> None:
-    rank = build("sampler", "left-to-right").order(logits, logits.argmax(-1), _generator())
+def test_left_to_right_puts_the_first_token_first(logits) -> None:
+    rank = LeftToRight().rank(logits, logits.argmax(-1), _generator())
     assert torch.equal(rank.argsort(-1, descending=True), torch.arange(4).expand(2, 3, 4))
 
 
-def test_a_random_order_is_uniform_and_the_generators(build, logits) -> None:
-    sampler = build("sampler", "maskgit", order="random")
+def test_a_random_order_is_uniform_and_the_generators(logits) -> None:
+    sampler = Maskgit(order="random")
     labels = logits.argmax(-1)
-    one, again, other = (sampler.order(logits, labels, _generator(s)) for s in (3, 3, 4))
+    one, again, other = (sampler.rank(logits, labels, _generator(s)) for s in (3, 3, 4))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     many = torch.zeros(1, 24000, 4, 1)
-    places = sampler.order(many, many[..., 0].long(), _generator())[0].argsort(-1)
+    places = sampler.rank(many, many[..., 0].long(), _generator())[0].argsort(-1)
     orders = (places * torch.tensor([64, 16, 4, 1])).sum(-1)
     counts = torch.unique(orders, return_counts=True)[1]
     assert len(counts) == 24
     assert (counts - 1000).abs().max() < 4.5 * 1000**0.5
 
 
-def test_what_orders_have_in_common(build) -> None:
+def test_settings_reach_the_samplers(build) -> None:
     for name in ("maskgit", "left-to-right"):
-        sampler = build("sampler", name)
-        assert isinstance(sampler, Ordered)
-        assert not sampler.anneals
-        assert build("sampler", name, others="annealed").anneals
-        assert (sampler.start, sampler.carries_state, sampler.draws) == ("noise", False, False)
+        assert build("sampler", name).others == "noise"
+        assert build("sampler", name, others="annealed").others == "annealed"
     beam = build("sampler", "beam", width=3, length_power=0.5)
     assert isinstance(beam, Beam)
     assert (beam.width, beam.length_power) == (3, 0.5)
 
 
-def test_refine_starts_from_zero_without_noise(build) -> None:
-    refine = build("sampler", "refine")
-    assert (refine.start, refine.noiseless, refine.order) == ("zero", True, None)
-    assert (refine.carry(torch.rand(3), torch.rand(3)) == 0).all()
+def test_orders_take_at_most_a_step_a_token_and_others_what_is_asked(build) -> None:
+    assert build("sampler", "maskgit").steps(20, 4) == 4
+    assert build("sampler", "left-to-right").steps(3, 4) == 3
+    assert build("sampler", "refine").steps(20, 4) == 20
 
 
 @pytest.mark.parametrize("name", ["maskgit", "left-to-right"])
-def test_masks_have_no_levels_between(name: str) -> None:
-    from addkit.plugin import load_registry
-
-    registry = load_registry()
-    spec = registry.get("sampler", name).spec
-    for process, others, objections in (
+@pytest.mark.parametrize(
+    ("process", "others", "objections"),
+    [
         ("masked", "annealed", 1),
+        ("autoregressive", "annealed", 1),
         ("masked", "noise", 0),
         ("gaussian", "annealed", 0),
-    ):
-        other = registry.get("process", process).spec
-        choices = {"process": Choice(other, other.config())}
-        told = list(spec.check(spec.settings(others=others), choices))
-        assert len(told) == objections
-        assert all('others = "noise"' in reason for reason in told)
+        ("blocks", "annealed", 0),
+    ],
+)
+def test_annealing_needs_noise_levels(name: str, process: str, others, objections: int) -> None:
+    registry = load_registry()
+    spec = registry.get("sampler", name).spec
+    other = registry.get("process", process).spec
+    choices = {"process": Choice(other, other.settings())}
+    reasons = list(spec.check(spec.settings(others=others), choices))
+    assert len(reasons) == objections
+    assert all("noise-levels" in reason for reason in reasons)

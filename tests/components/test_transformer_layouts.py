@@ -203,12 +203,12 @@ def test_layouts_follow_their_images() -> None:
     layout = Layout(visible, torch.arange(N), 2)
     picked = layout.select(torch.tensor([2, 0]))
     assert torch.equal(picked.visible, visible[[2, 0]])
-    twice = layout.twice()
+    twice = layout.repeated()
     assert torch.equal(twice.visible, torch.cat([visible, visible]))
     for other in (picked, twice):
         assert other.first_answer == 2
         assert other.places is layout.places
     shared = Layout(visible[:1])
     assert shared.select(torch.tensor([1])) is shared
-    assert shared.twice() is shared
-    assert Layout().twice() == Layout()
+    assert shared.repeated() is shared
+    assert Layout().repeated() == Layout()

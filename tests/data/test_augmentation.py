@@ -16,7 +16,7 @@ from addkit.data.settings import DigitsConfig, ImageFolderConfig
 from addkit.data.source import Source
 from addkit.errors import RecipeError
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 CHANGES: list[dict[str, object]] = [
     {"flip": 0.5},

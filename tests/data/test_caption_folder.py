@@ -10,7 +10,7 @@ import pytest
 from addkit.data.caption_folder import CaptionFolder
 from addkit.data.settings import CaptionFolderConfig, DataWarning
 from addkit.errors import DataError
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 

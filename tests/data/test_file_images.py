@@ -13,7 +13,7 @@ from addkit.data.augmentation import Augmenter, random_boxes
 from addkit.data.image_sets import FileImages
 from addkit.data.images import ImageFile, Pixels, read_image, resampled
 from addkit.errors import DataError
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 SIZE = 64
 PIXELS = Pixels(SIZE, 3, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), 80)

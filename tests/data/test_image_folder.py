@@ -14,7 +14,7 @@ from addkit.data.image_folder import ImageFolder
 from addkit.data.images import prepare_image
 from addkit.data.settings import DataWarning, ImageFolderConfig
 from addkit.errors import DataError
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 Paint = Callable[..., Path]
 

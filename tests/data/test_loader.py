@@ -18,7 +18,7 @@ from addkit.data.order import epoch_order
 from addkit.data.settings import DigitsConfig, ImageFolderConfig
 from addkit.errors import DataError, RunError
 from addkit.plugin.facts import Batch
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 AUGMENTATION = Augmentation.model_validate(
     {"flip": 0.5, "shift": 1, "crop": (0.5, 1.0), "erase": 0.3, "rand_augment": "rand-m5"}

@@ -7,7 +7,7 @@ from torch import Tensor
 from addkit.data.augmentation import mix
 from addkit.data.captions import pick_answers
 from addkit.plugin.facts import Batch
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 
 def _mixed(

@@ -15,7 +15,7 @@ from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels
 from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 Paint = Callable[..., Path]
 

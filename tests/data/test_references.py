@@ -7,7 +7,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.captions import ReferencedImages, References
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.images import Pixels
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 ANSWERS = [[[1, 2, 3, 4]], [[5], [6, 7]], [[8, 9, 1], []]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,11 +11,22 @@ from torch import Tensor, nn
 
 from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
-from addkit.diffusion import GaussianProcess, LabelDiffusion
+from addkit.diffusion import (
+    LabelDiffusion,
+    Layout,
+    NoisyBatch,
+    ObjectiveSettings,
+    State,
+    Targets,
+    TimeSettings,
+)
+from addkit.diffusion.chunked_loss import token_losses
+from addkit.diffusion.objective import rolled_out
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import Handed
@@ -70,7 +82,7 @@ def network(
             num_classes=num_classes,
             num_tokens=num_tokens,
             token_classes=token_classes,
-            lengths=lengths,
+            predicts_length=lengths,
         )
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=spread)
@@ -82,3 +94,56 @@ def network(
             nn.init.constant_(block.condition_norm.weight, 3.0)
         nn.init.zeros_(model.output.bias)
     return model.eval()
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A training batch as a process makes it and as the network embeds it."""
+
+    batch: NoisyBatch
+    state: State
+    t: Tensor
+    """Of all tokens in the state."""
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        return self.batch.alpha_bar
+
+    @property
+    def weights(self) -> Tensor | None:
+        return self.batch.weights
+
+    @property
+    def norm(self) -> Tensor | None:
+        return self.batch.norm
+
+    @property
+    def layout(self) -> Layout | None:
+        return self.batch.layout
+
+    def losses(self, model: LabelDiffusion, features: Tensor, labels: Tensor) -> tuple:
+        """Loss and hit of every token."""
+        alpha_bar = self.batch.target_alpha_bar
+        alpha_bar = self.batch.alpha_bar if alpha_bar is None else alpha_bar
+        return token_losses(model, features, self.state, alpha_bar, labels)
+
+
+def corrupted(
+    model: LabelDiffusion,
+    targets: Targets,
+    settings: ObjectiveSettings,
+    source: torch.Generator,
+    prepared: tuple[Tensor, ...] = (),
+) -> Corrupted:
+    """What the objective makes of targets before it calls the network."""
+    times = TimeSettings(
+        stratified=settings.stratified,
+        pure_noise=settings.pure_noise,
+        power=model.schedule.t_power,
+        warp=model.timesteps,
+        token_times=settings.token_times,
+    )
+    batch = model.process.corrupt(targets, model.schedule, times, source)
+    if settings.rollout:
+        batch = rolled_out(model, prepared, batch, settings.rollout, source)
+    return Corrupted(batch, *model.embed(batch, source))

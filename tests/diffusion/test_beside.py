@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import ObjectiveSettings, Targets, objective
-from addkit.diffusion.side_inputs import completed
+from addkit.diffusion.model import completed
 from addkit.plugin.facts import Column
 
 from .networks import CONDITION, generator, network

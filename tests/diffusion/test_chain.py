@@ -15,29 +15,29 @@ from addkit.diffusion import (
     ChainSettings,
     ChainStep,
     Clean,
-    GaussianProcess,
     LabelDiffusion,
     alpha_bar_at,
-    chain,
     flip_probability,
     gibbs_accuracy,
 )
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 
 RENOISE, ANCESTRAL, DDIM, GIBBS = (
-    KappaSampler(0.0),
-    KappaSampler(1.0),
-    DdimSampler(0.0),
-    KappaSampler(0.0, draws=True),
+    Renoise(),
+    Kappa(1.0),
+    Ddim(0.0),
+    Gibbs(),
 )
 
 
@@ -51,7 +51,7 @@ class Hold:
 def _run(model, condition, sampler=RENOISE, to_one=None, seed: int = 0, **settings):
     generator = torch.Generator().manual_seed(seed)
     options = ChainSettings(**settings)
-    return list(chain(model, condition, sampler, to_one or ArgMax(), options, generator))
+    return list(sample(model, condition, sampler, to_one or ArgMax(), options, generator))
 
 
 def _constant_m(m: float):
@@ -145,7 +145,9 @@ def test_guidance_brings_the_loop_back_to_the_best(oracle) -> None:
 
 def test_guidance_multiplies_the_log_odds_and_keeps_the_evidence(oracle) -> None:
     model, condition = oracle[0], oracle[1][:50]
-    plain, guided = (_run(model, condition, steps=2, guidance=w, hold=True)[1] for w in (1.0, 3.0))
+    plain, guided = (
+        _run(model, condition, steps=2, guidance=w, keep_y_t=True)[1] for w in (1.0, 3.0)
+    )
     log_likelihood_scale = plain.logits - condition.unsqueeze(1)
     same = (plain.y_t == guided.y_t).all(-1)
     assert same.any()
@@ -158,7 +160,7 @@ def test_guidance_multiplies_the_log_odds_and_keeps_the_evidence(oracle) -> None
 
 def test_scale_zero_ignores_the_image(oracle) -> None:
     model, condition, _ = oracle
-    first = _run(model, condition[:20], steps=1, guidance=0.0, hold=True)[0]
+    first = _run(model, condition[:20], steps=1, guidance=0.0, keep_y_t=True)[0]
     torch.testing.assert_close(first.logits, torch.zeros_like(first.logits), atol=1e-5, rtol=0)
 
 
@@ -238,7 +240,7 @@ def test_a_shuffled_state_belongs_to_another_image(exact) -> None:
     condition = (50 * torch.eye(10)).log_softmax(-1).unsqueeze(1)
     own = torch.arange(10)
     for shuffled in (False, True):
-        first, second = _run(model, condition, steps=2, shuffled=shuffled, hold=True)
+        first, second = _run(model, condition, steps=2, shuffled=shuffled, keep_y_t=True)
         assert torch.equal(first.clean.ids.flatten(), own)
         named = second.y_t.argmax(-1).flatten()
         assert torch.equal(named.sort().values, own)
@@ -247,7 +249,7 @@ def test_a_shuffled_state_belongs_to_another_image(exact) -> None:
 
 def test_tokens_of_one_image_have_noise_of_their_own(exact) -> None:
     model = exact(3, _constant_m(1.0), num_tokens=4)
-    steps = _run(model, torch.zeros(2, 4, 3), steps=2, chains=5, hold=True)
+    steps = _run(model, torch.zeros(2, 4, 3), steps=2, chains=5, keep_y_t=True)
     assert steps[1].y_t.shape == (2, 5, 4, 3)
     assert len(steps[1].y_t.flatten().unique()) == 2 * 5 * 4 * 3
 
@@ -284,7 +286,7 @@ def network(request) -> LabelDiffusion:
 def test_holding_the_state_changes_no_distribution(network, ks) -> None:
     condition = torch.ones(1, 1, 4)
     fast, held = (
-        _run(network, condition, to_one=Hold(), steps=4, chains=4000, hold=hold, seed=int(hold))
+        _run(network, condition, to_one=Hold(), steps=4, chains=4000, keep_y_t=hold, seed=int(hold))
         for hold in (False, True)
     )
     assert fast[0].y_t is None
@@ -299,7 +301,7 @@ def test_holding_the_state_changes_no_distribution(network, ks) -> None:
 def test_a_held_state_is_read_as_it_is(network) -> None:
     """The logits of a held step are the network's at that y_t."""
     condition = torch.ones(2, 1, 4)
-    for step in _run(network, condition, steps=3, chains=2, hold=True):
+    for step in _run(network, condition, steps=3, chains=2, keep_y_t=True):
         t = torch.tensor(step.t).view(1, 1, 1)
         state = network.read(step.y_t, network.schedule.alpha_bar(t))
         expected = network(state, t, network.prepare(condition))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import ChainSettings, Clean, chain
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.diffusion import ChainSettings, Clean
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.renoise import Renoise
 
 CLASSES, CHAINS = 4, 40000
 ALPHA = torch.tensor([0.6, 0.25, 0.0])
@@ -41,10 +42,10 @@ def step(exact):
 
     def run(sampler, scale: float = 1.0, label: int | list[float] = 2) -> tuple[Tensor, ...]:
         model = exact(CLASSES, _alpha, scale)
-        settings = ChainSettings(steps=3, chains=CHAINS, hold=True)
+        settings = ChainSettings(steps=3, chains=CHAINS, keep_y_t=True)
         generator = torch.Generator().manual_seed(0)
         feed = Feed(1, label, label)
-        steps = list(chain(model, torch.zeros(1, 1, CLASSES), sampler, feed, settings, generator))
+        steps = list(sample(model, torch.zeros(1, 1, CLASSES), sampler, feed, settings, generator))
         clean = torch.eye(CLASSES)[label] if isinstance(label, int) else torch.tensor(label)
         y_t, y_s = (x.y_t[0, :, 0].double() for x in steps[1:])
         return y_t, y_s, scale * clean.double()
@@ -74,25 +75,23 @@ def _held_noise(y: Tensor, clean: Tensor, alpha_bar: Tensor) -> Tensor:
 def test_the_chain_starts_from_pure_noise(exact) -> None:
     """Whatever the schedule leaves at t = 1."""
     model = exact(CLASSES, lambda t: torch.full_like(t, 0.5), 3.0)
-    settings = ChainSettings(steps=1, chains=CHAINS, hold=True)
+    settings = ChainSettings(steps=1, chains=CHAINS, keep_y_t=True)
     generator = torch.Generator().manual_seed(0)
-    (first,) = chain(
-        model, torch.zeros(1, 1, CLASSES), KappaSampler(0.0), Feed(0), settings, generator
-    )
+    (first,) = sample(model, torch.zeros(1, 1, CLASSES), Renoise(), Feed(0), settings, generator)
     _same_moments(first.y_t[0, :, 0].double(), torch.zeros(CLASSES, dtype=torch.double), 1.0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("label", [2, [0.1, 0.2, 0.3, 0.4]])
 def test_renoise_forgets_the_old_noise(step, scale: float, label: int | list[float]) -> None:
-    y_t, y_s, clean = step(KappaSampler(0.0), scale, label)
+    y_t, y_s, clean = step(Renoise(), scale, label)
     alpha_s = float(ALPHA[0])
     _same_moments(y_s, math.sqrt(alpha_s) * clean, 1 - alpha_s)
     assert _correlation(y_t, y_s).abs().max() < 4.5 / math.sqrt(CHAINS)
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-@pytest.mark.parametrize("sampler", [KappaSampler(1.0), DdimSampler(1.0)], ids=["kappa", "ddim"])
+@pytest.mark.parametrize("sampler", [Kappa(1.0), Ddim(1.0)], ids=["kappa", "ddim"])
 def test_ancestral_draws_from_the_true_posterior(step, sampler, scale: float) -> None:
     """Ho et al. 2020, equations 6 and 7, with alpha = alpha_bar_t / alpha_bar_s."""
     y_t, y_s, clean = step(sampler, scale)
@@ -108,14 +107,14 @@ def test_ancestral_draws_from_the_true_posterior(step, sampler, scale: float) ->
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_ddim_without_eta_keeps_the_noise_exactly(step, scale: float) -> None:
-    y_t, y_s, clean = step(DdimSampler(0.0), scale)
+    y_t, y_s, clean = step(Ddim(0.0), scale)
     before, after = (_held_noise(y, clean, ALPHA[i]) for y, i in ((y_t, 1), (y_s, 0)))
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("sampler", "squared"),
-    [(KappaSampler(0.5), 0.25), (KappaSampler(0.9), 0.81), (DdimSampler(0.5), None)],
+    [(Kappa(0.5), 0.25), (Kappa(0.9), 0.81), (Ddim(0.5), None)],
     ids=["kappa .5", "kappa .9", "eta .5"],
 )
 def test_a_partial_sampler_carries_its_share(step, sampler, squared: float | None) -> None:
@@ -130,9 +129,7 @@ def test_a_partial_sampler_carries_its_share(step, sampler, squared: float | Non
     assert left.mean(0).abs().max() < bound
 
 
-@pytest.mark.parametrize(
-    "sampler", [KappaSampler(0.0), KappaSampler(1.0), DdimSampler(0.0), DdimSampler(0.5)]
-)
+@pytest.mark.parametrize("sampler", [Renoise(), Kappa(1.0), Ddim(0.0), Ddim(0.5)])
 def test_the_first_step_lands_on_the_forward_process(step, sampler) -> None:
     """All of the noise at t = 1 is fresh, so that each sampler's first y_t is a plain y_t."""
     y_t, _, _ = step(sampler)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import drop_condition, guide
+from addkit.diffusion import drop_condition
+from addkit.sampling import guide
 
 
 def _pair() -> tuple[Tensor, Tensor]:

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import LabelDiffusion, NoisyBatch, ObjectiveSettings, Targets, objective
-from addkit.diffusion.chunked_loss import row_losses
+from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
 
-from .networks import condition_of, generator, network
+from .networks import Corrupted, condition_of, corrupted, generator, network
 
 B, R, N, K = 60, 4, 4, 5
 
@@ -20,11 +19,11 @@ def _labels(seed: int = 1) -> Tensor:
 
 def _hide(
     targets: Targets, model: LabelDiffusion | None = None, seed: int = 0, **asked
-) -> NoisyBatch:
+) -> Corrupted:
     model = model or network(bayes_skip=True).requires_grad_(False)
     prepared = model.prepare(condition_of(B))
     settings = ObjectiveSettings(condition_drop=0.0, **asked)
-    return model.process.corrupt(model, prepared, targets, settings, generator(seed))
+    return corrupted(model, targets, settings, generator(seed), prepared)
 
 
 def test_plain_targets_have_noise_and_no_weights() -> None:
@@ -75,11 +74,9 @@ def test_the_loss_is_the_weighted_mean_over_tokens() -> None:
     settings = ObjectiveSettings(condition_drop=0.0, token_times=(0.3, 0.3, 0.4))
     value = objective(model, condition_of(B), targets, settings, generator(6))
     # The objective asks whether to drop conditions before it draws; at 0 nothing is drawn.
-    hidden = model.process.corrupt(
-        model, model.prepare(condition_of(B)), targets, settings, generator(6)
-    )
+    hidden = corrupted(model, targets, settings, generator(6))
     features = model.features(hidden.state, hidden.t, model.prepare(condition_of(B)))
-    losses = row_losses(model, features, hidden, targets.labels).losses
+    losses, _ = hidden.losses(model, features, targets.labels)
     weights = targets.weights * (hidden.t > 0)
     torch.testing.assert_close(value.loss, (losses * weights).sum() / weights.sum())
 
@@ -117,10 +114,10 @@ def test_a_guess_is_the_networks_best_at_an_earlier_time(monkeypatch) -> None:
     seen: list[Tensor] = []
     corrupt = LabelDiffusion.corrupt
 
-    def watched(model, clean, alpha_bar, source, *, hold=False):
+    def watched(model, clean, alpha_bar, source, *, keep_y_t=False):
         seen.append(alpha_bar)
         watched.shown = clean.ids
-        return corrupt(model, clean, alpha_bar, source, hold=hold)
+        return corrupt(model, clean, alpha_bar, source, keep_y_t=keep_y_t)
 
     monkeypatch.setattr(LabelDiffusion, "corrupt", watched)
     _hide(Targets(_labels()), model, rollout=1.0)
@@ -149,18 +146,16 @@ def test_losses_of_pads_and_of_words_are_told_apart() -> None:
     real = torch.rand(B, R, N, generator=generator(9)) < 0.5
     settings = ObjectiveSettings(condition_drop=0.0)
     value = objective(model, condition_of(B), Targets(_labels(), real=real), settings, generator(1))
-    hidden = model.process.corrupt(
-        model, model.prepare(condition_of(B)), Targets(_labels()), settings, generator(1)
-    )
+    hidden = corrupted(model, Targets(_labels()), settings, generator(1))
     features = model.features(hidden.state, hidden.t, model.prepare(condition_of(B)))
-    told = row_losses(model, features, hidden, _labels())
-    torch.testing.assert_close(value.real_loss, told.losses[real].mean())
-    torch.testing.assert_close(value.pad_loss, told.losses[~real].mean())
-    torch.testing.assert_close(value.accuracy, told.right[real].float().mean())
+    losses, right = hidden.losses(model, features, _labels())
+    torch.testing.assert_close(value.real_loss, losses[real].mean())
+    torch.testing.assert_close(value.pad_loss, losses[~real].mean())
+    torch.testing.assert_close(value.accuracy, right[real].float().mean())
     everything = Targets(_labels(), real=torch.ones_like(real))
     value = objective(model, condition_of(B), everything, settings, generator(1))
     assert value.pad_loss == 0
-    torch.testing.assert_close(value.real_loss, told.losses.mean())
+    torch.testing.assert_close(value.real_loss, losses.mean())
 
 
 def test_accuracy_is_of_known_labels() -> None:
@@ -179,7 +174,7 @@ def test_a_length_head_adds_its_cross_entropy() -> None:
     settings = ObjectiveSettings(condition_drop=0.0)
     value = objective(model, condition_of(B), targets, settings, generator(8)).loss
     log_p = model.length_logits(condition_of(B)).log_softmax(-1)
-    head, model.lengths = model.lengths, None
+    head, model.length_head = model.length_head, None
     without = objective(model, condition_of(B), targets, settings, generator(8)).loss
     torch.testing.assert_close(value - without, -log_p.gather(1, lengths.squeeze(-1)).mean())
     with pytest.raises(ValueError, match="without a length head"):

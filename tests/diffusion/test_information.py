@@ -14,10 +14,9 @@ from addkit.diffusion.information import (
     log_snr,
     mutual_information,
     profile,
-    scarce_information,
-    suggest,
 )
 from addkit.plugin.spec import Problem
+from addkit.schedules.suggest import scarce_information, suggest
 
 LEVELS = torch.tensor([0.3, 1.0, 2.0, 3.5, 5.0])
 
@@ -158,11 +157,10 @@ def test_suggests_the_schedule_that_knows_the_classes() -> None:
 
 def test_warns_of_few_informative_times() -> None:
     assert scarce_information(Falling(), Problem(num_classes=10)) is None
-    assert scarce_information(Constant(), Problem(num_classes=1000)) == (
-        "only 0 % of the training times are informative: at the others y_t tells under 5 % or "
-        "over 95 % of a label of 1000 classes; `addkit schedule show --classes 1000 --suggest` "
-        "shows schedules that tell more"
-    )
+    warning = scarce_information(Constant(), Problem(num_classes=1000))
+    assert warning is not None
+    assert "only 0 %" in warning
+    assert "--classes 1000 --suggest" in warning
 
 
 def test_of_joint_labels_the_classes_of_each_token_count() -> None:

@@ -17,19 +17,17 @@ from torch import Tensor
 from addkit.diffusion import FREE, ChainSettings, ChainStep
 from addkit.processes.masked import MaskedProcess
 from addkit.read_outs.whole import Consensus
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.samplers.shared import Refine
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.ordered import LeftToRight, Maskgit
+from addkit.samplers.renoise import Gibbs, Refine, Renoise
 from addkit.testing.exact_models import JointProblem, given, is_allowed, marginals, most_probable
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
 from .networks import generator
 
-CONFIDENCE, LEFT, RANDOM = (
-    Ordered(ORDERS[name]) for name in ("confidence", "left-to-right", "random")
-)
+CONFIDENCE, LEFT, RANDOM = Maskgit(), LeftToRight(), Maskgit("random")
 IMAGES = 1000
 
 
@@ -42,9 +40,7 @@ def _run(sampler: Any, steps: int, to_one: Any = None, process: Any = None, **mo
     problem = _problem()
     model = problem.model(process)
     settings = ChainSettings(steps=steps, **more)
-    *_, last = model.process.chain(
-        model, problem.condition, sampler, to_one or ArgMax(), settings, generator(1)
-    )
+    *_, last = sample(model, problem.condition, sampler, to_one or ArgMax(), settings, generator(1))
     return last
 
 
@@ -94,12 +90,12 @@ def test_the_problem_is_worth_coordinating(best: float, shot: float, drawn: floa
 
 @pytest.mark.parametrize("sampler", [CONFIDENCE, LEFT, RANDOM], ids=["sure", "left", "random"])
 def test_settling_one_token_after_the_other_comes_near_the_joint_mode(
-    worth, best: float, sampler: Ordered
+    worth, best: float, sampler: Any
 ) -> None:
     assert best - 1 < worth(sampler, 4) <= best
 
 
-@pytest.mark.parametrize("sampler", [CONFIDENCE, Refine(), KappaSampler(0.0), DdimSampler(0.0)])
+@pytest.mark.parametrize("sampler", [CONFIDENCE, Refine(), Renoise(), Ddim(0.0)])
 def test_one_step_is_one_shot(worth, shot: float, sampler: Any) -> None:
     assert worth(sampler, 1) == pytest.approx(shot, abs=1e-9)
 
@@ -119,7 +115,7 @@ def test_refine_comes_within_a_point_of_the_joint_mode_and_stays(
 def test_the_noisy_loop_first_gains_and_then_drifts_to_draws(
     worth, best: float, shot: float, drawn: float
 ) -> None:
-    two, five, twenty, fifty = (worth(KappaSampler(0.0), n) for n in (2, 5, 20, 50))
+    two, five, twenty, fifty = (worth(Renoise(), n) for n in (2, 5, 20, 50))
     assert shot + 0.5 < two < best - 1
     assert two - 1 > five
     assert five - 1.5 > twenty
@@ -128,12 +124,12 @@ def test_the_noisy_loop_first_gains_and_then_drifts_to_draws(
 
 
 def test_keeping_the_noise_drifts_less(worth) -> None:
-    assert worth(DdimSampler(0.0), 20) > worth(KappaSampler(0.0), 20) + 2
+    assert worth(Ddim(0.0), 20) > worth(Renoise(), 20) + 2
 
 
 @pytest.mark.parametrize(
     ("sampler", "steps", "slack"),
-    [(LEFT, 4, 2.0), (RANDOM, 4, 2.0), (KappaSampler(1.0), 50, 3.0)],
+    [(LEFT, 4, 2.0), (RANDOM, 4, 2.0), (Kappa(1.0), 50, 3.0)],
     ids=["left", "random", "ancestral"],
 )
 def test_drawing_labels_draws_from_the_joint(
@@ -148,9 +144,7 @@ def test_token_by_token_draws_have_the_joints_shares() -> None:
     problem = JointProblem.of(1, m=1.0)
     model, chains = problem.model(), 4000
     settings = ChainSettings(steps=4, chains=chains)
-    *_, last = model.process.chain(
-        model, problem.condition, LEFT, Sample(1.0, 1.0), settings, generator(2)
-    )
+    *_, last = sample(model, problem.condition, LEFT, Sample(1.0, 1.0), settings, generator(2))
     index = problem.index(last.clean.ids)[0]
     assert (index < 64).mean(dtype=torch.double) == 1
     wanted = chains * problem.log_joint[0].exp()
@@ -165,7 +159,7 @@ def test_token_by_token_draws_have_the_joints_shares() -> None:
 def test_many_chains_agree_on_the_mode(best: float, drawn: float) -> None:
     told = {}
     for chains in (1, 4, 16):
-        last = _run(KappaSampler(0.0), 10, chains=chains)
+        last = _run(Renoise(), 10, chains=chains)
         told[chains] = _worth(Consensus().read([last]).labels)
     assert told[1] + 2 < told[4]
     assert told[4] + 1 < told[16]
@@ -174,15 +168,13 @@ def test_many_chains_agree_on_the_mode(best: float, drawn: float) -> None:
 
 def test_guidance_undoes_the_drift(best: float) -> None:
     """The null condition is the flat joint: w sharpens p(y | x) ** w."""
-    plain, guided = (
-        _worth(_run(KappaSampler(0.0), 20, guidance=w).clean.ids[:, 0]) for w in (1, 2)
-    )
+    plain, guided = (_worth(_run(Renoise(), 20, guidance=w).clean.ids[:, 0]) for w in (1, 2))
     assert plain + 3 < guided < best
 
 
 def test_loops_answer_with_allowed_combinations_and_one_shot_does_not() -> None:
     combinations = _problem().combinations
-    for sampler, steps in ((CONFIDENCE, 4), (LEFT, 4), (KappaSampler(0.0), 20)):
+    for sampler, steps in ((CONFIDENCE, 4), (LEFT, 4), (Renoise(), 20)):
         allowed = is_allowed(_run(sampler, steps).clean.ids[:, 0], combinations)
         assert allowed.double().mean() > 0.995
     allowed = is_allowed(_run(CONFIDENCE, 1).clean.ids[:, 0], combinations)
@@ -198,14 +190,14 @@ def test_masked_chains_are_the_chains_of_settled_tokens() -> None:
 
 
 PATHS: dict[str, tuple[Any, int]] = {
-    "renoise": (KappaSampler(0.0), 5),
-    "kappa": (KappaSampler(0.5), 5),
-    "ancestral": (KappaSampler(1.0), 5),
-    "ddim": (DdimSampler(0.0), 5),
-    "gibbs": (KappaSampler(0.0, draws=True), 5),
+    "renoise": (Renoise(), 5),
+    "kappa": (Kappa(0.5), 5),
+    "ancestral": (Kappa(1.0), 5),
+    "ddim": (Ddim(0.0), 5),
+    "gibbs": (Gibbs(), 5),
     "refine": (Refine(), 5),
     "maskgit": (CONFIDENCE, 3),
-    "commit, annealed": (Ordered(ORDERS["confidence"], anneals=True), 3),
+    "commit, annealed": (Maskgit(others="annealed"), 3),
     "left-to-right": (LEFT, 3),
 }
 
@@ -224,10 +216,8 @@ def test_what_is_given_conditions_the_others(name: str) -> None:
     sampler, steps = PATHS[name]
     problem = _problem()
     held, model = _hint(problem), problem.model()
-    settings = ChainSettings(steps=steps, chains=2, held=held)
-    told = list(
-        model.process.chain(model, problem.condition, sampler, ArgMax(), settings, generator(3))
-    )
+    settings = ChainSettings(steps=steps, chains=2, given_labels=held)
+    told = list(sample(model, problem.condition, sampler, ArgMax(), settings, generator(3)))
     known = given(problem.log_joint, problem.combinations, held[:, 0])
     wanted = marginals(known, problem.combinations, 10).exp().float()
     first = told[0].logits.softmax(-1)
@@ -243,7 +233,7 @@ def test_with_a_hint_the_best_of_what_is_left_is_found(name: str) -> None:
     sampler, steps = PATHS[name]
     problem = _problem()
     held = _hint(problem)
-    labels = _run(sampler, steps, held=held).clean.ids[:, 0]
+    labels = _run(sampler, steps, given_labels=held).clean.ids[:, 0]
     known = given(problem.log_joint, problem.combinations, held[:, 0])
     among = JointProblem(problem.combinations, known)
     mode = float(known.exp().amax(-1).mean())

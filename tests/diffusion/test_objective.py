@@ -9,18 +9,12 @@ from torch import Tensor
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import ControlConfig, MlpConfig
-from addkit.diffusion import (
-    Clean,
-    GaussianProcess,
-    LabelDiffusion,
-    ObjectiveSettings,
-    Targets,
-    objective,
-)
+from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, Targets, objective
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse, NoiseMse
+from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.cosine import CosineSchedule
 from addkit.schedules.settings import CosineConfig
 
@@ -58,7 +52,7 @@ def _network(loss, embedding: str = "posterior", *, skip: bool = False, control:
 
 
 def _value(model: LabelDiffusion, labels: Tensor, settings=PLAIN, seed: int = 0):
-    tokens = torch.randn(len(labels), 1, model.null.shape[0], generator=_generator(9))
+    tokens = torch.randn(len(labels), 1, model.null_token.shape[0], generator=_generator(9))
     return objective(model, tokens, Targets(labels), settings, _generator(seed))
 
 
@@ -155,7 +149,7 @@ def test_the_state_is_held_only_where_something_needs_it() -> None:
     alpha_bar, clean = torch.tensor([[[0.5]]]), Clean(torch.zeros(2, 3, 1, dtype=torch.long))
     lean = _network(CrossEntropy(0.0))
     assert lean.corrupt(clean, alpha_bar, _generator()).y_t is None
-    assert lean.corrupt(clean, alpha_bar, _generator(), hold=True).y_t.shape == (2, 3, 1, 600)
+    assert lean.corrupt(clean, alpha_bar, _generator(), keep_y_t=True).y_t.shape == (2, 3, 1, 600)
     for model in (_network(CrossEntropy(0.0), skip=True), _network(NoiseMse(1.0))):
         state = model.corrupt(clean, alpha_bar, _generator())
         torch.testing.assert_close(state.h, model.read(state.y_t, alpha_bar).h)
@@ -169,9 +163,9 @@ def test_the_state_is_held_only_where_something_needs_it() -> None:
 def test_corruption_is_not_rounded_under_autocast(embedding: str, hold: bool) -> None:
     model = _network(CrossEntropy(0.0), embedding)
     clean, alpha_bar = Clean(torch.zeros(2, 3, 1, dtype=torch.long)), torch.tensor([[[0.5]]])
-    plain = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+    plain = model.corrupt(clean, alpha_bar, _generator(), keep_y_t=hold)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = model.corrupt(clean, alpha_bar, _generator(), hold=hold)
+        rounded = model.corrupt(clean, alpha_bar, _generator(), keep_y_t=hold)
         t = torch.tensor([[[0.5]]])
         outputs = model(rounded, t, model.prepare(torch.ones(2, 1, 4)))
     assert torch.equal(plain.h, rounded.h)

@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State, chain
-from addkit.diffusion.branches import Branches
-from addkit.diffusion.chain import forced
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.samplers.shared import Refine
+from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.ordered import LeftToRight, Maskgit
+from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.sampling import GuidedModel, forced
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 from addkit.to_one.softmax import Softmax
@@ -25,14 +24,14 @@ from .networks import condition_of, generator, network
 
 TOKENS, CHAINS, IMAGES = 7, 3, 2
 SAMPLERS: dict[str, Any] = {
-    "renoise": KappaSampler(0.0),
-    "ancestral": KappaSampler(1.0),
-    "ddim": DdimSampler(0.0),
-    "gibbs": KappaSampler(0.0, draws=True),
+    "renoise": Renoise(),
+    "ancestral": Kappa(1.0),
+    "ddim": Ddim(0.0),
+    "gibbs": Gibbs(),
     "refine": Refine(),
-    "maskgit": Ordered(ORDERS["confidence"]),
-    "annealed": Ordered(ORDERS["random"], anneals=True),
-    "left-to-right": Ordered(ORDERS["left-to-right"]),
+    "maskgit": Maskgit(),
+    "annealed": Maskgit("random", "annealed"),
+    "left-to-right": LeftToRight(),
 }
 
 
@@ -46,7 +45,7 @@ def _chain(
     model = model or _model()
     settings = {"chains": CHAINS, **settings}
     asked = ChainSettings(steps=steps, **settings)
-    walk = chain(model, condition_of(IMAGES), sampler, to_one or ArgMax(), asked, generator(5))
+    walk = sample(model, condition_of(IMAGES), sampler, to_one or ArgMax(), asked, generator(5))
     return list(walk)
 
 
@@ -56,15 +55,15 @@ class Seen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times: list[Tensor] = []
         self.states: list[State] = []
-        look = Branches.look
+        call = GuidedModel.__call__
 
-        def watched(branches, state, t, layout=None, before=None):
+        def watched(guided, state, t, layout=None, previous_features=None):
             shape = torch.broadcast_shapes(t.shape, (1, 1, TOKENS))
             self.times.append(t.expand(shape))
             self.states.append(state)
-            return look(branches, state, t, layout, before)
+            return call(guided, state, t, layout, previous_features)
 
-        monkeypatch.setattr(Branches, "look", watched)
+        monkeypatch.setattr(GuidedModel, "__call__", watched)
 
 
 @pytest.fixture
@@ -72,12 +71,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return Seen(monkeypatch)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [Maskgit(), LeftToRight(), Maskgit("random")])
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7])
 def test_each_step_settles_its_share_and_settles_for_good(
     seen: Seen, order: Any, steps: int
 ) -> None:
-    told = _chain(Ordered(ORDERS[order]), steps, to_one=Sample(1.0, 1.0))
+    told = _chain(order, steps, to_one=Sample(1.0, 1.0))
     assert len(told) == steps == len(seen.times)
     for index, t in enumerate(seen.times):
         assert ((t == 0) | (t == 1)).all()
@@ -92,17 +91,17 @@ def test_each_step_settles_its_share_and_settles_for_good(
 
 @pytest.mark.parametrize("steps", [8, 20])
 def test_more_steps_than_tokens_are_no_more(seen: Seen, steps: int) -> None:
-    assert len(_chain(Ordered(ORDERS["confidence"]), steps)) == TOKENS
-    assert len(_chain(Ordered(ORDERS["left-to-right"], anneals=True), steps)) == TOKENS
-    assert len(_chain(KappaSampler(0.0), steps)) == steps
+    assert len(_chain(Maskgit(), steps)) == TOKENS
+    assert len(_chain(LeftToRight("annealed"), steps)) == TOKENS
+    assert len(_chain(Renoise(), steps)) == steps
 
 
 def test_tokens_settle_in_their_order(seen: Seen) -> None:
-    _chain(Ordered(ORDERS["left-to-right"]), TOKENS)
+    _chain(LeftToRight(), TOKENS)
     for index, t in enumerate(seen.times):
         assert torch.equal(t[0, 0] == 0, torch.arange(TOKENS) < index)
     seen.times.clear()
-    told = _chain(Ordered(ORDERS["confidence"]), TOKENS)
+    told = _chain(Maskgit(), TOKENS)
     for index, (step, after) in enumerate(zip(told, seen.times[1:], strict=False)):
         sure = step.logits.log_softmax(-1).amax(-1)
         before = seen.times[index].expand(IMAGES, CHAINS, TOKENS) == 0
@@ -111,11 +110,11 @@ def test_tokens_settle_in_their_order(seen: Seen) -> None:
 
 
 def test_a_random_order_is_the_generators(seen: Seen) -> None:
-    _chain(Ordered(ORDERS["random"]), TOKENS)
+    _chain(Maskgit("random"), TOKENS)
     first = seen.times[1][:, :, :].clone()
     assert len(first.flatten(0, 1).unique(dim=0)) > 1
     draws = [
-        ORDERS["random"](torch.zeros(1, 1, 9, 2), torch.zeros(1, 1, 9), generator(s))
+        Maskgit("random").rank(torch.zeros(1, 1, 9, 2), torch.zeros(1, 1, 9), generator(s))
         for s in (0, 0, 1)
     ]
     assert torch.equal(draws[0], draws[1])
@@ -123,7 +122,7 @@ def test_a_random_order_is_the_generators(seen: Seen) -> None:
 
 
 def test_tokens_that_wait_stay_at_pure_noise_or_follow_the_grid(seen: Seen) -> None:
-    _chain(Ordered(ORDERS["left-to-right"], anneals=True), 4)
+    _chain(LeftToRight("annealed"), 4)
     for index, t in enumerate(seen.times):
         waiting = t[t > 0]
         torch.testing.assert_close(waiting, torch.full_like(waiting, 1 - index / 4))
@@ -134,7 +133,7 @@ def test_tokens_that_wait_stay_at_pure_noise_or_follow_the_grid(seen: Seen) -> N
 def test_given_tokens_are_no_part_of_the_shares(seen: Seen, sampler: str, steps: int) -> None:
     held = torch.full((1, 1, TOKENS), FREE)
     held[..., [1, 4, 5]] = 2
-    _chain(SAMPLERS[sampler], steps, held=held)
+    _chain(SAMPLERS[sampler], steps, given_labels=held)
     for index, t in enumerate(seen.times):
         assert (t[..., [1, 4, 5]] == 0).all()
         assert (t == 0).sum(-1).eq(3 + math.ceil(4 * index / steps)).all()
@@ -149,7 +148,7 @@ def test_given_tokens_stand_clean_in_every_state(
     """Other chains may be given other tokens."""
     held = torch.randint(-1, 5, (IMAGES, CHAINS, TOKENS), generator=generator(1))
     model = _model(bayes_skip=skip, scale=1.7)
-    told = _chain(SAMPLERS[name], 3, model, to_one, held=held, guidance=1.5)
+    told = _chain(SAMPLERS[name], 3, model, to_one, given_labels=held, guidance=1.5)
     where = held != FREE
     clean = model.corrupt(Clean(held.clamp_min(0)), torch.ones(1, 1, 1), generator()).h[where]
     for step, t, state in zip(told, seen.times, seen.states, strict=True):
@@ -173,7 +172,7 @@ def test_a_fixed_generator_gives_the_same_chain(name: str) -> None:
 
 
 def test_refining_draws_nothing_and_its_chains_are_all_the_same() -> None:
-    told = _chain(Refine(), 4, hold=True)
+    told = _chain(Refine(), 4, keep_y_t=True)
     for step in told:
         assert torch.equal(step.clean.ids, step.clean.ids[:, :1].expand_as(step.clean.ids))
     assert (told[0].y_t == 0).all()
@@ -185,7 +184,7 @@ def test_refining_draws_nothing_and_its_chains_are_all_the_same() -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_chain_that_is_asked_to_holds_every_state(name: str) -> None:
-    for step in _chain(SAMPLERS[name], 3, hold=True):
+    for step in _chain(SAMPLERS[name], 3, keep_y_t=True):
         assert step.y_t is not None
         assert step.y_t.shape == (IMAGES, CHAINS, TOKENS, 5)
 
@@ -193,7 +192,7 @@ def test_a_chain_that_is_asked_to_holds_every_state(name: str) -> None:
 @pytest.mark.parametrize("name", ["maskgit", "left-to-right", "annealed", "ddim"])
 def test_what_is_held_is_what_the_network_reads(seen: Seen, name: str) -> None:
     model = _model(scale=2.0)
-    told = _chain(SAMPLERS[name], 4, model, hold=True)
+    told = _chain(SAMPLERS[name], 4, model, keep_y_t=True)
     for step, t, state in zip(told, seen.times, seen.states, strict=True):
         level = model.schedule.alpha_bar(t)
         level = torch.where(t == 0, 1.0, torch.where(t == 1, 0.0, level))
@@ -201,7 +200,7 @@ def test_what_is_held_is_what_the_network_reads(seen: Seen, name: str) -> None:
 
 
 def test_a_shuffled_state_comes_with_its_own_times(seen: Seen) -> None:
-    told = _chain(Ordered(ORDERS["confidence"]), 4, shuffled=True, hold=True)
+    told = _chain(Maskgit(), 4, shuffled=True, keep_y_t=True)
     for step, t in zip(told, seen.times, strict=True):
         clean = (step.y_t.amax(-1) == 1) & (step.y_t.sum(-1) == 1)
         assert torch.equal(clean, t.expand_as(clean) == 0)
@@ -213,9 +212,7 @@ def test_a_bias_is_added_to_every_answer() -> None:
     for name, sampler in SAMPLERS.items():
         for step in _chain(sampler, 2, bias=bias):
             assert (step.clean.ids[..., 2] == 3).all(), name
-    plain, moved = (
-        _chain(KappaSampler(0.0), 1, bias=b)[0].logits for b in (None, torch.arange(5.0)[None])
-    )
+    plain, moved = (_chain(Renoise(), 1, bias=b)[0].logits for b in (None, torch.arange(5.0)[None]))
     torch.testing.assert_close(moved, plain + torch.arange(5.0))
 
 
@@ -223,14 +220,14 @@ def test_a_chain_sees_nothing_beyond_its_length() -> None:
     """Other tokens beyond it, another answer for none before it."""
     lengths = torch.tensor([[3, 7, 1], [2, 3, 5]])
     beyond = torch.arange(TOKENS) >= lengths.unsqueeze(-1)
-    for sampler in (KappaSampler(0.0), Ordered(ORDERS["left-to-right"])):
+    for sampler in (Renoise(), LeftToRight()):
         told = []
         for filling in (0, 4):
             held = torch.where(beyond, filling, FREE)
-            told.append(_chain(sampler, 3, held=held, lengths=lengths, guidance=2.0)[-1])
+            told.append(_chain(sampler, 3, given_labels=held, lengths=lengths, guidance=2.0)[-1])
         one, two = (step.logits[~beyond] for step in told)
         torch.testing.assert_close(one, two)
-        unlimited = _chain(sampler, 3, held=torch.where(beyond, 4, FREE), guidance=2.0)[-1]
+        unlimited = _chain(sampler, 3, given_labels=torch.where(beyond, 4, FREE), guidance=2.0)[-1]
         assert (unlimited.logits[~beyond] - two).abs().max() > 1e-3
 
 
@@ -238,7 +235,7 @@ def test_an_image_that_leaves_keeps_its_answer_and_disturbs_no_other() -> None:
     """Early exit with lengths, guidance, given tokens and memory, against a chain without it."""
     lengths = torch.tensor([[3, 7, 4], [2, 3, 5]])
     held = torch.where(torch.arange(TOKENS) >= lengths.unsqueeze(-1), 0, FREE)
-    wishes = {"held": held, "lengths": lengths, "guidance": 1.5}
+    wishes = {"given_labels": held, "lengths": lengths, "guidance": 1.5}
     model = _model(self_condition=0.5, spread=0.3)
     whole = _chain(Refine(), 12, model, **wishes)
     early = _chain(Refine(), 12, model, early_exit=2, **wishes)

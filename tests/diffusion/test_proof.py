@@ -25,12 +25,9 @@ from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import MlpConfig
 from addkit.diffusion import (
     ChainSettings,
-    GaussianProcess,
     LabelDiffusion,
-    NoisyLabels,
     ObjectiveSettings,
     Targets,
-    chain,
     log_likelihood_scale,
     objective,
     probability_arg_max,
@@ -38,7 +35,10 @@ from addkit.diffusion import (
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
-from addkit.samplers.kappa import KappaSampler
+from addkit.plugin.values import Noised
+from addkit.processes.gaussian import GaussianProcess
+from addkit.samplers.blocks import sample
+from addkit.samplers.renoise import Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax
@@ -160,7 +160,7 @@ class Bench:
 def _accuracy(model: LabelDiffusion, condition: Tensor, log_p: Tensor, steps: int) -> float:
     """E p(answer | x) of the last of some re-noising steps."""
     settings = ChainSettings(steps=steps)
-    run = chain(model, condition, KappaSampler(0.0), ArgMax(), settings, _generator(8))
+    run = sample(model, condition, Renoise(), ArgMax(), settings, _generator(8))
     *_, last = run
     return float(log_p.exp().gather(1, last.logits.argmax(-1)[:, 0]).mean())
 
@@ -212,9 +212,9 @@ FORWARD: dict[str, tuple[Formula, str]] = {
 def test_a_faulty_forward_process_is_seen(bench: Bench, monkeypatch, fault: str) -> None:
     formula, by = FORWARD[fault]
 
-    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> NoisyLabels:
+    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
         signal = alpha_bar.float().unsqueeze(-1)
-        return NoisyLabels(formula(scale * clean, noise, signal, 1 - signal), noise)
+        return Noised(formula(scale * clean, noise, signal, 1 - signal), noise)
 
     monkeypatch.setattr(addkit.diffusion.model, "noised", noised)
     found = failures(bench.proof())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from addkit.diffusion import LabelDiffusion, NoisyBatch, State, chunked_loss
+from addkit.diffusion import LabelDiffusion, State, chunked_loss
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse
 
@@ -23,7 +23,7 @@ LOSSES = {
 }
 
 
-def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, NoisyBatch]:
+def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, Tensor]:
     """Features, labels of which every other is the most probable class, and levels."""
     features = torch.randn(B, copies, N, WIDTH, generator=generator(1))
     with torch.no_grad():
@@ -31,18 +31,19 @@ def _problem(model: LabelDiffusion, copies: int = R) -> tuple[Tensor, Tensor, No
     first = torch.tensor([start for start, _ in RANGES])
     labels = torch.where(torch.arange(B * R * N).view(B, R, N) % 2 == 0, best, first)
     alpha_bar = torch.rand(B, R, N, generator=generator(2))
-    return features, labels, NoisyBatch(State(torch.zeros(0)), 1 - alpha_bar, alpha_bar)
+    return features, labels, alpha_bar
 
 
 def _graded(
-    model: LabelDiffusion, features: Tensor, labels: Tensor, hidden: NoisyBatch
+    model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Losses, hits, and gradients of an uneven sum, to the features and the output layer."""
     features = features.clone().requires_grad_()
-    told = chunked_loss.row_losses(model, features, hidden, labels)
+    state = State(torch.zeros(0))
+    losses, right = chunked_loss.token_losses(model, features, state, alpha_bar, labels)
     weights = torch.rand(B, R, N, generator=generator(3))
     wanted = [features, *model.output.parameters()]
-    return told.losses, told.right, list(torch.autograd.grad((told.losses * weights).sum(), wanted))
+    return losses, right, list(torch.autograd.grad((losses * weights).sum(), wanted))
 
 
 @pytest.mark.parametrize("copies", [R, 1])
@@ -65,10 +66,10 @@ def test_chunks_change_nothing(monkeypatch, loss: str, ranges: tuple, copies: in
 @pytest.mark.parametrize("largest", [1, 7 * K])
 def test_the_most_likely_classes_are_those_of_the_logits(monkeypatch, ranges, largest: int) -> None:
     model = network(num_classes=K, num_tokens=N, token_classes=ranges)
-    features, _, hidden = _problem(model)
-    logits = model.logits(model.outputs(features), None, hidden.alpha_bar)
+    features, _, alpha_bar = _problem(model)
+    logits = model.logits(model.outputs(features), None, alpha_bar)
     monkeypatch.setattr(chunked_loss, "LARGEST", largest)
-    best = chunked_loss.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
+    best = chunked_loss.most_likely(model, features, State(torch.zeros(0)), alpha_bar)
     assert torch.equal(best, logits.argmax(-1))
     for token, (start, stop) in enumerate(ranges):
         assert ((best[..., token] >= start) & (best[..., token] < stop)).all()
@@ -76,10 +77,10 @@ def test_the_most_likely_classes_are_those_of_the_logits(monkeypatch, ranges, la
 
 def test_a_held_state_counts_in_the_most_likely_class() -> None:
     model = network(num_classes=K, num_tokens=N, bayes_skip=True)
-    features, _, hidden = _problem(model)
+    features, _, alpha_bar = _problem(model)
     y_t = 40 * torch.randn(B, R, N, K, generator=generator(4))
-    best = chunked_loss.most_likely(model, features, State(torch.zeros(0), y_t), hidden.alpha_bar)
-    outputs = model.outputs(features, State(torch.zeros(0), y_t), hidden.alpha_bar)
+    best = chunked_loss.most_likely(model, features, State(torch.zeros(0), y_t), alpha_bar)
+    outputs = model.outputs(features, State(torch.zeros(0), y_t), alpha_bar)
     assert torch.equal(best, outputs.argmax(-1))
     assert not torch.equal(best, model.outputs(features).argmax(-1))
 
@@ -103,17 +104,17 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_is_larger_than_a_chunk(monkeypatch, ranges: tuple) -> None:
     """Forward and backward; weight, features and gradients by themselves are smaller here."""
     model = network(num_classes=2000, num_tokens=N, token_classes=ranges)
-    features, labels, hidden = _problem(model)
+    features, labels, alpha_bar = _problem(model)
     everything = B * R * N * 2000
     chunk = everything // 3
     monkeypatch.setattr(chunked_loss, "LARGEST", chunk)
     with Largest() as seen:
-        _graded(model, features, labels, hidden)
+        _graded(model, features, labels, alpha_bar)
     assert 0 < seen.numbers <= chunk
     with Largest() as seen:
-        chunked_loss.most_likely(model, features, State(torch.zeros(0)), hidden.alpha_bar)
+        chunked_loss.most_likely(model, features, State(torch.zeros(0)), alpha_bar)
     assert 0 < seen.numbers <= chunk
     monkeypatch.undo()
     with Largest() as seen:
-        _graded(model, features, labels, hidden)
+        _graded(model, features, labels, alpha_bar)
     assert seen.numbers >= everything

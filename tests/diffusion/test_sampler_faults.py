@@ -5,7 +5,6 @@ No network is trained here: `test_learns.py` has the faults of training.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,22 +14,15 @@ import torch
 from torch import Tensor
 
 import addkit.diffusion.model
-from addkit.diffusion import (
-    ChainSettings,
-    Clean,
-    NoisyLabels,
-    alpha_bar_at,
-    chain,
-    flip_probability,
-    gibbs_accuracy,
-)
-from addkit.samplers.kappa import KappaSampler
+import addkit.samplers.carry
+from addkit.diffusion import ChainSettings, Clean, alpha_bar_at, flip_probability, gibbs_accuracy
+from addkit.plugin.values import Noised
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import CarryNoise, Kappa
+from addkit.samplers.renoise import Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.softmax import Softmax
-
-CHAIN = importlib.import_module("addkit.diffusion.chain")
-"""The module; the package's name `chain` is the function."""
 
 CLASSES, CHAINS = 20, 20000
 BARS = {"flip law": 4.0, "gibbs value": 0.015}
@@ -56,7 +48,7 @@ def _flips(exact, log_odds: float, m: float) -> float:
     model = exact(2, lambda t: levels[(3 * t).round().long() - 1])
     condition = torch.tensor([log_odds, 0.0]).log_softmax(-1).view(1, 1, 2)
     settings = ChainSettings(steps=3, chains=CHAINS)
-    *_, last = chain(model, condition, KappaSampler(0.0), Hold(), settings, _generator(9))
+    *_, last = sample(model, condition, Renoise(), Hold(), settings, _generator(9))
     share = float((last.logits.argmax(-1) == 1).double().mean())
     odds, level = torch.tensor(log_odds).double(), torch.tensor(m).double()
     expected = float(flip_probability(odds, level))
@@ -69,7 +61,7 @@ def _off_gibbs(exact, problem) -> float:
     log_p = problem.log_posterior(points)
     model = exact(CLASSES, LabelAccuracySchedule(LabelAccuracyConfig(), CLASSES))
     settings, soft = ChainSettings(steps=100), Softmax(1.0)
-    steps = chain(model, log_p.unsqueeze(1), KappaSampler(1.0), soft, settings, _generator(8))
+    steps = sample(model, log_p.unsqueeze(1), Kappa(1.0), soft, settings, _generator(8))
     *_, last = steps
     reached = log_p.exp().gather(1, last.logits.argmax(-1)[:, 0]).mean()
     return abs(float(reached - gibbs_accuracy(log_p.exp())))
@@ -93,12 +85,12 @@ def _failures(numbers: dict[str, float]) -> list[str]:
 def _noised_by(formula: Formula) -> Patch:
     """y_s by another formula of (clean, noise, abar, 1 - abar)."""
 
-    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> NoisyLabels:
+    def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
         signal = alpha_bar.float().unsqueeze(-1)
-        return NoisyLabels(formula(scale * clean, noise, signal, 1 - signal), noise)
+        return Noised(formula(scale * clean, noise, signal, 1 - signal), noise)
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (addkit.diffusion.model, CHAIN):
+        for module in (addkit.diffusion.model, addkit.samplers.carry):
             monkeypatch.setattr(module, "noised", noised)
 
     return patch
@@ -108,15 +100,18 @@ def _stepped_by(change: Callable[[Clean, Any], tuple[Clean, Any]]) -> Patch:
     """A step with another clean label or other times (t, s)."""
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        step = CHAIN._next_state
-
-        def changed(walk: Any, clean: Clean, place: Any, s: Tensor) -> Any:
-            clean, (_, s) = change(clean, (place.t, s))
-            return step(walk, clean, place, s)
-
-        monkeypatch.setattr(CHAIN, "_next_state", changed)
+        for sampler in (Renoise, CarryNoise):
+            monkeypatch.setattr(sampler, "step", _changed(sampler.step, change))
 
     return patch
+
+
+def _changed(step: Any, change: Any) -> Any:
+    def changed(sampler: Any, chain: Any, now: Any, logits: Tensor, clean: Clean, s: Tensor, done):
+        clean, (_, s) = change(clean, (now.t, s))
+        return step(sampler, chain, now, logits, clean, s, done)
+
+    return changed
 
 
 def _another_images(clean: Clean, times: Any) -> tuple[Clean, Any]:

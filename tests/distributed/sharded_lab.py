@@ -75,9 +75,9 @@ class Step(nn.Module):
         targets = Targets(labels)
         model = self.network.diffusion
         loss = objective(model, tokens, targets, ObjectiveSettings(), noise).loss
-        if model.memory is not None:
+        if model.self_conditioning is not None:
             # A coin tells if it is read; processes must agree on which gradients they send.
-            loss = loss + 0 * sum(p.sum() for p in model.memory.parameters())
+            loss = loss + 0 * sum(p.sum() for p in model.self_conditioning.parameters())
         return (loss,)
 
 

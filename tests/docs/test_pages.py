@@ -13,7 +13,7 @@ import pytest
 from addkit.plugin import KINDS, load_registry
 from addkit.plugin.spec import ABILITIES
 from addkit.recipe import read_recipe
-from addkit.recipe.model import SHARED_TABLES
+from addkit.recipe.tables import SHARED_TABLES
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

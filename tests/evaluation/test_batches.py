@@ -27,7 +27,7 @@ def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None
 
 def test_scores_depend_on_the_seed_of_the_noise_alone(digits_run: Path) -> None:
     predictor = load(digits_run)
-    setting = Setting(predictor.inference.but(read_out="last", steps=2, sampler="gibbs"))
+    setting = Setting(predictor.inference.replace(read_out="last", steps=2, sampler="gibbs"))
 
     def nll(seed: int, **other: Setting) -> float:
         torch.rand(3)

@@ -41,7 +41,7 @@ def _source(predictor: Predictor, *overrides: str) -> DataSource:
 def _measure(models: Any, source: DataSource, split: str = SPLIT, **more: Any) -> Uncertainty:
     predictor, controls = models
     settings = {
-        "inference": predictor.inference.but(steps=3),
+        "inference": predictor.inference.replace(steps=3),
         "chains": 4,
         "seed": 0,
         "draws": DRAWS,
@@ -73,11 +73,11 @@ def test_a_row_for_each_confidence_plain_and_scaled(found: Uncertainty) -> None:
 
 def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertainty) -> None:
     predictor, _ = models
-    loop = predictor.inference.but(read_out="vote", steps=3, chains=4)
+    loop = predictor.inference.replace(read_out="vote", steps=3, chains=4)
     cases = {
         "one-pass": Setting(predictor.inference),
         "votes, smoothed": Setting(loop),
-        "mean over chains": Setting(loop.but(read_out="last")),
+        "mean over chains": Setting(loop.replace(read_out="last")),
     }
     images = _source(predictor).split(SPLIT)
     meters = Evaluator.for_predictor(predictor, images, seed=0).score(cases)
@@ -133,7 +133,7 @@ def test_the_same_seed_finds_the_same(models, found: Uncertainty) -> None:
 
 
 def test_a_read_out_of_its_own_is_named(models) -> None:
-    way = models[0].inference.but(read_out="last", steps=2)
+    way = models[0].inference.replace(read_out="last", steps=2)
     found = _measure(models, _source(models[0]), inference=way)
     assert found.rows[0].confidence == "last"
     assert (found.chains, found.steps) == (4, 2)
@@ -142,13 +142,13 @@ def test_a_read_out_of_its_own_is_named(models) -> None:
 def test_which_chains_are_counted(models) -> None:
     way = models[0].inference
     assert way.one_pass
-    loop = voting_chains(way.but(steps=7, early_exit=2), None)
+    loop = voting_chains(way.replace(steps=7, early_exit=2), None)
     assert (loop.chains, loop.steps, loop.early_exit) == (10, 7, 0)
     assert loop.read_out.name == "last"
-    several = way.but(read_out="vote", steps=7, sampler="ddim")
+    several = way.replace(read_out="vote", steps=7, sampler="ddim")
     loop = voting_chains(several, 3)
     assert (loop.chains, loop.steps, loop.sampler.name) == (3, 7, "ddim")
-    assert voting_chains(several.but(steps=1), 3).steps == 20
+    assert voting_chains(several.replace(steps=1), 3).steps == 20
 
 
 def test_one_image_has_no_spread(models) -> None:

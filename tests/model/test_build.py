@@ -117,13 +117,13 @@ def test_inference_takes_the_recipe_and_changes_what_is_asked(read: Read) -> Non
     assert (inference.steps, inference.guidance, inference.chains) == (7, 1.0, 1)
     assert inference.one_pass
     assert inference.to_one_name == "sample"
-    assert inference.but() == inference
-    assert inference.but(steps=None, sampler=None) == inference
-    changed = inference.but(steps=3, read_out="mean", to_one="sample", sampler="gibbs")
+    assert inference.replace() == inference
+    assert inference.replace(steps=None, sampler=None) == inference
+    changed = inference.replace(steps=3, read_out="mean", to_one="sample", sampler="gibbs")
     assert (changed.steps, changed.one_pass) == (3, False)
     # The recipe's component keeps the recipe's settings, another one has its defaults.
     assert changed.to_one.config.temperature == 0.5
-    assert inference.but(to_one="softmax").to_one.config.temperature == 1.0
+    assert inference.replace(to_one="softmax").to_one.config.temperature == 1.0
 
 
 def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
@@ -131,4 +131,4 @@ def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
     inference = Inference.of(recipe, problem_of(recipe, build_data(recipe).facts))
     assert inference.to_one.name == "argmax"
     assert inference.to_one_name == "sample"
-    assert inference.but(sampler="renoise").to_one_name == "argmax"
+    assert inference.replace(sampler="renoise").to_one_name == "argmax"

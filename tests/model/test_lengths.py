@@ -81,7 +81,7 @@ def test_chains_take_the_likeliest_lengths_in_turn(name: str, chains: int) -> No
 
 def test_an_empty_caption_is_never_tried() -> None:
     model = _model()
-    model.lengths.bias[0] = 50
+    model.length_head.bias[0] = 50
     told = _inference(chains=9).trace(model, condition_of(IMAGES), generator())[-1]
     assert _lengths(told.clean.ids).min() >= 1
 

@@ -152,7 +152,7 @@ def test_pictures_are_for_people(predictor: Predictor, digit_images: list[Path])
 
 
 def test_a_trace_holds_every_step(predictor: Predictor, digit_images: list[Path]) -> None:
-    steps = predictor.trace(digit_images, predictor.inference.but(steps=5))
+    steps = predictor.trace(digit_images, predictor.inference.replace(steps=5))
     assert [step.index for step in steps] == list(range(5))
     assert [step.t for step in steps] == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
     assert all(step.logits.shape == (3, 1, 1, 10) for step in steps)

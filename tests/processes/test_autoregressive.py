@@ -14,21 +14,22 @@ from addkit.diffusion import (
     ChainStep,
     Clean,
     LabelDiffusion,
+    Layout,
     ObjectiveSettings,
     State,
     Targets,
-    guide,
     objective,
 )
-from addkit.processes.autoregressive import AutoregressiveProcess, causal
-from addkit.samplers.ordered import ORDERS, Ordered
+from addkit.processes.autoregressive import AutoregressiveProcess
+from addkit.samplers.blocks import sample
+from addkit.samplers.ordered import LeftToRight
+from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
-from ..diffusion.networks import condition_of, generator, network
+from ..diffusion.networks import condition_of, corrupted, generator, network
 
 IMAGES, N, K = 4, 5, 6
-LEFT = Ordered(ORDERS["left-to-right"])
 EMBEDDINGS = ["token", "posterior"]
 
 
@@ -40,9 +41,8 @@ def _model(pad: int | None = None, embedding: str = "token", **more: Any) -> Lab
 def _write(model: LabelDiffusion, to_one: Any = None, seed: int = 5, **asked) -> list[ChainStep]:
     settings = ChainSettings(steps=1, **asked)
     condition = condition_of(IMAGES)
-    return list(
-        model.process.chain(model, condition, LEFT, to_one or ArgMax(), settings, generator(seed))
-    )
+    sampler = LeftToRight(pad=model.process.pad)
+    return list(sample(model, condition, sampler, to_one or ArgMax(), settings, generator(seed)))
 
 
 def _pass(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
@@ -51,15 +51,15 @@ def _pass(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
     level = (torch.arange(labels.shape[-1]) > 0).float().expand(labels.shape)
     state = model.corrupt(Clean(before), level, generator())
     zero = torch.zeros(1, 1, 1)
-    layout = causal(labels.shape[-1], labels.device)
-    features = model.features(State(state.h), zero, model.prepare(condition), layout)
+    visible = torch.ones(1, 1, labels.shape[-1], labels.shape[-1], dtype=torch.bool).tril()
+    features = model.features(State(state.h), zero, model.prepare(condition), Layout(visible))
     return model.logits(model.outputs(features), None, zero)
 
 
 def test_token_n_reads_the_label_before_it_and_the_first_reads_nothing() -> None:
     model = _model()
     labels = torch.randint(K, (IMAGES, 2, N), generator=generator(1))
-    hidden = model.process.corrupt(model, (), Targets(labels), ObjectiveSettings(), generator())
+    hidden = corrupted(model, Targets(labels), ObjectiveSettings(), generator())
     assert (hidden.state.h[:, :, 0] == model.embedding.mask).all()
     assert torch.equal(hidden.state.h[:, :, 1:], model.embedding.weight[labels[..., :-1]])
     assert torch.equal(hidden.layout.visible[0, 0], torch.ones(N, N).tril().bool())
@@ -86,7 +86,7 @@ def test_a_missing_label_is_not_read() -> None:
     known = torch.ones_like(labels, dtype=torch.bool)
     known[..., 2] = False
     targets = Targets(labels, known.float(), known=known)
-    hidden = model.process.corrupt(model, (), targets, ObjectiveSettings(), generator())
+    hidden = corrupted(model, targets, ObjectiveSettings(), generator())
     assert (hidden.state.h[:, :, 3] == model.embedding.mask).all()
     assert torch.equal(hidden.state.h[:, :, 4], model.embedding.weight[labels[..., 3]])
     assert (hidden.weights[..., 2] == 0).all()
@@ -169,7 +169,7 @@ def test_given_tokens_stand_and_condition_those_behind_them(guidance: float) -> 
     model = _model()
     held = torch.full((1, 1, N), FREE)
     held[..., 1], held[..., 3] = 4, 0
-    (last,) = _write(model, held=held, guidance=guidance, chains=2)
+    (last,) = _write(model, given_labels=held, guidance=guidance, chains=2)
     labels = last.clean.ids
     assert (labels[..., 1] == 4).all()
     assert (labels[..., 3] == 0).all()
@@ -186,7 +186,7 @@ def test_given_tokens_stand_and_condition_those_behind_them(guidance: float) -> 
 
 def test_each_chain_may_be_given_its_own() -> None:
     held = torch.randint(-1, K, (IMAGES, 3, N), generator=generator(4))
-    (last,) = _write(_model(), held=held, chains=3)
+    (last,) = _write(_model(), given_labels=held, chains=3)
     assert torch.equal(last.clean.ids[held != FREE], held[held != FREE])
 
 
@@ -209,7 +209,7 @@ def test_a_token_takes_its_own_classes_alone() -> None:
 
 def test_a_trace_shows_every_token_as_it_comes() -> None:
     model = _model(5)
-    told = _write(model, hold=True, chains=2)
+    told = _write(model, keep_y_t=True, chains=2)
     assert [step.index for step in told] == list(range(N))
     assert [step.t for step in told] == pytest.approx([1 - i / N for i in range(N)])
     for index, step in enumerate(told):

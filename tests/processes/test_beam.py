@@ -13,7 +13,9 @@ from addkit.diffusion import FREE, ChainSettings, ChainStep, LabelDiffusion
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.read_outs.last import Last
 from addkit.read_outs.whole import Likelihood
-from addkit.samplers.ordered import ORDERS, Beam, Ordered
+from addkit.samplers.autoregressive import Beam
+from addkit.samplers.blocks import sample
+from addkit.samplers.ordered import LeftToRight
 from addkit.to_one.argmax import ArgMax
 
 from ..diffusion.networks import condition_of, generator, network
@@ -28,7 +30,8 @@ def _model(pad: int | None = None, **more: Any) -> LabelDiffusion:
 
 
 def _search(model: LabelDiffusion, sampler: Any, **asked) -> ChainStep:
-    (step,) = model.process.chain(
+    sampler.pad = model.process.pad
+    (step,) = sample(
         model, condition_of(IMAGES), sampler, ArgMax(), ChainSettings(steps=1, **asked), generator()
     )
     return step
@@ -51,7 +54,7 @@ def _listed(pad: int | None) -> Tensor:
 def test_one_beginning_is_greedy(pad: int | None, guidance: float) -> None:
     model = _model(pad)
     beam = _search(model, Beam(1, 0.0), guidance=guidance)
-    greedy = _search(model, Ordered(ORDERS["left-to-right"]), guidance=guidance)
+    greedy = _search(model, LeftToRight(pad=pad), guidance=guidance)
     assert torch.equal(beam.clean.ids, greedy.clean.ids)
     assert beam.clean.ids.shape == (IMAGES, 1, N)
     torch.testing.assert_close(beam.logits.softmax(-1), greedy.logits.softmax(-1))
@@ -102,7 +105,7 @@ def test_a_wider_beam_than_there_are_answers_repeats_the_best(free: int) -> None
     """Given tokens hold in every one of the answers."""
     held = torch.tensor([1, 3, 0, 2])
     held[4 - free :] = FREE
-    step = _search(_model(), Beam(20, 0.0), held=held[None, None])
+    step = _search(_model(), Beam(20, 0.0), given_labels=held[None, None])
     assert (step.clean.ids[..., : 4 - free] == held[: 4 - free]).all()
     for image in range(IMAGES):
         different = step.clean.ids[image].unique(dim=0)
@@ -128,7 +131,7 @@ def test_given_tokens_condition_the_search() -> None:
             model, prepared, rows.expand(IMAGES, -1, -1), present
         )
     best = log_p.max(1)
-    step = _search(model, Beam(K**3, 0.0), held=held[None, None])
+    step = _search(model, Beam(K**3, 0.0), given_labels=held[None, None])
     torch.testing.assert_close(step.scores[:, 0], best.values, atol=1e-4, rtol=1e-4)
     assert torch.equal(step.clean.ids[:, 0], rows[best.indices])
 
@@ -148,7 +151,7 @@ def test_several_chains_of_a_beam_share_the_first_ones_length() -> None:
     held = torch.full((IMAGES, 2, N), FREE)
     held[:, 0, 3], held[:, 1, 1:] = 0, 0
     prior = torch.rand(IMAGES, 2, generator=generator())
-    step = _search(_model(0), Beam(3, 0.0), chains=2, held=held, prior=prior)
+    step = _search(_model(0), Beam(3, 0.0), chains=2, given_labels=held, prior=prior)
     assert (step.clean.ids[..., 3] == 0).all()
     assert torch.equal(step.prior, prior[:, :1].expand(-1, 3))
 

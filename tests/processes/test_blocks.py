@@ -17,29 +17,29 @@ from addkit.diffusion import (
     ObjectiveSettings,
     State,
     Targets,
-    guide,
     objective,
 )
 from addkit.errors import UsageError
 from addkit.processes.blocks import BlocksProcess
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.ordered import ORDERS, Ordered
-from addkit.samplers.shared import Refine
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.ordered import LeftToRight, Maskgit
+from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample
 
-from ..diffusion.networks import condition_of, generator, network
+from ..diffusion.networks import condition_of, corrupted, generator, network
 
 IMAGES, N, K = 4, 6, 5
 SAMPLERS: dict[str, Any] = {
-    "renoise": KappaSampler(0.0),
-    "ancestral": KappaSampler(1.0),
-    "ddim": DdimSampler(0.0),
-    "gibbs": KappaSampler(0.0, draws=True),
+    "renoise": Renoise(),
+    "ancestral": Kappa(1.0),
+    "ddim": Ddim(0.0),
+    "gibbs": Gibbs(),
     "refine": Refine(),
-    "maskgit": Ordered(ORDERS["confidence"]),
-    "annealed": Ordered(ORDERS["left-to-right"], anneals=True),
+    "maskgit": Maskgit(),
+    "annealed": LeftToRight(others="annealed"),
 }
 
 
@@ -53,18 +53,15 @@ def _run(
 ) -> list[ChainStep]:
     settings = ChainSettings(steps=steps, **asked)
     condition = condition_of(IMAGES)
-    return list(
-        model.process.chain(model, condition, sampler, to_one or ArgMax(), settings, generator(5))
-    )
+    return list(sample(model, condition, sampler, to_one or ArgMax(), settings, generator(5)))
 
 
 def _pure(model: LabelDiffusion, labels: Tensor, condition: Tensor) -> Tensor:
     """Logits (B, R, N, K) of training's two streams, every noisy token at t = T."""
     one = torch.ones(1, 1, 1)
-    noise = model.corrupt(Clean(labels), one - 1, generator())
-    state, t = model.process._streams(noise, one, model, labels)
-    layout = model.process._layout(N, None, labels.device)
-    features = model.features(state, t, model.prepare(condition), layout)
+    settings = ObjectiveSettings(pure_noise=1.0)
+    noise = corrupted(model, Targets(labels), settings, generator())
+    features = model.features(noise.state, noise.t, model.prepare(condition), noise.layout)
     return model.logits(model.outputs(features), None, one - 1)
 
 
@@ -77,7 +74,7 @@ def _labels(reuse: int = 2) -> Tensor:
 def test_one_step_for_each_block_is_the_pass_of_training(block: int, guidance: float) -> None:
     """The kept keys and values of the answer so far are the clean stream's."""
     model = _model(block)
-    (last,) = _run(model, KappaSampler(0.0), 1, chains=2, guidance=guidance)
+    (last,) = _run(model, Renoise(), 1, chains=2, guidance=guidance)
     logits = _pure(model, last.clean.ids, condition_of(IMAGES))
     if guidance != 1:
         null = model.null_condition(2).expand(IMAGES, -1, -1)
@@ -90,7 +87,7 @@ def test_one_step_for_each_block_is_the_pass_of_training(block: int, guidance: f
 def test_blocks_of_one_have_the_likelihood_of_their_steps() -> None:
     """Drawn token by token, the product of the step's probabilities is p(labels | x)."""
     model = _model(1)
-    (last,) = _run(model, KappaSampler(0.0), 1, Sample(1.0, 1.0), chains=5)
+    (last,) = _run(model, Renoise(), 1, Sample(1.0, 1.0), chains=5)
     labels = last.clean.ids
     own = last.logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).sum((-2, -1))
     told = model.process.likelihood(model, model.prepare(condition_of(IMAGES)), labels)
@@ -108,7 +105,7 @@ def test_one_block_of_everything_is_the_plain_process() -> None:
     """One step: one pass over all tokens. Several: the plain chain, of which the last is told."""
     model, plain = _model(N), network(num_classes=K, num_tokens=N, spread=0.4)
     for steps in (1, 3):
-        for sampler in (Refine(), Ordered(ORDERS["confidence"])):
+        for sampler in (Refine(), Maskgit()):
             (last,) = _run(model, sampler, steps)
             *_, other = _run(plain.requires_grad_(False), sampler, steps)
             torch.testing.assert_close(last.logits, other.logits, atol=1e-4, rtol=1e-4)
@@ -119,7 +116,7 @@ def test_one_block_of_everything_is_the_plain_process() -> None:
 def test_training_shows_clean_tokens_without_noise_and_noisy_ones_with_their_own() -> None:
     model = _model(2)
     settings = ObjectiveSettings(token_times=(0.4, 0.3, 0.3))
-    hidden = model.process.corrupt(model, (), Targets(_labels()), settings, generator(2))
+    hidden = corrupted(model, Targets(_labels()), settings, generator(2))
     assert hidden.state.h.shape[2] == 2 * N == hidden.t.shape[2]
     assert (hidden.t[..., :N] == 0).all()
     clean = model.embedding.weight[_labels()]
@@ -158,13 +155,13 @@ def test_pads_that_do_not_exist_are_seen_in_neither_stream(rollout: float) -> No
 def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
     """The memory is the noisy tokens'; the clean ones have none."""
     model = _model(2, self_condition=1.0)
-    hidden = model.process.corrupt(model, (), Targets(_labels()), ObjectiveSettings(), generator(2))
+    hidden = corrupted(model, Targets(_labels()), ObjectiveSettings(), generator(2))
     prepared = model.prepare(condition_of(IMAGES))
     first = model.features(hidden.state, hidden.t, prepared, hidden.layout)
     assert first.shape[2] == N
     again = model.features(hidden.state, hidden.t, prepared, hidden.layout, first)
     h = hidden.state.h.clone()
-    h[:, :, N:] += model.memory(first)
+    h[:, :, N:] += model.self_conditioning(first)
     by_hand = model.features(State(h), hidden.t, prepared, hidden.layout)
     torch.testing.assert_close(again, by_hand)
     settings = ObjectiveSettings(condition_drop=0.0)
@@ -177,7 +174,7 @@ def test_a_network_that_remembers_trains_and_samples_in_blocks() -> None:
 def test_given_tokens_stand_and_condition_later_blocks(name: str, guidance: float) -> None:
     model = _model(2)
     held = torch.randint(-1, K, (IMAGES, 3, N), generator=generator(4))
-    (last,) = _run(model, SAMPLERS[name], 2, chains=3, held=held, guidance=guidance)
+    (last,) = _run(model, SAMPLERS[name], 2, chains=3, given_labels=held, guidance=guidance)
     where = held != FREE
     assert torch.equal(last.clean.ids[where], held[where])
     p = last.logits.softmax(-1)[where].gather(-1, held[where].unsqueeze(-1))
@@ -189,7 +186,7 @@ def test_a_given_token_counts_for_the_others_of_its_block() -> None:
     model = _model(2)
     held = torch.full((1, 1, N), FREE)
     held[..., 0] = 3
-    (last,) = _run(model, KappaSampler(0.0), 1, held=held)
+    (last,) = _run(model, Renoise(), 1, given_labels=held)
     levels = torch.tensor([1.0, 0.0])[None, None]
     state = model.corrupt(Clean(torch.full((IMAGES, 1, 2), 3)), levels, generator())
     features = model.features(state, 1 - levels, model.prepare(condition_of(IMAGES)))
@@ -201,7 +198,7 @@ def test_a_given_token_counts_for_the_others_of_its_block() -> None:
 def test_a_bias_is_added_to_its_tokens(shape: tuple[int, ...]) -> None:
     model = _model(4)
     bias = 3 * torch.randn(shape, generator=generator(6))
-    (last,) = _run(model, KappaSampler(0.0), 1, bias=bias, chains=2)
+    (last,) = _run(model, Renoise(), 1, bias=bias, chains=2)
     wanted = _pure(model, last.clean.ids, condition_of(IMAGES)) + bias
     torch.testing.assert_close(last.logits, wanted, atol=1e-4, rtol=1e-4)
 
@@ -220,7 +217,9 @@ def test_nothing_beyond_a_chains_length_is_seen() -> None:
     beyond = torch.arange(N) >= lengths.unsqueeze(-1)
     for filling in (0, 3):
         held = torch.where(beyond, filling, FREE)
-        (last,) = _run(model, Refine(), 3, chains=2, held=held, lengths=lengths, guidance=2.0)
+        (last,) = _run(
+            model, Refine(), 3, chains=2, given_labels=held, lengths=lengths, guidance=2.0
+        )
         told.append(last.logits[~beyond])
     torch.testing.assert_close(told[0], told[1])
     prior = torch.rand(IMAGES, 2, generator=generator())
@@ -233,14 +232,14 @@ def test_nothing_beyond_a_chains_length_is_seen() -> None:
 def test_steps_are_counted_over_blocks(block: int, steps: int) -> None:
     """An order settles at least one token a step, so a short block takes fewer."""
     sizes = [min(block, N - start) for start in range(0, N, block)]
-    (last,) = _run(_model(block), KappaSampler(0.0), steps)
+    (last,) = _run(_model(block), Renoise(), steps)
     assert last.index + 1 == steps * len(sizes)
-    (last,) = _run(_model(block), Ordered(ORDERS["confidence"]), steps)
+    (last,) = _run(_model(block), Maskgit(), steps)
     assert last.index + 1 == sum(min(steps, size) for size in sizes)
 
 
 def test_a_trace_shows_block_after_block() -> None:
-    told = _run(_model(4), Refine(), 2, hold=True, chains=2)
+    told = _run(_model(4), Refine(), 2, keep_y_t=True, chains=2)
     assert [step.index for step in told] == [1, 3]
     assert [step.t for step in told] == pytest.approx([2 / 6, 0])
     assert (told[0].clean.ids[..., 4:] == 0).all()

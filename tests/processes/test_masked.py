@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import LabelDiffusion, NoisyBatch, ObjectiveSettings, Targets, objective
-from addkit.diffusion.chunked_loss import row_losses
+from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
 from addkit.processes.masked import MaskedProcess
 
-from ..diffusion.networks import condition_of, generator, network
+from ..diffusion.networks import Corrupted, condition_of, corrupted, generator, network
 
 B, R, N, K = 2000, 2, 4, 5
 
@@ -23,9 +22,9 @@ def _model(weight, embedding: str = "token") -> LabelDiffusion:
     return network(MaskedProcess(weight), embedding=embedding).requires_grad_(False)
 
 
-def _hide(weight, targets: Targets, **asked) -> NoisyBatch:
+def _hide(weight, targets: Targets, **asked) -> Corrupted:
     settings = ObjectiveSettings(**asked)
-    return _model(weight).process.corrupt(_model(weight), (), targets, settings, generator(3))
+    return corrupted(_model(weight), targets, settings, generator(3))
 
 
 @pytest.mark.parametrize("weight", ["none", "1/t"])
@@ -40,7 +39,7 @@ def test_masks_alone_count(weight) -> None:
 
 def test_the_state_is_the_token_or_the_mask() -> None:
     model = _model("none")
-    hidden = model.process.corrupt(model, (), Targets(_labels()), ObjectiveSettings(), generator(3))
+    hidden = corrupted(model, Targets(_labels()), ObjectiveSettings(), generator(3))
     masked = hidden.t == 1
     assert torch.equal(hidden.state.h[~masked], model.embedding.weight[_labels()[~masked]])
     assert (hidden.state.h[masked] == model.embedding.mask).all()
@@ -90,9 +89,9 @@ def test_the_loss_by_hand(embedding: str) -> None:
         model = _model(weight, embedding)
         settings = ObjectiveSettings(condition_drop=0.0)
         value = objective(model, condition_of(30), Targets(labels), settings, generator(4))
-        hidden = model.process.corrupt(model, (), Targets(labels), settings, generator(4))
+        hidden = corrupted(model, Targets(labels), settings, generator(4))
         features = model.features(hidden.state, hidden.t, model.prepare(condition_of(30)))
-        losses = row_losses(model, features, hidden, labels).losses
+        losses, _ = hidden.losses(model, features, labels)
         norm = hidden.t.sum() if weight == "none" else labels.numel()
         torch.testing.assert_close(value.loss, (losses * hidden.weights).sum() / norm)
 

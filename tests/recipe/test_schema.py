@@ -13,8 +13,8 @@ import pytest
 
 from addkit.plugin import KINDS, Registry
 from addkit.recipe.files import shipped_folder
-from addkit.recipe.model import SHARED_TABLES
 from addkit.recipe.schema import DIALECT, recipe_schema
+from addkit.recipe.tables import SHARED_TABLES
 
 FILES = sorted(shipped_folder().rglob("*.toml"))
 SAYS_NOTHING = {"description", "default", "format", "title", "$schema", "$defs"}

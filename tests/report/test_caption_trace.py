@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from addkit.diffusion import ChainStep, Clean
-from addkit.diffusion.chain import forced
 from addkit.errors import UsageError
 from addkit.report.caption_trace import FREE, GIVEN, SETTLED, draw_caption_trace
 from addkit.report.trace import MOST_IMAGES
+from addkit.sampling import forced
 
 WORDS = ("<pad>", "a", "red", "cat", "dog", "on", "mat")
 PAD = 0

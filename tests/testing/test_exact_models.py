@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import noised
-from addkit.diffusion.theory import bayes_denoiser
+from addkit.diffusion.exact import bayes_denoiser
+from addkit.diffusion.noise import noised
 from addkit.testing.exact_models import (
     denoised,
     given,

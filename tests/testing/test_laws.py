@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from addkit.conditioners.tokens import MeanToken
-from addkit.diffusion import Clean, GaussianProcess
+from addkit.diffusion import Clean
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.errors import UsageError
 from addkit.losses.cross_entropy import CrossEntropy
@@ -35,8 +36,9 @@ from addkit.plugin import (
     hookimpl,
 )
 from addkit.plugin.spec import Spec
+from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
-from addkit.samplers.shared import SharedTime
+from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.testing import LawBrokenError, SkippedError, Verdict, check, check_package, trials
 from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
@@ -296,15 +298,23 @@ def test_a_to_one_that_picks_what_is_ruled_out() -> None:
     assert broken == {"follows_what_is_sure": "6 of 6 sure labels became another"}
 
 
-def test_a_sampler_that_carries_more_than_all() -> None:
-    class More(SharedTime):
-        def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
-            return torch.full_like(m_s, 1.5)
+def test_a_sampler_that_forgets_what_is_given() -> None:
+    class Forgetful(Renoise):
+        def sample(self, chain: Any) -> Any:
+            settings = replace(chain.settings, given_labels=None)
+            return super().sample(replace(chain, settings=settings))
 
     found = verdict(
-        SamplerSpec, lambda config, problem: More(), provides=frozenset({"shared-time"})
+        SamplerSpec, lambda config, problem: Forgetful(), provides=frozenset({"shared-time"})
     )
-    assert told(found)["carries_a_share"] == "r goes from 1.5 to 1.5 for m_s = 1 m_t"
+    assert "given labels became another" in told(found)["keeps_given_labels"]
+
+
+def test_a_sampler_that_draws_and_does_not_say_so() -> None:
+    found = verdict(
+        SamplerSpec, lambda config, problem: Gibbs(), provides=frozenset({"shared-time"})
+    )
+    assert told(found) == {"draws_labels_by_itself": "the to-one operator was called 0 times"}
 
 
 def test_a_read_out_whose_probabilities_are_none() -> None:

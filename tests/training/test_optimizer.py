@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from addkit.recipe.model import Training
+from addkit.recipe.tables import Training
 from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
 
 TRAINING = Training(lr=1e-2, weight_decay=0.1, betas=(0.8, 0.9))
@@ -40,7 +40,9 @@ def test_matrices_decay_and_nothing_else_does(lab: Any) -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     assert sorted([*decayed, *kept]) == sorted(names.values())
     assert all(name.endswith(("weight", "table", "rows", "embedding")) for name in decayed)
-    assert {"encoder.model.cls_token", "encoder.model.pos_embed", "diffusion.null"} <= set(kept)
+    assert {"encoder.model.cls_token", "encoder.model.pos_embed", "diffusion.null_token"} <= set(
+        kept
+    )
     assert all(p.ndim >= 2 for p in optimizer.param_groups[0]["params"])
     assert not [name for name in decayed if "norm" in name or name.endswith("bias")]
     for name in ("encoder.model.patch_embed.proj.weight", "diffusion.output.weight"):

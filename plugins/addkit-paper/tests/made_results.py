@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from addkit_paper.claims.series import Series
-from addkit_paper.claims.stored_results import Evidence, caption_runs
+from addkit_paper.claims.quantities import SeedScores
+from addkit_paper.claims.stored_results import StoredResults, caption_runs
 from made import arm, evaluated, made_result, made_run, row
 
 from addkit.ablation import ArmRow
@@ -27,14 +27,16 @@ def made_table(
     **given: Any,
 ) -> Path:
     """result.json of a base and of arms: (changes, scores[, runs]), or a whole `ArmRow`."""
-    told = [one if isinstance(one, ArmRow) else arm(*one, name="x") for one in arms]
-    return made_result(path, told, base, runs, **{"recipe": "ablation", **given})
+    rows = [one if isinstance(one, ArmRow) else arm(*one, name="x") for one in arms]
+    return made_result(path, rows, base, runs, **{"recipe": "ablation", **given})
 
 
-def made_evidence(path: Path, *arms: Any, captions: Sequence[Path] = (), **given: Any) -> Evidence:
+def made_stored_results(
+    path: Path, *arms: Any, captions: Sequence[Path] = (), **given: Any
+) -> StoredResults:
     """`made_table`, opened."""
     files = AblationFiles.open(made_table(path / "abl", arms, **given))
-    return Evidence(files, caption_runs(captions))
+    return StoredResults(files, caption_runs(captions))
 
 
 def with_runs(folder: Path, name: str, **given: Any) -> list[str]:
@@ -77,6 +79,6 @@ def clipped(run: Path, steps: int = 1, clip: str = "small", **cosines: float) ->
     evaluated(run, [row(steps, 0.0)], table3=rows, clip=clip)
 
 
-def series_of(*values: float) -> Series:
+def series_of(*values: float) -> SeedScores:
     """A score of the seeds 0, 1, ..."""
-    return Series("score", 2, dict(enumerate(values)))
+    return SeedScores("score", 2, dict(enumerate(values)))

@@ -61,7 +61,7 @@ def test_the_newest_ablation_becomes_a_page(tmp_path: Path) -> None:
     row = next(line for line in told.output.splitlines() if line.startswith("Guidance helps"))
     assert row.split()[-2:] == ["holds", "-"]
     assert "intervals and commands: docs/claims.md" in told.output
-    assert "**holds**. With the exact denoiser" in (tmp_path / "docs" / "claims.md").read_text()
+    assert "**holds**.\nWith the exact denoiser" in (tmp_path / "docs" / "claims.md").read_text()
 
 
 def test_json(folder: Path) -> None:

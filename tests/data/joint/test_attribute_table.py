@@ -13,7 +13,7 @@ from addkit.data.images import prepare_image
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.errors import DataError
 from addkit.plugin.facts import MISSING
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 Table = Callable[..., Path]
 Paint = Callable[..., Path]

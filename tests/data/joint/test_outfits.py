@@ -14,7 +14,7 @@ from addkit.data.outfits import Outfits, allowed_combinations
 from addkit.data.settings import OutfitsConfig
 from addkit.errors import DataError, RecipeError
 from addkit.plugin.protocols import ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 SPLITS = ("train", "validation", "test")
 

@@ -17,7 +17,7 @@ from addkit.data.order import epoch_batches
 from addkit.data.settings import DataWarning
 from addkit.errors import DataError
 from addkit.plugin.facts import Batch
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 
 Paint = Callable[..., Path]
 Open = Callable[..., Any]

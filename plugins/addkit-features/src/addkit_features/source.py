@@ -14,7 +14,7 @@ from addkit.diffusion import counted_seed
 from addkit.errors import RecipeError
 from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import DataSource, ImageSet
-from addkit.recipe.model import Augmentation
+from addkit.recipe.tables import Augmentation
 from addkit_features import FrozenFeaturesConfig
 from addkit_features.files import alone, key_of, known, opened, write
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from addkit.cli.completion import complete_run
 from addkit.cli.options import list_option
-
-if TYPE_CHECKING:
-    from addkit_paper.claims import Judgement
-
 
 PAGE = Path("docs/claims.md")
 
@@ -22,7 +18,7 @@ def claims(
         Path | None,
         typer.Argument(
             metavar="ABLATION_FOLDER",
-            help="What `addkit ablate recipes/ablation.toml` wrote; the newest such if absent.",
+            help="Folder that `addkit ablate recipes/ablation.toml` wrote; by default the newest.",
             show_default=False,
         ),
     ] = None,
@@ -37,30 +33,24 @@ def claims(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page, in Markdown.")] = PAGE,
     json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
-    """Set each claim of the paper beside what was measured, and write the page of verdicts.
+    """Compare each claim of the paper with stored results, and write the page of verdicts.
 
     addkit claims --captions runs/emoji-0,runs/emoji-1,runs/emoji-2
     """
     from addkit.cli.output import Output
-    from addkit_paper.claims import check_page, judge, open_evidence, write_page
+    from addkit_paper.claims import assess, check_page, open_results, write_page
 
     check_page(output)
-    found = judge(open_evidence(folder, [Path(run) for run in captions or []]))
-    write_page(output, found)
+    assessment = assess(open_results(folder, [Path(run) for run in captions or []]))
+    write_page(output, assessment)
+    printed = Output(json=json)
     if json:
-        Output(json=True).data({"file": str(output), **found.data()})
-    else:
-        _show(found, output)
-
-
-def _show(found: Judgement, page: Path) -> None:
-    from addkit.cli.output import Output
-
-    output = Output()
-    output.table(
-        ["claim", "in the paper", "verdict", "controls"],
-        [[f.claim.title, f.claim.place, f.verdict, f.control_verdict] for f in found.findings],
-        words=4,
-    )
-    output.line()
-    output.line(f"at our scale; intervals and commands: {page}")
+        printed.data({"file": str(output), **assessment.data()})
+        return
+    rows = [
+        [one.claim.title, one.claim.place, one.verdict, one.control_verdict]
+        for one in assessment.claims
+    ]
+    printed.table(["claim", "in the paper", "verdict", "controls"], rows, words=4)
+    printed.line()
+    printed.line(f"at our scale; intervals and commands: {output}")

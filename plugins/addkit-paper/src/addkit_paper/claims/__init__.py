@@ -1,25 +1,24 @@
-"""What the paper claims, beside what is stored of it: `addkit claims`."""
+"""The paper's claims, tested on stored results: `addkit claims`."""
 
 from __future__ import annotations
 
-from addkit_paper.claims.claim import Claim, Comparison, Finding, Measured, Verdict
-from addkit_paper.claims.page import Judgement, check_page, judge, page_text, write_page
+from addkit_paper.claims.claim import AssessedClaim, Claim, Comparison, Verdict
+from addkit_paper.claims.page import Assessment, assess, check_page, page_text, write_page
 from addkit_paper.claims.paper_claims import CLAIMS
-from addkit_paper.claims.stored_results import Evidence, newest_ablation, open_evidence
+from addkit_paper.claims.stored_results import StoredResults, newest_ablation, open_results
 
 __all__ = [
     "CLAIMS",
     "Claim",
     "Comparison",
-    "Evidence",
-    "Finding",
-    "Judgement",
-    "Measured",
+    "StoredResults",
+    "AssessedClaim",
+    "Assessment",
     "Verdict",
     "check_page",
-    "judge",
     "newest_ablation",
-    "open_evidence",
+    "open_results",
     "page_text",
+    "assess",
     "write_page",
 ]

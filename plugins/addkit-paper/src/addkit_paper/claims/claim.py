@@ -1,4 +1,4 @@
-"""A claim of the paper, the comparisons that test it, and what they allow to say."""
+"""A claim of the paper, the comparisons that test it, and the verdict that they allow."""
 
 from __future__ import annotations
 
@@ -7,74 +7,78 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from addkit.metrics.statistics import Interval, paired_interval, verdict
-from addkit_paper.claims.readings import Level, Reading
-from addkit_paper.claims.series import NotThereError, Series
-from addkit_paper.claims.stored_results import Evidence
+from addkit_paper.claims.quantities import Quantity, SeedScores, Threshold
+from addkit_paper.claims.stored_results import MissingResultError, StoredResults
 
 Verdict = Literal[
     "holds", "does not hold", "needs 3 seeds", "not distinguishable", "not tested", "-"
 ]
 
-GRAVEST: tuple[Verdict, ...] = (
+WORST_FIRST: tuple[Verdict, ...] = (
     "does not hold",
     "needs 3 seeds",
     "not distinguishable",
     "not tested",
     "holds",
 )
-"""A claim that says several things is as good as the worst of them."""
+"""A claim with several comparisons gets the first of these that one of them has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One comparison: `higher` minus `lower` lies above `margin`, if the claim is right."""
+    """A statement that a claim implies: `higher` minus `lower` is above `margin`."""
 
     what: str
-    higher: Reading
-    lower: Reading | Level
+    higher: Quantity
+    lower: Quantity | Threshold
     margin: float = 0.0
     """In the unit of the score."""
     control: bool = False
     """True for a comparison that the paper lacks."""
 
-    def run(self, evidence: Evidence) -> Measured:
-        """Paired by seed; what is missing makes it `not tested`, with the reason."""
+    def measure(self, results: StoredResults) -> MeasuredComparison:
+        """Pair the two sides by seed; a missing result makes the comparison `not tested`."""
         try:
-            higher = self.higher.of(evidence)
-            other = self.lower
-            lower = other.against(higher) if isinstance(other, Level) else other.of(evidence)
-        except NotThereError as error:
-            return Measured(self, reason=str(error))
+            higher = self.higher.read(results)
+            if isinstance(self.lower, Threshold):
+                lower = self.lower.at_seeds_of(higher)
+            else:
+                lower = self.lower.read(results)
+        except MissingResultError as error:
+            return MeasuredComparison(self, reason=str(error))
         differences = list((higher - lower).values.values())
         if not differences:
-            return Measured(self, higher, lower, reason="no seed has both scores")
-        higher, lower = higher.where(lower), lower.where(higher)
+            return MeasuredComparison(self, higher, lower, reason="no seed has both scores")
+        higher, lower = higher.restricted_to(lower), lower.restricted_to(higher)
         if len(differences) == 1:
-            alone = Interval(differences[0], differences[0], differences[0], 1)
-            return Measured(self, higher, lower, alone)
-        return Measured(self, higher, lower, paired_interval(differences))
+            # One seed has a difference, but no interval.
+            (only,) = differences
+            return MeasuredComparison(self, higher, lower, Interval(only, only, only, 1))
+        return MeasuredComparison(self, higher, lower, paired_interval(differences))
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredComparison:
     """A comparison with its numbers."""
 
     comparison: Comparison
-    higher: Series | None = None
-    lower: Series | None = None
+    higher: SeedScores | None = None
+    lower: SeedScores | None = None
     difference: Interval | None = None
-    """Over the seeds, by Student's t; of one seed it has no width, and no claim."""
+    """Over the seeds, by Student's t; of width 0 for one seed."""
     reason: str | None = None
-    """Why it was not tested."""
+    """Why it was not assessed."""
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval allows to say of the difference beyond its margin."""
+        """The verdict on the difference beyond the margin."""
         if self.difference is None:
             return "not tested"
-        one, margin = self.difference, self.comparison.margin
-        beyond = Interval(one.mean - margin, one.low - margin, one.high - margin, one.n)
-        match verdict(beyond, higher_is_better=True, seeds=one.n):
+        interval, margin = self.difference, self.comparison.margin
+        excess = Interval(
+            interval.mean - margin, interval.low - margin, interval.high - margin, interval.n
+        )
+        match verdict(excess, higher_is_better=True, seeds=interval.n):
             case "better":
                 return "holds"
             case "worse":
@@ -83,9 +87,9 @@ class Measured:
                 return undecided
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
-        one = self.difference
-        wide = one is not None and one.n > 1
+        """For JSON; `low` and `high` are null for fewer than two seeds."""
+        interval = self.difference
+        has_width = interval is not None and interval.n > 1
         return {
             "what": self.comparison.what,
             "control": self.comparison.control,
@@ -93,10 +97,10 @@ class Measured:
             "higher": self.higher.data() if self.higher else None,
             "lower": self.lower.data() if self.lower else None,
             "margin": self.comparison.margin,
-            "difference": one.mean if one else None,
-            "low": one.low if one and wide else None,
-            "high": one.high if one and wide else None,
-            "n": one.n if one else 0,
+            "difference": interval.mean if interval else None,
+            "low": interval.low if interval and has_width else None,
+            "high": interval.high if interval and has_width else None,
+            "n": interval.n if interval else 0,
             "verdict": self.verdict,
             "reason": self.reason,
         }
@@ -104,51 +108,51 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the paper says, and how it is tested here."""
+    """A claim of the paper, and how it is tested here."""
 
     name: str
     title: str
     quote: str
-    """The paper's own words."""
+    """From the paper."""
     place: str
-    """Where it says so."""
+    """Of the quote in the paper."""
     paper: str
-    """Its numbers."""
+    """The paper's numbers."""
     comparisons: tuple[Comparison, ...] = ()
     repeat: tuple[str, ...]
-    """Commands; {ablation}, {seeds} and {captions} stand for recipes and number of seeds."""
+    """Commands; {ablation}, {seeds} and {captions} are replaced by recipes and number of seeds."""
     note: str = ""
-    """What one must know to read the numbers."""
+    """What a reader of the numbers must know."""
 
-    def find(self, evidence: Evidence) -> Finding:
-        """Test it."""
-        return Finding(self, tuple(one.run(evidence) for one in self.comparisons))
+    def assess(self, results: StoredResults) -> AssessedClaim:
+        """Measure each comparison."""
+        return AssessedClaim(self, tuple(one.measure(results) for one in self.comparisons))
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A claim with its comparisons."""
+class AssessedClaim:
+    """A claim with its measured comparisons."""
 
     claim: Claim
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredComparison, ...]
 
     @property
     def verdict(self) -> Verdict:
-        """Of the paper's own comparisons together."""
-        return _gravest([one.verdict for one in self.measured if not one.comparison.control])
+        """The worst of the paper's own comparisons."""
+        return _worst([one.verdict for one in self.measured if not one.comparison.control])
 
     @property
     def control_verdict(self) -> Verdict:
-        """Of the controls that the paper lacks; a dash where there are none."""
-        controls = [one.verdict for one in self.measured if one.comparison.control]
-        return _gravest(controls) if controls else "-"
+        """The worst of the controls, which the paper lacks; a dash if there are none."""
+        verdicts = [one.verdict for one in self.measured if one.comparison.control]
+        return _worst(verdicts) if verdicts else "-"
 
-    def repeat(self, names: Mapping[str, str]) -> list[str]:
-        """The commands, with the names of `Claim.repeat` filled in."""
+    def commands(self, names: Mapping[str, str]) -> list[str]:
+        """The commands that repeat the test, with the names of `Claim.repeat` filled in."""
         return [command.format_map(dict(names)) for command in self.claim.repeat]
 
     def data(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """As JSON has it."""
+        """For JSON."""
         return {
             "name": self.claim.name,
             "title": self.claim.title,
@@ -159,14 +163,9 @@ class Finding:
             "control_verdict": self.control_verdict,
             "comparisons": [one.data() for one in self.measured],
             "note": self.claim.note,
-            "repeat": self.repeat(names),
+            "repeat": self.commands(names),
         }
 
 
-def _gravest(verdicts: Sequence[Verdict]) -> Verdict:
-    return min(verdicts or ["not tested"], key=GRAVEST.index)
-
-
-def find(claims: Sequence[Claim], evidence: Evidence) -> list[Finding]:
-    """Test each."""
-    return [claim.find(evidence) for claim in claims]
+def _worst(verdicts: Sequence[Verdict]) -> Verdict:
+    return min(verdicts or ["not tested"], key=WORST_FIRST.index)

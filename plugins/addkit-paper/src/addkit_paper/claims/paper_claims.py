@@ -1,19 +1,19 @@
-"""The claims of arXiv 2510.01047 v1, in the order in which it makes them."""
+"""The claims of arXiv 2510.01047 v1, in the paper's order."""
 
 from __future__ import annotations
 
 from addkit_paper.claims.claim import Claim, Comparison
-from addkit_paper.claims.readings import (
-    Accuracy,
-    Arm,
-    CaptionChoice,
+from addkit_paper.claims.quantities import (
+    ArmScore,
     CaptionCosine,
     CaptionScore,
-    Confidence,
-    Epochs,
-    Gain,
-    Level,
-    Steps,
+    CaptionValidation,
+    EpochMean,
+    GainOverSteps,
+    LastStepAccuracy,
+    MeanConfidence,
+    ScoreAtSteps,
+    Threshold,
 )
 
 ABLATE = ("addkit ablate {ablation} --seeds {seeds}",)
@@ -23,8 +23,8 @@ CAPTION = (
 )
 COSINE = (*CAPTION, "addkit evaluate --run RUN --clip MODEL:WEIGHTS")
 
-BASE, WITHOUT = Arm(), Arm({"loss.name": "ce"})
-LINEAR, MLP = Arm({"control.heads": "linear"}), Arm({"control.heads": "mlp"})
+BASE, WITHOUT = ArmScore(), ArmScore({"loss.name": "ce"})
+LINEAR, MLP = ArmScore({"control.heads": "linear"}), ArmScore({"control.heads": "mlp"})
 CE = {"loss.name": "ce"}
 ALPHA = "with the coefficient"
 NO_ALPHA = "without the coefficient"
@@ -49,7 +49,7 @@ CLASSIFIERS = (
         ),
         repeat=ABLATE,
         note="The paper's ADD has 24 M parameters more than its classifier. The MLP head has as "
-        "many as ADD behind the condition, so it tells the larger head from the diffusion.",
+        "many as ADD behind the condition, so that what ADD gains over it is due to the diffusion.",
     ),
     Claim(
         name="beats-larger",
@@ -61,7 +61,7 @@ CLASSIFIERS = (
             "addkit train recipes/fashion-mnist-paper.toml --set 'control.heads=[\"linear\"]' "
             "--set 'encoder.widths=[64, 128, 256]'",
         ),
-        note="The ablation holds no larger encoder.",
+        note="The ablation has no arm with a larger encoder.",
     ),
     Claim(
         name="overfits",
@@ -73,18 +73,18 @@ CLASSIFIERS = (
         comparisons=(
             Comparison(
                 "linear head, fifth sixth of the epochs over the last",
-                Epochs(LINEAR.changes, 4 / 6, 5 / 6),
-                Epochs(LINEAR.changes, 5 / 6, 1.0),
+                EpochMean(LINEAR.changes, 4 / 6, 5 / 6),
+                EpochMean(LINEAR.changes, 5 / 6, 1.0),
             ),
             Comparison(
                 "ADD, last sixth of the epochs over the fifth",
-                Epochs({}, 5 / 6, 1.0),
-                Epochs({}, 4 / 6, 5 / 6),
+                EpochMean({}, 5 / 6, 1.0),
+                EpochMean({}, 4 / 6, 5 / 6),
             ),
             Comparison(
                 "MLP head, fifth sixth of the epochs over the last",
-                Epochs(MLP.changes, 4 / 6, 5 / 6),
-                Epochs(MLP.changes, 5 / 6, 1.0),
+                EpochMean(MLP.changes, 4 / 6, 5 / 6),
+                EpochMean(MLP.changes, 5 / 6, 1.0),
                 control=True,
             ),
         ),
@@ -105,20 +105,20 @@ LOSSES = (
             Comparison(
                 f"cross-entropy over predicting the noise, by {CATASTROPHE:.0f} points",
                 BASE,
-                Arm({"loss.name": "mse-noise"}),
+                ArmScore({"loss.name": "mse-noise"}),
                 CATASTROPHE,
             ),
             Comparison(
                 f"cross-entropy over predicting the clean label, by {CATASTROPHE:.0f} points",
                 BASE,
-                Arm({"loss.name": "mse"}),
+                ArmScore({"loss.name": "mse"}),
                 CATASTROPHE,
                 control=True,
             ),
             Comparison(
                 "cross-entropy over predicting the clean label, by anything",
                 BASE,
-                Arm({"loss.name": "mse"}),
+                ArmScore({"loss.name": "mse"}),
                 control=True,
             ),
         ),
@@ -138,7 +138,7 @@ LOSSES = (
             Comparison(
                 f"{NO_ALPHA}, over with it at equal gradient scale",
                 WITHOUT,
-                Arm({"loss.normalise": True}),
+                ArmScore({"loss.normalise": True}),
                 control=True,
             ),
         ),
@@ -155,19 +155,19 @@ LOSSES = (
         comparisons=(
             Comparison(
                 "gain from step 1 to 20 with the coefficient, over the gain without",
-                Gain(Steps(1), Steps(20)),
-                Gain(Steps(1, CE), Steps(20, CE)),
+                GainOverSteps(ScoreAtSteps(1), ScoreAtSteps(20)),
+                GainOverSteps(ScoreAtSteps(1, CE), ScoreAtSteps(20, CE)),
             ),
             Comparison(
                 "where the loop starts, 1 step: without the coefficient, over with it",
-                Steps(1, CE),
-                Steps(1),
+                ScoreAtSteps(1, CE),
+                ScoreAtSteps(1),
                 control=True,
             ),
         ),
         repeat=ABLATE,
         note="The coefficient vanishes at t = T, where the loop starts: what it gains may be what "
-        "its start has lost. The control asks that.",
+        "its start has lost. The control tests that.",
     ),
 )
 
@@ -179,7 +179,7 @@ SAMPLING = (
         place="table 2 rows 3 and 4, section 4.2.2",
         paper="top-1 82.82 with guidance, 82.36 without",
         comparisons=(
-            Comparison("with guidance, over without", BASE, Arm({"sampling.guidance": 1.0})),
+            Comparison("with guidance, over without", BASE, ArmScore({"sampling.guidance": 1.0})),
         ),
         repeat=ABLATE,
         note="With the exact denoiser guidance only undoes what the loop loses (`addkit theory "
@@ -192,7 +192,9 @@ SAMPLING = (
         place="table 2 rows 7 and 8, section 4.2.2",
         paper="top-1 82.82 with arg max + one-hot, 82.35 with softmax",
         comparisons=(
-            Comparison("arg max fed back, over softmax", BASE, Arm({"to_one.name": "softmax"})),
+            Comparison(
+                "arg max fed back, over softmax", BASE, ArmScore({"to_one.name": "softmax"})
+            ),
         ),
         repeat=ABLATE,
     ),
@@ -203,12 +205,12 @@ SAMPLING = (
         place="figure 5, section 4.2.2",
         paper="both curves rise over steps, no numbers",
         comparisons=(
-            Comparison(f"{ALPHA}, 20 steps over 1", Steps(20), Steps(1)),
-            Comparison(f"{NO_ALPHA}, 20 steps over 1", Steps(20, CE), Steps(1, CE)),
+            Comparison(f"{ALPHA}, 20 steps over 1", ScoreAtSteps(20), ScoreAtSteps(1)),
+            Comparison(f"{NO_ALPHA}, 20 steps over 1", ScoreAtSteps(20, CE), ScoreAtSteps(1, CE)),
             Comparison(
                 f"{NO_ALPHA}, 20 steps over one pass at t = T",
-                Steps(20, CE),
-                Arm({**CE, "read_out.name": "one-pass"}),
+                ScoreAtSteps(20, CE),
+                ArmScore({**CE, "read_out.name": "one-pass"}),
                 control=True,
             ),
         ),
@@ -223,7 +225,11 @@ SAMPLING = (
         place="figure 5, section 4.2.1",
         paper="curves over sampling steps, no numbers",
         comparisons=tuple(
-            Comparison(f"{name}, 20 steps over {steps}", Steps(20, changes), Steps(steps, changes))
+            Comparison(
+                f"{name}, 20 steps over {steps}",
+                ScoreAtSteps(20, changes),
+                ScoreAtSteps(steps, changes),
+            )
             for name, changes in ((ALPHA, {}), (NO_ALPHA, CE))
             for steps in (1, 5, 10, 50)
         ),
@@ -238,15 +244,17 @@ SAMPLING = (
         comparisons=(
             Comparison(
                 f"mean probability of the answer after the last step, over {ONE_HOT:.0f} %",
-                Confidence(),
-                Level(ONE_HOT),
+                MeanConfidence(),
+                Threshold(ONE_HOT),
             ),
-            Comparison("right as often as it is sure", Accuracy(), Confidence(), control=True),
+            Comparison(
+                "right as often as it is sure", LastStepAccuracy(), MeanConfidence(), control=True
+            ),
         ),
         repeat=("addkit evaluate --run RUN --uncertainty", "addkit plot chain RUN -o chain.svg"),
-        note="RUN is each of the base's trainings. A loop that feeds back its own arg max grows "
-        "sure of it, right or wrong; the control asks whether the sureness is earned, and does "
-        "not hold where it is above the accuracy.",
+        note="RUN is each of the base's trainings. A loop that feeds back its own arg max becomes "
+        "confident of it, right or wrong; the control tests whether the confidence is warranted, "
+        "and does not hold where it is above the accuracy.",
     ),
     Claim(
         name="reuse",
@@ -258,7 +266,7 @@ SAMPLING = (
             Comparison(
                 "four timesteps for each image over one, after as many epochs",
                 BASE,
-                Arm({"training.reuse": 1}),
+                ArmScore({"training.reuse": 1}),
             ),
         ),
         repeat=ABLATE,
@@ -309,7 +317,8 @@ CAPTIONS = (
         ),
         repeat=COSINE,
         note="All have the same encoder, trunk, data and epochs, and masked diffusion the same "
-        "share of fully hidden rows. One shot is the trunk alone: what is left is the diffusion.",
+        "share of fully masked rows. One shot is the trunk alone: the difference is due to the "
+        "diffusion.",
     ),
     Claim(
         name="captions-match",
@@ -339,7 +348,7 @@ CAPTIONS = (
         place="section 3.4",
         paper="no numbers",
         comparisons=(
-            Comparison("validation, 20 steps over 1", CaptionChoice(20), CaptionChoice(1)),
+            Comparison("validation, 20 steps over 1", CaptionValidation(20), CaptionValidation(1)),
         ),
         repeat=CAPTION,
         note="With averaged weights and the run's own sampler, where `sampling.steps` is "

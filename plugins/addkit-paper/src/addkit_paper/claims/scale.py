@@ -1,15 +1,14 @@
-"""On what, with what and when the stored results were measured."""
+"""The size of the experiments behind stored results, beside the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from addkit.recipe.files import shipped
 from addkit.runs import Run
-from addkit_paper.claims.stored_results import Evidence
+from addkit_paper.claims.stored_results import StoredResults
 
 UNKNOWN = "-"
 VERSIONS = ("addkit", "torch", "torchvision", "timm")
@@ -17,7 +16,7 @@ VERSIONS = ("addkit", "torch", "torchvision", "timm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The size of an experiment; a dash for what its files do not say."""
+    """The size of an experiment; a dash where its files do not have it."""
 
     data: str
     images: str
@@ -41,70 +40,63 @@ PAPER = Scale(
 )
 
 
-def scales(evidence: Evidence) -> dict[str, Scale]:
-    """Of the ablation, of the captions where there are any, and of the paper."""
-    result = evidence.ablation.result
-    found = {"classification": _scale(list(evidence.base_runs.values()), result.seeds)}
-    if evidence.captions:
-        runs = [files.run for files in evidence.captions.values()]
-        found["captions"] = _scale(runs, list(evidence.captions))
-    return {**found, "the paper": PAPER}
+def scales(results: StoredResults) -> dict[str, Scale]:
+    """By name: of the ablation, of the captioning runs if there are any, and of the paper."""
+    runs = list(results.base_runs.values())
+    by_name = {"classification": _scale(runs, results.ablation.result.seeds)}
+    if results.captions:
+        runs = [files.run for files in results.captions.values()]
+        by_name["captions"] = _scale(runs, list(results.captions))
+    return {**by_name, "the paper": PAPER}
 
 
 def _scale(runs: Sequence[Run], seeds: Sequence[int]) -> Scale:
-    told = ", ".join(map(str, seeds))
+    seeds_text = ", ".join(map(str, seeds))
     if not runs:
-        gone = dict.fromkeys(("data", "images", "classes", "model", "budget"), UNKNOWN)
-        return Scale(**gone, seeds=told, versions=UNKNOWN, measured=UNKNOWN)
-    tables, manifest = runs[0].recipe_tables(), runs[0].manifest()
-    facts = runs[0].facts()
-    sizes = facts.split_sizes
+        unknown = dict.fromkeys(("data", "images", "classes", "model", "budget"), UNKNOWN)
+        return Scale(**unknown, seeds=seeds_text, versions=UNKNOWN, measured=UNKNOWN)
+    # The runs differ in their seeds alone, so that the first has the size of all.
+    tables, manifest, facts = runs[0].recipe_tables(), runs[0].manifest(), runs[0].facts()
+    parameters = manifest.get("parameters", {}).get("total")
+    count = UNKNOWN if parameters is None else f"{parameters:,}"
+    training = tables.get("training", {})
+    epochs, batch = (training.get(key, UNKNOWN) for key in ("epochs", "batch_size"))
+    device = manifest.get("environment", {}).get("device", UNKNOWN)
     return Scale(
-        data=_name(tables, "data"),
-        images=", ".join(f"{size:,} {split}" for split, size in sizes.items()),
+        data=_component(tables, "data"),
+        images=", ".join(f"{size:,} {split}" for split, size in facts.split_sizes.items()),
         classes=f"{facts.num_classes:,}",
-        model=f"{_name(tables, 'encoder')} encoder, {_parameters(manifest)} parameters",
-        budget=_budget(tables, manifest),
-        seeds=told,
+        model=f"{_component(tables, 'encoder')} encoder, {count} parameters",
+        budget=f"{epochs} epochs, batch {batch}, {device}",
+        seeds=seeds_text,
         versions=_versions(manifest),
         measured=max(str(run.manifest().get("finished", UNKNOWN))[:10] for run in runs),
     )
 
 
-def _name(tables: Mapping[str, Any], table: str) -> str:
+def _component(tables: Mapping[str, Any], table: str) -> str:
     return str(tables.get(table, {}).get("name", UNKNOWN))
-
-
-def _parameters(manifest: Mapping[str, Any]) -> str:
-    total = manifest.get("parameters", {}).get("total")
-    return UNKNOWN if total is None else f"{total:,}"
-
-
-def _budget(tables: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    training = tables.get("training", {})
-    told = f"{training.get('epochs', UNKNOWN)} epochs, batch {training.get('batch_size', UNKNOWN)}"
-    return f"{told}, {manifest.get('environment', {}).get('device', UNKNOWN)}"
 
 
 def _versions(manifest: Mapping[str, Any]) -> str:
     environment = manifest.get("environment", {})
     packages = environment.get("packages", {})
-    found = [f"{name} {packages[name]}" for name in VERSIONS if packages.get(name)]
-    return ", ".join([*found, f"Python {environment.get('python', UNKNOWN)}"])
+    versions = [f"{name} {packages[name]}" for name in VERSIONS if packages.get(name)]
+    return ", ".join([*versions, f"Python {environment.get('python', UNKNOWN)}"])
 
 
-def names(evidence: Evidence) -> dict[str, str]:
-    """What stands for {ablation}, {seeds} and {captions} in a claim's commands."""
-    result = evidence.ablation.result
-    tables = next(iter(evidence.captions.values())).tables if evidence.captions else {}
+def command_names(results: StoredResults) -> dict[str, str]:
+    """The values of {ablation}, {seeds} and {captions} in `Claim.repeat`."""
+    ablation = results.ablation.result
+    tables = next(iter(results.captions.values())).tables if results.captions else {}
     return {
-        "ablation": _recipe(result.recipe),
-        "seeds": str(len(result.seeds)),
-        "captions": _recipe(str(tables.get("name", "emoji"))),
+        "ablation": _recipe_file(ablation.recipe),
+        "seeds": str(len(ablation.seeds)),
+        "captions": _recipe_file(str(tables.get("name", "emoji"))),
     }
 
 
-def _recipe(name: str) -> str:
-    """The file of a recipe that comes with addkit; of another one only the name is known."""
-    known: Path = shipped(name)
-    return f"recipes/{known.name}" if known.is_file() else f"RECIPE ({name})"
+def _recipe_file(name: str) -> str:
+    # Results store a recipe's name alone; only the files of shipped recipes are known.
+    file = shipped(name)
+    return f"recipes/{file.name}" if file.is_file() else f"RECIPE ({name})"

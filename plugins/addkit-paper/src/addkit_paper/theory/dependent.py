@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion, chain
+from addkit.diffusion import ChainSettings, ChainStep, LabelDiffusion
 from addkit.diffusion.randomness import counted_generator
 from addkit.read_outs.whole import Consensus
-from addkit.samplers.kappa import KappaSampler
-from addkit.samplers.shared import Refine
+from addkit.samplers.blocks import sample
+from addkit.samplers.renoise import Refine, Renoise
 from addkit.testing.exact_models import JointProblem, marginals, most_probable
 from addkit.to_one.argmax import ArgMax
 from addkit_paper.theory.findings import Measurement, Result
 
 IMAGES = 1000
-RENOISE = KappaSampler(0.0)
+RENOISE = Renoise()
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def _last(sampler: Any, steps: int, chains: int = 1) -> ChainStep:
     problem, model = _problem()
     settings = ChainSettings(steps=steps, chains=chains)
     source = counted_generator(0, "theory", steps)
-    *_, last = chain(model, problem.condition, sampler, ArgMax(), settings, source)
+    *_, last = sample(model, problem.condition, sampler, ArgMax(), settings, source)
     return last
 
 

@@ -15,13 +15,13 @@ from addkit.diffusion import (
     LabelDiffusion,
     alpha_bar_at,
     bayes_denoiser,
-    chain,
     flip_probability,
     gibbs_accuracy,
 )
-from addkit.diffusion.draws import draw_labels
-from addkit.samplers.ddim import DdimSampler
-from addkit.samplers.kappa import KappaSampler
+from addkit.diffusion.randomness import draw_labels
+from addkit.samplers.blocks import sample
+from addkit.samplers.carry import Ddim, Kappa
+from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser, expected_accuracy
@@ -29,13 +29,13 @@ from addkit.to_one.argmax import ArgMax
 from addkit.to_one.softmax import Softmax
 from addkit_paper.theory.findings import Measurement, Result
 
-RENOISE = KappaSampler(0.0)
-GIBBS = KappaSampler(0.0, draws=True)
+RENOISE = Renoise()
+GIBBS = Gibbs()
 LOOPS: dict[str, tuple[Any, Any]] = {
     "renoise": (RENOISE, ArgMax()),
     "gibbs": (GIBBS, ArgMax()),
-    "ancestral": (KappaSampler(1.0), Softmax(1.0)),
-    "ddim": (DdimSampler(0.0), ArgMax()),
+    "ancestral": (Kappa(1.0), Softmax(1.0)),
+    "ddim": (Ddim(0.0), ArgMax()),
 }
 CLASSES, IMAGES, STEPS = 10, 1500, 20
 DRAWS = 50000
@@ -75,7 +75,7 @@ class _Ten:
 
     def answers(self, sampler: Any = RENOISE, to_one: Any = None, **settings: Any) -> Tensor:
         """Each image's label at the end of a chain, (B,)."""
-        *_, last = chain(
+        *_, last = sample(
             self.model,
             self.log_p.unsqueeze(1),
             sampler,
@@ -150,7 +150,7 @@ def _drift() -> list[Measurement]:
         level = float(alpha_bar_at(torch.tensor(m)))
         model = exact_denoiser(2, _constant(level))
         settings = ChainSettings(steps=60, chains=count)
-        *_, last = chain(model, condition, RENOISE, ArgMax(), settings, _generator(1))
+        *_, last = sample(model, condition, RENOISE, ArgMax(), settings, _generator(1))
         share = float((last.logits.argmax(-1) == 0).double().mean())
         what = f"two classes, D = {odds}: in the mode after 60 steps at m = {m}"
         told.append(Measurement(what, _stays(odds, m), share, _error(share, count)))
@@ -188,7 +188,7 @@ def _guidance() -> list[Measurement]:
     condition = torch.tensor([odds, 0.0]).log_softmax(-1).view(1, 1, 2)
     for w in (1.0, 2.0, 3.0):
         settings = ChainSettings(steps=2, chains=DRAWS, guidance=w, start="zero")
-        *_, last = chain(model, condition, RENOISE, ArgMax(), settings, _generator(2))
+        *_, last = sample(model, condition, RENOISE, ArgMax(), settings, _generator(2))
         flips = float((last.logits.argmax(-1) == 1).double().mean())
         law = _law(w * odds, m)
         what = f"P(flip) at D = {odds}, m = {m:g}, w = {w:g}"

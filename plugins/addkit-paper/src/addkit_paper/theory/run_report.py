@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from addkit.diffusion import (
-    LabelDiffusion,
-    alpha_bar_at,
-    bayes_denoiser,
-    counted_generator,
-    noised,
-)
-from addkit.diffusion.draws import draw_labels
+from addkit.diffusion import LabelDiffusion, alpha_bar_at, bayes_denoiser, counted_generator, noised
+from addkit.diffusion.randomness import draw_labels
 from addkit.errors import UsageError
 from addkit.evaluation.audit import LOOP
 from addkit.model import Predictor, build_data, load
@@ -114,8 +108,8 @@ def _entropies(
 ) -> tuple[Entropy, ...]:
     inference = predictor.inference
     if inference.steps == 1:
-        inference = inference.but(steps=LOOP)
-    steps = inference.but(early_exit=0).trace(predictor.network.diffusion, condition, source)
+        inference = inference.replace(steps=LOOP)
+    steps = inference.replace(early_exit=0).trace(predictor.network.diffusion, condition, source)
     return tuple(Entropy(step.index + 1, step.t, _bits(step.logits)) for step in steps)
 
 

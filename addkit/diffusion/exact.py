@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from addkit.diffusion.process import log_likelihood_scale
+from addkit.diffusion.noise import log_likelihood_scale
 
 
 def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tensor:

@@ -3,8 +3,8 @@ r"""The Gaussian forward process on one-hot labels (section 3.2).
 .. math::
     q(y_t \mid y_0) = \mathcal N(y_t;\ b\sqrt{\bar\alpha_t}\,y_0,\ (1-\bar\alpha_t) I)
 
-b is the input scale (1 in the paper). Two functions of the noise level say everything about one
-noisy label: the label signal-to-noise m and the evidence coefficient c_t.
+b is the input scale (1 in the paper). Two functions of the noise level describe one noisy label
+completely: the label signal-to-noise m and the log-likelihood scale c_t.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from addkit.diffusion.results import NoisyLabels
+from addkit.plugin.values import Noised
 
 MIN_NOISE = 1e-6
 """Floor of 1 - alpha_bar, so that m and c_t stay finite at t = 0."""
@@ -43,7 +43,7 @@ def corrupt(
     num_classes: int,
     generator: torch.Generator,
     scale: float = 1.0,
-) -> NoisyLabels:
+) -> Noised:
     """Draw y_t from q(y_t | y_0) in fp32.
 
     Args:
@@ -59,8 +59,8 @@ def corrupt(
     return noised(functional.one_hot(labels, num_classes).float(), noise, alpha_bar, scale)
 
 
-def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> NoisyLabels:
+def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
     """y_t for a clean label (one-hot or soft, (B, R, N, K)) and given noise."""
     signal = alpha_bar.float().unsqueeze(-1)
     y_t = scale * signal.sqrt() * clean + (1 - signal).sqrt() * noise
-    return NoisyLabels(y_t, noise)
+    return Noised(y_t, noise)

@@ -1,0 +1,279 @@
+"""Typed values that pass between components: labels, layouts, chain settings, steps and answers.
+
+torch is needed for annotations only, so that protocols and these values import without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+FREE = -1
+"""In `ChainSettings.given_labels`: a token that is not given."""
+
+FORBIDDEN = -1e4
+"""Logit of a class that a token cannot take: no probability in fp32, and no infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noised:
+    """Corrupted labels: y_t = b sqrt(alpha_bar) y_0 + sqrt(1 - alpha_bar) eps."""
+
+    y_t: Tensor
+    """(B, R, N, K)."""
+    noise: Tensor
+    """eps, same shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """The clean label that a step feeds back: hard (ids) or soft (a distribution)."""
+
+    ids: Tensor
+    """(B, R, N): the label, or the arg max of `soft`."""
+    soft: Tensor | None = None
+    """(B, R, N, K), rows sum to 1; None for one-hot."""
+
+    def dense(self, num_classes: int) -> Tensor:
+        """(B, R, N, K), rows sum to 1."""
+        import torch
+        from torch.nn import functional
+
+        if self.soft is not None:
+            return self.soft
+        return functional.one_hot(self.ids, num_classes).to(torch.get_default_dtype())
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a training step should predict, and how much each token counts."""
+
+    labels: Tensor
+    """(B, R, N) class ids; 0 where one is missing."""
+    weights: Tensor | None = None
+    """Weight of each token's loss, same shape; None: 1 everywhere."""
+    known: Tensor | None = None
+    """(B, R, N) bool: False where the label is missing, so that it stays pure noise."""
+    real: Tensor | None = None
+    """(B, R, N) bool: False for pads, whose loss is reported separately."""
+    present: Tensor | None = None
+    """(B, R, N) bool: False for tokens that the network must not see; None: it sees all."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """Each token sees every present one."""
+        return None if self.present is None else Layout(self.present.unsqueeze(2))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which label tokens the network reads in h, and which of them each one sees."""
+
+    visible: Tensor | None = None
+    """Bool, broadcastable to (B, R, n, n): may token i see token j? None: each sees all."""
+    places: Tensor | None = None
+    """(n,) the position of each token in its sequence; None: 0, ..., n - 1."""
+    first_answer: int = 0
+    """The n tokens from here on are to be predicted."""
+
+    def select(self, images: Tensor) -> Layout:
+        """The layout of these images."""
+        if self.visible is None or len(self.visible) == 1:
+            return self
+        return replace(self, visible=self.visible[images])
+
+    def repeated(self) -> Layout:
+        """The same layout for the conditional and the unconditional branch."""
+        if self.visible is None or len(self.visible) == 1:
+            return self
+        return replace(self, visible=self.visible.repeat(2, 1, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Noisy labels, embedded."""
+
+    h: Tensor
+    """(B, R, n, D)."""
+    y_t: Tensor | None = None
+    """(B, R, n, K), where a sampler, a loss or the denoiser needs it."""
+    noise: Tensor | None = None
+    """eps, same shape, where y_t is kept."""
+
+    def select(self, images: Tensor) -> State:
+        """The state of these images, in this order."""
+        return self._map(lambda x: x if len(x) == 1 else x[images])
+
+    def repeated(self) -> State:
+        """The same state for the conditional and the unconditional branch, (2B, R, n, ...)."""
+        return self._map(lambda x: x.repeat(2, 1, 1, 1))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> State:
+        y_t, noise = (None if x is None else change(x) for x in (self.y_t, self.noise))
+        return State(change(self.h), y_t, noise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSettings:
+    """Which times are drawn; see `addkit.recipe.Training` for each."""
+
+    stratified: bool = True
+    pure_noise: float = 0.0
+    power: float = 1.0
+    warp: Callable[[Tensor], Tensor] | None = None
+    """u -> t, in place of u ** power."""
+    token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
+
+    def at(self, u: Tensor) -> Tensor:
+        """The time that u stands for, same shape, rising from 0 to 1."""
+        return u**self.power if self.warp is None else self.warp(u)
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyBatch:
+    """Labels of a training step and how noisy the network reads them; the network embeds them."""
+
+    ids: Tensor
+    """(B, R, N): the clean labels whose noisy versions are read."""
+    alpha_bar: Tensor
+    """Signal power at which each is read, broadcastable to (B, R, N)."""
+    t: Tensor
+    """The times that the network is given, broadcastable to (B, R, N)."""
+    weights: Tensor | None = None
+    """(B, R, N), of each token's loss; None: 1 everywhere."""
+    norm: Tensor | None = None
+    """Divides the weighted sum; None: the sum of the weights."""
+    layout: Layout | None = None
+    context: Tensor | None = None
+    """(B, R, M): labels that are read clean, at t = 0, before the N noisy ones."""
+    target_alpha_bar: Tensor | None = None
+    """Signal power of the tokens to be predicted; None: `alpha_bar`. Another one where a position
+    does not read the token that it predicts."""
+    sampled_t: Tensor | None = None
+    """Times of the answers as training draws them, (B, R, N); None: they follow no such draw."""
+
+
+class TimedLosses(NamedTuple):
+    """Losses of tokens and their times, (tokens,) each, no gradient."""
+
+    t: Tensor
+    losses: Tensor
+    weights: Tensor
+    """How much each counts in the loss."""
+
+    @property
+    def drawn(self) -> Tensor:
+        """The weights, 0 at t = 0 and t = T: the map u -> t did not draw these tokens' times."""
+        return self.weights * ((self.t > 0) & (self.t < 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSettings:
+    """How chains run."""
+
+    steps: int
+    guidance: float = 1.0
+    chains: int = 1
+    early_exit: int = 0
+    """Stop an image once its labels have not changed for this many steps; 0 disables."""
+    start: Literal["noise", "zero"] = "noise"
+    keep_y_t: bool = False
+    """Keep y_t and yield it, also where neither the network nor the sampler needs it."""
+    shuffled: bool = False
+    """Audit: give each image another image's state from the second step on."""
+    given_labels: Tensor | None = None
+    """Labels that are given, broadcastable to (B, R, N); FREE elsewhere."""
+    bias: Tensor | None = None
+    """Added to logits, broadcastable to (B, R, N, K)."""
+    lengths: Tensor | None = None
+    """(B, R): only so many tokens of a chain exist for the network; None: all."""
+    prior: Tensor | None = None
+    """(B, R): log probability of what each chain was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyLabels:
+    """What the network reads at one step of a chain."""
+
+    state: State
+    t: Tensor
+    """Broadcastable to (B, R, N). A single number where all tokens follow one time."""
+    settled: Tensor | None = None
+    """(B, R, N) bool: tokens that are clean for good."""
+    labels: Tensor | None = None
+    """(B, R, N): the labels of settled tokens."""
+
+    def select(self, images: Tensor) -> NoisyLabels:
+        """The noisy labels of these images; which tokens are settled stays."""
+        t = self.t if len(self.t) == 1 else self.t[images]
+        return replace(self, state=self.state.select(images), t=t)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """One denoising step of all chains. R chains for each of B images."""
+
+    index: int
+    """0 for the first step, at t = T."""
+    t: float
+    logits: Tensor
+    """(B, R, N, K), guided; tokens that are settled keep the logits that settled them."""
+    clean: Clean
+    exited: Tensor
+    """(B,) bool: images that had stopped before this step."""
+    y_t: Tensor | None = None
+    """The state that the step read, (B, R, N, K), where the chain keeps it."""
+    prior: Tensor | None = None
+    """(B, R) log probability of what the chain was given, such as its length."""
+    scores: Tensor | None = None
+    """(B, R), falling, where the chains are the best answers of a search instead of equals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """How an answer was made: the names and numbers that were really used."""
+
+    read_out: str
+    sampler: str | None
+    """None where one pass answers, which takes no sampler's step."""
+    to_one: str | None
+    """The to-one operator in effect: `sample` for a sampler that draws the labels itself."""
+    steps: int
+    """Asked for; the steps that each image took are the answer's."""
+    guidance: float
+    chains: int
+    early_exit: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a read-out makes of chains. S candidates for each image, the best first."""
+
+    labels: Tensor
+    """(B, N), the answer."""
+    probabilities: Tensor
+    """(B, N, K), rows sum to 1: each token by itself."""
+    votes: Tensor
+    """(B, N, K): share of chains whose last label is k."""
+    steps: Tensor
+    """(B,) denoising steps that each image took."""
+    candidates: Tensor
+    """(B, S, N): whole answers."""
+    confidence: Tensor
+    """(B, S, N): the probability that a candidate's own chain gave each of its tokens."""
+    scores: Tensor
+    """(B, S): what the read-out ranks candidates by."""
+    log_p: Tensor | None = None
+    """(B, S): exact log p(candidate | image), where it was asked for."""
+    truth_log_p: Tensor | None = None
+    """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
+    inference: InferenceSettings | None = None
+    """How the probabilities were made."""
+    votes_inference: InferenceSettings | None = None
+    """How the votes were made, where chains ran beside a read-out of one pass."""

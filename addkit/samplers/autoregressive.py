@@ -1,0 +1,165 @@
+"""Sampling from networks that predict each token from those before it: token by token, or a beam.
+
+Keys and values of the condition and of the tokens so far are kept, so that each step is one pass
+over one token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from addkit.errors import UsageError
+from addkit.plugin.protocols import Chain, JointDenoiser, StepSampler
+from addkit.plugin.values import FORBIDDEN, FREE, ChainSettings, ChainStep, Clean, Layout
+from addkit.sampling.chain import forced
+
+
+@dataclass(slots=True)
+class KeyValues:
+    """A chain's keys and values of the condition and of the tokens so far, (branches B W, ...)."""
+
+    chain: Chain
+    settings: ChainSettings
+    prepared: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, chain: Chain, settings: ChainSettings, width: int) -> KeyValues:
+        """No token so far, in each of W rows of an image."""
+        return cls(chain, settings, tuple(p.repeat_interleave(width, 0) for p in chain.prepared))
+
+    def next_logits(self, labels: Tensor, index: int) -> Tensor:
+        """Logits (B, W, 1, K) of token `index` of labels (B, W, N), which reads the one before it.
+
+        Under what is forbidden, biased and given.
+        """
+        chain, model, device = self.chain, self.chain.model, labels.device
+        batch, width = labels.shape[:2]
+        # The first token reads pure noise, which carries no label.
+        seen = (
+            labels.flatten(0, 1)[:, index - 1, None, None] if index else labels.new_zeros(1, 1, 1)
+        )
+        alpha_bar = torch.full((1, 1, 1), float(index > 0), device=device)
+        # A generator of its own: neither clean labels nor pure noise depend on what is drawn.
+        state = model.corrupt(Clean(seen), alpha_bar, torch.Generator(device=device))
+        h = state.h.expand(batch * width, -1, -1, -1).repeat(chain.branches, 1, 1, 1)
+        layout = Layout(places=torch.tensor([index], device=device))
+        zero = torch.zeros(1, 1, 1, device=device)
+        denoiser = cast("JointDenoiser", model.denoiser)
+        features, self.prepared = denoiser.extend(h, zero, self.prepared, layout)
+        logits = chain.guide(model.outputs(features)).view(batch, width, 1, -1)
+        if model.forbidden is not None:
+            logits = logits + model.forbidden[index]
+        bias, given = self.settings.bias, self.settings.given_labels
+        if bias is not None:
+            logits = logits + (bias if bias.shape[-2] == 1 else bias[..., index : index + 1, :])
+        if given is None or not bool((given[..., index] != FREE).any()):
+            return logits
+        return forced(logits, given[..., index : index + 1].expand(*logits.shape[:-1]))
+
+    def reorder(self, rows: Tensor) -> None:
+        """Go on from these rows (B W,), in both branches."""
+        if self.chain.branches == 2:
+            rows = torch.cat([rows, rows + len(rows)])
+        self.prepared = tuple(p[rows] for p in self.prepared)
+
+
+def write(sampler: StepSampler, chain: Chain, pad: int | None) -> Iterator[ChainStep]:
+    """N passes of one token, the sampler's `clean` of each. The last one is yielded, and where y_t
+    is to be kept, each.
+    """
+    batch, chains, num_tokens = chain.shape
+    device, settings = chain.generator.device, chain.settings
+    labels = torch.full(chain.shape, pad or 0, device=device)
+    # What is not written yet is sure of the pad, or of class 0.
+    logits = torch.zeros(1, 1, 1, chain.model.num_classes, device=device)
+    logits = forced(logits.expand(*chain.shape, -1), labels)  # (B, R, N, K)
+    exited = torch.zeros(batch, dtype=torch.bool, device=device)
+    memory = KeyValues.of(chain, settings, chains)
+    for index in range(num_tokens):
+        ended = _ended(labels, index, pad)
+        if not bool(ended.all()):
+            token = memory.next_logits(labels, index)
+            token = torch.where(ended[..., None], logits[:, :, index : index + 1], token)
+            logits[:, :, index] = token[:, :, 0]
+            labels[:, :, index] = sampler.clean(chain, token).ids[:, :, 0]
+        if settings.keep_y_t or index + 1 == num_tokens:
+            t, clean = 1 - index / num_tokens, Clean(labels.clone())
+            yield ChainStep(index, t, logits.clone(), clean, exited, prior=settings.prior)
+
+
+def _ended(labels: Tensor, index: int, pad: int | None) -> Tensor:
+    """(B, W, 1): rows that have a pad before token `index`."""
+    if pad is None:
+        return torch.zeros_like(labels[..., :1], dtype=torch.bool)
+    return (labels[..., :index] == pad).any(-1, keepdim=True)
+
+
+class Beam:
+    """Left to right, keeping the `width` most probable beginnings.
+
+    Args:
+        width: beginnings kept.
+        length_power: ranks by log p / length ** length_power; 0 is log p itself.
+        pad: the class after which a caption has ended; None where there is none.
+    """
+
+    def __init__(self, width: int = 5, length_power: float = 0.0, pad: int | None = None) -> None:
+        self.width, self.length_power, self.pad = width, length_power, pad
+
+    def sample(self, chain: Chain) -> Iterator[ChainStep]:
+        """One step: the most probable captions of each image, as `width` chains, the best first.
+
+        A beginning that has ended keeps its score.
+
+        Raises:
+            UsageError: the network reads noisy labels.
+        """
+        if chain.block != 0:
+            raise UsageError("a beam needs a network that reads the clean tokens before each one")
+        asked = chain.settings
+        given, prior, bias = asked.given_labels, asked.prior, asked.bias
+        # A beam keeps to one length: that of the first chain.
+        settings = replace(
+            asked,
+            given_labels=None if given is None else given[:, :1],
+            prior=None if prior is None else prior[:, :1],
+            bias=bias[:, :1] if bias is not None and bias.ndim == 4 else bias,
+        )
+        batch, width, num_tokens = chain.shape[0], self.width, chain.shape[2]
+        num_classes, device = chain.model.num_classes, chain.generator.device
+        labels = torch.full((batch, width, num_tokens), self.pad or 0, device=device)
+        logits = torch.zeros(batch, width, num_tokens, num_classes, device=device)
+        # All beginnings are equal at first: only the first may branch.
+        scores = torch.full((batch, width), -torch.inf, device=device)
+        scores[:, 0] = 0.0
+        memory = KeyValues.of(chain, settings, width)
+        for index in range(num_tokens):
+            log_p = memory.next_logits(labels, index).log_softmax(-1)[:, :, 0]  # (B, W, K)
+            if self.pad is not None and index:
+                certain = torch.full_like(log_p, -torch.inf)
+                certain[..., self.pad] = 0.0
+                log_p = torch.where(_ended(labels, index, self.pad), certain, log_p)
+            scores, chosen = (scores.unsqueeze(-1) + log_p).flatten(1).topk(width)
+            parent, label = chosen // num_classes, chosen % num_classes
+            rows = (parent + torch.arange(batch, device=device).unsqueeze(1) * width).flatten()
+            labels, logits = (x.flatten(0, 1)[rows].view_as(x) for x in (labels, logits))
+            labels[:, :, index] = label
+            logits[:, :, index] = log_p.flatten(0, 1)[rows].view(batch, width, -1)
+            memory.reorder(rows)
+        # Fewer answers may be possible than the beam is wide: the best one fills it up.
+        scores = scores.masked_fill(scores < FORBIDDEN / 2, -torch.inf)
+        if self.pad is not None:
+            scores = scores / (labels != self.pad).sum(-1).clamp_min(1) ** self.length_power
+        best, order = scores.sort(-1, descending=True)
+        best, order = (torch.where(best.isneginf(), x[:, :1], x) for x in (best, order))
+        labels = labels.gather(1, order.unsqueeze(-1).expand_as(labels))
+        logits = logits.gather(1, order[..., None, None].expand_as(logits))
+        exited = torch.zeros(batch, dtype=torch.bool, device=device)
+        prior = None if settings.prior is None else settings.prior.expand(batch, width)
+        last, t = num_tokens - 1, 1 / num_tokens
+        yield ChainStep(last, t, logits, Clean(labels), exited, prior=prior, scores=best)

@@ -1,0 +1,28 @@
+"""Sampling: the loop, the guided network, and what stays the same while chains run."""
+
+from addkit.plugin.values import (
+    FREE,
+    Answer,
+    ChainSettings,
+    ChainStep,
+    InferenceSettings,
+    NoisyLabels,
+)
+from addkit.sampling.chain import Chain, forced
+from addkit.sampling.guided import GuidedModel, ModelOutput, guide
+from addkit.sampling.loop import denoise
+
+__all__ = [
+    "FREE",
+    "Answer",
+    "Chain",
+    "ChainSettings",
+    "ChainStep",
+    "GuidedModel",
+    "InferenceSettings",
+    "ModelOutput",
+    "NoisyLabels",
+    "denoise",
+    "forced",
+    "guide",
+]
