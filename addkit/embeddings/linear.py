@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
 from addkit.diffusion.noise import corrupt
 from addkit.embeddings.factor import FactorCache, cholesky
+from addkit.embeddings.settings import LinearConfig
+from addkit.errors import AddkitWarning
+from addkit.plugin.spec import Problem
+
+
+def build_linear(config: LinearConfig, problem: Problem) -> LinearEmbedding:
+    """The embedding of a recipe; warns where its width cannot carry the label."""
+    if problem.state_width < problem.num_classes / 2:
+        warnings.warn(
+            f"[embedding] linear: width {problem.state_width} is below half of the "
+            f"{problem.num_classes} classes; W y_t then loses the label in its noise. "
+            'The embedding "posterior" does not',
+            AddkitWarning,
+            stacklevel=2,
+        )
+    return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
 
 
 class LinearEmbedding(nn.Module):
