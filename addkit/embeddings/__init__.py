@@ -1,4 +1,4 @@
-"""Label embeddings: from a noisy label, given (`read`) or fresh (`draw`), to the denoiser's input."""
+"""Label embeddings: from a noisy label, given (`read`) or fresh (`draw`), to h."""
 
 from __future__ import annotations
 
