@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from addkit.recipe import Recipe, read_recipe
     from addkit.runs import Run
     from addkit.tasks.predictions import LabelScore, Prediction
+    from addkit.training.train import train
+    from addkit.training.trainer import Callback
 
 _HOMES = {
     "addkit.model.predictor": ("Predictor", "load"),
@@ -61,10 +63,13 @@ _HOMES = {
     "addkit.recipe": ("Recipe", "read_recipe"),
     "addkit.runs": ("Run",),
     "addkit.tasks.predictions": ("LabelScore", "Prediction"),
+    "addkit.training.train": ("train",),
+    "addkit.training.trainer": ("Callback",),
 }
 """Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
 
 __all__ = [
+    "Callback",
     "CommandSpec",
     "Config",
     "ConditionerSpec",
@@ -93,6 +98,7 @@ __all__ = [
     "hookimpl",
     "load",
     "read_recipe",
+    "train",
 ]
 
 

@@ -31,6 +31,7 @@ class AblationPlan:
     def trainings(self) -> dict[str, tuple[str, Recipe]]:
         """Training key -> (name to show, recipe), each once, in the order of the arms."""
         trainings: dict[str, tuple[str, Recipe]] = {}
+        # Arms that differ in inference settings alone share a training, and its first name.
         for arm in self.arms:
             for (training, _), recipe in zip(arm.keys, arm.recipes, strict=True):
                 trainings.setdefault(training, (f"{arm.name}, seed {recipe.seed}", recipe))
@@ -103,6 +104,7 @@ def _refuse_faulty(requested: Sequence[tuple[str, tuple[str, ...]]], arms: Seque
     A value that fails in some arms alone cannot be combined with theirs; those arms show it.
     """
     errors = {arm.name: arm.error for arm in arms}
+    # A dict for its order: the same fault comes up in every arm of a grid.
     faults: dict[str, None] = {}
     for value in dict.fromkeys(value for _, overrides in requested for value in overrides):
         names = [name or name_of(overrides) for name, overrides in requested if value in overrides]
@@ -133,6 +135,7 @@ def ablate(
         command: the shell command that repeats it, for the report.
     """
     start = perf_counter()
+    # A training counts as run now if it was not finished before, resumed ones included.
     finished_before = {key for key in what.trainings if store.run(key).finished}
     errors = _train_and_score(what, store, progress, jobs)
     used: set[str] = set()
@@ -140,6 +143,7 @@ def ablate(
     for arm in what.arms:
         rows.append(_row(arm, len(what.arms[0].recipes), store, errors, used))
         used.update(training for training, _ in arm.keys)
+    # From any seed of the base: all were scored on the same number of images.
     resolution = 0.0
     for keys in what.arms[0].keys:
         if (stored := store.scores(*keys)) is not None:
@@ -170,6 +174,7 @@ def _train_and_score(
     what: AblationPlan, store: Store, progress: AblationProgress, jobs: int
 ) -> dict[str, str]:
     """Do what the store lacks; returns training key -> error of the trainings that failed."""
+    # Training key -> file of the scores -> tables, so that each network is loaded once.
     missing: dict[str, dict[str, dict[str, object]]] = {}
     for arm in what.arms:
         for (training, inference), recipe in zip(arm.keys, arm.recipes, strict=True):
@@ -191,6 +196,7 @@ def _row(arm: Arm, seeds: int, store: Store, errors: Mapping[str, str], used: se
     stored = [store.scores(*keys) for keys in arm.keys]
     metric = next((scores.headline for scores in stored if scores), "")
     values = [None if scores is None else scores.scores[metric] for scores in stored]
+    # An arm without a valid recipe has no keys, and still a cell for each seed.
     values = values or [None] * seeds
     mean, sd = spread(values)
     trainings = [training for training, _ in arm.keys]

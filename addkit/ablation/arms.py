@@ -88,12 +88,20 @@ def arms_of(
     Raises:
         DataError: the base's data cannot be read, so that no arm could train.
     """
+    # Read once and first: without data no arm can train, and an mlp control is sized by K.
     facts = build_data(recipe).facts
     seed_range = range(recipe.seed, recipe.seed + seeds)
     base = _arm(recipe, BASE, (), seed_range)
     arms = [base]
     for name, overrides in requested:
-        arm = _arm(recipe, name or name_of(overrides), _with_needs(overrides), seed_range)
+        # The inference settings that its components need, such as a read-out that starts from
+        # noise, are its own: they cost no other arm a training.
+        needs = [
+            f"{key}={toml_value(value)}"
+            for key, value in _needs(overrides).items()
+            if key.split(".")[0] in INFERENCE_TABLES
+        ]
+        arm = _arm(recipe, name or name_of(overrides), (*overrides, *needs), seed_range)
         # Arms of equal keys would be the same rows under two names: the first one stays.
         if arm.error or arm.keys not in [other.keys for other in arms]:
             arms.append(arm)
@@ -116,6 +124,8 @@ def matched_base(recipe: Recipe, requested: Sequence[tuple[str, ...]]) -> tuple[
     for overrides in requested:
         for key, value in _needs(overrides).items():
             table, name = key.split(".")
+            # Inference settings stay the arm's own, and a value that the base has already is no
+            # change.
             if table in INFERENCE_TABLES or tables[table].get(name, value) == value:
                 continue
             tables[table][name] = value
@@ -136,6 +146,7 @@ def _arm(recipe: Recipe, name: str, overrides: Sequence[str], seeds: Sequence[in
     """The recipe with the overrides, for each seed; an arm with an error if they are invalid."""
     tables = recipe.tables()
     try:
+        # Every seed is checked, since a component may refuse one.
         recipes = tuple(
             _arm_recipe(recipe, recipe.tables(), [*overrides, f"seed={seed}"]) for seed in seeds
         )
@@ -155,14 +166,9 @@ def _arm(recipe: Recipe, name: str, overrides: Sequence[str], seeds: Sequence[in
 def _arm_recipe(recipe: Recipe, tables: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """A recipe without controls of its own: in an ablation these are arms too."""
     bare = {**tables, "control": {"heads": []}, "ablation": {}}
+    # The base's files are kept, so that errors name the file that a user wrote.
     checked = recipe_from_tables(bare, recipe.source, overrides=overrides)
     return replace(checked, files=recipe.files)
-
-
-def _with_needs(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Add the inference settings that the arm needs, such as a read-out that starts from noise."""
-    needs = {k: v for k, v in _needs(overrides).items() if k.split(".")[0] in INFERENCE_TABLES}
-    return (*overrides, *(f"{key}={toml_value(value)}" for key, value in needs.items()))
 
 
 def _needs(overrides: Sequence[str]) -> dict[str, Any]:

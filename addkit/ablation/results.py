@@ -91,6 +91,7 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
             by chance would have an interval without width: their standard deviation counts for at
             least this much.
     """
+    # Seeds that failed in either arm are left out: their pair has no difference.
     pairs = [
         arm_value - base_value
         for arm_value, base_value in zip(arm.values, base.values, strict=True)
@@ -101,6 +102,8 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
     if len(pairs) == 1:  # One pair has no spread, so no interval.
         difference, conclusion = pairs[0], "needs 3 seeds"
     elif pairs:
+        # A t interval of the differences, not of both means: within a seed data order and first
+        # weights are equal, and most of the spread cancels.
         interval = paired_interval(pairs, resolution)
         difference, low, high = interval.mean, interval.low, interval.high
         conclusion = verdict(interval, higher_is_better=True, seeds=len(pairs))

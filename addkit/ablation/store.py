@@ -57,6 +57,7 @@ def _key_of(tables: Mapping[str, Any], recipe: Recipe) -> str:
 
 def fingerprint(value: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of the value's content, whatever the order of its keys."""
+    # The version too: another one may train another network from the same recipe.
     text = json.dumps({"addkit": __version__, **value}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -97,4 +98,5 @@ class Store:
 
     def folder(self, name: str, key: str) -> Path:
         """The folder of one ablation."""
+        # Eight digits are enough to tell the ablations of one recipe apart.
         return self.root / f"{name}-{key[:8]}"

@@ -92,6 +92,8 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
     Returns:
         name -> error of the tasks that failed; the others have written all their scores.
     """
+    # Processes, not threads: a worker may be killed for its memory, or crash in a library, and the
+    # other arms must not be affected.
     waiting, errors = list(tasks.items()), dict[str, str]()
     workers: list[_Worker] = []
     try:
@@ -101,6 +103,7 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
                 workers.append(_start(name, task, jobs))
                 progress.begin(name)
             for worker in list(workers):
+                # Progress is read from the run's own files, which the worker writes anyhow.
                 plan, lines = worker.run.manifest().get("plan"), worker.run.metrics()
                 if plan and lines:
                     progress.step(worker.name, lines[-1]["step"], plan["steps"])
@@ -112,6 +115,7 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
                     progress.end(worker.name, error)
             time.sleep(POLL_SECONDS if workers else 0)
     finally:
+        # After an interrupt; checkpoints are whole at any moment, so kill is enough.
         for worker in workers:
             worker.process.kill()
             worker.process.wait()
@@ -120,9 +124,12 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
 
 
 def _start(name: str, task: Task, jobs: int) -> _Worker:
+    # Without a share each worker would start a thread for every core.
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else None
+    # A file, since a pipe that nobody reads until the end would fill up and block the worker.
     stderr = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `_Worker.close`.
+    # With -c, not -m: the package has imported this module already, which runpy warns about.
     process = subprocess.Popen(
         [sys.executable, "-c", "from addkit.ablation.worker import main; raise SystemExit(main())"],
         stdin=subprocess.PIPE,
@@ -166,6 +173,7 @@ def work(task: Task) -> None:
         recipe = recipe_from_tables(task.recipe, Path(task.source))
         run = Run.create(path, recipe, build_data(recipe).facts)
     recipe = run.recipe()
+    # Returns at once if the run has finished: then only scores are missing.
     train(recipe, run)
     if not task.settings:
         return

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit.cli.completion import complete_key, complete_recipe
-from addkit.cli.options import component_option, list_option
+from addkit.cli.options import component_option, list_option, split
 
 if TYPE_CHECKING:
-    from addkit.ablation import AblationPlan, AblationResult, Axis, Store
+    from addkit.ablation import AblationPlan, AblationResult, Store
 
 
 CHANGES = "What to change"
@@ -117,13 +117,21 @@ def ablate(
     from addkit.ablation import ablate as run
     from addkit.cli.ablation_progress import AblationBars
     from addkit.cli.output import Output, note
+    from addkit.errors import UsageError
     from addkit.recipe import read_recipe
     from addkit.recipe.files import shipped
 
     base = read_recipe(recipe or shipped("digits"), set_ or [])
+    # From the context, since the name of each option is in `AXES` already.
     options = context.params
     axes = [Axis(key, tuple(options[name])) for name, key in AXES.items() if options[name]]
-    axes += [_axis_of(text) for text in axis or []]
+    for text in axis or []:
+        key, equals, values = text.partition("=")
+        if not (equals and "." in key and values):
+            raise UsageError(
+                f'--axis "{text}": write TABLE.KEY=VALUE,VALUE, such as schedule.scale=1,2'
+            )
+        axes.append(Axis(key.strip(), tuple(split(values))))
     # The arms of the command line, or else those of the recipe.
     requested = (
         [("", overrides) for overrides in combinations(axes, grid=grid)]
@@ -140,31 +148,21 @@ def ablate(
     if dry_run:
         _print_plan(what, folder, json)
         return
+    # As typed, for the report: it is what repeats the ablation.
     command = shlex.join(["addkit", *sys.argv[1:]])
     try:
         result = run(what, folder, AblationBars(len(what.trainings)), jobs=jobs, command=command)
     except KeyboardInterrupt:
+        # 130 as for every interrupted command; nothing is lost.
         note("stopped; the same command resumes")
         raise typer.Exit(130) from None
     if json:
         Output(json=True).data(asdict(result))
     else:
         _print_result(result)
+    # The table is printed all the same: the other arms are worth their time.
     if any(row.error for row in (result.base, *result.arms)):
         raise typer.Exit(1)
-
-
-def _axis_of(text: str) -> Axis:
-    from addkit.ablation import Axis
-    from addkit.cli.options import split
-    from addkit.errors import UsageError
-
-    key, equals, values = text.partition("=")
-    if not (equals and "." in key and values):
-        raise UsageError(
-            f'--axis "{text}": write TABLE.KEY=VALUE,VALUE, such as schedule.scale=1,2'
-        )
-    return Axis(key.strip(), tuple(split(values)))
 
 
 def _print_plan(what: AblationPlan, store: Store, json: bool) -> None:

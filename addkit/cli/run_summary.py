@@ -110,6 +110,7 @@ class Comparison:
 
 def run_entries(root: Path) -> list[RunEntry]:
     """Every run below `root`, the newest first."""
+    # Marks, not `Run.open`: a run that lost its recipe is listed as broken, not left out.
     folders = root.iterdir() if root.is_dir() else ()
     runs = [path for path in folders if any((path / mark).exists() for mark in MARKS)]
     return [run_entry(path) for path in sorted(runs, key=last_written, reverse=True)]
@@ -117,6 +118,7 @@ def run_entries(root: Path) -> list[RunEntry]:
 
 def run_entry(path: Path) -> RunEntry:
     """The row of a run; `broken` has the reason why it cannot be read."""
+    # First, so that a broken run has its age too.
     age = round(time() - last_written(path))
     try:
         run = Run.open(path)
@@ -246,6 +248,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
             data.append(_test_data(run))
             recipes.append(run.recipe_tables())
             environments.append(run.manifest().get("environment", {}))
+    # Scores on other test images are shown, but a difference of them would mislead.
     comparable = [not differences([data[0], each]) for each in data]
     rows = []
     for name in dict.fromkeys(name for each in scores for name in each):
@@ -274,6 +277,7 @@ def _test_data(run: Run) -> dict[str, Any]:
         "data": {key: value for key, value in table.items() if key not in ignored},
         "facts": {
             "classes": facts.num_classes,
+            # Shortened: of a thousand names the first few are enough to see that they differ.
             "class_names": shortened(list(facts.class_names)),
             "test_images": facts.split_sizes.get("test"),
         },

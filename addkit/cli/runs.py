@@ -61,6 +61,7 @@ def _row(entry: RunEntry) -> list[str]:
 
     score = Score.named(entry.headline or "")
     controls = {name: value for name, value in (entry.controls or {}).items() if value is not None}
+    # Any headline score is better the higher it is.
     best = max(controls, key=controls.__getitem__, default="")
     age = f"{entry.age_seconds} s"
     for unit, seconds in (("min", 60), ("h", 3_600), ("d", 86_400)):
@@ -90,8 +91,8 @@ def show(
 
     addkit runs show runs/digits-20261124-120000
     """
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
+    from addkit.cli.run_arguments import find_folder
     from addkit.cli.run_summary import run_details
 
     details = run_details(find_folder(run))
@@ -125,6 +126,7 @@ def _print_details(output: Output, details: RunDetails) -> None:
     ]
     output.table(["what", "value"], rows, words=2)
     output.line()
+    # Checkpoints one by one, since they are what fills a disk.
     sizes = {f"checkpoints/{name}": size for name, size in details.checkpoints.items()}
     sizes |= {name: size for name, size in details.files.items() if name != "checkpoints"}
     rows = [[name, f"{size / 1024:,.0f}"] for name, size in sizes.items()]
@@ -152,8 +154,8 @@ def compare(
 
     addkit runs compare runs/digits-a runs/digits-b -o compared.html
     """
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
+    from addkit.cli.run_arguments import find_folder
     from addkit.cli.run_summary import compare_runs
     from addkit.errors import UsageError
 

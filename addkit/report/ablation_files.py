@@ -61,6 +61,7 @@ class AblationFiles:
     @property
     def trained(self) -> list[ArmRow]:
         """The first of the arms that share a training; none that shares the base's."""
+        # Reversed, so that of arms with the same runs the first one stays in the dict.
         first = {tuple(arm.runs): arm for arm in reversed(self.result.arms) if arm.runs}
         first.pop(tuple(self.result.base.runs), None)
         return [arm for arm in self.result.arms if arm in first.values()]
@@ -86,6 +87,7 @@ class AblationFiles:
 def mean_line(name: str, lines: Sequence[Line]) -> Line:
     """The mean over seeds at each x that all have; the band is the range over the seeds."""
     values = [dict(zip(line.x, line.y, strict=True)) for line in lines]
+    # A seed that failed halfway would otherwise bend the mean where it ends.
     x = sorted(set.intersection(*(set(each) for each in values)))
     columns = [[each[position] for each in values] for position in x]
     return Line(
@@ -133,19 +135,21 @@ def arm_steps(files: AblationFiles) -> Curves:
         if arm.error is None and STEPS in arm.changes:
             points = groups.setdefault(name_of(arm.changes), {})
             points[float(arm.changes[STEPS])] = _scored(arm)
-    own_steps = _base_steps(files)
-    if own_steps is not None:
+    base_run = next(iter(files.runs(result.base)), None)
+    own_steps = base_run and base_run.recipe_tables().get("sampling", {}).get("steps")
+    if isinstance(own_steps, int):  # Not `auto`.
         # Each line also has a point of the arm that keeps the base's own steps.
         unchanged = {name_of(arm.changes): arm for arm in result.arms if STEPS not in arm.changes}
         for name, points in groups.items():
             arm_or_base = result.base if name == "base" else unchanged.get(name)
             if arm_or_base is not None and _scored(arm_or_base):
-                points.setdefault(own_steps, _scored(arm_or_base))
+                points.setdefault(float(own_steps), _scored(arm_or_base))
     lines = []
     for name, points in groups.items():
         if len(points) < 2:
             continue
         x = tuple(sorted(points))
+        # As many seeds as all points have; the mean and the band are over these.
         by_seed = [
             Line(name, x, tuple(score.in_unit(points[steps][seed]) for steps in x))
             for seed in range(min(map(len, points.values())))
@@ -160,14 +164,6 @@ def arm_steps(files: AblationFiles) -> Curves:
 
 def _scored(arm: BaseRow) -> list[float]:
     return [value for value in arm.values if value is not None]
-
-
-def _base_steps(files: AblationFiles) -> float | None:
-    """The base recipe's steps, where they are a number and its run exists."""
-    for run in files.runs(files.result.base):
-        steps = run.recipe_tables().get("sampling", {}).get("steps")
-        return float(steps) if isinstance(steps, int) else None
-    return None
 
 
 def arm_differences(files: AblationFiles) -> Differences:

@@ -57,11 +57,14 @@ def draw_caption_trace(
     """
     check_target(path, ENDINGS)
     words = _Words(class_names, pad, token_names, decode)
-    images = [
-        {"name": Path(name).name, "picture": _data_uri(picture), **_story(steps, image, words)}
-        for image, (name, picture) in enumerate(zip(names, pictures, strict=True))
-        if image < MOST_IMAGES
-    ]
+    images = []
+    for image, (name, picture) in enumerate(zip(names[:MOST_IMAGES], pictures, strict=False)):
+        # (channels, size, size) in [0, 1] -> (size, size[, channels]) bytes
+        pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        file = BytesIO()
+        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+        uri = "data:image/png;base64," + b64encode(file.getvalue()).decode("ascii")
+        images.append({"name": Path(name).name, "picture": uri, **_story(steps, image, words)})
     data = {
         "t": [round(step.t, 4) for step in steps],
         "words": [class_names[k] for k in words.indices],
@@ -70,7 +73,10 @@ def draw_caption_trace(
         "images": images,
     }
     page = resources.files("addkit.report").joinpath("caption_trace.html").read_text("utf-8")
-    write_text(path, page.replace("@DATA@", _within_script(data)))
+    # No text of the data can end the script element, or start a comment in it.
+    text = json.dumps(data, separators=(",", ":"))
+    text = text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+    write_text(path, page.replace("@DATA@", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ def _story(steps: Sequence[ChainStep], image: int, words: _Words) -> dict[str, A
     """The first chain of an image, a list entry for each step."""
     logits = torch.stack([step.logits[image, 0] for step in steps]).float()  # (S, N, K)
     ids = torch.stack([step.clean.ids[image, 0] for step in steps])  # (S, N)
+    # Equal logits: the sampler has not asked the network about this token yet.
     ids = ids.masked_fill(logits.amax(-1) == logits.amin(-1), NOT_WRITTEN)
     rows = ids.tolist()
     return {
@@ -137,6 +144,7 @@ def _cells(logits: Tensor, ids: Tensor, words: _Words) -> list[list[list[int]]]:
 
 
 def _thousandths(p: Tensor) -> Tensor:
+    # Integers: a page of many steps and tokens would be three times as large with decimals.
     return (p * 1000).round().long()
 
 
@@ -145,19 +153,8 @@ def _marks(logits: Tensor, ids: Tensor) -> Tensor:
     same = (logits[1:] == logits[:-1]).all(-1) & (ids[1:] == ids[:-1])  # (S - 1, N)
     # From the last step backwards: equal to the next step, and so are all that follow.
     stays = same.flip(0).cumprod(0).flip(0).bool()
+    # The first step is never settled: nothing came before it.
     settled = torch.cat([torch.zeros_like(ids[:1], dtype=torch.bool), stays])
+    # The caller's own labels: fixed from the start, with all probability on one class.
     given = stays[:1].all(0) & (logits[0].softmax(-1).amax(-1) == 1)
     return torch.where(given, GIVEN, torch.where(settled, SETTLED, FREE))
-
-
-def _data_uri(picture: Tensor) -> str:
-    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    file = BytesIO()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-    return "data:image/png;base64," + b64encode(file.getvalue()).decode("ascii")
-
-
-def _within_script(value: Any) -> str:
-    """JSON in which no text can end the script element, or start a comment in it."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

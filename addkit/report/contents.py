@@ -88,6 +88,7 @@ def figure_of(name: str, source: Source) -> Shown:
         names = ", ".join(n for n, each in FIGURES.items() if each.content_of(source))
         raise UsageError(f'figure "{name}" is of {other}, and this is {kind}, with: {names}')
     try:
+        # Only this section is made: others may need weights and data that this one does not.
         return content()
     except NotShownError as error:
         raise NotShownError(f'figure "{name}": {error}') from error

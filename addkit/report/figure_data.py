@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,36 +35,36 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
     """
     images, predictor = fresh.images, fresh.predictor
     steps = predictor.inference.steps
-    way = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
+    setting = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
+    # At most a batch: what the memory was chosen for.
     indices = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
     batch = images.batch(indices, None)
     # On the CPU, and without y_t: of a long chain over many labels they would fill a GPU.
     chain = [
         ChainStep(step.index, step.t, step.logits.float().cpu(), step.clean, step.exited.cpu())
-        for step in predictor.trace(batch.images, way)
+        for step in predictor.trace(batch.images, setting)
     ]
-    return [
-        _story(fresh, chain, row, images.picture(index), truth)
-        for row, (index, truth) in enumerate(zip(indices, truths(batch, predictor), strict=True))
-    ]
-
-
-def _story(
-    fresh: FreshPredictions, chain: Sequence[ChainStep], row: int, picture: object, truth: str
-) -> ChainStory:
-    facts, names = fresh.facts, fresh.predictor.class_names
-    p = torch.stack([step.logits[row, 0].softmax(-1) for step in chain])  # (steps, N, K)
-    if facts.num_tokens == 1:
-        classes = leading(chain, row)
-        rows = [names[k] for k in classes]
-        return ChainStory(picture, f"truth: {truth}", rows, p[:, 0, classes].T.numpy())  # type: ignore[arg-type]
-    ids = chain[-1].clean.ids[row, 0].tolist()
-    stop = ids.index(facts.pad) if facts.pad in ids else len(ids)
-    stop = max(stop, 1)
-    own = torch.stack([p[:, n, k] for n, k in enumerate(ids[:stop])])
-    tokens = facts.token_names or ("",) * stop
-    rows = [f"{t}: {names[k]}" if t else names[k] for t, k in zip(tokens, ids[:stop], strict=False)]
-    return ChainStory(picture, f"truth: {truth}", rows, own.numpy())  # type: ignore[arg-type]
+    facts, names = fresh.facts, predictor.class_names
+    stories = []
+    for row, (index, truth) in enumerate(zip(indices, truths(batch, predictor), strict=True)):
+        p = torch.stack([step.logits[row, 0].softmax(-1) for step in chain])  # (steps, N, K)
+        if facts.num_tokens == 1:
+            # One label: a row for each class that ever leads.
+            classes = leading(chain, row)
+            labels, shown = [names[k] for k in classes], p[:, 0, classes].T
+        else:
+            # Several: a row for each token of the final answer, up to the end of a caption.
+            ids = chain[-1].clean.ids[row, 0].tolist()
+            stop = max(ids.index(facts.pad) if facts.pad in ids else len(ids), 1)
+            ids = ids[:stop]
+            shown = torch.stack([p[:, n, k] for n, k in enumerate(ids)])
+            labels = [names[k] for k in ids]
+            if facts.token_names:
+                pairs = zip(facts.token_names, labels, strict=False)
+                labels = [f"{token}: {label}" for token, label in pairs]
+        picture = images.picture(index)
+        stories.append(ChainStory(picture, f"truth: {truth}", labels, shown.numpy()))
+    return stories
 
 
 def reliabilities(fresh: FreshPredictions) -> list[Reliability]:
@@ -92,7 +91,7 @@ def class_accuracies(fresh: FreshPredictions) -> list[ClassAccuracy]:
     """Accuracy by class, or by attribute; of more than 20 classes the 20 worst ones."""
     facts, labels = fresh.facts, fresh.labels
     ids = _ids(fresh)
-    right, known = ids == labels, labels != MISSING
+    right, known = ids == labels, labels != MISSING  # (images, N) bool
     if facts.token_names:
         columns = [(name, right[known[:, n], n]) for n, name in enumerate(facts.token_names)]
     else:
@@ -132,6 +131,7 @@ def examples(fresh: FreshPredictions) -> tuple[list[Example], list[Example]]:
     """Eight images spread over the test split, whatever the answers; then the surest mistakes."""
     model = fresh.tested[0]
     even = list(spread(len(model.judged), EXAMPLES))
+    # The most confident mistakes say most; answers without a confidence come last.
     order = np.argsort(-np.nan_to_num(model.confidence))
     wrong = [int(row) for row in order if not model.right[row] and row not in even]
     return [fresh.example(row) for row in even], [fresh.example(row) for row in wrong[:MISTAKES]]
@@ -149,6 +149,7 @@ def paired_differences(fresh: FreshPredictions) -> Differences:
         raise NotShownError("the test split has one image, and an interval needs two")
     rows = []
     for control in controls:
+        # Paired by image: one that is hard for both models adds nothing to the spread.
         interval = paired_interval((100 * (own.right.astype(float) - control.right)).tolist())
         name = f"{own.name} minus {control.name}"
         rows.append(Difference(name, interval.mean, interval.low, interval.high))

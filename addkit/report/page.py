@@ -15,7 +15,7 @@ from string import Template
 from addkit.errors import UsageError
 from addkit.report.contents import SECTIONS
 from addkit.report.figures import inline_svg
-from addkit.report.figures.images import Example, ModelAnswer
+from addkit.report.figures.images import Example
 from addkit.report.run_files import NotShownError
 from addkit.report.sections import RunReport, Section, Shown, Source, Table
 from addkit.runs.atomic import write_text
@@ -60,6 +60,7 @@ def write_page(
         RunError: a file of the run is broken.
     """
     check_page(path)
+    # Every section is tried: one that lacks its data does not cost the reader the others.
     statuses, body, contents, missing = [], [], [], ""
     for section in sections:
         content = section.content_of(source)
@@ -89,6 +90,7 @@ def write_page(
             f"Recipe `{result.recipe}`: the base and {len(result.arms)} arms, measured by "
             f"`{result.metric}`, seeds {', '.join(map(str, result.seeds))}."
         )
+    # One file with styles and pictures inside: it can be sent, and opens without a network.
     template = resources.files("addkit.report").joinpath("page.html").read_text("utf-8")
     page = Template(template).substitute(
         title=escape(page_title),
@@ -121,6 +123,7 @@ def _section(section: Section, shown: Shown) -> str:
 
 def _marked(text: str) -> str:
     """Escaped text, words between backticks as code."""
+    # Escaped first: names of classes and folders may hold anything.
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
@@ -143,6 +146,7 @@ def _table(table: Table, label: str) -> str:
 
 
 def _example(example: Example) -> str:
+    # A copy, since thumbnail works in place; pages of photographs would be tens of megabytes.
     small = example.picture.copy()
     small.thumbnail((LARGEST, LARGEST))
     file = BytesIO()
@@ -153,19 +157,18 @@ def _example(example: Example) -> str:
     title = escape(Path(example.name).name)
     picture = f'<img{coarse} src="data:image/png;base64,{data}" alt="{alt}" title="{title}">'
     truth = f'<p><span class="who">truth</span> {escape(example.truth)}</p>'
-    answers = "".join(map(_answer, example.answers))
+    answers = ""
+    for answer in example.answers:
+        kind = "right" if answer.right else "wrong"
+        confidence = f" ({answer.percent})" if answer.percent else ""
+        # The mark is read aloud as a word: a screen reader may have none for the sign.
+        answers += (
+            f'<p><span class="{kind}" role="img" aria-label="{kind}">{answer.mark}</span> '
+            f'<span class="who">{escape(answer.model)}</span> '
+            f"{escape(answer.text)}{escape(confidence)}</p>"
+        )
+        if answer.marginals:
+            pairs = answer.marginals
+            marginals = (f"<dt>{escape(name)}</dt> <dd>{escape(text)}</dd>" for name, text in pairs)
+            answers += f"<dl>{''.join(marginals)}</dl>"
     return f"<li>{picture}<div>{truth}{answers}</div></li>\n"
-
-
-def _answer(answer: ModelAnswer) -> str:
-    kind = "right" if answer.right else "wrong"
-    confidence = f" ({answer.percent})" if answer.percent else ""
-    marginals = "".join(
-        f"<dt>{escape(name)}</dt> <dd>{escape(values)}</dd>" for name, values in answer.marginals
-    )
-    return (
-        f'<p><span class="{kind}" role="img" aria-label="{kind}">{answer.mark}</span> '
-        f'<span class="who">{escape(answer.model)}</span> '
-        f"{escape(answer.text)}{escape(confidence)}</p>"
-        + (f"<dl>{marginals}</dl>" if marginals else "")
-    )

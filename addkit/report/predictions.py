@@ -23,7 +23,7 @@ from addkit.report.figures.images import Example, ModelAnswer
 from addkit.report.figures.style import spread
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.tasks.captioning import Captioning, references_of
-from addkit.tasks.predictions import CaptionPrediction, JointPrediction, Prediction
+from addkit.tasks.predictions import JointPrediction
 
 MOST_IMAGES = 2000
 TOP = 3
@@ -116,6 +116,7 @@ class FreshPredictions:
     @cached_property
     def indices(self) -> Sequence[int]:
         """Indices of the sampled images in the test split."""
+        # Spread, since folders are sorted by class: the first 2,000 may be of two classes.
         return spread(len(self.images), MOST_IMAGES)
 
     @cached_property
@@ -123,6 +124,7 @@ class FreshPredictions:
         """Answers of the run's own model, then of each control."""
         self.images  # noqa: B018  Before a model is loaded in vain.
         own, *controls = self.files.models
+        # All models answer a batch while it is in memory: images are read and decoded once.
         models = {own: self.predictor, **{name: self._loaded(name) for name in controls}}
         judged: dict[str, list[Judged]] = {name: [] for name in models}
         recipe, indices = self.predictor.recipe, list(self.indices)
@@ -181,33 +183,37 @@ def joined(values: dict[str, str]) -> str:
 def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Judged]:
     """Compare answers with the labels, or references, of their batch."""
     if isinstance(predictor.task, Captioning):
+        judged = []
         references = references_of(batch, predictor.task.vocabulary)
-        return [_caption(answer, texts) for answer, texts in zip(answers, references, strict=True)]
+        for answer, texts in zip(answers, references, strict=True):
+            best = answer.captions[0]
+            # A caption is as probable as all of its tokens together.
+            confidence = math.prod(token.probability for token in best.tokens)
+            text, right = best.text or "(no words)", best.text in texts
+            judged.append(Judged(ModelAnswer("", text, right, confidence), ()))
+        return judged
     rows = zip(answers, batch.labels.tolist(), strict=True)
     if predictor.facts.token_names:
         return [_joint(answer, labels, predictor.facts) for answer, labels in rows]
-    return [_label(answer, labels[0]) for answer, labels in rows]
-
-
-def _label(answer: Prediction, label: int) -> Judged:
-    best = answer.label
-    answered = ModelAnswer("", best.name, best.index == label, best.probability)
-    return Judged(answered, (best.index,))
-
-
-def _caption(answer: CaptionPrediction, texts: Sequence[str]) -> Judged:
-    """The confidence of a caption is the product of its tokens' probabilities."""
-    best = answer.captions[0]
-    confidence = math.prod(token.probability for token in best.tokens)
-    text = best.text or "(no words)"
-    return Judged(ModelAnswer("", text, best.text in texts, confidence), ())
+    return [
+        Judged(
+            # `example` adds the name of the model.
+            ModelAnswer(
+                "", answer.label.name, answer.label.index == labels[0], answer.label.probability
+            ),
+            (answer.label.index,),
+        )
+        for answer, labels in rows
+    ]
 
 
 def _joint(answer: JointPrediction, labels: Sequence[int], facts: DataFacts) -> Judged:
+    # Two tokens may share the name of a class: each is looked up among its own token's classes.
     ids = tuple(
         start + facts.class_names[start:stop].index(answer.values[name])
         for name, (start, stop) in zip(facts.token_names, facts.token_classes, strict=True)
     )
+    # Labels that are missing in the data are neither right nor wrong.
     right = all(k == label for k, label in zip(ids, labels, strict=True) if label != MISSING)
     marginals = [
         (name, ", ".join(f"{s.name} {100 * s.probability:.0f} %" for s in scores))

@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addkit.errors import AddkitError, RunError
-from addkit.evaluation.results import Evaluation, InferenceSettings, Score, ScoreRow, wilson
+from addkit.evaluation.results import Evaluation, Score, ScoreRow, wilson
 from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPanel
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
 from addkit.runs.stored import read_json
+
+if TYPE_CHECKING:
+    from addkit.plugin.values import InferenceSettings
+
 
 MOST_POINTS = 60
 """Points of a curve over optimizer steps."""
@@ -64,6 +68,7 @@ class RunFiles:
         file = self.run.path / "evaluation.json"
         if not file.exists():
             return None
+        # Typed at once, so that no section reads a key of its own.
         stored = read_json(file)
         try:
             return Evaluation.from_data(stored)
@@ -129,6 +134,7 @@ def losses(files: RunFiles) -> list[LossPanel]:
 
 def panels(lines: Sequence[tuple[str, Line | None]]) -> list[LossPanel]:
     """Panels of (kind of loss, line); `NotShownError` if there is no line."""
+    # By kind, since losses of two kinds have no common unit.
     kinds: dict[str, list[Line]] = {}
     for kind, line in lines:
         if line is not None:
@@ -147,6 +153,7 @@ def loss_kind(run: Run) -> str:
 
 def loss_line(name: str, run: Run) -> Line | None:
     """The training loss, up to 60 means over as many steps each; None before the first step."""
+    # Means, since single steps are noise, and 60 points are all that a figure can show.
     parts = _pieces([entry for entry in run.metrics() if "loss" in entry])
     if not parts:
         return None
@@ -156,7 +163,7 @@ def loss_line(name: str, run: Run) -> Line | None:
 
 def _pieces(entries: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
     """Entries in order, cut into at most 60 pieces of as many each."""
-    size = max(1, -(-len(entries) // MOST_POINTS))
+    size = max(1, -(-len(entries) // MOST_POINTS))  # rounded up
     return [entries[start : start + size] for start in range(0, len(entries), size)]
 
 
@@ -177,6 +184,7 @@ def losses_by_time(run: Run) -> list[Line]:
             "where labels have noise levels"
         )
 
+    # "LOW-HIGH" -> mean loss of the tokens with t in that bin, as the training logs it.
     def middle(interval: str) -> float:
         """The middle of a bin such as `0.1-0.2`, or `T`."""
         if interval == "T":
@@ -210,6 +218,7 @@ def step_times(run: Run) -> list[Line]:
     curves: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for piece in pieces:
         for name, curve in curves.items():
+            # A part that a step did not have, such as a checkpoint, counts as no time.
             seconds = sum(entry["parts"].get(name, 0.0) for entry in piece)
             curve.append((_mean(piece, "step"), 1000 * seconds / len(piece)))
     return _positive_lines(curves)
@@ -223,6 +232,7 @@ def _positive_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list
 
 def step_curves(files: RunFiles) -> Curves:
     """Figure 5: the headline over sampling steps, a line for each other setting."""
+    # The command that would make the missing rows; captions have no answer of one pass.
     options = " --steps 1,2,5,10,20"
     if files.tables.get("task", {}).get("name") == "classification":
         options += " --read-out one-pass,last"
@@ -232,6 +242,7 @@ def step_curves(files: RunFiles) -> Curves:
     passes: dict[tuple[str, float], ScoreRow] = {}
     for row in evaluation.results:
         if row.setting.one_pass:
+            # One pass has no steps: one level for each guidance, however often it was scored.
             passes.setdefault((row.setting.read_out, row.setting.guidance), row)
         else:
             # Rows that differ in steps alone are points of one line.
@@ -264,8 +275,8 @@ def _names_of(settings: Sequence[InferenceSettings]) -> dict[InferenceSettings, 
     words = {
         setting: {
             "read_out": setting.read_out,
-            "sampler": setting.sampler,
-            "to_one": setting.to_one,
+            "sampler": setting.sampler or "",
+            "to_one": setting.to_one or "",
             "guidance": f"w {setting.guidance:g}",
             "chains": f"{setting.chains} chains",
         }
@@ -283,6 +294,7 @@ def _names_of(settings: Sequence[InferenceSettings]) -> dict[InferenceSettings, 
 
 
 def _step_line(name: str, rows: Sequence[ScoreRow], score: Score) -> Line:
+    # A setting that was scored twice at the same steps counts once.
     by_steps = {row.setting.steps: row.scores for row in rows}
     points = []
     for steps, scores in sorted(by_steps.items()):
@@ -290,6 +302,7 @@ def _step_line(name: str, rows: Sequence[ScoreRow], score: Score) -> Line:
         if value is not None:
             band = score.interval(value, int(count) if count else None)
             points.append((float(steps), score.in_unit(value), band))
+    # A band needs an interval at every point: only shares of images have one.
     bands = [band for *_, band in points if band is not None]
     complete = len(bands) == len(points)
     return Line(

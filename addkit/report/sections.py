@@ -89,6 +89,7 @@ class Section:
 
     def content_of(self, source: Source) -> Callable[[], Shown] | None:
         """The function that makes the content; None if such a source has no such section."""
+        # Bound to locals, so that the type checker follows them into the lambdas.
         if isinstance(source, RunReport):
             of_run = self.of_run
             return None if of_run is None else lambda: of_run(source)
@@ -103,6 +104,7 @@ def open_source(path: Path, overrides: Sequence[str] = ()) -> Source:
         UsageError: neither.
         RunError: its main file is broken.
     """
+    # An ablation's folder holds no recipe.toml, and a run's no result.json.
     if (path / RESULT).is_file():
         return AblationFiles.open(path)
     if (path / "recipe.toml").is_file():

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from addkit.evaluation.results import CLIP_HEADINGS, TABLE3, Score, Scores, present
+from addkit.evaluation.results import (
+    CLIP_HEADINGS,
+    SETTING_HEADINGS,
+    TABLE3,
+    Score,
+    Scores,
+    present,
+)
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.report.sections import Table
 from addkit.runs import Run
@@ -22,6 +29,7 @@ def final_scores(files: RunFiles) -> Table:
             f"the training is not over; `addkit train --resume --run-dir {files.run.path} RECIPE` "
             "resumes it"
         )
+    # Columns of any model: a control may lack scores that only a chain has, and the reverse.
     columns = present(rows.values())
     cells = [
         [model, weights, *_cells(scores, columns, files.headline)]
@@ -37,17 +45,12 @@ def settings(files: RunFiles) -> Table:
     cells = [
         [
             row.model_name,
-            row.setting.read_out,
-            row.setting.sampler,
-            row.setting.to_one,
-            "one pass" if row.setting.one_pass else str(row.setting.steps),
-            f"{row.setting.guidance:g}",
-            str(row.setting.chains),
+            *row.setting_cells(),
             *_cells(row.scores, columns, files.headline),
         ]
         for row in rows
     ]
-    names = ["model", "read-out", "sampler", "to-one", "steps", "w", "chains"]
+    names = ["model", *SETTING_HEADINGS]
     return Table([*names, *_headings(columns, files.headline)], cells, words=4)
 
 
@@ -90,6 +93,7 @@ def table3(files: RunFiles) -> Table:
             "--clip MODEL:WEIGHTS` makes one for captions"
         )
     columns = [score for score in present(row.scores for row in rows) if score.name in TABLE3]
+    # In the paper's order, whatever the order of the stored scores.
     columns.sort(key=lambda score: TABLE3.index(score.name))
     cells = [
         [

@@ -58,6 +58,7 @@ def draw_trace(
         UsageError: another file ending.
     """
     check_target(path)
+    # More panels than these are too small to read.
     shown = [steps[i] for i in spread(len(steps), MOST_PANELS)]
     with mpl.rc_context(
         {
@@ -89,6 +90,7 @@ def _draw_bars(
     class_names: Sequence[str],
     schedule: Schedule,
 ) -> None:
+    # The same classes in all panels of an image, so that bars can be followed.
     classes = leading(steps, image)
     rest = ["rest"] if len(classes) < len(class_names) else []
     labels = [*(class_names[k][:14] for k in classes), *rest]
@@ -97,7 +99,13 @@ def _draw_bars(
         best = int(np.argmax(heights))
         colours = ["#c44e52" if i == best else "#7f9bb5" for i in range(len(heights))]
         axis.bar(range(len(heights)), heights, color=colours)
-        alone = _heights(_likelihood(step, image, schedule), classes, bool(rest))
+        # Outlined over the filled bars: y_t alone, softmax(c_t y_t) of the first chain and token.
+        # A chain that keeps no y_t has a flat outline at 0.
+        alone_p = torch.zeros(step.logits.shape[-1])
+        if step.y_t is not None:
+            c_t = log_likelihood_scale(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
+            alone_p = (c_t * step.y_t[image, 0, 0]).softmax(-1)  # (K,)
+        alone = _heights(alone_p, classes, bool(rest))
         axis.bar(range(len(alone)), alone, fill=False, edgecolor="#333333", linewidth=0.8)
         axis.set_ylim(0, 1)
         axis.set_xticks(range(len(heights)), labels, rotation=90)
@@ -106,15 +114,8 @@ def _draw_bars(
 
 def _heights(distribution: Tensor, classes: Sequence[int], rest: bool) -> list[float]:
     heights = [float(distribution[k]) for k in classes]
+    # Rounding may leave the sum above 1.
     return [*heights, max(0.0, 1 - sum(heights))] if rest else heights
-
-
-def _likelihood(step: ChainStep, image: int, schedule: Schedule) -> Tensor:
-    """softmax(c_t y_t) of the image's first chain and token, (K,)."""
-    if step.y_t is None:
-        return torch.zeros(step.logits.shape[-1])
-    c_t = log_likelihood_scale(schedule.alpha_bar(torch.tensor(step.t)), schedule.scale)
-    return (c_t * step.y_t[image, 0, 0]).softmax(-1)
 
 
 def _distribution(step: ChainStep, image: int) -> Tensor:

@@ -22,9 +22,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         fsync_path(temporary)
         temporary.replace(path)
     except BaseException:
+        # The error that comes first is the one to report, not one of tidying up.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+    # The rename itself is an entry of the folder, which has to reach the disk too.
     fsync_path(path.parent)
 
 
@@ -53,6 +55,7 @@ def temporary_of(path: Path) -> Path:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder in the same folder; on success it replaces `path`."""
     temporary = temporary_of(path)
+    # A killed writer may have left one of the same name.
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -70,6 +73,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
     folders everywhere. A process that is killed between the two renames leaves it under that name,
     and `clean_temporaries` puts it back.
     """
+    # Files, then folders, then the rename: in no order of a crash does a name lead to lost content.
     for inner in temporary.rglob("*"):
         fsync_path(inner)
     fsync_path(temporary)
@@ -78,12 +82,14 @@ def put_in_place(temporary: Path, path: Path) -> None:
     try:
         temporary.rename(path)
     finally:
+        # Also after a failed rename: then the old folder goes back.
         _settle_replaced(path.parent)
     fsync_path(path.parent)
 
 
 def discard(path: Path) -> None:
     """Delete a folder; readers see it whole or not at all, also when the deletion is cut short."""
+    # Renamed first: a kill in the middle of the deletion leaves a temporary, not half a checkpoint.
     gone = path.with_name(f".{path.name}.gone.tmp")
     path.rename(gone)
     shutil.rmtree(gone)

@@ -101,6 +101,7 @@ class CheckpointWriter:
         """
         self.wait()
         path = path_of(self.folder, progress.step)
+        # For the error of a full disk: what it takes, and what is free.
         needed = sum(value.nbytes for group in tensors.values() for value in group.values())
         with self._or_nothing(path, needed):
             temporary_of(path).mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,12 @@ class CheckpointWriter:
             with self._or_nothing(path, needed):
                 self._staging.wait()
                 _write(temporary_of(path), progress, tensors, finish)
-                return self._publish(path, progress.step)
+                # `latest` moves only once the folder is whole, and old ones go only after that:
+                # at any moment there is a whole checkpoint that `latest` names.
+                put_in_place(temporary_of(path), path)
+                point(self.folder, "latest", path)
+                self.saved = path
+                return delete_old(self.folder, self.keep, progress.step)
 
         self._pending = _begin(write)
         if wait or not self.asynchronous:
@@ -121,6 +127,7 @@ class CheckpointWriter:
 
     def mark_best(self) -> None:
         """Let `best` name the newest checkpoint, once it is written. Returns at once."""
+        # Behind the save that is pending, in a thread of its own, so that the training goes on.
         before = self._pending
 
         def mark() -> list[str]:
@@ -142,6 +149,7 @@ class CheckpointWriter:
         """
         if self._pending is None:
             return
+        # Forgotten before its error is raised: the next save must not raise it again.
         wait_for([self._pending])
         pending, self._pending = self._pending, None
         for failure in pending.result():
@@ -173,15 +181,9 @@ class CheckpointWriter:
             try:
                 yield
             except BaseException:
+                # `latest` still names the checkpoint before; nothing else has changed.
                 shutil.rmtree(temporary_of(path), ignore_errors=True)
                 raise
-
-    def _publish(self, path: Path, step: int) -> list[str]:
-        """Make a complete folder the newest checkpoint; returns failures to delete old ones."""
-        put_in_place(temporary_of(path), path)
-        point(self.folder, "latest", path)
-        self.saved = path
-        return delete_old(self.folder, self.keep, step)
 
 
 def _begin(write: Callable[[], list[str]]) -> Future[list[str]]:

@@ -102,6 +102,7 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     if name is not None and latest not in candidates:
         refused.append(f"{folder / 'latest'}: names {name!r}, which is missing")
     elif name is not None:
+        # False sorts before True: up to `latest` first, newest first within both.
         candidates.sort(key=lambda path: (step_of(path) > step_of(latest), -step_of(path)))
     for checkpoint in candidates:
         fault = fault_of(checkpoint)
@@ -121,6 +122,7 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
 
 def seal(folder: Path) -> None:
     """Write `checksums.json`: size and SHA-256 of every file in the folder and below it."""
+    # Sub-folders too: a sharded training has files of other processes in them.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sums = {
         path.relative_to(folder).as_posix(): {
@@ -157,6 +159,7 @@ def fault_of(checkpoint: Path, *, digests: bool = True) -> str | None:
 def _fault(file: Path, written: dict[str, Any], digests: bool) -> str | None:
     if not file.is_file():
         return f"{file}: missing"
+    # The size first: it costs nothing, and a truncated file is the usual fault.
     size = file.stat().st_size
     if size < written["size"]:
         return f"{file}: truncated: {size} of {written['size']} bytes"

@@ -34,6 +34,7 @@ def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> It
     try:
         yield
     except BaseException as error:
+        # Of any kind: safetensors and torch raise their own for an error of the system.
         number = _errno_of(error)
         if number is None:
             raise

@@ -49,6 +49,7 @@ class Run:
         run = cls(path)
         with run._writing("checkpoints"):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
+        # The recipe last: a folder without one is no run yet, see `open`.
         stored = {**asdict(facts), "files": [str(file) for file in facts.files]}
         run._write("facts.json", json_text(stored))
         run._write("recipe.toml", dump_recipe(recipe))
@@ -170,6 +171,7 @@ class Run:
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the metrics."""
+        # One write, so that a kill cuts short the last line at most.
         line = json.dumps(entry) + "\n"
         with (
             self._writing("metrics.jsonl", line),
@@ -182,6 +184,7 @@ class Run:
         file = self.path / "metrics.jsonl"
         entries = []
         for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+            # A line that is no JSON was cut short, or edited: the others still make a curve.
             with suppress(ValueError):
                 entries.append(json.loads(line))
         return entries
@@ -212,6 +215,7 @@ def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None =
     Raises:
         RunError: there is none; names the command that makes one.
     """
+    # No deeper: controls and the trainings of ablations do not count.
     runs = [Run(file.parent) for file in root.glob("*/recipe.toml")]
     matching = [
         run

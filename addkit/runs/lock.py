@@ -68,6 +68,7 @@ def is_locked(run: Path) -> bool:
     """True if a process has the lock now."""
     file, marker = run / LOCK, run / MARKER
     try:
+        # Locked and released at once by closing it: a writer that starts in between tries again.
         # Network file systems lock only files that are open for writing.
         with file.open("r+" if os.access(file, os.W_OK) else "r") as opened:
             if not lock_descriptor(opened.fileno(), blocking=False):
@@ -126,6 +127,7 @@ def _sign(descriptor: int) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
     }
+    # The file of a killed owner has its signature still.
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(signature).encode())
 

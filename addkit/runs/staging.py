@@ -50,6 +50,7 @@ class Staging:
 
 
 def _copied(value: Tensor, buffer: Tensor | None) -> Tensor:
+    # The first copy of this tensor, or its shape has changed.
     if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
         buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
     if value.is_cpu and value.is_contiguous():

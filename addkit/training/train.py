@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.evaluation.batches import scores_of
+from addkit.model import build_data
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -70,22 +72,23 @@ class _Session:
 
 def train(
     recipe: Recipe,
-    run: Run,
+    run: Run | Path,
     callbacks: Sequence[Callback] = (),
     device: str | None = None,
     world: World | None = None,
     *,
     profile: bool = False,
 ) -> TrainResult:
-    """Train the recipe's model and its controls into an open run; resume from its checkpoints.
+    """Train the recipe's model and its controls into a run; resume from its checkpoints.
 
     Every process of a world calls it. Rank 0 writes the run; its metrics, best checkpoint and
     tracker need no callback of the caller's.
 
     Args:
         recipe: the experiment; the run was created from it.
-        run: an open run, new or interrupted.
-        callbacks: such as a progress view; as many on each process.
+        run: an open run, new or interrupted; or the folder of one, made where it is missing, which
+            one process alone can do.
+        callbacks: such as a progress view; those that communicate must be on every process.
         device: None picks a GPU if there is one.
         world: the processes that share the work; None: this one alone.
         profile: write a profiler's trace of a few steps into the run.
@@ -95,6 +98,9 @@ def train(
         Stopped: a signal asked for it; all is saved.
     """
     start, world = perf_counter(), world or World()
+    if isinstance(run, Path):
+        there = (run / "recipe.toml").exists()
+        run = Run.open(run) if there else Run.create(run, recipe, build_data(recipe).facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:

@@ -95,6 +95,19 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
     assert len(set(values.values())) == 1
 
 
+def test_python_users_train_into_a_folder(recipes: Path, tmp_path: Path) -> None:
+    import addkit
+
+    small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]"]
+    recipe = addkit.read_recipe(recipes / "digits.toml", small)
+    view = View()
+    result = addkit.train(recipe, tmp_path / "run", [view], device="cpu")
+    assert view.calls[-1] == "end"
+    assert addkit.load(tmp_path / "run").recipe.name == "digits"
+    again = addkit.train(recipe, tmp_path / "run", device="cpu")
+    assert again.scores == result.scores
+
+
 def test_a_result_names_its_headline(digits_run: Path) -> None:
     run = Run(digits_run)
     result = train(run.recipe(), run, device="cpu")

@@ -96,6 +96,7 @@ def draw_loss_by_time(data: Sequence[Line]) -> Figure:
     """A line for each moment of the training; x is t, or `PURE_NOISE`, y is cut at `LEAST_LOSS`."""
     figure, axis = _lines_figure(data)
     _log_y(axis)
+    # Cut below: nearly clean labels would take most of the axis.
     axis.set_ylim(bottom=max(axis.get_ylim()[0], LEAST_LOSS))
     ticks = [0, 0.2, 0.4, 0.6, 0.8]
     axis.set_xticks([*ticks, PURE_NOISE], [*map(str, ticks), "T"])
@@ -122,6 +123,7 @@ def draw_steps(data: Curves) -> Figure:
     figure = new_figure(2.9 + 0.17 * (len(data.lines) + len(data.levels)))
     axis = figure.subplots()
     draw_lines(axis, data.lines)
+    # Levels continue the numbering of the lines: one legend, no style twice.
     for number, level in enumerate(data.levels, len(data.lines)):
         style = line_style(number)
         color, dashes = style["color"], style["linestyle"]
@@ -130,6 +132,7 @@ def draw_steps(data: Curves) -> Figure:
             axis.axhspan(level.low, level.high, color=color, alpha=0.08, lw=0)
     steps = sorted({x for line in data.lines for x in line.x})
     axis.set_xscale("log")
+    # Ticks at the steps that were scored, not at powers of ten.
     axis.xaxis.set_major_locator(FixedLocator(steps))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticks(steps, [f"{x:g}" for x in steps])
@@ -150,6 +153,7 @@ def draw_lines(axis: Axes, lines: Sequence[Line], first: int = 0) -> None:
     """Draw lines with up to 12 markers each, in the styles from number `first` on."""
     for number, line in enumerate(lines, first):
         style = line_style(number)
+        # Markers distinguish lines without colour, but 60 of them would hide the line.
         every = max(1, len(line.x) // 12)
         axis.plot(line.x, line.y, label=line.name, markevery=every, **style)
         if line.low:
@@ -175,5 +179,6 @@ def draw_legend(figure: Figure, *axes: Axes) -> None:
 
 def _log_y(axis: Axes) -> None:
     axis.set_yscale("log")
+    # Plain numbers: powers of ten would need TeX, which a page's text is not typeset by.
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())

@@ -78,6 +78,7 @@ def draw_examples(data: Sequence[Example]) -> Figure:
         len(data), 2, squeeze=False, width_ratios=[1, 4.4], height_ratios=heights
     )
     for (left, right), example, text in zip(axes, data, texts, strict=True):
+        # Pixels as they are: small images would be blurred, and a map would colour grey ones.
         left.imshow(example.picture, cmap="gray", interpolation="none")
         left.set_axis_off()
         right.set_axis_off()
@@ -88,6 +89,7 @@ def draw_examples(data: Sequence[Example]) -> Figure:
 @styled
 def draw_chains(data: Sequence[ChainStory]) -> Figure:
     """For each image its picture, and a map of probabilities: rows by steps."""
+    # In inches: a line of text for each row of the map.
     heights = [max(0.9, 0.145 * len(story.rows) + 0.3) for story in data]
     figure = new_figure(sum(heights) + 0.75)
     axes = figure.subplots(len(data), 2, squeeze=False, width_ratios=[1, 4], height_ratios=heights)
@@ -105,6 +107,7 @@ def draw_chains(data: Sequence[ChainStory]) -> Figure:
         right.spines[:].set_visible(False)
         right.tick_params(color=FAINT, length=2)
     axes[-1, 1].set_xlabel("sampling step")
+    # One scale for all maps, since each runs from 0 to 1.
     bar = figure.colorbar(cells, ax=axes[:, 1], location="bottom", aspect=40, pad=0.02)
     bar.set_label("probability")
     bar.outline.set_visible(False)

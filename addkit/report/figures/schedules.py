@@ -1,11 +1,10 @@
-"""Schedules side by side: what a noisy label still tells over time."""
+"""Schedules side by side: how informative a noisy label is over time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from addkit.diffusion.information import INFORMATIVE
@@ -20,7 +19,7 @@ PANELS = {
 }
 """Title and field of `Profile`."""
 LOG_SNR = (-12, 12)
-"""Shown of what runs from -inf to inf."""
+"""Limits of the axis; the values run from -inf to inf."""
 ROW, ENTRY = 1.7, 0.2
 """Inches of a panel and of a line of the legend."""
 
@@ -31,18 +30,16 @@ def draw(shown: Sequence[View], num_classes: int) -> Figure:
     figure = new_figure(ROW * len(PANELS) + ENTRY * len(shown) + 0.4)
     axes = figure.subplots(len(PANELS), 1, sharex=True)
     for axis, (title, name) in zip(axes, PANELS.items(), strict=True):
-        _panel(axis, title, name, shown)
+        for number, view in enumerate(shown):
+            y = getattr(view.profile, name).numpy()
+            style = line_style(number)
+            axis.plot(view.profile.t.numpy(), y, label=view.title, markevery=10, **style)
+        axis.set_title(title, loc="left")
     axes[1].set_ylim(*LOG_SNR)
+    # In bits, as shares of the label's entropy: between both a step of the chain can decide.
     low, high = (share * math.log2(num_classes) for share in INFORMATIVE)
     axes[3].axhspan(low, high, color=FAINT, alpha=0.2, linewidth=0)
     axes[3].set_xlabel("t")
     figure.suptitle(f"A label of {num_classes:,} classes", x=0.01, ha="left")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left")
     return figure
-
-
-def _panel(axis: Axes, title: str, name: str, shown: Sequence[View]) -> None:
-    for number, view in enumerate(shown):
-        y = getattr(view.profile, name).numpy()
-        axis.plot(view.profile.t.numpy(), y, label=view.title, markevery=10, **line_style(number))
-    axis.set_title(title, loc="left")

@@ -104,6 +104,7 @@ def check_figure(path: Path | None) -> Path:
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Write .png (300 dots an inch) or .svg on white; a figure drawn anew gives the same bytes."""
+    # Without dates and versions, so that figures can be compared by their bytes.
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
     with mpl.rc_context(_RC):
         figure.savefig(path, dpi=300, facecolor="white", metadata=metadata)
@@ -117,6 +118,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
         name: unlike that of every other figure of the page.
         alt: its description for readers who do not see it; already escaped.
     """
+    # As text, not as a file beside the page: the reader's own colours and fonts reach into it.
     file = StringIO()
     with mpl.rc_context(_RC), warnings.catch_warnings():
         # A reader's fonts may have the glyphs that matplotlib's lacks.
@@ -126,12 +128,14 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # matplotlib names images by their content: two equal ones would have one id.
     svg = re.sub(r' id="image[0-9a-f]+"', "", svg)
+    # Ids are unique in a page, not in a figure.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     # The rules of one figure, not of the page around it.
     svg = svg.replace("*{stroke-linejoin", f"#{name} *{{stroke-linejoin")
     svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--line)")
     size = re.search(r'viewBox="[^"]*"', svg)
     assert size is not None
+    # The size of matplotlib's own <svg> is dropped: the page scales it to its column.
     inside = svg[svg.index(">", size.end()) + 1 :]
     head = f'<svg id="{name}" role="img" aria-label="{alt}" {size.group()}'
     return f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{inside}'
