@@ -688,6 +688,11 @@ class Prediction(Protocol):
         """As JSON, `settings()` included."""
         ...
 
+    @property
+    def inference(self) -> InferenceSettings | None:
+        """How it was made: `Answer.inference`."""
+        ...
+
     def rows(self) -> list[tuple[str, ...]]:
         """Rows of a table, a cell for each of the task's columns."""
         ...
