@@ -56,7 +56,7 @@ def list_(
     if requirements:
         _show_requirements(output, registry, commands)
         return
-    _tell(output, _rows(registry, commands, kind))
+    _show_or_print(output, _rows(registry, commands, kind))
 
 
 @plugins.command()
@@ -220,7 +220,7 @@ def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict
     ]
 
 
-def _tell(output: Output, rows: list[dict[str, Any]]) -> None:
+def _show_or_print(output: Output, rows: list[dict[str, Any]]) -> None:
     if output.for_people:
         _show_rows(output, rows)
     else:
@@ -247,10 +247,10 @@ def _note(row: dict[str, Any]) -> str:
 
 
 def _show_requirements(output: Output, registry: Registry, commands: Commands) -> None:
-    found = {(one.distribution, one.version) for one in registry.components.values()}
-    found |= {(one.distribution, one.version) for one in (*registry.broken, *commands.broken)}
-    found |= {(one.distribution, one.version) for one in commands.of(None)}
-    own = sorted(one for one in found if one[0] != "addkit" and not one[0].endswith(".py"))
+    packages = {(each.distribution, each.version) for each in registry.components.values()}
+    packages |= {(each.distribution, each.version) for each in (*registry.broken, *commands.broken)}
+    packages |= {(each.distribution, each.version) for each in commands.of(None)}
+    own = sorted(each for each in packages if each[0] != "addkit" and not each[0].endswith(".py"))
     lines = [f"{name}=={version}" for name, version in own]
     if output.for_people:
         for line in lines:
