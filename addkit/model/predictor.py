@@ -252,8 +252,24 @@ def _from_scratch(recipe: Recipe) -> Recipe:
     return replace(recipe, choices={**recipe.choices, **bare})
 
 
+RENAMED = {"null": "null_token", "memory": "self_conditioning", "lengths": "length_head"}
+"""Parts of `LabelDiffusion` as older versions of addkit stored them, and their names now."""
+
+
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put stored tensors into a network; `RunError` if they are another network's."""
+    """Put stored tensors into a network.
+
+    Raises:
+        RunError: they are another network's, or an older addkit stored them.
+    """
+    parts = {".".join(key.split(".")[:2]) for key in tensors}
+    old = [name for name in RENAMED if f"diffusion.{name}" in parts]
+    if old:
+        renamed = ", ".join(f"diffusion.{name} is now diffusion.{RENAMED[name]}" for name in old)
+        raise RunError(
+            f"{file}: an older addkit wrote these weights ({renamed}); train the run again, or use "
+            "the version that its manifest.json names"
+        )
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

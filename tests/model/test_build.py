@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from addkit.errors import RunError
 from addkit.model import Inference, Network, build_data, build_network, problem_of
+from addkit.model.predictor import fill
 from addkit.recipe import Recipe, read_recipe
 from addkit.training.control import control_recipe
 
@@ -132,3 +134,12 @@ def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
     assert inference.to_one.name == "argmax"
     assert inference.to_one_name == "sample"
     assert inference.replace(sampler="renoise").to_one_name == "argmax"
+
+
+def test_weights_of_an_older_addkit_are_refused_in_one_line(tmp_path: Path) -> None:
+    network = torch.nn.Linear(1, 1)
+    tensors = {"diffusion.null": torch.zeros(1), "diffusion.memory.weight": torch.zeros(1)}
+    with pytest.raises(RunError, match=r"diffusion\.null is now diffusion\.null_token") as caught:
+        fill(network, tensors, tmp_path / "ema.safetensors")
+    assert "self_conditioning" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
