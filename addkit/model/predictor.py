@@ -252,28 +252,25 @@ def _from_scratch(recipe: Recipe) -> Recipe:
     return replace(recipe, choices={**recipe.choices, **bare})
 
 
-RENAMED = {"null": "null_token", "memory": "self_conditioning", "lengths": "length_head"}
-"""Parts of `LabelDiffusion` as older versions of addkit stored them, and their names now."""
+# Tensors of runs that were trained before these names changed.
+_RENAMED = {
+    "diffusion.null": "diffusion.null_token",
+    "diffusion.memory.weight": "diffusion.self_conditioning.weight",
+    "diffusion.memory.bias": "diffusion.self_conditioning.bias",
+    "diffusion.lengths.weight": "diffusion.length_head.weight",
+    "diffusion.lengths.bias": "diffusion.length_head.bias",
+}
 
 
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put stored tensors into a network.
-
-    Raises:
-        RunError: they are another network's, or an older addkit stored them.
-    """
-    parts = {".".join(key.split(".")[:2]) for key in tensors}
-    old = [name for name in RENAMED if f"diffusion.{name}" in parts]
-    if old:
-        renamed = ", ".join(f"diffusion.{name} is now diffusion.{RENAMED[name]}" for name in old)
-        raise RunError(
-            f"{file}: an older addkit wrote these weights ({renamed}); train the run again, or use "
-            "the version that its manifest.json names"
-        )
+    """Put stored tensors into a network; `RunError` if they are another network's."""
+    tensors = {_RENAMED.get(name, name): tensor for name, tensor in tensors.items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
+        # torch writes a line for each kind of mismatch.
+        reason = " ".join(str(error).split())
+        raise RunError(f"{file}: does not fit the run's recipe: {reason}") from error
 
 
 def _find(path: Path) -> tuple[Run, Path]:

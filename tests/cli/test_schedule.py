@@ -52,7 +52,7 @@ def test_no_signal_has_no_log_snr_in_json(addkit_json) -> None:
 
 
 def test_suggests(monkeypatch, addkit_json) -> None:
-    from addkit.diffusion import information
+    from addkit.schedules import suggest as information
 
     found = [
         information.Suggestion("label-accuracy", 1.0, 0.8),

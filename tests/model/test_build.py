@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from addkit.errors import RunError
 from addkit.model import Inference, Network, build_data, build_network, problem_of
 from addkit.model.predictor import fill
 from addkit.recipe import Recipe, read_recipe
@@ -136,10 +135,15 @@ def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
     assert inference.replace(sampler="renoise").to_one_name == "argmax"
 
 
-def test_weights_of_an_older_addkit_are_refused_in_one_line(tmp_path: Path) -> None:
-    network = torch.nn.Linear(1, 1)
-    tensors = {"diffusion.null": torch.zeros(1), "diffusion.memory.weight": torch.zeros(1)}
-    with pytest.raises(RunError, match=r"diffusion\.null is now diffusion\.null_token") as caught:
-        fill(network, tensors, tmp_path / "ema.safetensors")
-    assert "self_conditioning" in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+def test_weights_of_an_older_addkit_are_read_under_their_new_names(tmp_path: Path) -> None:
+    old = {"diffusion.null": 1, "diffusion.memory.weight": 2, "diffusion.memory.bias": 3}
+    network = torch.nn.Module()
+    network.diffusion = torch.nn.Module()
+    network.diffusion.null_token = torch.nn.Parameter(torch.zeros(1))
+    network.diffusion.self_conditioning = torch.nn.Linear(1, 1)
+    fill(
+        network,
+        {k: torch.full((1,) * (1 + ("weight" in k)), float(v)) for k, v in old.items()},
+        tmp_path / "ema.safetensors",
+    )
+    assert [float(p) for p in network.parameters()] == [1, 2, 3]
