@@ -6,7 +6,7 @@ with the activations of the trunk's blocks computed again; with K normals for ev
 logits at once; and so again with the condition repeated for every reuse copy instead of shared.
 What counts is how many bytes of tensors were alive at most beyond weights and data, as torch's
 profiler sees them come and go: the same in every run. The resident size says less, since malloc
-keeps what was freed, and a process inherits the highest size of the one that started it.
+keeps freed memory, and a process inherits the highest size of the one that started it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from addkit.embeddings.posterior import PosteriorEmbedding
 BATCH, REUSE = 64, 4
 MIB = 2**20
 QUIET = {"KINETO_LOG_LEVEL": "99"}
-"""The profiler has nothing to say of a missing GPU."""
+"""Silences the profiler's warning about a missing GPU."""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -67,7 +67,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _peak(path: str, size: Size) -> float:
-    """MiB that a step takes, in a child process."""
+    """Peak MiB of a step, measured in a child process."""
     command = [sys.executable, __file__, path, size.name, str(torch.get_num_threads())]
     environment = os.environ | QUIET
     done = subprocess.run(
@@ -99,7 +99,7 @@ def _child(path: str, name: str, threads: str) -> None:
 
 
 def _highest(profiler: profile) -> int:
-    """Bytes alive at most, from what came and went in order."""
+    """Peak of live bytes, from allocations and frees in order."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(file))

@@ -3,8 +3,9 @@
 Random weights, renoise and arg max, once at the paper's size and once with the trunk of addkit's
 caption recipes. The fast path (embedding draw, condition prepared once, first step without noise)
 is timed against the same chain around the same denoiser with dense noise and the condition prepared
-anew at every step, which must say the same in distribution; against one whose condition tokens go
-through every block beside the label tokens; and against autoregression, greedy and with a cache.
+again at every step, whose answers must have the same distribution; against one whose condition
+tokens pass through every block with the label tokens; and against autoregression, greedy and with
+a cache.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ LOOKS = 4
 PROJECTIONS = 8
 CHAINS = 1024
 CHANCE = 0.01
-"""Of finding any difference where there is none."""
+"""Probability of a false alarm, over all comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large everything is."""
+    """Sizes of the benchmark."""
 
     name: str
     width: int
@@ -74,14 +75,14 @@ TINY = replace(
 
 
 class Dense(nn.Module):
-    """An embedding whose `draw` makes the K normals of every token and reads them."""
+    """An embedding whose `draw` makes K normals for every token and embeds them."""
 
     def __init__(self, embedding: PosteriorEmbedding) -> None:
         super().__init__()
         self.embedding = embedding
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        """As the embedding."""
+        """See `Embedding.read`."""
         return self.embedding.read(y_t, alpha_bar)
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
@@ -92,7 +93,7 @@ class Dense(nn.Module):
 
 
 class Unshared(nn.Module):
-    """A denoiser that prepares the condition again whenever it is called."""
+    """A denoiser that prepares the condition again at every call."""
 
     uses_state, bayes_skip, self_condition = True, False, 0.0
 
@@ -102,19 +103,19 @@ class Unshared(nn.Module):
         self.heads = cast("Block", denoiser.blocks[0]).heads
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Nothing yet."""
+        """Return the condition unprepared."""
         return (condition,)
 
     def forward(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
     ) -> Tensor:
-        """As the denoiser."""
+        """See `Denoiser`."""
         out: Tensor = self.denoiser(h, t, self.denoiser.prepare(prepared[0]), layout)
         return out
 
 
 class SideInputs(Unshared):
-    """The same weights, the condition tokens going through every block beside the label tokens.
+    """The same weights, with condition tokens in every block along with the label tokens.
 
     Another function, since a condition token then reads labels and time: compared in cost alone.
     """
@@ -143,7 +144,7 @@ class Captioner:
     generator: torch.Generator
 
     def first(self, images: int) -> Captioner:
-        """The same for the first images alone."""
+        """The captioner of the first images."""
         return replace(self, condition=self.condition[:images])
 
     def steps(self, count: int) -> Iterator[ChainStep]:
@@ -163,14 +164,14 @@ class Captioner:
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Dense over fast, whether they agree, and autoregression over fast."""
+    """Rows: dense over fast, their agreement, and autoregression over fast."""
     for size in (TINY,) if options.quick else SIZES:
         note(f"  {size.name}")
         yield from _rows(size, *((0.1, 64) if options.quick else (30.0, CHAINS)))
 
 
 def network(size: Size, process: str = "gaussian") -> LabelDiffusion:
-    """Every layer is drawn, also those that start at zero, so that each answer is its own."""
+    """Draw every layer at random, those that start at zero too, so that answers differ."""
     problem = Problem(encoder_width=size.width, num_encoder_tokens=size.conditions)
     config = TransformerConfig.model_validate(
         {"width": size.width, "depth": size.depth, "heads": size.heads}
@@ -248,7 +249,7 @@ def _agreement(size: Size, dense: Captioner, fast: Captioner, chains: int) -> Ro
     """The largest Kolmogorov-Smirnov distance of the logits over its bound.
 
     Many chains of one image. The first step holds no noise, so its logits are equal; at each later
-    one every projection looks at one token.
+    step every projection reads one token.
     """
     both = [_projected(size, captioner, chains) for captioner in (dense, fast)]
     first, later = zip(*((x[:, 0], x[:, 1:]) for x in both), strict=True)

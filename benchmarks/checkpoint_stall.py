@@ -1,4 +1,4 @@
-"""`checkpoint-stall`: what the training loop waits for while a checkpoint is saved.
+"""`checkpoint-stall`: time that the training loop waits for a checkpoint.
 
 ImageNet's network (ViT-B/16 and the denoiser, 111 M parameters) on the CPU: raw and averaged
 weights and AdamW's two moments, 1.8 GB in float32. An asynchronous save returns once they are
@@ -28,7 +28,7 @@ Groups = dict[str, dict[str, Tensor]]
 
 TINY = ["encoder.model=vit_tiny_patch16_224"]
 BATCH = 8
-"""Images of the step beside it."""
+"""Images of the training step that it is compared with."""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -62,7 +62,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _groups(network: Network) -> Groups:
-    """As a training has them; copies, since memory that was never written to is read faster."""
+    """Tensors as in a training; copies, since memory never written to is read faster."""
     weights = network.state_dict()
     moments = {
         f"{name}|{moment}": value.clone()
@@ -89,7 +89,7 @@ def _saves(folder: Path, groups: Groups, count: int) -> tuple[float, list[tuple[
 
 
 def _step(network: Network, images: Tensor) -> Callable[[], None]:
-    """Part of a training step; the rest of it would only make the stall look smaller."""
+    """Forward and backward of the encoder; a whole step would only make the ratio smaller."""
 
     def step() -> None:
         network.zero_grad(set_to_none=True)

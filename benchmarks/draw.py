@@ -39,11 +39,11 @@ class Case:
         return len(self.embedding.weight)
 
     def draw(self) -> Tensor:
-        """The fast door."""
+        """Draw the embedding directly."""
         return self.embedding.draw(self.labels, self.alpha_bar, self.generator)
 
     def dense(self) -> Tensor:
-        """The other door, as the tests' oracle goes through it."""
+        """Corrupt densely and embed, as the tests' oracle does."""
         noisy = corrupt(self.labels, self.alpha_bar, self.num_classes, self.generator, SCALE)
         return self.embedding.read(noisy.y_t, self.alpha_bar)
 
@@ -116,7 +116,7 @@ def _training(name: str, case: Case, seconds: float) -> Row:
 
 
 def _stepped(embedding: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], None]:
-    """Forward, some loss, backward."""
+    """Forward, a loss, backward."""
 
     def step() -> None:
         embedding.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""`guided-sampling`: what 20 guided steps add to one encoder pass, batch 32.
+"""`guided-sampling`: cost of 20 guided steps relative to one encoder pass, batch 32.
 
 ImageNet's recipe (ViT-B/16 at 224, K = 1,000) with random weights, once with the paper's components
 and once with addkit's defaults. Encoder and chain are timed in turn.

@@ -187,9 +187,9 @@ class StepCalls(Calls):
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code
         if f"{os.sep}training{os.sep}" in code.co_filename:
-            if event == "call" and code.co_name == self.read:
+            if event == "call" and code.co_qualname == self.read:
                 self.made = []
-            elif event == "return" and code.co_name == self.end:
+            elif event == "return" and code.co_qualname == self.end:
                 self.steps.append(self.made.copy())
         super().__call__(frame, event, argument)
 
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument(
         "--step",
         nargs=2,
-        default=["_next", "train_step"],
+        default=["Trainer.micro_batches", "Trainer.train_step"],
         metavar="NAME",
         help="functions of training/ with which a step begins and ends",
     )

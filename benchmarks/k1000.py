@@ -1,4 +1,4 @@
-"""`k1000`: what works at K = 1,000 where the exact posterior is known; a Markdown table.
+"""`k1000`: heads at K = 1,000 where the exact posterior is known; prints a Markdown table.
 
     python benchmarks/k1000.py --seeds 0 1 2 --only control "linear schedule, posterior"
 
@@ -87,7 +87,7 @@ class Head:
 
     name: str
     tables: Tables
-    """Kind -> component and settings, as a recipe says them."""
+    """Kind -> component and settings, as in a recipe."""
     pure_noise: float = 0.0
 
     @property
@@ -97,7 +97,7 @@ class Head:
 
     @property
     def predicts_noise(self) -> bool:
-        """True if y_T = 0 tells it nothing."""
+        """True if y_T = 0 is no valid input of the head."""
         return bool(self.tables["loss"]["name"] == "mse-noise")
 
 
@@ -307,7 +307,7 @@ def _exact(task: Task, y_t: Tensor, alpha_bar: Tensor, scale: float) -> Tensor:
 
 
 def bayes_rows(task: Task) -> dict[str, Scores]:
-    """What the exact denoiser gets, for each schedule."""
+    """Scores of the exact denoiser for each schedule."""
     found = {}
     for name in ("cosine", "linear"):
         model = build(_head(name, "posterior"), 0)
@@ -336,7 +336,7 @@ def run_head(head: Head, task: Task, seeds: Sequence[int], steps: int) -> list[S
 
 
 def table_head() -> str:
-    """The Markdown of the first two lines."""
+    """The table's two header lines in Markdown."""
     rule = "|".join(["---", *("---:" for _ in COLUMNS)])
     return f"| head | {' | '.join(COLUMNS)} |\n|{rule}|"
 
@@ -363,7 +363,7 @@ def tabulate(
     steps: int,
     say: Callable[[str], object],
 ) -> dict[str, list[Scores]]:
-    """Train all rows, saying each as soon as it is there."""
+    """Train all rows, and print each as soon as it is finished."""
     say(table_head())
     for name, scores in bayes_rows(task).items():
         say(table_row(name, [scores]))
@@ -376,7 +376,7 @@ def tabulate(
 
 
 def caption(task: Task, seeds: Sequence[int], steps: int) -> str:
-    """What the numbers are."""
+    """The caption of the table."""
     each = f" Seeds {', '.join(map(str, seeds))}, with slashes between."
     return (
         f"K = {CLASSES:,}. Top-1 in % on {len(task.x):,} points, the same for all rows; "
@@ -387,7 +387,7 @@ def caption(task: Task, seeds: Sequence[int], steps: int) -> str:
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """For `run.py`: the table to stdout, and what it has to show."""
+    """For `run.py`: prints the table, and returns the rows with a target."""
     steps, points = (5, 50) if options.quick else (700, 2000)
     found = tabulate(make_task(points), heads(), [0], steps, lambda line: print(line, flush=True))
     collapse = found["linear schedule, linear embedding, mse-noise"][0]
@@ -412,9 +412,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Label diffusion at K = 1,000, as Markdown.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="SEED")
     parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--points", type=int, default=2000, help="to evaluate on")
+    parser.add_argument("--points", type=int, default=2000, help="number of evaluation points")
     parser.add_argument(
-        "--only", nargs="+", default=[""], metavar="TEXT", help="rows that have one"
+        "--only", nargs="+", default=[""], metavar="TEXT", help="rows that contain one"
     )
     arguments = parser.parse_args()
     task = make_task(arguments.points)

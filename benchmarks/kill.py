@@ -34,15 +34,15 @@ SLOWEST = 10
 
 EVERY = "checkpoints.minutes=0.008"
 CASES = ((2, signal.SIGKILL), (2, signal.SIGTERM), (1, signal.SIGKILL))
-"""Processes, and what kills them."""
+"""Number of processes and the signal."""
 PATIENCE = 60.0
-"""Seconds in which what was killed must have ended."""
+"""Seconds within which a killed command must have ended."""
 TRIES = 10
 """Runs for each kill at most: a kill can come too late."""
 
 
 class SessionError(RuntimeError):
-    """A process that was not killed did not come to its end."""
+    """A process that was not killed failed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,11 +65,11 @@ class Reference:
 
 @dataclass(slots=True)
 class Count:
-    """What happened."""
+    """Counts of the benchmark."""
 
     kills: int = 0
     resumed: int = 0
-    """Kills after which the next session went on, to its own kill or to the end."""
+    """Kills after which the next session continued, to its own kill or to the end."""
     runs: int = 0
     """Runs that were killed at least once, and ended."""
     equal: int = 0
@@ -122,7 +122,7 @@ def _reference(folder: Path, processes: int, sign: int, epochs: int) -> Referenc
 
 
 def _count(folder: Path, reference: Reference, kills: int) -> Count:
-    """Runs until all kills are spent; the last run goes on to its end."""
+    """Start runs until all kills are spent; the last run is finished."""
     chance, count = random.Random(0), Count()
     number = 0
     while count.kills < kills and number < TRIES * kills:
@@ -139,7 +139,7 @@ def _count(folder: Path, reference: Reference, kills: int) -> Count:
 
 
 def _life(path: Path, reference: Reference, chance: random.Random, most: int) -> tuple[int, str]:
-    """Take one run to its end; how often it was killed, and why it did not end, if so."""
+    """Finish one run; returns the number of kills, and the reason if it did not finish."""
     killed, start = 0, perf_counter()
     try:
         while _session(path, reference, chance, kill=killed < most):
@@ -152,7 +152,7 @@ def _life(path: Path, reference: Reference, chance: random.Random, most: int) ->
 
 
 def _session(path: Path, reference: Reference, chance: random.Random, *, kill: bool) -> bool:
-    """One command, new or resuming; True if it was killed, False if it came to its end.
+    """One command, new or resuming; True if it was killed, False if it finished.
 
     Raises:
         SessionError: it failed by itself, or hung.

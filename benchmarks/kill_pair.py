@@ -32,7 +32,7 @@ GRACE = {signal.SIGKILL: 5.0, signal.SIGTERM: 60.0}
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Kills that were survived, and whether the last bits are right."""
+    """Rows: kills survived, and runs that ended equal to the bit."""
     kills = 4 if options.quick else options.kills
     for sign in (signal.SIGKILL, signal.SIGTERM):
         with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def _measure(
 def _session(
     path: Path, whole: float, chance: random.Random, done: dict[str, int], sign: signal.Signals
 ) -> bool:
-    """Start both; stop one or both of them at a random moment. True if they were stopped."""
+    """Start both and stop one or both at a random moment; True if they were stopped."""
     pair = _pair(path)
     end = perf_counter() + chance.uniform(0.02, 0.8) * whole
     while perf_counter() < end and all(_lives(pid) for pid in pair):
@@ -116,7 +116,7 @@ def _session(
 
 
 def _check(path: Path, codes: list[int], done: dict[str, int]) -> None:
-    """Both left with 143, or one of them was not listening yet; no step is lost."""
+    """Both exited with 143, or one had no handler yet; no step is lost."""
     if not {*codes} <= {143, -signal.SIGTERM} and -signal.SIGTERM not in codes:
         raise RuntimeError(f"{codes}\n" + path.with_suffix(".log").read_text()[-3000:])
     for run in (path, *path.glob("controls/*")):

@@ -46,7 +46,7 @@ Epoch = Callable[[], object]
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """timm's seconds / addkit's, and what decoding alone takes."""
+    """timm's seconds / addkit's, and the seconds of decoding alone."""
     count, batch = (16, 4) if options.quick else (512, 64)
     with TemporaryDirectory() as folder, _one_core():
         paths = _photos(Path(folder), count)
@@ -178,7 +178,7 @@ def _photo(number: int) -> Image.Image:
 
 
 def _cloud(squares: int, levels: float, generator: torch.Generator) -> Tensor:
-    """Random values on a coarse grid, alike in the three colours, made smooth; (3, H, W)."""
+    """Random values on a coarse grid, equal in the three colours, interpolated; (3, H, W)."""
     grey = torch.randn(1, 1, squares, squares, generator=generator)
     colour = torch.randn(1, 3, squares, squares, generator=generator)
     size = (HEIGHT, WIDTH)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: timing two things side by side, and a row of the table."""
+"""Shared by all benchmarks: alternating timings, and a row of the table."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line says."""
+    """Options of the command line."""
 
     quick: bool = False
-    """Tiny settings: shows that a benchmark works, measures nothing."""
+    """Tiny settings: checks that a benchmark works, measures nothing."""
     kills: int = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound that the median must keep."""
+    """A bound on the median."""
 
     bound: float
     at_least: bool = False
 
     def met(self, value: float) -> bool:
-        """True if the bound is kept."""
+        """True if the bound is met."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
@@ -52,18 +52,18 @@ class Row:
     name: str
     compares: str
     values: Sequence[float]
-    """One for each repetition; the median counts."""
+    """One value for each repetition; the median counts."""
     target: Target | None = None
     note: str = ""
 
     @property
     def median(self) -> float:
-        """Of the repetitions."""
+        """Median of the repetitions."""
         return median(self.values)
 
     @property
     def verdict(self) -> str:
-        """`ok`, `missed`, or nothing where there is no target."""
+        """`ok`, `missed`, or empty without a target."""
         if self.target is None:
             return ""
         return "ok" if self.target.met(self.median) else "missed"
@@ -90,12 +90,12 @@ def alternate(
 
 
 def ratios(pairs: Sequence[Pair]) -> list[float]:
-    """First over second, pair by pair: what slows the machine slows both."""
+    """First over second, pair by pair: a busy machine slows both."""
     return [first / second for first, second in pairs]
 
 
 def note(text: str) -> None:
-    """Talk goes to stderr, results to stdout."""
+    """Print progress to stderr; results go to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 

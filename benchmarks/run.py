@@ -35,7 +35,7 @@ BENCHMARKS = {
 }
 """Name -> module, which has `rows(options)`."""
 ON_REQUEST = {"k1000"}
-"""Half an hour: only where it is named."""
+"""Takes half an hour, so it runs only if it is named."""
 
 
 def main() -> int:
@@ -63,9 +63,9 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="addkit's benchmarks: ratios, side by side.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="tiny settings: only that it works")
-    parser.add_argument("--kills", type=int, default=20, help="of the benchmark `kill`")
-    parser.add_argument("--threads", type=int, metavar="N", help="of torch in this process")
+    parser.add_argument("--quick", action="store_true", help="tiny settings, as a check only")
+    parser.add_argument("--kills", type=int, default=20, help="kills in the benchmark `kill`")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch in this process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]

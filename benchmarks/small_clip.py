@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
     "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3},
     "weights_name": "small-clip (trained on the emoji, for tests)",
 }
-"""open_clip_config.json. open_clip passes over `weights_name`; addkit shows it with every score."""
+"""open_clip_config.json. open_clip ignores `weights_name`; addkit prints it with every score."""
 
 README = """\
 A small CLIP trained on emoji pictures and their names by addkit's `benchmarks/small_clip.py`.
@@ -65,13 +65,13 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to train: passes over the data, or seconds where they are given."""
+    """Length of the training: passes over the data, or seconds."""
 
     epochs: int
     seconds: float | None
 
     def spent(self, step: int, epoch_steps: int, started: float) -> float:
-        """The share that is used up; 1 or more ends the training."""
+        """The share of the budget that is spent; training ends at 1."""
         if self.seconds is None:
             return step / (self.epochs * epoch_steps)
         return (perf_counter() - started) / self.seconds
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     out = arguments.out
     if out.exists() and not (out / CONFIG_FILE).is_file():
-        parser.error(f'"{out}" is there and is no CLIP; it would be replaced. Name another folder')
+        parser.error(f'"{out}" exists and is no CLIP model. Choose another folder')
     return arguments
 
 
@@ -125,7 +125,7 @@ def embedded_pairs() -> tuple[Pairs, Pairs]:
 
 
 def folder_pairs(folder: Path) -> tuple[Pairs, Pairs]:
-    """The same of a folder laid out as COCO; its split A holds out combinations."""
+    """Pairs of a folder in COCO's layout; its split A holds out combinations."""
     told = json.loads((folder / "captions.json").read_text("utf-8"))
     files = {image["id"]: folder / "images" / image["file_name"] for image in told["images"]}
     captions = {one["image_id"]: one["caption"] for one in told["annotations"]}
@@ -164,7 +164,7 @@ def train(pairs: Pairs, budget: Budget, seed: int) -> nn.Module:
 
 
 def _new_model() -> tuple[nn.Module, Callable[[Image], Tensor], open_clip.SimpleTokenizer]:
-    """What open_clip makes of CONFIG, with weights drawn from torch's generator."""
+    """The model of CONFIG, with weights drawn from torch's generator."""
     parts = CONFIG["model_cfg"]
     size, context = parts["vision_cfg"]["image_size"], parts["text_cfg"]["context_length"]
     preprocess = open_clip.image_transform(size, is_train=False, **CONFIG["preprocess_cfg"])
@@ -174,7 +174,7 @@ def _new_model() -> tuple[nn.Module, Callable[[Image], Tensor], open_clip.Simple
 
 
 def _groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Weights decay; biases, norms and the temperature do not."""
+    """Parameter groups: weights decay; biases, norms and the temperature do not."""
     parameters = list(model.parameters())
     return [
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": DECAY},
@@ -205,7 +205,7 @@ def _shifted(images: Tensor, seed: int, step: int) -> Tensor:
 
 
 def write_model(model: nn.Module, out: Path) -> None:
-    """Config, weights and a line that says what this is; whole or not at all."""
+    """Write config, weights and a README, all or nothing."""
     with whole_folder(out) as folder:
         write_json(folder / CONFIG_FILE, CONFIG)
         plain = model.to(memory_format=torch.contiguous_format)  # all that safetensors can hold
@@ -232,7 +232,7 @@ def compare(out: Path, pairs: Pairs, seed: int) -> dict[str, Any]:
 
 
 def _derangement(count: int, generator: torch.Generator) -> Tensor:
-    """A random order in one cycle: nothing stays in its place."""
+    """A random permutation of one cycle, so that no item keeps its index."""
     cycle = torch.randperm(count, generator=generator)
     return torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1))
 

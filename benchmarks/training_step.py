@@ -42,11 +42,11 @@ class MemoryBatch:
         return f"image {index}"
 
     def picture(self, index: int) -> Image.Image:
-        """Nothing to see."""
+        """A black image."""
         return Image.new("RGB", (self.images.shape[-1], self.images.shape[-2]))
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
-        """These images, never augmented."""
+        """The batch of images, without augmentation."""
         chosen = torch.tensor(indices)
         return Batch(self.images[chosen], self.labels[chosen], tuple(indices))
 
@@ -64,7 +64,7 @@ class MemorySource:
 
 
 class UnsavedTrainer(Trainer):
-    """A training that writes nothing."""
+    """A training that writes no files."""
 
     def save(self, *, wait: bool = False) -> None:
         """Nothing."""

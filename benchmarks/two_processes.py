@@ -1,6 +1,6 @@
 """`two-processes`: a step of two CPU processes against perfect scaling, same global batch.
 
-Runs of the digits recipe with a wider encoder, one thread in each process, alternate; each tells
+Runs of the digits recipe with a wider encoder, one thread in each process, alternate; each gives
 the median of its steps. Perfect scaling is half of one process's step, so two cores must be free.
 Two trainings of half the batch that never talk, side by side, show what of the rest the machine
 itself takes, such as memory and caches that its cores share; what is left is messages and waiting.
@@ -22,8 +22,8 @@ from measure import ROOT, Options, Row, Target
 
 WIDER = "encoder.widths=[64, 128]"
 EACH = {64: None, 128: Target(1.15)}
-"""Images at a time on a process, and the bar: what a step costs whatever its images, such as the
-optimizer, is not shared out."""
+"""Images at a time on a process, and the bar: costs of a step that do not depend on its images,
+such as the optimizer, are not divided."""
 SHORT = ("training.epochs=8", "training.evaluate_every=8", "control.heads=[]", "data.validation=0")
 SKIPPED = 10
 """Steps that warm up."""
@@ -31,7 +31,7 @@ PAIRS = 3
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """Time of two processes over half the time of one, and over that of two that do not talk."""
+    """Time of two processes over half the time of one, and over two that do not communicate."""
     for each, target in EACH.items():
         with tempfile.TemporaryDirectory() as folder:
             yield from _pair(Path(folder), each, target, 1 if options.quick else PAIRS)
@@ -70,7 +70,7 @@ class _Steps(NamedTuple):
 
 
 def _steps(runs: list[Path], processes: int, each: int, batch: int) -> list[_Steps]:
-    """What steps cost in trainings that run at the same time."""
+    """Measure steps of trainings that run at the same time."""
     started = [_start(run, processes, each, batch) for run in runs]
     for process in started:
         if process.wait():

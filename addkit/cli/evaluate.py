@@ -121,8 +121,8 @@ def evaluate(
 
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
-    from addkit.cli.image_arguments import find_run
     from addkit.cli.output import Output, note
+    from addkit.cli.run_arguments import find_run
     from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 
     grid = Grid(
@@ -166,7 +166,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         [
             [
                 row.model_name,
-                *row.setting.cells(),
+                *row.setting_cells(),
                 *(score.text(row.scores.get(score.name)) for score in scores),
             ]
             for row in rows

@@ -45,8 +45,8 @@ def plot(
 
     addkit plot steps runs/digits-20261124-120000 -o steps.svg
     """
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
+    from addkit.cli.run_arguments import find_folder
     from addkit.report.contents import check_name, figure_of
     from addkit.report.figures import write_figure
     from addkit.report.figures.style import check_figure

@@ -224,7 +224,7 @@ def diff(
 
 def _tables(word: str) -> dict[str, Any]:
     """The resolved tables; of a run as they are stored, so that old runs can be compared too."""
-    from addkit.cli.image_arguments import run_named
+    from addkit.cli.run_arguments import run_named
     from addkit.recipe import read_recipe
     from addkit.runs import Run
 

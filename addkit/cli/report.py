@@ -42,8 +42,8 @@ def report(
     """
     from dataclasses import asdict
 
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
+    from addkit.cli.run_arguments import find_folder
     from addkit.report.page import check_page, write_page
     from addkit.report.sections import open_source
     from addkit.runs import newest_run

@@ -91,8 +91,8 @@ def show(
 
     addkit runs show runs/digits-20261124-120000
     """
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output
+    from addkit.cli.run_arguments import find_folder
     from addkit.cli.run_summary import run_details
 
     details = run_details(find_folder(run))
@@ -154,8 +154,8 @@ def compare(
 
     addkit runs compare runs/digits-a runs/digits-b -o compared.html
     """
-    from addkit.cli.image_arguments import find_folder
     from addkit.cli.output import Output, note
+    from addkit.cli.run_arguments import find_folder
     from addkit.cli.run_summary import compare_runs
     from addkit.errors import UsageError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,13 +15,14 @@ from addkit.cli.options import component_option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from addkit.cli.image_arguments import Found
+    from addkit.cli.image_arguments import ImageFile, ImageFiles
+    from addkit.cli.output import Output
     from addkit.diffusion import ChainStep
     from addkit.model import Predictor
     from addkit.plugin.protocols import Prediction
 
 
-ANSWER, KNOWN, SHOW = "How to answer", "What is known already", "What to show"
+ANSWER, KNOWN, SHOW = "Inference settings", "What is given", "What to show"
 
 
 def sample(
@@ -61,7 +62,7 @@ def sample(
     template: Annotated[
         str | None,
         typer.Option(
-            help='Captions: words that stay, and _ for each free one: "a red _ on a _".',
+            help='Captions: given words, and _ for each free one: "a red _ on a _".',
             rich_help_panel=KNOWN,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def sample(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Attributes: a value that is known. Repeatable.",
+            help="Attributes: a given value. Repeatable.",
             rich_help_panel=KNOWN,
         ),
     ] = None,
@@ -82,14 +83,16 @@ def sample(
         typer.Option(
             "--input",
             metavar="NAME=VALUE",
-            help="What the conditioner reads beside the images, for all of them. Repeatable.",
+            help="Side input of all images, for a conditioner that reads it. Repeatable.",
             rich_help_panel=KNOWN,
         ),
     ] = None,
     weights: Annotated[
         str, typer.Option(help="ema (averaged) or raw.", rich_help_panel=ANSWER)
     ] = "ema",
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.", rich_help_panel=ANSWER)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the sampling noise.", rich_help_panel=ANSWER)
+    ] = 0,
     top: Annotated[
         int, typer.Option(min=1, help="Answers to show for each image.", rich_help_panel=SHOW)
     ] = 5,
@@ -102,7 +105,7 @@ def sample(
     trace: Annotated[
         Path | None,
         typer.Option(
-            help="Show how each answer sharpens over the steps: PNG or SVG, for captions HTML.",
+            help="Draw the answer of each step: PNG or SVG, for captions HTML.",
             rich_help_panel=SHOW,
         ),
     ] = None,
@@ -111,8 +114,9 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.image_arguments import find_images, find_run
+    from addkit.cli.image_arguments import find_images
     from addkit.cli.output import Output, fail
+    from addkit.cli.run_arguments import find_run
     from addkit.errors import DataError
     from addkit.model import load
 
@@ -123,7 +127,7 @@ def sample(
     predictor = load(path, weights=weights)
     if trace is not None:
         _check_trace(predictor, trace)
-    ask = {
+    changes = {
         "steps": steps,
         "guidance": guidance,
         "chains": chains,
@@ -131,10 +135,13 @@ def sample(
         "to_one": to_one,
         "read_out": read_out,
     }
-    wishes = _wishes(template, length, given or [])
-    known = _pairs("--input", side_inputs or [], "age=7") or None
-    asked = {**ask, "given": wishes, "side_inputs": known, "seed": seed, "top": top}
-    found, told = _answers(predictor, found, asked)
+    labels = {} if template is None else {"template": template}
+    labels |= {} if length is None else {"length": str(length)}
+    labels |= _pairs("--given", given or [], "tone=dark")
+    columns = _pairs("--input", side_inputs or [], "age=7") or None
+    found, predictions = _predict(
+        predictor, found, **changes, given=labels, side_inputs=columns, seed=seed, top=top
+    )
     files = found.images
     if not files:
         raise DataError("\n".join(found.refused))
@@ -142,12 +149,20 @@ def sample(
         fail(reason, 1)
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
-        _show(output, [name for name, _ in files], told, predictor, ask)
+        _show(output, [name for name, _ in files], predictions, predictor.task.columns)
     else:
-        answers = iter([_entry(one, predictor, ask) for one in told])
-        output.data(_entries(found, answers))
+        answers = iter(predictions)
+        output.data(
+            [
+                {
+                    "image": each.name,
+                    **({"error": each.reason} if each.file is None else next(answers).data()),
+                }
+                for each in found.named
+            ]
+        )
     if trace is not None:
-        _trace(predictor, files, ask, wishes, known, seed, trace)
+        _trace(predictor, files, changes, labels, columns, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
         output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
@@ -155,25 +170,17 @@ def sample(
         raise typer.Exit(1)
 
 
-def _entries(found: Found, answers: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What programs get of each thing named: its answer, or why there is none."""
-    return [
-        {"image": one.name, **({"error": one.reason} if one.file is None else next(answers))}
-        for one in found.named
-    ]
-
-
-def _answers(predictor: Predictor, found: Found, ask: dict[str, Any]) -> tuple[Found, list[Any]]:
-    """What was found, with what cannot be read refused, and an answer for each other one.
-
-    Files are looked at one by one only where one of them fails, so good ones are read once.
-    """
+def _predict(
+    predictor: Predictor, found: ImageFiles, **settings: Any
+) -> tuple[ImageFiles, list[Prediction]]:
+    """Predictions of all files that can be read; the others are refused in the result."""
     from addkit.cli.image_arguments import readable, rewind
     from addkit.errors import DataError
 
-    def predict(files: list[tuple[str, Any]]) -> list[Any]:
-        return predictor.predict([rewind(file) for _, file in files], **ask)
+    def predict(files: list[tuple[str, Any]]) -> list[Prediction]:
+        return predictor.predict([rewind(file) for _, file in files], **settings)
 
+    # Files are tried one by one only if one of them fails, so that good ones are read once.
     try:
         return found, predict(found.images)
     except (DataError, MemoryError):
@@ -183,65 +190,32 @@ def _answers(predictor: Predictor, found: Found, ask: dict[str, Any]) -> tuple[F
         return rest, predict(rest.images) if rest.images else []
 
 
-def _wishes(template: str | None, length: int | None, given: list[str]) -> dict[str, str]:
-    """What the user knows already, by name."""
-    wishes = {} if template is None else {"template": template}
-    if length is not None:
-        wishes["length"] = str(length)
-    return wishes | _pairs("--given", given, "tone=dark")
-
-
-def _pairs(option: str, words: list[str], example: str) -> dict[str, str]:
+def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
     from addkit.errors import UsageError
 
     pairs = {}
-    for word in words:
-        name, equals, value = word.partition("=")
+    for text in texts:
+        name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"{option} {word}: write NAME=VALUE, such as {example}")
+            raise UsageError(f"{option} {text}: write NAME=VALUE, such as {example}")
         pairs[name.strip()] = value.strip()
     return pairs
 
 
-def _entry(prediction: Prediction, predictor: Predictor, ask: dict[str, Any]) -> dict[str, Any]:
-    inference = predictor.inference.replace(**ask)
-    return {
-        **prediction.data(),
-        "guidance": inference.guidance,
-        "chains": inference.chains,
-        "sampler": inference.sampler.name,
-        "to_one": inference.to_one_name,
-        "read_out": inference.read_out.name,
-    }
-
-
 def _show(
-    output: Any,
-    names: list[str],
-    told: list[Prediction],
-    predictor: Predictor,
-    ask: dict[str, Any],
+    output: Output, names: list[str], predictions: list[Prediction], columns: Sequence[str]
 ) -> None:
-    """For people: rows for each image, and how the numbers came about."""
-    inference = predictor.inference.replace(**ask)
-    votes = ask["steps"] is not None or ask["chains"] is not None or not inference.one_pass
-    columns = [c for c in predictor.task.columns if votes or not c.startswith("votes")]
-    table = [
-        ("" if rank else name, *cells[: len(columns)])
-        for name, prediction in zip(names, told, strict=True)
+    """Rows for each image, then how they were made; see `addkit.tasks.predictions`."""
+    first = predictions[0]
+    # Without a chain there are no votes to show.
+    shown = [each for each in columns if first.chain or not each.startswith("votes")]
+    rows = [
+        ("" if rank else name, *cells[: len(shown)])
+        for name, prediction in zip(names, predictions, strict=True)
         for rank, cells in enumerate(prediction.rows())
     ]
-    output.table(["image", *columns], table, words=len(predictor.task.columns) - 1)
-    output.line(_legend(inference, told[0].steps, votes))
-
-
-def _legend(inference: Any, steps: int, votes: bool) -> str:
-    chains = f"{inference.chains} chain{'s' if inference.chains > 1 else ''} of {steps} steps"
-    loop = f"{chains} ({inference.sampler.name}, {inference.to_one_name}, w {inference.guidance:g})"
-    if not inference.one_pass:
-        return f"\nprobability: read-out {inference.read_out.name} of {loop}"
-    first = f"\nprobability: read-out {inference.read_out.name}, one pass at t = T"
-    return f"{first}; votes: {loop}" if votes else first
+    output.table(["image", *shown], rows, words=len(columns) - 1)
+    output.line(f"\n{first.how_made(first.steps)}")
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:
@@ -261,10 +235,10 @@ def _check_trace(predictor: Predictor, path: Path) -> None:
 
 def _trace(
     predictor: Predictor,
-    files: list[Any],
-    ask: dict[str, Any],
-    wishes: dict[str, str],
-    known: dict[str, str] | None,
+    files: list[tuple[str, ImageFile]],
+    changes: dict[str, Any],
+    labels: dict[str, str],
+    columns: dict[str, str] | None,
     seed: int,
     path: Path,
 ) -> None:
@@ -272,19 +246,19 @@ def _trace(
     from addkit.cli.output import note
     from addkit.report.trace import MOST_IMAGES, draw_trace
 
-    # A trace is of one batch.
+    # A trace has the images of one batch.
     shown = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
     names = [name for name, _ in shown]
     pictures = predictor.pictures([rewind(file) for _, file in shown])
-    held = predictor.task.given_labels(wishes) if wishes else None
-    inference = predictor.inference.replace(**ask, given=held)
+    given = predictor.task.given_labels(labels) if labels else None
+    inference = predictor.inference.replace(**changes, given=given)
     sources = [rewind(file) for _, file in shown]
     if predictor.facts.num_tokens > 1:
-        # Of many chains only the first is drawn, and their logits would fill the memory.
-        steps = predictor.trace(sources, inference.replace(chains=1), seed, known)
+        # Only the first of many chains is drawn, and the logits of all would fill the memory.
+        steps = predictor.trace(sources, inference.replace(chains=1), seed, columns)
         _draw_labels(path, predictor, steps, pictures, names)
     else:
-        steps = predictor.trace(sources, inference, seed, known)
+        steps = predictor.trace(sources, inference, seed, columns)
         schedule = predictor.network.diffusion.schedule
         draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
     left = f" (the first {len(shown)} images)" if len(files) > len(shown) else ""

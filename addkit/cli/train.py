@@ -135,7 +135,7 @@ def _resolve(
     word: Path, changes: list[str], folder: Path | None, *, resume: bool
 ) -> tuple[Recipe, Path | None]:
     """The recipe and the folder of its run; with `resume`, `word` may be a run's own folder."""
-    from addkit.cli.image_arguments import run_named
+    from addkit.cli.run_arguments import run_named
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
@@ -156,22 +156,22 @@ def _resolve(
 
 def _print_summary(result: TrainResult) -> None:
     from addkit.cli.output import Output
-    from addkit.cli.scores import legend, score_cells, score_columns
+    from addkit.evaluation.results import legend, present
 
     output = Output()
     controls = ((f"control, {head}", scores) for head, scores in result.controls.items())
-    shown = [(result.model_name, result.scores), *controls]
-    rows = [(name, *pair) for name, both in shown for pair in both.items()]
-    names = {key: None for *_, scores in rows for key in scores if scores[key] is not None}
+    models = [(result.model_name, result.scores), *controls]
+    rows = [(name, *pair) for name, both in models for pair in both.items()]
+    columns = present(scores for *_, scores in rows)
     output.table(
-        ["test", "weights", *score_columns(names)],
+        ["test", "weights", *(score.short_heading for score in columns)],
         [
-            (name, weights, *score_cells({key: scores.get(key) for key in names}))
+            (name, weights, *(score.text(scores.get(score.name)) for score in columns))
             for name, weights, scores in rows
         ],
     )
-    if legend(names):
-        output.line(legend(names))
+    if text := legend(columns):
+        output.line(text)
     output.line(f"\n{result.seconds:.0f} s, run {result.run}")
     output.hint(f"addkit evaluate --run {result.run}")
     steps = " --steps 20" if result.metric == "top1" else ""

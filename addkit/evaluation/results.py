@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from addkit.metrics.statistics import Verdict
     from addkit.metrics.uncertainty import Bin
+    from addkit.plugin.values import InferenceSettings
 
 Unit = Literal["", "%", "nats", "steps"]
 Z = 1.96
@@ -179,29 +180,9 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceSettings:
-    """The settings that made an answer."""
-
-    read_out: str
-    sampler: str
-    to_one: str
-    """The operator in effect: a sampler that draws labels has no use for another than `sample`."""
-    steps: int
-    guidance: float
-    chains: int
-    one_pass: bool
-    """The read-out needs no chain, so that steps and sampler have no effect."""
-
-    def cells(self) -> list[str]:
-        """A text for each of `SETTING_HEADINGS`."""
-        steps = "one pass" if self.one_pass else str(self.steps)
-        texts = [self.read_out, self.sampler, self.to_one, steps, f"{self.guidance:g}"]
-        return [*texts, str(self.chains)]
-
-
+SETTINGS = ("read_out", "sampler", "to_one", "steps", "guidance", "chains", "early_exit")
+"""Fields of `InferenceSettings`, which share a flat JSON object with the scores."""
 SETTING_HEADINGS = ("read-out", "sampler", "to-one", "steps", "w", "chains")
-SETTINGS = tuple(each.name for each in fields(InferenceSettings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +201,18 @@ class ScoreRow:
     @classmethod
     def from_data(cls, stored: Mapping[str, Any]) -> ScoreRow:
         """The inverse of `data`."""
+        from addkit.plugin.values import InferenceSettings  # Imports torch.
+
         setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
         names = [name for name in stored if name not in (*SETTINGS, "model_name")]
         return cls(stored["model_name"], setting, {name: stored[name] for name in names})
+
+    def setting_cells(self) -> list[str]:
+        """A text for each of `SETTING_HEADINGS`."""
+        used = self.setting
+        steps = "one pass" if used.one_pass else str(used.steps)
+        texts = [used.read_out, used.sampler or "-", used.to_one or "-", steps]
+        return [*texts, f"{used.guidance:g}", str(used.chains)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

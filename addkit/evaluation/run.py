@@ -17,7 +17,6 @@ from addkit.evaluation.results import (
     Audit,
     CaptionRow,
     Evaluation,
-    InferenceSettings,
     ScoreRow,
     Scores,
 )
@@ -44,22 +43,18 @@ class Grid:
     """One value is part of every combination; several are compared with each other instead."""
 
     def combinations(self, inference: Inference) -> list[Inference]:
-        """Every combination, in the order of the lists."""
+        """Every combination once, in the order of the lists."""
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
         single = self.early_exit[0] if self.early_exit and len(self.early_exit) == 1 else None
         inference = inference.replace(chains=self.chains, early_exit=single)
-        every = [
-            inference.replace(**dict(zip(keys, values, strict=True)))
-            for values in product(*(axis or [None] for axis in axes))
-        ]
-        if inference.problem.num_tokens == 1:
-            return every
-        # With several tokens the gain of a loop means nothing without its own first step.
         listed: dict[str, Inference] = {}
-        for each in every:
-            first = each.replace(steps=1)
-            listed.setdefault(_key(first), first)
+        for values in product(*(axis or [None] for axis in axes)):
+            each = inference.replace(**dict(zip(keys, values, strict=True)))
+            if inference.problem.num_tokens > 1:
+                # With several tokens the gain of a loop means nothing without its first step.
+                first = each.replace(steps=1)
+                listed.setdefault(_key(first), first)
             listed[_key(each)] = each
         return list(listed.values())
 
@@ -173,11 +168,11 @@ def _evaluate(
         split=options.split,
         weights=options.weights,
         results=[
-            _row(model_name, each, {**scores_of(meters[_key(each)]), **more})
+            ScoreRow(model_name, each.settings, {**scores_of(meters[_key(each)]), **more})
             for each, more in zip(combinations, columns, strict=True)
         ],
         controls=[
-            _row(name, controls[name].inference, scores_of(meter))
+            ScoreRow(name, controls[name].inference.settings, scores_of(meter))
             for name, meter in of_controls.items()
         ],
         audit=_audit(meters, audited, list(of_controls.values())) if audited else None,
@@ -200,24 +195,8 @@ def _control_meter(control: Predictor, images: ImageSet, seed: int) -> Meter:
 
 
 def _key(inference: Inference) -> str:
-    """The same key for settings that cannot differ: a one-pass read-out has no steps."""
-    if inference.one_pass:
-        return f"{inference.read_out.name} {inference.guidance}"
-    names = (inference.read_out.name, inference.sampler.name, inference.to_one_name)
-    return " ".join([*names, f"{inference.guidance} {inference.steps}"])
-
-
-def _row(model_name: str, inference: Inference, scores: Scores) -> ScoreRow:
-    setting = InferenceSettings(
-        read_out=inference.read_out.name,
-        sampler=inference.sampler.name,
-        to_one=inference.to_one_name,
-        steps=inference.steps,
-        guidance=inference.guidance,
-        chains=inference.chains,
-        one_pass=inference.one_pass,
-    )
-    return ScoreRow(model_name, setting, scores)
+    """Equal for inferences that cannot differ, such as one pass with any number of steps."""
+    return str(inference.settings)
 
 
 def _audit(meters: dict[str, Meter], audited: dict[str, Setting], controls: list[Meter]) -> Audit:

@@ -157,7 +157,9 @@ class Predictor:
         chains = inference.replace(read_out="last").answer(
             self.network.diffusion, condition, generator
         )
-        return replace(answer, votes=chains.votes, steps=chains.steps)
+        return replace(
+            answer, votes=chains.votes, steps=chains.steps, votes_inference=chains.inference
+        )
 
     @torch.inference_mode()
     def trace(

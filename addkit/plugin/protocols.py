@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ChainSettings,
         ChainStep,
         Clean,
+        InferenceSettings,
         Layout,
         NoisyBatch,
         NoisyLabels,
@@ -674,19 +675,28 @@ class Meter(Protocol):
 
 
 class Prediction(Protocol):
-    """The answer for one image."""
-
-    def data(self) -> dict[str, Any]:
-        """As JSON has it."""
-        ...
+    """The answer for one image. `addkit.tasks.predictions.Made` is a base with the last two."""
 
     @property
     def steps(self) -> int:
-        """Denoising steps behind it."""
+        """Denoising steps that were taken."""
+        ...
+
+    def data(self) -> dict[str, Any]:
+        """As JSON, `settings()` included."""
         ...
 
     def rows(self) -> list[tuple[str, ...]]:
-        """As a table has it, a cell for each of the task's columns."""
+        """Rows of a table, a cell for each of the task's columns."""
+        ...
+
+    @property
+    def chain(self) -> InferenceSettings | None:
+        """The settings of the chains behind it; None where one pass made everything."""
+        ...
+
+    def how_made(self, steps: int) -> str:
+        """One line for people on the settings that made it."""
         ...
 
 

@@ -250,6 +250,11 @@ class InferenceSettings:
     chains: int
     early_exit: int = 0
 
+    @property
+    def one_pass(self) -> bool:
+        """True if no chain was run."""
+        return self.sampler is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

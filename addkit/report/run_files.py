@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addkit.errors import AddkitError, RunError
-from addkit.evaluation.results import Evaluation, InferenceSettings, Score, ScoreRow, wilson
+from addkit.evaluation.results import Evaluation, Score, ScoreRow, wilson
 from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPanel
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
 from addkit.runs.stored import read_json
+
+if TYPE_CHECKING:
+    from addkit.plugin.values import InferenceSettings
+
 
 MOST_POINTS = 60
 """Points of a curve over optimizer steps."""
@@ -269,8 +273,8 @@ def _names_of(settings: Sequence[InferenceSettings]) -> dict[InferenceSettings, 
     words = {
         setting: {
             "read_out": setting.read_out,
-            "sampler": setting.sampler,
-            "to_one": setting.to_one,
+            "sampler": setting.sampler or "",
+            "to_one": setting.to_one or "",
             "guidance": f"w {setting.guidance:g}",
             "chains": f"{setting.chains} chains",
         }

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from addkit.evaluation.results import CLIP_HEADINGS, TABLE3, Score, Scores, present
+from addkit.evaluation.results import (
+    CLIP_HEADINGS,
+    SETTING_HEADINGS,
+    TABLE3,
+    Score,
+    Scores,
+    present,
+)
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.report.sections import Table
 from addkit.runs import Run
@@ -38,17 +45,12 @@ def settings(files: RunFiles) -> Table:
     cells = [
         [
             row.model_name,
-            row.setting.read_out,
-            row.setting.sampler,
-            row.setting.to_one,
-            "one pass" if row.setting.one_pass else str(row.setting.steps),
-            f"{row.setting.guidance:g}",
-            str(row.setting.chains),
+            *row.setting_cells(),
             *_cells(row.scores, columns, files.headline),
         ]
         for row in rows
     ]
-    names = ["model", "read-out", "sampler", "to-one", "steps", "w", "chains"]
+    names = ["model", *SETTING_HEADINGS]
     return Table([*names, *_headings(columns, files.headline)], cells, words=4)
 
 

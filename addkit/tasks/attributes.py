@@ -49,6 +49,8 @@ class Attributes:
                 self._answers(answer, image)[:top],
                 self._marginals(answer.probabilities[image], answer.votes[image], top),
                 int(steps),
+                inference=answer.inference,
+                votes_inference=answer.votes_inference,
             )
             for image, steps in enumerate(answer.steps)
         ]

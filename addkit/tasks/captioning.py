@@ -143,6 +143,8 @@ class Captioning:
                     )
                 ),
                 int(steps),
+                inference=answer.inference,
+                votes_inference=answer.votes_inference,
             )
             for image, steps in enumerate(answer.steps.tolist())
         ]

@@ -70,7 +70,12 @@ class Classification:
         votes = answer.votes.squeeze(1).gather(1, best.indices)
         rows = zip(best.indices, best.values, votes, answer.steps, strict=True)
         return [
-            Prediction(label_scores(self.names, ids, values, vote), int(steps))
+            Prediction(
+                label_scores(self.names, ids, values, vote),
+                int(steps),
+                inference=answer.inference,
+                votes_inference=answer.votes_inference,
+            )
             for ids, values, vote, steps in rows
         ]
 

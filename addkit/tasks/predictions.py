@@ -1,29 +1,83 @@
-"""What a user gets for one image."""
+"""Predictions: what `predict` returns for one image.
+
+`data()` is the JSON of `addkit sample`, `rows()` and `how_made()` are its table and the line below.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addkit.plugin.values import InferenceSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The settings that made a prediction; base of every prediction."""
+
+    inference: InferenceSettings | None = None
+    """Of the probabilities."""
+    votes_inference: InferenceSettings | None = None
+    """Of the votes, where chains ran in addition to a one-pass read-out."""
+
+    @property
+    def chain(self) -> InferenceSettings | None:
+        """The settings of the chains that voted; None where one pass made everything."""
+        settings = self.votes_inference or self.inference
+        return None if settings is None or settings.one_pass else settings
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON; sampler and to-one are None where no chain was run."""
+        if self.inference is None:
+            return {}
+        used = self.chain or self.inference
+        return {
+            "guidance": used.guidance,
+            "chains": used.chains,
+            "sampler": used.sampler,
+            "to_one": used.to_one,
+            "read_out": self.inference.read_out,
+        }
+
+    def how_made(self, steps: int) -> str:
+        """One line on the origin of probabilities and votes.
+
+        Args:
+            steps: that the chains took.
+        """
+        if self.inference is None:
+            return ""
+        chain, read_out = self.chain, self.inference.read_out
+        loop = ""
+        if chain is not None:
+            plural = "s" if chain.chains > 1 else ""
+            loop = f"{chain.chains} chain{plural} of {steps} steps"
+            loop += f" ({chain.sampler}, {chain.to_one}, w {chain.guidance:g})"
+        if not self.inference.one_pass:
+            return f"probability: read-out {read_out} of {loop}"
+        first = f"probability: read-out {read_out}, one pass at t = T"
+        return f"{first}; votes: {loop}" if loop else first
 
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """One class and how sure the answer is of it."""
+    """One class with its probability and votes."""
 
     name: str
     index: int
     probability: float
-    """Of the read-out, in [0, 1]."""
+    """Given by the read-out, in [0, 1]."""
     votes: float
     """Share of chains that end at this class, in [0, 1]."""
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON."""
         return {"name": self.name, "probability": self.probability, "votes": self.votes}
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Made):
     """The answer for one image: classes, the most probable first."""
 
     labels: tuple[LabelScore, ...]
@@ -36,8 +90,9 @@ class Prediction:
         return self.labels[0]
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"labels": [label.data() for label in self.labels], "steps": self.steps}
+        """As JSON."""
+        labels = [label.data() for label in self.labels]
+        return {"labels": labels, "steps": self.steps, **self.settings()}
 
     def rows(self) -> list[tuple[str, ...]]:
         """Class, probability and votes."""
@@ -50,7 +105,7 @@ class Token:
 
     text: str
     probability: float
-    """That its own chain gave it, in [0, 1]; 1 where it was given."""
+    """Given by its own chain, in [0, 1]; 1 for a token that the user gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +116,11 @@ class Caption:
     tokens: tuple[Token, ...]
     """Without pads."""
     score: float
-    """What the read-out ranks by: agreement with the other chains, or log p."""
+    """The read-out ranks by it: agreement with the other chains, or log p."""
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionPrediction:
+class CaptionPrediction(Made):
     """The answer for one image: captions, the best first."""
 
     captions: tuple[Caption, ...]
@@ -77,11 +132,12 @@ class CaptionPrediction:
         return self.captions[0].text
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"captions": [asdict(caption) for caption in self.captions], "steps": self.steps}
+        """As JSON."""
+        captions = [asdict(caption) for caption in self.captions]
+        return {"captions": captions, "steps": self.steps, **self.settings()}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Caption, the percent that each token is sure of, and score."""
+        """Caption, percent probability of each token, and score."""
         return [
             (
                 c.text or "(no words)",
@@ -98,19 +154,19 @@ class JointAnswer:
 
     values: dict[str, str]
     probability: float | None
-    """p(values | image), from left to right; None where it was not asked for."""
+    """p(values | image), from left to right; None where it was not computed."""
     votes: float
     """Share of the chains that end at this answer, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
-class JointPrediction:
+class JointPrediction(Made):
     """The answer for one image with several attributes."""
 
     answers: tuple[JointAnswer, ...]
     """Different ones, the best first."""
     marginals: dict[str, tuple[LabelScore, ...]]
-    """Each attribute by itself, the most probable value first."""
+    """Marginals of each attribute, the most probable value first."""
     steps: int
 
     @property
@@ -119,13 +175,14 @@ class JointPrediction:
         return self.answers[0].values
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON."""
         marginals = {name: [s.data() for s in scores] for name, scores in self.marginals.items()}
         answers = [asdict(answer) for answer in self.answers]
-        return {"answers": answers, "marginals": marginals, "steps": self.steps}
+        joint = {"answers": answers, "marginals": marginals}
+        return {**joint, "steps": self.steps, **self.settings()}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A row for each joint answer, then one for each attribute's values by themselves."""
+        """A row for each joint answer, then one for each value of each attribute's marginals."""
         joint: list[tuple[str, ...]] = [
             ("joint", ", ".join(a.values.values()), _percent(a.probability), f"{100 * a.votes:.0f}")
             for a in self.answers

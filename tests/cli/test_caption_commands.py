@@ -26,11 +26,9 @@ def _run(recipe: Path, path: Path, *overrides: str) -> Path:
     from addkit.runs import Run
     from addkit.training.train import train
 
-    from ..conftest import Silent
-
     read = read_recipe(recipe, [*SMALL, *overrides])
     run = Run.create(path, read, build_data(read).facts)
-    train(read, run, Silent(), device="cpu")
+    train(read, run, device="cpu")
     return path
 
 

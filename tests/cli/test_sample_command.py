@@ -149,46 +149,28 @@ def test_a_checkpoint_is_as_good_as_a_run(
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("words", "parts"),
     [
-        (
-            ["--sampler", "renose"],
-            'error: no sampler is called "renose" (did you mean "renoise"?). '
-            "Known: ancestral, beam, ddim, gibbs, left-to-right, maskgit, refine, renoise.\n",
-        ),
-        (
-            ["--read-out", "lst"],
-            'error: no read_out is called "lst" (did you mean "last"?). '
-            "Known: consensus, last, likelihood, mean, one-pass, vote.\n",
-        ),
-        (
-            ["--to-one", "max"],
-            'error: no to_one is called "max" (did you mean "argmax"?). '
-            "Known: argmax, sample, softmax.\n",
-        ),
-        (
-            ["--trace", "a.xyz"],
-            'error: --trace a.xyz: ending ".xyz"; known: .png, .svg, .pdf\n',
-        ),
-        (["--given", "dark"], "error: --given dark: write NAME=VALUE, such as tone=dark\n"),
-        (
-            ["--template", "a _"],
-            "error: template: a classification run has one label, and nothing to give it; "
-            "templates, lengths and given values are for captions and attributes\n",
-        ),
-        (
-            ["--sampler", "beam"],
-            'error: the sampler "beam" cannot walk the process "gaussian"; these can: '
-            "ancestral, ddim, gibbs, left-to-right, maskgit, refine, renoise\n",
-        ),
-        (["--trace", "no/a.png"], "error: --trace no/a.png: there is no folder no\n"),
+        (["--sampler", "renose"], ('sampler is called "renose"', '"renoise"', "ancestral, beam")),
+        (["--read-out", "lst"], ('read_out is called "lst"', '"last"', "consensus, last")),
+        (["--to-one", "max"], ('to_one is called "max"', '"argmax"', "argmax, sample, softmax")),
+        (["--trace", "a.xyz"], ("--trace a.xyz", ".png, .svg")),
+        (["--given", "dark"], ("--given dark", "NAME=VALUE")),
+        (["--template", "a _"], ("template", "classification", "one label")),
+        (["--sampler", "beam"], ('"beam"', '"gaussian"', "ancestral, ddim, gibbs")),
+        (["--trace", "no/a.png"], ("--trace no/a.png", "no folder no")),
     ],
 )
-def test_words_that_mean_nothing(
-    addkit: Cli, digits_run: Path, digit_images: list[Path], words: list[str], error: str
+def test_invalid_options_are_named_with_what_is_allowed(
+    addkit: Cli,
+    digits_run: Path,
+    digit_images: list[Path],
+    words: list[str],
+    parts: tuple[str, ...],
 ) -> None:
     said = addkit("sample", digit_images[0], "--run", digits_run, "--json", *words)
-    assert (said.code, said.out, said.err) == (2, "", error)
+    assert (said.code, said.out) == (2, "")
+    assert all(part in said.err for part in parts), said.err
     assert list(Path().iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""README and docs as the tests see them: pages, and fenced blocks with what stands above them."""
+"""Pages of README and docs, and their fenced blocks with the comments above them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S[^\n]*\n|\n(?= {4}))+")
-"""Of equations, and of commands that stand between them."""
+"""Indented blocks: equations and commands."""
 ASSIGNMENT = re.compile(r"\w+=\S*")
 STARTERS = ("srun", "nice", "exec")
 ENDS = ("&&", "||", ";", "|", ">", ">>", "<", "&")
@@ -27,7 +27,7 @@ ENDS = ("&&", "||", ";", "|", ">", ">>", "<", "&")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. The note is an HTML comment right above it: how a test treats it."""
+    """A fenced block. The note is the HTML comment above it, which selects its test."""
 
     page: str
     line: int
@@ -40,15 +40,15 @@ class Block:
 
     @cached_property
     def commands(self) -> list[list[str]]:
-        """The words after `addkit` of each call of it, behind srun and torchrun too."""
+        """The arguments of each call of addkit, also after srun and torchrun."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        called = [_of_addkit(piece) for line in lines for piece in _pieces(line)]
+        called = [_arguments(piece) for line in lines for piece in _pieces(line)]
         return [words for words in called if words is not None]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A file in Markdown."""
+    """A Markdown file."""
 
     path: Path
 
@@ -62,20 +62,20 @@ class Page:
     @cached_property
     def blocks(self) -> list[Block]:
         fenced = [
-            self._block(found, found["language"], found["text"], found["note"] or "")
-            for found in FENCE.finditer(self.text)
+            self._block(match, match["language"], match["text"], match["note"] or "")
+            for match in FENCE.finditer(self.text)
         ]
-        # Lines stay where they are.
-        bare = FENCE.sub(lambda found: "\n" * found[0].count("\n"), self.text)
-        return fenced + [self._indented(found) for found in INDENTED.finditer(bare)]
+        # Keep the line numbers of what remains.
+        bare = FENCE.sub(lambda match: "\n" * match[0].count("\n"), self.text)
+        return fenced + [self._indented(match) for match in INDENTED.finditer(bare)]
 
-    def _indented(self, found: re.Match[str]) -> Block:
-        text = textwrap.dedent(found[0])
+    def _indented(self, match: re.Match[str]) -> Block:
+        text = textwrap.dedent(match[0])
         is_console = re.search(r"^addkit ", text, re.MULTILINE)
-        return self._block(found, "console" if is_console else "text", text, "")
+        return self._block(match, "console" if is_console else "text", text, "")
 
-    def _block(self, found: re.Match[str], language: str, text: str, note: str) -> Block:
-        line = found.string.count("\n", 0, found.start()) + 1
+    def _block(self, match: re.Match[str], language: str, text: str, note: str) -> Block:
+        line = match.string.count("\n", 0, match.start()) + 1
         return Block(str(self), line, language, text, note)
 
     def of(self, *languages: str) -> list[Block]:
@@ -84,12 +84,12 @@ class Page:
 
     @cached_property
     def prose(self) -> str:
-        """Without the fenced blocks."""
+        """The text without fenced blocks."""
         return FENCE.sub("", self.text)
 
     @cached_property
     def spans(self) -> list[str]:
-        """What stands in `backticks` within a line."""
+        """Code spans within a line."""
         return re.findall(r"`([^`\n]+)`", self.prose)
 
 
@@ -97,7 +97,7 @@ PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rgl
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each page, script or TOML block, if it asks for one."""
+    """Parametrize by page, script or TOML block, by the names of a test's arguments."""
     wanted: dict[str, Sequence[Page | Block]] = {
         "page": PAGES,
         "script": [block for page in PAGES for block in page.of("console", "sh")],
@@ -109,7 +109,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _pieces(line: str) -> list[list[str]]:
-    """A line's commands, without comments and what they read or write."""
+    """Split a line into its commands, without comments and redirections."""
     lexer = shlex(line, posix=True, punctuation_chars="();<>|&")
     lexer.whitespace_split = True
     lexer.commenters = "#"
@@ -122,7 +122,7 @@ def _pieces(line: str) -> list[list[str]]:
     return pieces
 
 
-def _of_addkit(words: list[str]) -> list[str] | None:
+def _arguments(words: list[str]) -> list[str] | None:
     while words and (ASSIGNMENT.fullmatch(words[0]) or words[0] in (*STARTERS, "if")):
         words = words[1:]
         while words and words[0].startswith("-"):

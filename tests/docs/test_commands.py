@@ -1,11 +1,11 @@
-"""Every command line of README and docs: run where it is quick, parsed word by word elsewhere.
+"""Every command line of README and docs is run if it is quick, and parsed otherwise.
 
-A comment above a block says how it is treated:
+A comment above a block selects its treatment:
 
-    run: --set training.epochs=1     all its commands run, one after the other with those of the
-                                     page's other such blocks; `train` gets these words more
-    not run: needs two machines      it is parsed; blocks with torchrun, srun or sbatch must say so
-    exit 2: a name that is not there is what it ends with
+    run: --set training.epochs=1     run all its commands, in order with those of the page's other
+                                     such blocks, and `train` with these arguments too
+    not run: needs two machines      parse it only; required with torchrun, srun or sbatch
+    exit 2: an unknown name          expect this exit code
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ QUICK = {
     *("recipes list", "recipes show", "recipes check", "recipes diff", "runs list"),
     *("plugins list", "plugins show", "schedule show", "schema", "env"),
 }
-"""Always run: they read what comes with addkit, in a fraction of a second."""
+"""Always run: they take a fraction of a second."""
 OF_PLUGINS = ("claims", "theory")
 """Commands of plugins/addkit-paper, whose own tests parse and run those of the docs."""
 CLUSTER = re.compile(r"\b(torchrun|srun|sbatch|scontrol)\b")
-OF_OTHERS = {"--max-restarts", "--gpus-per-task", "--list"}
+FOREIGN = {"--max-restarts", "--gpus-per-task", "--list"}
 """Options of torchrun, SLURM and `addkit theory` that the text names."""
 
 
@@ -46,23 +46,23 @@ def _leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command that these words call and its values; raises what the command line would."""
+    """Parse a command line into (command, values); raises the command line's errors."""
     tree: Any = typer.main.get_command(app)
-    heard: list[tuple[str, dict[str, Any]]] = []
+    calls: list[tuple[str, dict[str, Any]]] = []
     tree.callback = lambda **_: None
     for option in tree.params:
         option.callback = None  # No plugin file of the docs is loaded here.
     for name, command in _leaves(tree):
-        command.callback = lambda name=name, **values: heard.append((name, values))
+        command.callback = lambda name=name, **values: calls.append((name, values))
     tree.main(plugins_first(_quiet_first(words)), prog_name="addkit", standalone_mode=False)
-    return heard[0] if heard else ("", {})
+    return calls[0] if calls else ("", {})
 
 
 def _own(script: Any) -> list[list[str]]:
     return [words for words in script.commands if words[:1] not in [[one] for one in OF_PLUGINS]]
 
 
-def test_every_word_is_known(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_can_be_parsed(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for words in _own(script):
         _, values = parsed(words)
@@ -72,25 +72,25 @@ def test_every_word_is_known(script: Any, monkeypatch: pytest.MonkeyPatch) -> No
             read_recipe(Path(recipe), values.get("set_") or [])
 
 
-def test_what_needs_a_cluster_says_so(script: Any) -> None:
+def test_cluster_commands_are_marked(script: Any) -> None:
     if CLUSTER.search(script.text):
         assert script.note.startswith("not run: needs "), f"{script}: say why it is not run"
 
 
-def test_quick_ones_run(script: Any, addkit: Cli, tmp_path: Path) -> None:
+def test_quick_commands_run(script: Any, addkit: Cli, tmp_path: Path) -> None:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     if script.note.startswith(("run:", "not run:")):
         return
     wanted = int(script.note[5]) if script.note.startswith("exit ") else 0
     for words in _own(script):
         if parsed(words)[0] in QUICK or wanted:
-            said = addkit(*words)
-            assert said.code == wanted, f"{script}: {said.err}"
+            result = addkit(*words)
+            assert result.code == wanted, f"{script}: {result.err}"
 
 
 @pytest.fixture
 def no_plugin_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forgets the plugin files of a page."""
+    """Deselect the plugin files of a page afterwards."""
     from addkit.plugin.registry import _selected
     from addkit.plugin.selection import FILES
 
@@ -102,7 +102,7 @@ def no_plugin_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def reader(tmp_path: Path, digit_images: list[Path]) -> Path:
-    """What a reader has: the recipes, and images."""
+    """A folder with the recipes, images and a picture, in which a page is run."""
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "photos").mkdir()
     for number, image in enumerate(digit_images):
@@ -112,7 +112,7 @@ def reader(tmp_path: Path, digit_images: list[Path]) -> Path:
 
 
 @pytest.mark.usefixtures("no_plugin_left")
-def test_marked_ones_run_in_their_order(page: Any, addkit: Cli, reader: Path) -> None:
+def test_marked_blocks_run_in_order(page: Any, addkit: Cli, reader: Path) -> None:
     for block in page.of("python"):
         if block.note.startswith("file: "):
             (reader / block.note.removeprefix("file: ")).write_text(block.text)
@@ -120,17 +120,17 @@ def test_marked_ones_run_in_their_order(page: Any, addkit: Cli, reader: Path) ->
         if block.note.startswith("run:"):
             more = block.note.removeprefix("run:").split()
             for words in _own(block):
-                said = addkit(*words, *(more if words[0] == "train" else ()))
-                assert said.code == 0, f"{block}: {said.err}"
+                result = addkit(*words, *(more if words[0] == "train" else ()))
+                assert result.code == 0, f"{block}: {result.err}"
 
 
 def test_options_in_the_text_exist(page: Any) -> None:
     tree: Any = typer.main.get_command(app)
-    parameters = [one for _, command in [("", tree), *_leaves(tree)] for one in command.params]
-    known = {word for one in parameters for word in (*one.opts, *one.secondary_opts)}
+    parameters = [p for _, command in [("", tree), *_leaves(tree)] for p in command.params]
+    options = {word for p in parameters for word in (*p.opts, *p.secondary_opts)}
     for span in page.spans:
         if span.startswith("python "):
             continue
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span))
-        strange = named - known - OF_OTHERS - {"--help"}
-        assert not strange, f"{page}: `{span}` names {strange}"
+        unknown = named - options - FOREIGN - {"--help"}
+        assert not unknown, f"{page}: `{span}` names {unknown}"

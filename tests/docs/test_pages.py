@@ -1,7 +1,8 @@
-"""TOML blocks are recipes, names and keys exist, and links between pages lead somewhere."""
+"""TOML blocks are recipes, names and keys exist, and links between pages resolve."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
@@ -16,6 +17,11 @@ from addkit.recipe import read_recipe
 from addkit.recipe.tables import SHARED_TABLES
 
 ROOT = Path(__file__).parents[2]
+MARKDOWN = sorted(
+    path
+    for pattern in ("*.md", "benchmarks/*.md", "docs/**/*.md", "plugins/*/*.md")
+    for path in ROOT.glob(pattern)
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 KEY = re.compile(r"(?<![\w./-])([a-z_]+)\.([a-z_]+)(?=$|[\s=,;)])")
 VARIABLE = re.compile(r"\bADDKIT_[A-Z_]+")
@@ -37,7 +43,7 @@ def _keys() -> set[tuple[str, str]]:
 def test_toml_blocks_are_recipes(
     layer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Laid over `digits`, or over the recipe that `layer of: NAME` says."""
+    """As a layer over `digits`, or over the recipe of the comment `layer of: NAME`."""
     tables = tomllib.loads(layer.text)
     if PACKAGING & tables.keys():
         assert "project" in tables, f"{layer}: a fragment of a pyproject.toml has [project]"
@@ -52,18 +58,26 @@ def test_toml_blocks_are_recipes(
     assert read_recipe(file).name
 
 
-def test_fences_stand_at_the_margin(page: Any) -> None:
-    """Others would not be seen by these tests."""
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_long_lines_have_one_sentence(path: Path) -> None:
+    """So that a diff shows the sentence that changed."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in prose.splitlines() if len(line) > 120 and line[0] not in "|"]
+    assert [line for line in lines if re.search(r"[.;!?] [A-Z`*]", line)] == []
+
+
+def test_fences_are_not_indented(page: Any) -> None:
+    """The other tests find only fences at the start of a line."""
     assert not re.search(r"^[ \t>]+```", page.text, re.MULTILINE)
     assert "```" not in page.prose
 
 
 def test_keys_in_the_text_exist(page: Any) -> None:
-    known, tables = _keys(), {kind.kind for kind in KINDS} | SHARED_TABLES.keys()
+    keys, tables = _keys(), {kind.kind for kind in KINDS} | SHARED_TABLES.keys()
     for span in page.spans:
         if not span.startswith(("addkit.", "torch")):
             named = {key for key in KEY.findall(span) if key[0] in tables}
-            assert named <= known, f"{page}: `{span}` names {named - known}"
+            assert named <= keys, f"{page}: `{span}` names {named - keys}"
 
 
 def test_variables_in_the_text_exist(page: Any) -> None:
@@ -72,7 +86,7 @@ def test_variables_in_the_text_exist(page: Any) -> None:
         assert f'"{name}"' in source or f" {name} =" in source, f"{page}: {name}"
 
 
-def test_links_lead_somewhere(page: Any) -> None:
+def test_links_resolve(page: Any) -> None:
     for link in LINK.findall(page.prose):
         if not link.startswith(("http://", "https://")):
             path, _, anchor = link.partition("#")
@@ -82,7 +96,7 @@ def test_links_lead_somewhere(page: Any) -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Anchors of headings by GitHub's rule."""
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -94,6 +108,39 @@ def test_modules_and_files_in_the_text_exist(page: Any) -> None:
         if re.fullmatch(r"addkit(\.[a-z_]+)+", span):
             path = ROOT.joinpath(*span.split("."))
             assert path.is_dir() or path.with_suffix(".py").is_file() or _is_public(span), span
+
+
+def test_functions_in_the_text_exist(page: Any) -> None:
+    """`folder/file.py:function` below addkit/, or below the root."""
+    for span in page.spans:
+        if found := re.fullmatch(r"([\w/-]+\.py):([\w.]+)", span):
+            file, name = found.groups()
+            paths = [base / file for base in (ROOT / "addkit", ROOT) if (base / file).is_file()]
+            assert paths, f"{page}: `{span}`"
+            defined = _definitions(ast.parse(paths[0].read_text("utf-8")))
+            assert name in defined, f"{page}: `{span}` is none of {sorted(defined)}"
+
+
+def test_method_page_maps_the_paper() -> None:
+    """Every section with an equation, every table and every figure has a row with code."""
+    text = (ROOT / "docs" / "method.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\S[^|]*) \|.*\.py:.*\|$", text, re.MULTILINE)
+    first = " ".join(rows)
+    for section in ("3.1", "3.2", "3.3", "3.4", "4.2.2", "4.3"):
+        assert section in first, section
+    tables, figures = (text.split(f"## {part} of the paper")[1] for part in ("Tables", "Figures"))
+    assert [row for row in ("1", "2", "3") if f"| {row} |" not in tables] == []
+    assert [row for row in ("3", "4", "5", "6", "7") if f"| {row} |" not in figures] == []
+
+
+def _definitions(tree: ast.AST, prefix: str = "") -> set[str]:
+    """Functions and classes by qualified name."""
+    names: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}{node.name}"
+            names |= {name} | _definitions(node, f"{name}.")
+    return names
 
 
 def _is_public(name: str) -> bool:
@@ -126,5 +173,5 @@ def test_cluster_page_names_every_line_of_metrics(digits_run: Path) -> None:
 
 def test_plugins_page_lists_every_ability() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text("utf-8")
-    known = [(kind, name, told) for kind, of in ABILITIES.items() for name, told in of.items()]
-    assert re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.+) \|$", text, re.MULTILINE) == known
+    abilities = [(kind, *ability) for kind, of in ABILITIES.items() for ability in of.items()]
+    assert re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| (.+) \|$", text, re.MULTILINE) == abilities

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields, replace
 
 import pytest
 
 from addkit.evaluation.results import (
     SCORES,
+    SETTING_HEADINGS,
+    SETTINGS,
     Audit,
     CaptionRow,
     ClipMeans,
@@ -14,7 +17,6 @@ from addkit.evaluation.results import (
     ConfidenceRow,
     Evaluation,
     ExitRow,
-    InferenceSettings,
     Risk,
     Score,
     ScoreRow,
@@ -24,6 +26,7 @@ from addkit.evaluation.results import (
     wilson,
 )
 from addkit.metrics.uncertainty import Bin
+from addkit.plugin.values import InferenceSettings
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,6 @@ SETTING = InferenceSettings(
     steps=3,
     guidance=1.5,
     chains=2,
-    one_pass=False,
 )
 
 
@@ -199,6 +201,17 @@ def test_json_rows_are_flat_and_units_are_named_once() -> None:
     assert (row["model_name"], row["steps"], row["exact_match"]) == ("ADD", 3, 0.5)
     assert data["units"] == {"exact_match": "share", "mine": "", "meteor": ""}
     assert data["table3"][0]["clip_cosine"] is None
+
+
+def test_the_settings_of_a_row_are_all_stored() -> None:
+    assert tuple(each.name for each in fields(InferenceSettings)) == SETTINGS
+
+
+def test_one_pass_has_no_sampler_in_a_table() -> None:
+    one_pass = replace(SETTING, read_out="one-pass", sampler=None, to_one=None, steps=1, chains=1)
+    row = ScoreRow("ADD", one_pass, {})
+    assert row.setting_cells() == ["one-pass", "-", "-", "one pass", "1.5", "1"]
+    assert len(SETTING_HEADINGS) == len(row.setting_cells())
 
 
 def test_results_load_without_torch() -> None:

@@ -67,7 +67,7 @@ def made_run(path: Path, **given: Any) -> Path:
 def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
     setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
-    setting |= {"steps": steps, "chains": 1, "one_pass": False}
+    setting |= {"steps": steps, "chains": 1, "early_exit": 0}
     return {"model_name": "ADD", **setting, "top1": value, "count": 100, **given}
 
 

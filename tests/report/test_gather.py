@@ -72,7 +72,7 @@ def test_no_step_no_loss(run: Path) -> None:
 
 def test_figure_5_groups_rows_by_how_they_were_made(run: Path) -> None:
     rows = [row(5, 80.0), row(1, 70.0), row(1, 60.0, guidance=2.0), row(5, 61.0, guidance=2.0)]
-    rows += [row(n, 90.0, read_out="one-pass", one_pass=True) for n in (1, 5)]
+    rows += [row(n, 90.0, read_out="one-pass", sampler=None) for n in (1, 5)]
     rows += [row(5, 1.0, read_out="vote")]
     evaluated(run, rows, controls=[row(5, 50.0, model_name="control, linear")])
     found = step_curves(RunFiles.open(run))

@@ -12,8 +12,6 @@ from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.training.train import train
 
-from ..conftest import Silent
-
 SHORT = (
     "training.epochs=18",
     "training.evaluate_every=18",
@@ -27,7 +25,7 @@ SHORT = (
 def test_a_short_run_names_held_out_combinations(recipes: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipes / "emoji.toml", SHORT)
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
-    result = train(recipe, run, Silent(), device="cpu")
+    result = train(recipe, run, device="cpu")
     assert result.value >= 0.25
 
     predictor = load(run.path)

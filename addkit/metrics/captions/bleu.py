@@ -28,21 +28,20 @@ def bleu(
     than k words as one k-gram missed, and leaves orders without a match out of the mean. With a
     match of every order the value is also sacrebleu's; without one the two differ by design.
     """
-    rows = [_counts(text, texts) for text, texts in paired(predicted, references)]
-    length, closest, *counts = map(sum, zip(*rows, strict=True))
-    matched, possible = counts[:LONGEST], counts[LONGEST:]
-    shares = [(one + _TINY) / (most + _SMALL) for one, most in zip(matched, possible, strict=True)]
+    rows = []
+    for text, texts in paired(predicted, references):
+        words, others = text.split(), [other.split() for other in texts]
+        counts = ngram_counts(words)
+        # Of each n-gram as many count as the reference that has it most.
+        most = [reduce(or_, each) for each in zip(*map(ngram_counts, others), strict=True)]
+        matched = [(own & other).total() for own, other in zip(counts, most, strict=True)]
+        closest = min(map(len, others), key=lambda length: (abs(length - len(words)), length))
+        rows.append([len(words), closest, *matched, *(each.total() for each in counts)])
+    # Sums over the corpus before any ratio: BLEU is not a mean over captions.
+    length, closest, *totals = map(sum, zip(*rows, strict=True))
+    pairs = zip(totals[:LONGEST], totals[LONGEST:], strict=True)
+    shares = [(matched_n + _TINY) / (possible + _SMALL) for matched_n, possible in pairs]
     brevity = math.exp(min(0.0, 1 - (closest + _SMALL) / (length + _TINY)))
     products = accumulate(shares, mul)
     one, two, three, four = (brevity * product ** (1 / n) for n, product in enumerate(products, 1))
     return one, two, three, four
-
-
-def _counts(text: str, texts: Sequence[str]) -> list[int]:
-    """Length, closest reference length, k-grams matched and possible (k = 1..4)."""
-    words, others = text.split(), [one.split() for one in texts]
-    found = ngram_counts(words)
-    allowed = [reduce(or_, counts) for counts in zip(*map(ngram_counts, others), strict=True)]
-    matched = [(one & most).total() for one, most in zip(found, allowed, strict=True)]
-    closest = min(map(len, others), key=lambda length: (abs(length - len(words)), length))
-    return [len(words), closest, *matched, *(one.total() for one in found)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from addkit.metrics.captions.words import LONGEST, Ngram, ngram_counts, ngrams, paired
@@ -27,56 +27,51 @@ def cider_d(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> li
     A perfect caption of w < 4 words has no n-grams for n > w and gets 10 w / 4.
     """
     pairs = paired(predicted, references)
-    weigher = _Weigher(references)
-    return [_score(weigher.vector(text), list(map(weigher.vector, texts))) for text, texts in pairs]
+    sizes = range(1, LONGEST + 1)
+    # Images whose references have an n-gram, each image once.
+    images = Counter(
+        ngram
+        for texts in references
+        for ngram in {ngram for text in texts for n in sizes for ngram in ngrams(text.split(), n)}
+    )
+    # An n-gram of no reference weighs as much as one of a single image.
+    unseen = math.log(len(references))
+    rarity = {ngram: unseen - math.log(count) for ngram, count in images.items()}
+
+    def vector(text: str) -> _Vector:
+        words = text.split()
+        weights = [
+            {ngram: count * rarity.get(ngram, unseen) for ngram, count in counts.items()}
+            for counts in ngram_counts(words)
+        ]
+        return _Vector(weights, [math.hypot(*each.values()) for each in weights], len(words))
+
+    scores = []
+    for text, texts in pairs:
+        caption = vector(text)
+        total = sum(_similarity(caption, vector(other)) for other in texts)
+        scores.append(_FACTOR * total / (LONGEST * len(texts)))
+    return scores
 
 
 @dataclass(frozen=True, slots=True)
 class _Vector:
+    """n-gram weights and their Euclidean norm, for n = 1..4."""
+
     weights: list[dict[Ngram, float]]
     norms: list[float]
     length: int
-
-
-class _Weigher:
-    """Turns a caption into its n-gram weights."""
-
-    def __init__(self, references: Sequence[Sequence[str]]) -> None:
-        images = Counter(ngram for texts in references for ngram in _ngrams_of(texts))
-        self.unseen = math.log(len(references))
-        self.rarity = {ngram: self.unseen - math.log(count) for ngram, count in images.items()}
-
-    def vector(self, text: str) -> _Vector:
-        words = text.split()
-        weights = [self._weights(counts) for counts in ngram_counts(words)]
-        return _Vector(weights, [math.hypot(*one.values()) for one in weights], len(words))
-
-    def _weights(self, counts: Mapping[Ngram, int]) -> dict[Ngram, float]:
-        rarity, unseen = self.rarity, self.unseen
-        return {ngram: count * rarity.get(ngram, unseen) for ngram, count in counts.items()}
-
-
-def _ngrams_of(texts: Sequence[str]) -> set[Ngram]:
-    sizes = range(1, LONGEST + 1)
-    return {ngram for text in texts for n in sizes for ngram in ngrams(text.split(), n)}
-
-
-def _score(caption: _Vector, references: Sequence[_Vector]) -> float:
-    total = sum(_similarity(caption, reference) for reference in references)
-    return _FACTOR * total / (LONGEST * len(references))
+    """Words."""
 
 
 def _similarity(caption: _Vector, reference: _Vector) -> float:
     """The penalised sum over n."""
     gap = caption.length - reference.length
-    return math.exp(-(gap**2) / (2 * _SIGMA**2)) * sum(
-        _clipped_product(own, other) / (size * length)
-        for own, other, size, length in zip(
-            caption.weights, reference.weights, caption.norms, reference.norms, strict=True
-        )
-        if size and length
-    )
-
-
-def _clipped_product(own: Mapping[Ngram, float], other: Mapping[Ngram, float]) -> float:
-    return sum(min(own[ngram], other[ngram]) * other[ngram] for ngram in own.keys() & other.keys())
+    total = 0.0
+    sizes = zip(caption.weights, reference.weights, caption.norms, reference.norms, strict=True)
+    for own, other, own_norm, other_norm in sizes:
+        if own_norm and other_norm:
+            # Clipped to the reference's weight, so that repeating a word gains nothing.
+            shared = sum(min(own[k], other[k]) * other[k] for k in own.keys() & other.keys())
+            total += shared / (own_norm * other_norm)
+    return math.exp(-(gap**2) / (2 * _SIGMA**2)) * total

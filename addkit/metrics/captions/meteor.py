@@ -46,27 +46,28 @@ def meteor(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     home = find_wordnet()
     if home is None:
         raise DataError(_ABSENT)
-    return [_score(home, text, texts) for text, texts in pairs]
-
-
-def _score(home: Any, text: str, texts: Sequence[str]) -> float:
     from nltk.translate.meteor_score import meteor_score
 
-    words, others = text.split(), [one.split() for one in texts]
-    return float(meteor_score(others, words, stemmer=_stems(), wordnet=_synonyms(home)))
+    stemmer, synonyms = _lookups(home)
+    return [
+        float(
+            meteor_score(
+                [other.split() for other in texts],
+                text.split(),
+                stemmer=stemmer,
+                wordnet=synonyms,
+            )
+        )
+        for text, texts in pairs
+    ]
 
 
 @cache
-def _stems() -> Any:
-    """A Porter stemmer that remembers: captions share their words."""
+def _lookups(home: Any) -> tuple[Any, Any]:
+    """Porter's stemmer and WordNet's synonyms, cached by word: captions share their words."""
     from nltk.stem.porter import PorterStemmer
 
-    return SimpleNamespace(stem=cache(PorterStemmer().stem))
-
-
-@cache
-def _synonyms(home: Any) -> Any:
-    """WordNet's look-up of synonyms, which remembers too."""
     from addkit.metrics.captions.wordnet import open_wordnet
 
-    return SimpleNamespace(synsets=cache(open_wordnet(home).synsets))
+    stemmer = SimpleNamespace(stem=cache(PorterStemmer().stem))
+    return stemmer, SimpleNamespace(synsets=cache(open_wordnet(home).synsets))

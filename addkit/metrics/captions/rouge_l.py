@@ -17,22 +17,17 @@ def rouge_l(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> li
     subsequence over the caption's and the reference's length, each the largest over the
     references. P and R may come from different references.
     """
-    pairs = paired(predicted, references)
-    return [_score(_words(text), [_words(one) for one in texts]) for text, texts in pairs]
-
-
-def _words(text: str) -> list[str]:
-    # pycocoevalcap splits at each blank, so that an empty text holds one empty word.
-    return text.split() or [""]
-
-
-def _score(words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    common = [(_longest_common(words, other), len(other)) for other in references]
-    precision = max(shared for shared, _ in common) / len(words)
-    recall = max(shared / length for shared, length in common)
-    if not precision:
-        return 0.0
-    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
+    scores = []
+    for text, texts in paired(predicted, references):
+        # pycocoevalcap splits at each blank, so an empty text has one empty word.
+        words = text.split() or [""]
+        others = [other.split() or [""] for other in texts]
+        common = [(_longest_common(words, other), len(other)) for other in others]
+        precision = max(shared for shared, _ in common) / len(words)
+        recall = max(shared / length for shared, length in common)
+        weighted = (1 + _BETA**2) * precision * recall
+        scores.append(weighted / (recall + _BETA**2 * precision) if precision else 0.0)
+    return scores
 
 
 def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -40,12 +35,13 @@ def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
 
     Bit i of `row` is 0 where the table grows from column i to i + 1.
     """
-    places: dict[str, int] = {}
-    for place, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << place
+    columns: dict[str, int] = {}  # Word -> bits of its columns.
+    for column, word in enumerate(first):
+        columns[word] = columns.get(word, 0) | 1 << column
     every = (1 << len(first)) - 1
     row = every
     for word in second:
-        hits = row & places.get(word, 0)
+        hits = row & columns.get(word, 0)
+        # The carry of the sum moves each step of the table to the left of its next match.
         row = ((row + hits) | (row - hits)) & every
     return len(first) - row.bit_count()

@@ -114,7 +114,7 @@ def distinct(predicted: Sequence[str], n: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ChainValidity:
-    """How the captions of several chains meet the valid ones: shares in [0, 1]."""
+    """Captions of several chains against all valid captions; shares in [0, 1]."""
 
     valid: float
     """Share of an image's chains whose caption is one of the references; mean over images."""
@@ -137,13 +137,11 @@ def chain_validity(
         raise ValueError(f"Chains of {len(chains)} images but references of {len(references)}.")
     if not chains or not all(chains) or not all(references):
         raise ValueError("At least one image, with a chain and a reference each, is needed.")
-    rows = [_of_image(*image) for image in zip(chains, references, strict=True)]
-    valid, any_valid, coverage = map(fmean, zip(*rows, strict=True))
-    return ChainValidity(valid, any_valid, coverage)
-
-
-def _of_image(chains: Sequence[str], references: Sequence[str]) -> tuple[float, bool, float]:
-    forms = {tuple(text.split()) for text in references}
-    captions = [tuple(text.split()) for text in chains]
-    valid = [caption in forms for caption in captions]
-    return fmean(valid), any(valid), len(forms & set(captions)) / len(forms)
+    rows = []
+    for texts, truths in zip(chains, references, strict=True):
+        # Word for word: blanks do not count, and a reference that is given twice counts once.
+        forms = {tuple(truth.split()) for truth in truths}
+        captions = [tuple(text.split()) for text in texts]
+        valid = [caption in forms for caption in captions]
+        rows.append((fmean(valid), any(valid), len(forms & set(captions)) / len(forms)))
+    return ChainValidity(*map(fmean, zip(*rows, strict=True)))
