@@ -32,12 +32,12 @@ PUBLIC: Mapping[str, str] = {
 }
 """What plugins import, and how they name it now."""
 
-PARTS: Mapping[str, str] = {"corrupt": "hide"}
+PARTS: Mapping[str, str] = {"corrupt": "hide", "sample": "carry"}
 """Parts of a protocol -> what they were called."""
 
 API_CHANGES = (
-    "the kind times is timesteps, Process.hide is corrupt, and a Sampler has steps, start, clean "
-    "and step; CHANGELOG.md lists all"
+    "the kind times is timesteps, Process.hide is corrupt, and a Sampler owns its step (subclass "
+    "addkit.samplers.renoise.Renoise); CHANGELOG.md lists all"
 )
 """What plugin API 2 changed, for plugins that were written for 1."""
 

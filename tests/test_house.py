@@ -62,8 +62,6 @@ def test_every_package_has_its_floor() -> None:
 def test_imports_go_down(path: Path) -> None:
     own = path.parent.name
     tree = ast.parse(path.read_text("utf-8"))
-    if path.stem == "protocols" and (ROOT / "addkit/diffusion/chain.py").exists():
-        pytest.skip("sampling is moving")
     upward = [name for name in _imported(tree) if LEVEL.get(name, -1) > LEVEL[own]]
     assert not upward, f"{own} is below {', '.join(upward)}"
 
@@ -94,7 +92,6 @@ def _package(module: str) -> list[str]:
     return [rest.split(".")[0]] if root == "addkit" and rest else []
 
 
-@pytest.mark.skipif((ROOT / "addkit/diffusion/chain.py").exists(), reason="sampling is moving")
 def test_no_imports_go_in_a_circle() -> None:
     """Imports for types included; those within functions left out, as they run later."""
     modules = {_module_name(path): path for path in (ROOT / "addkit").rglob("*.py")}

@@ -230,11 +230,7 @@ def _show_rows(output: Output, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         provider = f"{row['distribution']} {row['version']}"
         cells.append((row["kind"] or "?", row["name"], provider, _note(row)))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
-    # By hand: importing rich would take a third of the time of the whole command.
-    for *words, last in cells:
-        aligned = (word.ljust(width) for word, width in zip(words, widths, strict=True))
-        output.text(f"{'  '.join(aligned)}  {last}".rstrip() + "\n")
+    output.table(cells[0], cells[1:], words=4)
 
 
 def _note(row: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ class TokenConditioner(nn.Module):
         self.width = width or problem.encoder_width
         self.num_tokens = 1
         self.prefix = problem.num_prefix_tokens
+        # Normalised first: the scale of an encoder's features is arbitrary.
         self.project: nn.Module = nn.Identity()
         if width is not None:
             self.project = nn.Sequential(
@@ -42,6 +43,7 @@ class ClassToken(TokenConditioner):
 
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__(width, problem)
+        # The recipe's check asks for the ability alone; some ViTs of timm pool without a token.
         if problem.num_prefix_tokens == 0:
             raise RecipeError(
                 'conditioner "class-token": this encoder\'s model has no class token; '

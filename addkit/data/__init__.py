@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _needs_tokenizer(config: CaptionConfig, choices: Choices) -> Iterable[str]:
+    # By ability: a plugin's tokenizer cuts captions, whatever its name.
     tokenizer = choices["tokenizer"]
     if "no-text" in tokenizer.spec.provides:
         yield (

@@ -53,6 +53,7 @@ class Emoji:
 @cache
 def emoji_list() -> tuple[Emoji, ...]:
     """All 3,788, in the order of the file."""
+    # as_file: the package itself may be imported from a zip file.
     with as_file(_FILE) as path, ZipFile(path) as archive:
         lines = io.StringIO(archive.read("captions.csv").decode("utf-8"), newline="")
     return tuple(Emoji(**row) for row in csv.DictReader(lines))
@@ -117,6 +118,7 @@ def _caption_splits(config: EmojiConfig) -> Mapping[str, Sequence[int]]:
 
 def _orders(caption: str) -> tuple[str, ...]:
     """The caption, its skin tone first, its skin tone after "with"; if it ends in its only one."""
+    # Two tones ("light skin tone, dark skin tone") have no one order to move.
     toned = _TONED.fullmatch(caption)
     if toned is None or "skin tone" in toned[1]:
         return (caption,)
@@ -156,6 +158,7 @@ def _rows(positions: Sequence[int], attributes: Sequence[str]) -> list[Row]:
     rows = []
     for position in positions:
         emoji = emoji_list()[position]
+        # An empty cell is an unknown value; "none" is a value.
         values = tuple(getattr(emoji, name) or None for name in attributes)
         rows.append(Row(emoji.file, f"emoji, {emoji.file}", values))
     return rows

@@ -45,26 +45,17 @@ class FashionMNIST(Source):
                 config,
                 num_classes=len(_CLASSES),
                 class_names=_CLASSES,
+                # The published sizes, so that facts need no file.
                 split_sizes=split_sizes([7000] * 10, config.validation, [1000] * 10),
                 files=tuple(self._find(name) or home / name for name in _FILES),
             )
         )
 
     def _open(self, name: str, augmenter: Augmenter) -> MemoryImages:
-        # `validation` is held out of the training file.
-        bitmaps = self._read("test" if name == "test" else "train")
-        share, seed = self._config.validation, self._config.split_seed
-        if name != "test" and share:
-            labels = bitmaps.labels[:, 0].tolist()
-            numbers = [str(number) for number in range(len(labels))]
-            kept, held = hold_out(labels, numbers, share, seed, "validation")
-            bitmaps = bitmaps.at(held if name == "validation" else kept)
-        return MemoryImages(bitmaps, self.pixels, augmenter)
-
-    def _read(self, part: str) -> Bitmaps:
+        part = "test" if name == "test" else "train"  # `validation` is held out of train
         images_file = self._existing(f"{_STEMS[part]}-images-idx3-ubyte")
         labels_file = self._existing(f"{_STEMS[part]}-labels-idx1-ubyte")
-        images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
+        images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)  # (n, 28, 28), (n,)
         if images.shape[1:] != (_SIDE, _SIDE):
             size = " x ".join(map(str, images.shape[1:]))
             raise DataError(f"{images_file}: images of {size} pixels; Fashion-MNIST has 28 x 28.")
@@ -76,9 +67,17 @@ class FashionMNIST(Source):
         if len(labels) == 0 or int(labels.max()) >= len(_CLASSES):
             raise DataError(f"{labels_file}: labels from 0 to 9 are needed, one or more.")
         names = tuple(f"fashion-mnist {part}, image {number}" for number in range(len(labels)))
-        return Bitmaps(images[:, None], _WHITE, labels.long()[:, None], names)
+        bitmaps = Bitmaps(images[:, None], _WHITE, labels.long()[:, None], names)
+
+        share, seed = self._config.validation, self._config.split_seed
+        if part == "train" and share:
+            numbers = [str(number) for number in range(len(labels))]
+            kept, held = hold_out(labels.tolist(), numbers, share, seed, "validation")
+            bitmaps = bitmaps.at(held if name == "validation" else kept)
+        return MemoryImages(bitmaps, self.pixels, augmenter)
 
     def _folders(self) -> tuple[Path, ...]:
+        # torchvision's layout, the folder in it, and the four files alone.
         return self._root / "FashionMNIST" / "raw", self._root / "raw", self._root
 
     def _find(self, name: str) -> Path | None:

@@ -164,16 +164,22 @@ class FileImages:
 
     def levels(self, indices: Sequence[int], seed: int | None, out: Tensor) -> None:
         """Read these images into `out`, uint8 (B, C, S, S): all of `batch` that costs time."""
-        draws = None if seed is None else self._augmenter.draws(seed, indices)  # (12, B)
-        for row, index in enumerate(indices):
-            if seed is None or draws is None:
+        if seed is None:
+            for row, index in enumerate(indices):
                 out[row] = self._whole(index)
-                continue
-            levels = (
-                self._crop(index, draws[:, row]) if self._augmenter.crops else self._whole(index)
-            )
-            levels = self._augmenter.recolour_levels(levels, seed, index)
-            out[row] = self._augmenter.moved(levels[None], draws[:, row : row + 1])[0]
+            return
+        augmenter, pixels = self._augmenter, self._pixels
+        draws = augmenter.draws(seed, indices)  # (12, B)
+        for row, index in enumerate(indices):
+            if augmenter.crops:
+                # The box comes before decoding, so that a JPEG can be decoded at a smaller scale.
+                choose = partial(augmenter.part, draws[:, row])
+                part = read_part(self._file(index), pixels.channels, choose, self.source(index))
+                levels = resampled(part, pixels.image_size)  # (C, S, S)
+            else:
+                levels = self._whole(index)
+            levels = augmenter.recolour_levels(levels, seed, index)
+            out[row] = augmenter.moved(levels[None], draws[:, row : row + 1])[0]
 
     def finished(
         self, levels: Tensor, indices: Sequence[int], seed: int | None, out: Tensor
@@ -191,12 +197,6 @@ class FileImages:
 
     def _whole(self, index: int) -> Tensor:
         return to_levels(self._pixels.fit(self.picture(index)))  # (C, S, S)
-
-    def _crop(self, index: int, draws: Tensor) -> Tensor:
-        # The box is chosen before decoding, so that a JPEG can be decoded at a smaller scale.
-        choose = partial(self._augmenter.part, draws)
-        part = read_part(self._file(index), self._pixels.channels, choose, self.source(index))
-        return resampled(part, self._pixels.image_size)  # (C, S, S)
 
 
 class WrappedImages(ABC):

@@ -104,8 +104,8 @@ class Outfits(Source):
 
     def _open(self, name: str, augmenter: Augmenter) -> OutfitImages:
         pieces = _Pieces.of(self._clothes.split(name), self._clothes.facts.class_names)
-        places = torch.arange(self.facts.split_sizes[name])
-        labels = self.combinations[places % len(self.combinations)]
+        numbers = torch.arange(self.facts.split_sizes[name])
+        labels = self.combinations[numbers % len(self.combinations)]
         return OutfitImages(name, labels, pieces, self._config, self.pixels, augmenter)
 
 

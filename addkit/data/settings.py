@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from addkit.errors import AddkitWarning
 from addkit.plugin.config import Config
 
+# torchvision's, which pretrained encoders expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -29,6 +30,7 @@ class DataConfig(Config):
     validation: float = Field(
         0.0, ge=0, lt=1, description="Share of each class of train held out as `validation`."
     )
+    # Apart from the run's seed, so that runs of several seeds share their splits.
     split_seed: int = Field(0, ge=0, description="Random seed of the held-out images.")
 
     @property
@@ -56,6 +58,7 @@ class DigitsConfig(DataConfig):
     """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
 
     image_size: int = Field(8, ge=4, le=4096, description="Height and width; 8 as they are.")
+    # Mean and deviation of the pixels, as in the other data sets of a fixed source.
     mean: tuple[float, ...] = Field((0.3053,), description="Subtracted from each pixel.")
     std: tuple[Deviation, ...] = Field((0.376,), description="Divides each pixel.")
     test_share: float = Field(0.3, gt=0, lt=1, description="Share of each class in `test`.")
@@ -96,6 +99,7 @@ class OwnImagesConfig(DataConfig):
     def grey_defaults(cls, values: Any) -> Any:
         """Grey images have one mean and one std: the average of ImageNet's."""
         if isinstance(values, dict) and values.get("channels") == 1:
+            # Before the keys of the user, which may set either.
             return {"mean": (0.449,), "std": (0.226,), **values}
         return values
 
@@ -118,6 +122,7 @@ class ImageNetConfig(DataConfig):
         Path("data/imagenet"), description="Folder of train/ and val/, or of shards."
     )
     image_size: int = Field(224, ge=4, le=4096, description="Height and width in pixels.")
+    # 256 / 224 is the usual test transform of ImageNet models, kept for other sizes.
     resize: int | None = Field(
         None,
         ge=4,
@@ -151,6 +156,7 @@ class CaptionConfig(DataConfig):
 
     mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    # By default no caption of train is cut, and each ends in a pad, so that its end is learned.
     max_tokens: int | None = Field(
         None,
         ge=1,
@@ -170,6 +176,7 @@ class EmojiConfig(CaptionConfig):
     tone", of things and words that train has.
     """
 
+    # Only emoji with variants can be held out by combination.
     subset: Literal["variants", "all"] = Field(
         "variants", description="variants: only emoji of three forms or more, 2,251 of the 3,788."
     )
@@ -191,6 +198,7 @@ class CocoCaptionsConfig(CaptionConfig):
     root: Path = Field(
         Path("data/coco"), description="Folder of captions and images, or of shards."
     )
+    # Most captioning papers report on Karpathy's split.
     split: Literal["2014", "karpathy"] = Field(
         "2014",
         description="2014: train2014 against val2014; karpathy: Karpathy's split, 5,000 to test.",
@@ -209,6 +217,7 @@ class CocoCaptionsConfig(CaptionConfig):
     image_size: int = Field(
         256, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
     )
+    # A few long captions would otherwise set N, and cost grows with it.
     max_tokens: int = Field(20, ge=1, description="N: longer captions are cut.")
     validation: float = Field(
         0.0, ge=0, lt=1, description="Share of the images of train2014 held out as `validation`."
@@ -267,12 +276,15 @@ class AttributeTableConfig(OwnImagesConfig):
     test_share: float = Field(
         0.2, gt=0, lt=1, description="Share of the images in `test` without a split column."
     )
+    # Spreadsheets leave unknown cells empty, R writes NA, the UCI archive ?.
     missing: tuple[str, ...] = Field(
         ("", "NA", "?"), description="Cells that mark an unknown value."
     )
+    # A value that only a test row has is more often a typing error than a rare value.
     unknown_values: Literal["stop", "missing"] = Field(
         "stop", description="What to do about values that only validation or test rows have."
     )
+    # A column of ids or free text would otherwise become an attribute by accident.
     max_classes: int = Field(
         1000, ge=2, description="An attribute with more values than this is an error."
     )
@@ -284,8 +296,8 @@ class AttributeTableConfig(OwnImagesConfig):
     def attributes_are_columns_of_their_own(self) -> AttributeTableConfig:
         """Each is named once, and none is the column of images or splits."""
         taken = [self.image_column, self.split_column]
-        for place, name in enumerate(self.attributes):
-            if name in [*taken, *self.attributes[:place]]:
+        for index, name in enumerate(self.attributes):
+            if name in [*taken, *self.attributes[:index]]:
                 raise ValueError(f'attributes: the column "{name}" has a role already')
         return self
 
@@ -331,6 +343,7 @@ class OutfitsConfig(DataConfig):
     )
     combinations: int = Field(64, ge=2, le=10_000, description="Allowed combinations, of 10,000.")
     combination_seed: int = Field(0, ge=0, description="Random seed of the allowed combinations.")
+    # Large enough that a piece alone is ambiguous, so that the other three help.
     noise: float = Field(
         2.0, ge=0, description="Deviation of the noise, where Fashion-MNIST's pixels have 1."
     )
@@ -341,5 +354,8 @@ class OutfitsConfig(DataConfig):
     mean: tuple[float, ...] = Field((0.5,), description="Subtracted from each pixel.")
     std: tuple[Deviation, ...] = Field((0.125,), description="Divides each pixel.")
     validation: float = Field(
-        0.1, ge=0, lt=1, description="Share of the training images kept for `validation` outfits."
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training images held out for `validation` outfits.",
     )

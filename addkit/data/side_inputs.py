@@ -23,6 +23,7 @@ def number_in(cell: str) -> float | None:
         number = float(cell)
     except ValueError:
         return None
+    # "nan" and "inf" are words that float() accepts.
     return number if math.isfinite(number) else None
 
 

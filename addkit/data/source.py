@@ -21,6 +21,7 @@ class Source(ABC):
     def __init__(self, facts: DataFacts) -> None:
         self.facts = facts
         self.pixels = Pixels.of(facts)
+        # All changes off, until `augmented` is called.
         self._augmenter = Augmenter(Augmentation.model_validate({}), self.pixels)
 
     def augmented(self, augmentation: Augmentation) -> Self:

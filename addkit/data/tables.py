@@ -89,6 +89,6 @@ def read_csv(path: Path, separator: str) -> CsvTable:
             raise DataError(
                 f"{path}:{row.line}: {len(row.cells)} cells, and {len(header.cells)} columns: "
                 f'{", ".join(header.cells)}.\nPut a cell that contains "{separator}" in double '
-                "quotes, and leave empty what is not known."
+                "quotes, and leave unknown cells empty."
             )
     return CsvTable(path, header.cells, tuple(body))

@@ -32,7 +32,8 @@ class Control(nn.Module):
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """(B, 1, V) -> features (B, 1, 1, D): the whole head depends on the condition alone."""
-        return (self.head(condition).unsqueeze(1),)
+        # In `prepare`, so that steps and copies share the one pass.
+        return (self.head(condition).unsqueeze(1),)  # (B, 1, 1, D)
 
     def forward(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
@@ -57,5 +58,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        out: Tensor = x + self.mlp(x)
+        out: Tensor = x + self.mlp(x)  # (..., D)
         return out

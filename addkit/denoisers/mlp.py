@@ -35,7 +35,7 @@ class MlpDenoiser(nn.Module):
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """(B, 1, V) -> (B, 1, 1, D), ready to broadcast over copies and tokens."""
-        return (self.condition(condition).unsqueeze(1),)
+        return (self.condition(condition).unsqueeze(1),)  # (B, 1, V) -> (B, 1, 1, D)
 
     def forward(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
@@ -68,6 +68,7 @@ class MlpBlock(nn.Module):
 
     def forward(self, x: Tensor, drive: Tensor) -> Tensor:
         """X (..., D) and drive, broadcastable to it -> (..., D)."""
+        # Each (..., D), by the condition and the time.
         shift, scale, gate = self.modulation(drive).chunk(3, -1)
         out: Tensor = x + gate * self.mlp(modulate(self.norm(x), shift, scale))
         return out

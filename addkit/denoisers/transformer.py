@@ -83,6 +83,7 @@ class TransformerDenoiser(nn.Module):
         Later tokens can then attend to them as to the condition. For R = 1.
         """
         x = h if self.position is None else h + self._positions(h.shape[2], layout)
+        # Once for all blocks, (B, R, n, D) or less.
         time = None if self.time is None else functional.silu(self.time(t))
         mask = _mask(h.shape[1], h.shape[2], prepared[0].shape[2], layout, h.device)
         extended: list[Tensor] = []
@@ -125,7 +126,7 @@ def _mask(
     """
     visible = None if layout is None else layout.visible
     if copies == 1 and visible is None:
-        return None
+        return None  # every key is seen, and attention without a mask is faster
     rows = copies * num_tokens
     same = torch.eye(copies, dtype=torch.bool, device=device)[:, None, :, None]  # (R, 1, R, 1)
     if visible is None:
@@ -133,6 +134,7 @@ def _mask(
     else:
         each = visible.expand(-1, copies, num_tokens, num_tokens).unsqueeze(3)  # (B, R, n, 1, n)
         own = (each & same).reshape(-1, 1, rows, rows)
+    # The condition's keys come first, as in `_attend`.
     everyone = torch.ones(*own.shape[:-1], conditions, dtype=torch.bool, device=device)
     return torch.cat([everyone, own], -1)
 

@@ -1,31 +1,14 @@
-"""Label embeddings: how the network reads a noisy label, held (`read`) or fresh (`draw`)."""
+"""Label embeddings: from a noisy label, given (`read`) or fresh (`draw`), to h."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.errors import AddkitWarning
-from addkit.plugin.spec import Choices, EmbeddingSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, EmbeddingSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.embeddings.settings import LinearConfig, TokenConfig
-    from addkit.plugin.protocols import Embedding
-
-
-def _linear(config: LinearConfig, problem: Problem) -> Embedding:
-    from addkit.embeddings.linear import LinearEmbedding
-
-    if problem.state_width < problem.num_classes / 2:
-        warnings.warn(
-            f"[embedding] linear: width {problem.state_width} is below half of the "
-            f"{problem.num_classes} classes; W y_t then loses the label in its noise. "
-            'The embedding "posterior" does not',
-            AddkitWarning,
-            stacklevel=2,
-        )
-    return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
+    from addkit.embeddings.settings import TokenConfig
 
 
 def _needs_clean_or_noise(config: TokenConfig, choices: Choices) -> Iterable[str]:
@@ -43,7 +26,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield EmbeddingSpec(
         name="linear",
         config="addkit.embeddings.settings:LinearConfig",
-        build=_linear,
+        build="addkit.embeddings.linear:build_linear",
         summary="W y_t, the paper's.",
     )
     yield EmbeddingSpec(

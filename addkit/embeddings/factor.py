@@ -16,6 +16,7 @@ def cholesky(gram: Tensor) -> Tensor:
     # fp64, since the Gram matrix squares the weight's condition number.
     gram = gram.double()
     jitter = JITTER * gram.diagonal().mean().clamp_min(1e-12)
+    # Relative to the diagonal, so that the scale of the weight does not matter.
     eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     factor: Tensor = torch.linalg.cholesky(gram + jitter * eye)
     return factor.float()

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
 from addkit.diffusion.noise import corrupt
 from addkit.embeddings.factor import FactorCache, cholesky
+from addkit.embeddings.settings import LinearConfig
+from addkit.errors import AddkitWarning
+from addkit.plugin.spec import Problem
+
+
+def build_linear(config: LinearConfig, problem: Problem) -> LinearEmbedding:
+    """The embedding of a recipe; warns where its width cannot carry the label."""
+    if problem.state_width < problem.num_classes / 2:
+        warnings.warn(
+            f"[embedding] linear: width {problem.state_width} is below half of the "
+            f"{problem.num_classes} classes; W y_t then loses the label in its noise. "
+            'The embedding "posterior" does not',
+            AddkitWarning,
+            stacklevel=2,
+        )
+    return LinearEmbedding(problem.num_classes, problem.state_width, problem.scale)
 
 
 class LinearEmbedding(nn.Module):
@@ -38,6 +56,7 @@ class LinearEmbedding(nn.Module):
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
         """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D). With K <= D, K normals do."""
         num_classes, width = self.weight.shape
+        # The Gram matrix would then be singular, and K normals are the fewer.
         if num_classes <= width:
             noisy = corrupt(labels, alpha_bar, num_classes, generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)

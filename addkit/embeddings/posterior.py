@@ -55,8 +55,9 @@ class PosteriorEmbedding(nn.Module):
             return self.read(noisy.y_t, alpha_bar)
         m = signal_to_noise(alpha_bar.float(), self.scale)
         if m.numel() == 1 and float(m) == 0:
+            # All at t = T: every class weighs the same, so h is the mean row.
             return self.moments(self.weight)[0].expand(*labels.shape, -1)
-        m = m.expand(labels.shape).reshape(-1, 1)
+        m = m.expand(labels.shape).reshape(-1, 1)  # (B R N, 1)
         return self._draw_all(labels.flatten(), m, generator).reshape(*labels.shape, -1)
 
     def _draw_all(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
@@ -77,6 +78,7 @@ class PosteriorEmbedding(nn.Module):
         device, rows = labels.device, len(labels)
         # One call for the label's noise, the tail's sum and the tail's direction (D).
         normal = torch.randn((rows, width + 2), generator=generator, device=device)
+        # (rows, M) each, falling.
         top, classes = _largest(labels, num_classes, self.largest, generator)
         true = m.square() + m * normal[:, :1]  # exponent of the label, (rows, 1)
         rest = num_classes - 1 - self.largest
@@ -86,6 +88,7 @@ class PosteriorEmbedding(nn.Module):
         heads = torch.cat([true, m * top], 1).sub(peak).exp()  # (rows, 1 + M)
         mean, deviation = (log_mean - peak).exp(), (0.5 * log_variance - peak).exp()
         tail = (mean + deviation * normal[:, 1:2]).clamp_min(0.0)
+        # (rows, 1 + M): the label and the M largest others.
         ids = torch.cat([labels.unsqueeze(1), classes], 1)
         centre, factor = self.moments(self.weight)
         # Each class outside the top gets an even part of the tail: all of them, less the top ones.
@@ -116,9 +119,11 @@ def _largest(
     """
     device, shape = labels.device, (len(labels), count)
     uniform = torch.rand(shape, generator=generator, device=device).clamp_min(1e-12)
+    # (M,): how many normals are not drawn yet.
     left = num_classes - 1 - torch.arange(count, device=device)
     upper = -torch.expm1((uniform.log() / left).cumsum(1))
     z = -torch.special.ndtri(upper.clamp(1e-30, 1.0 - 1e-7))
+    # One class fewer, then shifted past the label: uniform over the others.
     wrong = torch.randint(num_classes - 1, shape, generator=generator, device=device)
     return z, wrong + (wrong >= labels.unsqueeze(1)).long()
 
@@ -130,8 +135,10 @@ def _tail_moments(m: Tensor, below: Tensor, count: int) -> tuple[Tensor, Tensor]
     top ones drawn exactly, it is the centred moment that spreads the sum.
     """
     log_phi = torch.special.log_ndtr
+    # In logarithms: below may lie far in the upper tail, and m may be large.
     base = log_phi(below)
     first = 0.5 * m.square() + log_phi(below - m) - base
     second = 2 * m.square() + log_phi(below - 2 * m) - base
+    # second - first^2 in logarithms; the clamp keeps rounding from making it negative.
     gap = -torch.expm1((2 * first - second).clamp(max=-1e-12))
     return first + math.log(count), second + gap.log() + math.log(count)

@@ -26,6 +26,7 @@ class TokenEmbedding(nn.Module):
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """A given label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""
+        # Divided by b, so that `read` and `draw` give the same row of E.
         clean = y_t @ self.weight / self.scale
         return torch.where(alpha_bar.unsqueeze(-1) > 0, clean, self.mask)
 

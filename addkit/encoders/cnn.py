@@ -31,6 +31,7 @@ class CnnEncoder(nn.Module):
                 size = -(-size // 2)
             for _ in range(config.blocks):
                 layers += [
+                    # Batch norm has a bias of its own.
                     nn.Conv2d(image_channels, width, 3, padding=1, bias=False),
                     nn.BatchNorm2d(width),
                     nn.ReLU(inplace=True),
@@ -43,6 +44,7 @@ class CnnEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, image_channels, size, size) -> (B, L, W)."""
+        # (B, image_channels, S, S) in the layout of the weights.
         images = images.contiguous(memory_format=torch.channels_last)
         features = self.layers(images).flatten(2).transpose(1, 2)  # (B, W, h, w) -> (B, h w, W)
         out: Tensor = self.dropout(features)

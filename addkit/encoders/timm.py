@@ -44,8 +44,9 @@ class TimmEncoder(nn.Module):
                 f'[encoder] timm {timm.__version__} has no model "{name}"{guess(name, models)}; '
                 f"timm.list_models() names all {len(models)}"
             )
+        # num_classes = 0 builds the model without its classifier head.
         options: dict[str, Any] = {"num_classes": 0, "in_chans": image_channels, **(sizes or {})}
-        if config.drop_path:
+        if config.drop_path:  # models without stochastic depth refuse the argument
             options["drop_path_rate"] = config.drop_path
         # A dry run builds on the meta device, without memory: then no weights are loaded.
         on_meta = torch.empty(0).device.type == "meta"
@@ -62,6 +63,7 @@ class TimmEncoder(nn.Module):
                 f'[encoder] timm cannot build "{name}" for {image_channels} x {image_size} x '
                 f"{image_size} images: {error}"
             ) from error
+        # The last stage's channels, or the tokens' width.
         self.width = cast("int", self.model.num_features)
         self.num_prefix_tokens = cast("int", getattr(self.model, "num_prefix_tokens", 0))
         if config.weights is not None and not on_meta:
@@ -89,6 +91,7 @@ def _as_tokens(features: Tensor, width: int) -> Tensor:
 
 def _count_tokens(name: str, image_size: int, options: Mapping[str, Any]) -> int:
     """L, from the shape that the model gives on the meta device: no memory, no arithmetic."""
+    # eval: batch norm in training may refuse a batch of one image.
     with torch.device("meta"), torch.no_grad():
         model: Any = timm.create_model(name, **options).eval()
         features = model.forward_features(torch.empty(1, options["in_chans"], *[image_size] * 2))

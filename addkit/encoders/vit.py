@@ -32,9 +32,11 @@ class VitEncoder(TimmEncoder):
             "num_heads": config.heads,
         }
         sizes = {key: value for key, value in overrides.items() if value is not None}
+        # Always given: position embeddings of pretrained weights are then resampled.
         sizes["img_size"] = image_size
         super().__init__(config, image_size, image_channels, sizes=sizes)
         patch = self.model.patch_embed.patch_size[0]
+        # The patch embedding would drop the remaining pixels silently.
         if image_size % int(patch):
             raise RecipeError(
                 f"[encoder] image_size {image_size} is no multiple of the patch size {patch}"

@@ -14,7 +14,6 @@ from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.evaluation.captions import ClipColumns, nearest_captions, table_rows
 from addkit.evaluation.early_exit import exit_curve, needs_loop
 from addkit.evaluation.results import (
-    Audit,
     CaptionRow,
     Evaluation,
     ScoreRow,
@@ -22,7 +21,7 @@ from addkit.evaluation.results import (
 )
 from addkit.evaluation.uncertainty import measure_uncertainty, needs_one_label
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import DataSource, ImageSet, Meter
+from addkit.plugin.protocols import DataSource, Meter
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
@@ -143,7 +142,12 @@ def _evaluate(
     audited = audit_settings(predictor.inference) if options.audit and predictor.loops else {}
     # One pass over the images scores the grid and the audit together.
     meters = evaluator.score({**{_key(each): Setting(each) for each in combinations}, **audited})
-    of_controls = {name: _control_meter(each, images, seed) for name, each in controls.items()}
+    of_controls = {
+        name: Evaluator.for_predictor(each, images, seed).score({name: Setting(each.inference)})[
+            name
+        ]
+        for name, each in controls.items()
+    }
     model_name = predictor.recipe.model_name
     columns: list[Scores] = [{} for _ in combinations]
     table3 = None
@@ -162,6 +166,13 @@ def _evaluate(
         if options.table3:
             models = {model_name: captions[-1], **of_controls}
             table3 = _table3(evaluator, source, predictor, models, features)
+    audit = None
+    if audited:
+        rights = [100 * float(meter.correct.float().mean()) for meter in of_controls.values()]
+        correct = {name: meters[name].correct for name in audited}
+        loop = audited["last_step"].inference
+        # The first control is the recipe's main one.
+        audit = conclude(correct, rights[0] if rights else None, loop.steps)
     last = combinations[-1]
     return Evaluation(
         run=str(path),
@@ -175,7 +186,7 @@ def _evaluate(
             ScoreRow(name, controls[name].inference.settings, scores_of(meter))
             for name, meter in of_controls.items()
         ],
-        audit=_audit(meters, audited, list(of_controls.values())) if audited else None,
+        audit=audit,
         table3=table3,
         clip=None if clip is None else str(clip.describe()),
         uncertainty=measure_uncertainty(
@@ -189,20 +200,9 @@ def _evaluate(
     )
 
 
-def _control_meter(control: Predictor, images: ImageSet, seed: int) -> Meter:
-    evaluator = Evaluator.for_predictor(control, images, seed)
-    return evaluator.score({"control": Setting(control.inference)})["control"]
-
-
 def _key(inference: Inference) -> str:
     """Equal for inferences that cannot differ, such as one pass with any number of steps."""
     return str(inference.settings)
-
-
-def _audit(meters: dict[str, Meter], audited: dict[str, Setting], controls: list[Meter]) -> Audit:
-    control = 100 * float(controls[0].correct.float().mean()) if controls else None
-    steps = audited["last_step"].inference.steps
-    return conclude({name: meters[name].correct for name in audited}, control, steps)
 
 
 def _table3(
@@ -212,14 +212,14 @@ def _table3(
     models: Mapping[str, Meter],
     clip: ClipColumns | None,
 ) -> list[CaptionRow]:
-    captioned = {name: one for name, one in models.items() if isinstance(one, CaptionMeter)}
+    captioned = {name: each for name, each in models.items() if isinstance(each, CaptionMeter)}
     meter = next(iter(captioned.values()))
     train = source.split("train")
     training = captions_of(train, meter.vocabulary)
     copies = nearest_captions(
         predictor.network, train, training, evaluator.images, evaluator.batch_size
     )
-    captions = {name: one.captions for name, one in captioned.items()}
+    captions = {name: each.captions for name, each in captioned.items()}
     return table_rows(meter.references, training, copies, captions, clip, evaluator.seed)
 
 

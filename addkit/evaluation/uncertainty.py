@@ -91,10 +91,20 @@ def measure_uncertainty(
         "the validation split" if apart else f"the other half of the {split} split",
         [_row(each, tested.labels, scores) for each in confidences],
         [
-            comparison
-            for each in confidences
-            if each.name not in (VOTES, SMOOTHED, MEAN)
-            for comparison in _comparisons(each, scores)
+            Comparison(
+                against=other.name,
+                scaled=bool(other.temperatures),
+                score=score,
+                difference=interval.mean,
+                low=interval.low,
+                high=interval.high,
+                n=interval.n,
+                verdict=verdict(interval, higher_is_better=False),
+            )
+            for other in confidences
+            # The vote share against what needs no chains.
+            if other.name not in (VOTES, SMOOTHED, MEAN)
+            for score, interval in zip(SCORES, scores.interval(VOTES, other.title), strict=True)
         ],
     )
 
@@ -153,6 +163,7 @@ class _Confidence:
     """(n, K)."""
     confidence: Confidence
     temperatures: tuple[float, ...] = ()
+    """Empty: not scaled."""
 
     @property
     def title(self) -> str:
@@ -208,18 +219,3 @@ def _row(each: _Confidence, labels: Tensor, scores: Resampled) -> ConfidenceRow:
             Risk(k / CURVE, each.confidence.risk(k / CURVE)) for k in range(1, CURVE + 1)
         ],
     )
-
-
-def _comparisons(other: _Confidence, scores: Resampled) -> Iterator[Comparison]:
-    """The vote share minus another confidence, by ECE and by AURC."""
-    for score, found in zip(SCORES, scores.interval(VOTES, other.title), strict=True):
-        yield Comparison(
-            against=other.name,
-            scaled=bool(other.temperatures),
-            score=score,
-            difference=found.mean,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-            verdict=verdict(found, higher_is_better=False),
-        )

@@ -55,9 +55,11 @@ class LabelMeter:
         """Probabilities (B, K), rows sum to 1, against class ids (B,)."""
         # torchmetrics takes a batch for logits if rounding has lifted one entry above 1.
         probabilities, labels = probabilities.float().clamp(0, 1).cpu(), labels.cpu()
+        # (B,): the probability of the true class.
         picked = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
         self.shares.update(probabilities, labels)
         self.means["nll"].update(-picked.clamp_min(SMALLEST).log())
+        # sum_k (p_k - y_k)^2 = sum_k p_k^2 - 2 p_y + 1.
         self.means["brier"].update(probabilities.square().sum(1) - 2 * picked + 1)
         self.right.append(probabilities.argmax(1) == labels)
 
@@ -77,5 +79,5 @@ class LabelMeter:
 
     @property
     def correct(self) -> Tensor:
-        """(images,) bool: which were right, in the order seen. For paired comparisons."""
+        """(images,) bool: which answers were right, in order of update, for paired comparisons."""
         return torch.cat(self.right)

@@ -17,7 +17,7 @@ class JointScores:
     """Scores of joint answers, shares in [0, 1]."""
 
     exact_match: float
-    """Images whose every known label is right, of those with one."""
+    """Images with every known label right, among images with a known label."""
     consistency: float | None
     """Answers that are a combination of the training set; None where the data lists none."""
     token_accuracy: float
@@ -47,6 +47,7 @@ class JointMeter:
         """Labels (B, N) against the batch's."""
         predicted, labels = answer.labels.cpu(), batch.labels.cpu()
         known = labels != MISSING
+        # (B, N); a missing label is neither right nor wrong.
         self.right.append((predicted == labels) & known)
         self.known.append(known)
         if answer.truth_log_p is not None:
@@ -62,19 +63,17 @@ class JointMeter:
 
     def compute(self) -> JointScores:
         """The scores so far."""
-        right, known = torch.cat(self.right), torch.cat(self.known)
+        right, known = torch.cat(self.right), torch.cat(self.known)  # (images, N)
+        # NaN marks images with a missing label.
+        finite = [log_p[log_p.isfinite()] for log_p in self.truth]
         consistency = sum(self.allowed) / len(self.allowed) if self.combinations else None
         return JointScores(
             exact_match=float(self.correct[known.any(-1)].float().mean()),
             consistency=consistency,
             token_accuracy=float(right.sum() / known.sum().clamp_min(1)),
-            nll=self._nll(),
+            nll=-float(torch.cat(finite).mean()) if any(map(len, finite)) else None,
             count=len(right),
         )
-
-    def _nll(self) -> float | None:
-        known = [log_p[log_p.isfinite()] for log_p in self.truth]
-        return -float(torch.cat(known).mean()) if any(map(len, known)) else None
 
     @property
     def correct(self) -> Tensor:

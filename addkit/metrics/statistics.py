@@ -1,4 +1,4 @@
-"""Intervals of means and differences, and what may be concluded from them."""
+"""Intervals of means and differences, and the verdict that they allow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 Verdict = Literal["better", "worse", "not distinguishable", "needs 3 seeds"]
 
 FEWEST_SEEDS = 3
-"""Below this no claim is made, whatever the interval."""
+"""With fewer seeds no claim is made, whatever the interval."""
 LEVEL = 0.95
 ROUNDING = 1e-9
 
@@ -64,6 +64,7 @@ def t_quantile(probability: float, degrees: int) -> float:
     """
     if probability < 0.5:
         return -t_quantile(1 - probability, degrees)
+    # Bisect the angle atan(t / sqrt(degrees)), whose range is finite.
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
@@ -118,7 +119,7 @@ def bootstrap_interval(
     """The basic bootstrap of a statistic (Davison and Hinkley 1997, 5.6): 2 s - its quantiles.
 
     For values that are paired, such as two scores of one image, a row holds both, and the
-    statistic takes their difference. It speaks of other images, not of other training seeds. Of
+    statistic takes their difference. It is about other images, not about other training seeds. Of
     a mean it is the percentile interval mirrored; of a statistic that noise pushes up, such as a
     calibration error, it takes back what resampling adds.
 
@@ -134,6 +135,7 @@ def bootstrap_interval(
     """
     if not len(values):
         raise ValueError("no values to resample")
+    # Counts keep the order of the rows, so that a statistic of sorted values need not sort again.
     rows = torch.arange(len(values))
     drawn = [
         float(statistic(values[rows.repeat_interleave(count)]))
@@ -146,6 +148,7 @@ def bootstrap_interval(
 def resamples(n: int, seed: int, draws: int, at_once: int = 64) -> Iterator[Tensor]:
     """How often each of n observations is drawn, (<= at_once, n) int64 at a time; rows sum to n."""
     generator = torch.Generator().manual_seed(seed)
+    # Some draws at a time: all of them for a large split would fill the memory.
     for start in range(0, draws, at_once):
         rows = range(start, min(start + at_once, draws))
         yield torch.stack(
@@ -161,9 +164,9 @@ def basic_interval(value: float, drawn: Tensor, n: int) -> Interval:
 
 
 def verdict(interval: Interval, higher_is_better: bool, seeds: int | None = None) -> Verdict:
-    """What an interval of a difference, new minus old, allows to say.
+    """The verdict that an interval of a difference, new minus old, allows.
 
-    An interval that comes within rounding (1e-9) of 0 holds it.
+    An interval that comes within rounding (1e-9) of 0 counts as including it.
 
     Args:
         interval: of the difference.

@@ -1,4 +1,4 @@
-"""How far a confidence can be trusted: calibration, abstaining, credible sets, temperature."""
+"""Quality of a confidence: calibration, abstaining, credible sets, temperature."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Images whose confidence lies in one of the equal bins of [0, 1]."""
+    """Images whose confidence is in one of the equal bins of [0, 1]."""
 
     count: int
     confidence: float | None
-    """Their mean confidence, in [0, 1]; None where there are none."""
+    """Mean confidence, in [0, 1]; None for an empty bin."""
     accuracy: float | None
-    """Share that is right, in [0, 1]."""
+    """Share of right answers, in [0, 1]."""
 
 
 class Confidence:
-    """How sure an answer is of each image, and whether it is right.
+    """The confidence of each answer, and whether the answer is right.
 
     Methods that take `counts` (D, n), how often each image counts in each of D resamples, give D
     values; without, the one value of all images.
@@ -47,10 +47,13 @@ class Confidence:
     def __init__(self, confidence: Tensor, right: Tensor) -> None:
         self.confidence, self.right = confidence.float(), right
         self.n = len(confidence)
-        self._bins = _bins_of(self.confidence)
+        # As torchmetrics has them: [0, 1/15), ..., [14/15, 1), and a bin for exactly 1.
+        edges = torch.linspace(0, 1, ECE_BINS + 1)
+        self._bins = torch.bucketize(self.confidence, edges, right=True) - 1
         gaps = self.confidence.double() - right.double()
         self._gaps = _by_bin(gaps, self._bins)
         self._order = confidence.argsort(descending=True, stable=True)
+        # Ties are one group: the order within it must not change a score.
         ordered = confidence[self._order]
         last = torch.ones(self.n, dtype=torch.bool)
         last[:-1] = ordered[:-1] != ordered[1:]
@@ -89,7 +92,7 @@ class Confidence:
         return 100 * area.sum(1) / self.n
 
     def risk(self, coverage: float) -> float:
-        """Wrong ones among the surest images, this share of all (rounded up), in percent."""
+        """Percent wrong among the most confident images, this share of all (rounded up)."""
         images, errors = (x[0] for x in self._groups(self._counts(None)))
         taken = math.ceil(coverage * self.n - ROUNDING)
         group = int(torch.searchsorted(images, taken)) - 1
@@ -97,7 +100,7 @@ class Confidence:
         return 100 * float(errors[group] + (taken - images[group]) * rate) / taken
 
     def reliability(self) -> list[Bin]:
-        """The bins behind the calibration error, from the least sure."""
+        """The bins of the calibration error, from the least confident."""
         columns = [torch.ones(self.n), self.confidence, self.right]
         sums = torch.stack([_by_bin(x.double(), self._bins).sum(0) for x in columns], dim=1)
         return [
@@ -109,7 +112,7 @@ class Confidence:
         return torch.ones(1, self.n).double() if counts is None else counts.double()
 
     def _groups(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and errors up to the end of each group of ties, the surest first, (D, G + 1)."""
+        """Images and errors up to each group of ties, by falling confidence, (D, G + 1)."""
         counts = counts[:, self._order]
         wrong = counts * (~self.right[self._order])
         sums = [x.cumsum(1)[:, self._ends] for x in (counts, wrong)]
@@ -120,12 +123,6 @@ class Confidence:
 def _rates(images: Tensor, errors: Tensor) -> Tensor:
     """Error rate of each group; 0 of one without images."""
     return errors.diff(dim=1) / images.diff(dim=1).clamp_min(1)
-
-
-def _bins_of(confidence: Tensor) -> Tensor:
-    """As torchmetrics has them: [0, 1/15), ..., [14/15, 1), and 1 by itself."""
-    edges = torch.linspace(0, 1, ECE_BINS + 1)
-    return torch.bucketize(confidence, edges, right=True) - 1
 
 
 def _by_bin(values: Tensor, bins: Tensor) -> Tensor:
@@ -163,30 +160,31 @@ def resampled(confidences: Mapping[str, Confidence], seed: int, draws: int = 200
         seed: of the resampling.
         draws: resamples.
     """
-    images = {one.n for one in confidences.values()}
+    images = {each.n for each in confidences.values()}
     if len(images) != 1:
         raise ValueError(f"confidences of {sorted(images)} images; pairs need the same ones")
     n = images.pop()
     parts: dict[str, list[Tensor]] = {name: [] for name in confidences}
     for counts in resamples(n, seed, draws):
-        for name, one in confidences.items():
-            parts[name].append(_both(one, counts))
-    values = {name: _both(one, None)[0] for name, one in confidences.items()}
+        # The same resample for all confidences, so that differences are paired by image.
+        for name, confidence in confidences.items():
+            parts[name].append(_both(confidence, counts))
+    values = {name: _both(confidence, None)[0] for name, confidence in confidences.items()}
     return Resampled(values, {name: torch.cat(part) for name, part in parts.items()}, n)
 
 
-def _both(one: Confidence, counts: Tensor | None) -> Tensor:
-    return torch.stack([one.ece(counts), one.aurc(counts)], dim=1)
+def _both(confidence: Confidence, counts: Tensor | None) -> Tensor:
+    return torch.stack([confidence.ece(counts), confidence.aurc(counts)], dim=1)  # (D, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class CredibleSets:
-    """The smallest sets of classes that hold a share of the probability."""
+    """The smallest sets of classes with a given share of the probability."""
 
     size: float
     """Mean number of classes in a set."""
     coverage: float
-    """Share of images whose label lies in its set, in percent."""
+    """Share of images whose label is in its set, in percent."""
 
 
 def credible_sets(probabilities: Tensor, labels: Tensor, mass: float = 0.9) -> CredibleSets:
@@ -201,6 +199,7 @@ def credible_sets(probabilities: Tensor, labels: Tensor, mass: float = 0.9) -> C
     parts = [torch.split(x, ROWS_AT_ONCE) for x in (probabilities, labels)]
     for rows, truth in zip(*parts, strict=True):
         ordered = rows.double().sort(dim=1, descending=True, stable=True)
+        # A class is taken if those before it have less than the mass.
         before = ordered.values.cumsum(1) - ordered.values
         taken = before < mass - ROUNDING
         sizes.append(taken.sum(1))
@@ -251,7 +250,7 @@ def fit_temperature(probabilities: Tensor, labels: Tensor, tolerance: float = 1e
 
 
 def _lowest(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
-    """Where a function with one minimum has it: golden-section search."""
+    """The argument at a function's only minimum, by golden-section search."""
     first, second = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_first, at_second = function(first), function(second)
     while high - low > tolerance:

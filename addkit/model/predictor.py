@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -150,8 +151,10 @@ class Predictor:
         """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
         answer = inference.answer(self.network.diffusion, condition, generator)
         if self.facts.token_names:
-            log_p = inference.log_p(self.network.diffusion, condition, answer.candidates)
-            answer = replace(answer, log_p=log_p)
+            # Blocks of several tokens have no exact likelihood; their answers have no probability.
+            with suppress(UsageError):
+                log_p = inference.log_p(self.network.diffusion, condition, answer.candidates)
+                answer = replace(answer, log_p=log_p)
         if not (votes and inference.one_pass):
             return answer
         chains = inference.replace(read_out="last").answer(

@@ -46,7 +46,7 @@ TABLES = {
 }
 """What else the example's recipe needs."""
 
-_EXAMPLE = re.compile(r"A worked example(?:, whose Spec provides `([\w-]+)`)?::\n(.*)", re.DOTALL)
+_EXAMPLE = re.compile(r"A worked example(?:, whose Spec provides ([\w`, -]+))?::\n(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -68,7 +68,7 @@ def worked_example(kind: str) -> WorkedExample:
     code = textwrap.dedent(found[2]).strip() + "\n"
     component = re.search(r"^class (\w+)", code, re.MULTILINE)
     assert component is not None
-    return WorkedExample(code, component[1], frozenset(found[1].split() if found[1] else ()))
+    return WorkedExample(code, component[1], frozenset(re.findall("`(.+?)`", found[1] or "")))
 
 
 def write_package(name: str, kind: str, folder: Path) -> list[Path]:

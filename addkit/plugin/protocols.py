@@ -569,12 +569,14 @@ class Sampler(Protocol):
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
     `addkit.samplers.carry.CarryNoise` is the base where a share r of the old noise is carried over.
 
-    A worked example, whose Spec provides `shared-time`: a predictor and a corrector step::
+    A worked example, whose Spec provides `shared-time`::
 
         from dataclasses import replace
         from addkit.samplers.renoise import Renoise
 
         class Corrected(Renoise):
+            '''A predictor step, then a corrector step at the same time.'''
+
             def step(self, chain, now, logits, clean, s, done):
                 predicted = super().step(chain, now, logits, clean, s, done)
                 corrected = self.clean(chain, chain.predict(predicted))
@@ -684,6 +686,11 @@ class Prediction(Protocol):
 
     def data(self) -> dict[str, Any]:
         """As JSON, `settings()` included."""
+        ...
+
+    @property
+    def inference(self) -> InferenceSettings | None:
+        """How it was made: `Answer.inference`."""
         ...
 
     def rows(self) -> list[tuple[str, ...]]:

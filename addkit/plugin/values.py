@@ -279,6 +279,6 @@ class Answer:
     truth_log_p: Tensor | None = None
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None
-    """How the probabilities were made."""
+    """How the answer was made; None where a read-out is called by hand."""
     votes_inference: InferenceSettings | None = None
     """How the votes were made, where chains ran beside a read-out of one pass."""

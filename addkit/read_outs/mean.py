@@ -18,15 +18,16 @@ class Mean(Last):
         self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
     ) -> Answer:
         """Consume a chain."""
-        total: list[Tensor] = []
-        answer = super().read(_summed(steps, total), likelihood)
-        probabilities = total[0] / answer.steps[:, None, None]
+        sums: list[Tensor] = []
+
+        def summed() -> Iterator[ChainStep]:
+            for step in steps:
+                present = (~step.exited).float()  # (B,)
+                share = present[:, None, None] * step.logits.softmax(-1).mean(1)
+                sums[:] = [share, present] if not sums else [sums[0] + share, sums[1] + present]
+                yield step
+
+        answer = super().read(summed(), likelihood)
+        # Counted here, since a sampler may yield fewer steps than it takes.
+        probabilities = sums[0] / sums[1][:, None, None]
         return replace(answer, probabilities=probabilities, labels=probabilities.argmax(-1))
-
-
-def _summed(steps: Iterable[ChainStep], total: list[Tensor]) -> Iterator[ChainStep]:
-    """The same steps; `total` is the sum of their distributions over the images still there."""
-    for step in steps:
-        share = (~step.exited).float()[:, None, None] * step.logits.softmax(-1).mean(1)
-        total[:] = [share if not total else total[0] + share]
-        yield step

@@ -180,12 +180,13 @@ def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
     if files[-1] in files[:-1]:
         circle = " -> ".join(shown(file) for file in files[files.index(files[-1]) :])
         raise reference.refused(f"files extend each other in a circle: {circle}.")
+    place = shown(path)
     try:
         tables = parsed(text)
     except ValueError as error:
-        raise _not_toml(shown(path), str(error), text) from None
-    origins = {key: Origin(shown(path), line) for key, line in key_lines(text).items()}
-    own = Layer(tables, {(): Origin(shown(path)), **origins}, (path,))
+        raise _not_toml(place, str(error), text) from None
+    origins = {key: Origin(place, line) for key, line in key_lines(text).items()}
+    own = Layer(tables, {(): Origin(place), **origins}, (path,))
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends

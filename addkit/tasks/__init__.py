@@ -1,4 +1,4 @@
-"""Tasks: what a batch means, how an answer is scored and how it is told."""
+"""Tasks: targets of a batch, scores of an answer, and predictions for people."""
 
 from __future__ import annotations
 

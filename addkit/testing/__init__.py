@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from addkit.testing.bench import Bench, Example, LawBrokenError, SkippedError
-from addkit.testing.kit import Trial, Verdict, check, check_package, laws_of, trials
+from addkit.testing.checks import Trial, Verdict, check, check_package, laws_of, trials
+from addkit.testing.small_problem import Bench, Example, LawBrokenError, SkippedError
 
 if TYPE_CHECKING:
     import pytest

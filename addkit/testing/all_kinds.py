@@ -22,8 +22,8 @@ from addkit.recipe.toml import toml_value
 from addkit.recipe.validation import validated
 from addkit.renamed import ABILITIES as RENAMED_ABILITIES
 from addkit.renamed import renamed_to
-from addkit.testing.bench import Bench, LawBrokenError, SkippedError, close, need
-from addkit.testing.runs import RUNS
+from addkit.testing.fixed_inputs import RUNS
+from addkit.testing.small_problem import Bench, LawBrokenError, SkippedError, close, need
 
 _LIGHT = """
 import json, sys, warnings

@@ -15,8 +15,17 @@ from addkit.errors import DataError, RecipeError, UsageError
 from addkit.plugin.facts import MISSING, Batch
 from addkit.plugin.protocols import ImageSet
 from addkit.recipe.tables import Augmentation
-from addkit.testing.bench import IMAGES, Bench, Law, NotHereError, SkippedError, close, need, shaped
 from addkit.testing.fakes import answer_of, images_of
+from addkit.testing.small_problem import (
+    IMAGES,
+    Bench,
+    Law,
+    NotHereError,
+    SkippedError,
+    close,
+    need,
+    shaped,
+)
 
 SENTENCES = ("a red cat sits", "two dogs run home", "a red dog sits", "two cats")
 NONE: Mapping[str, Any] = {}

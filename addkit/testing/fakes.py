@@ -16,7 +16,7 @@ from addkit.plugin import load_registry
 from addkit.plugin.protocols import Process, Sampler
 from addkit.schedules.cosine import CosineSchedule
 from addkit.schedules.settings import CosineConfig
-from addkit.testing.bench import IMAGES, Bench
+from addkit.testing.small_problem import IMAGES, Bench
 
 CHAINS, STEPS = 4, 3
 

@@ -6,9 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import corrupt
-from addkit.testing.bench import COPIES, IMAGES, Bench, Law, SkippedError, close, need, shaped
 from addkit.testing.fakes import images_of
-from addkit.testing.runs import condition_of, denoised, generator, levels_of
+from addkit.testing.fixed_inputs import condition_of, denoised, generator, levels_of
+from addkit.testing.small_problem import (
+    COPIES,
+    IMAGES,
+    Bench,
+    Law,
+    SkippedError,
+    close,
+    need,
+    shaped,
+)
 
 DRAWS = 4096
 """Fresh labels on which the two doors of an embedding are compared."""

@@ -12,9 +12,9 @@ from addkit.diffusion import noised
 from addkit.errors import UsageError
 from addkit.plugin.values import FORBIDDEN, ChainSettings, Targets, TimeSettings
 from addkit.samplers.blocks import sample
-from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, close, need, shaped
 from addkit.testing.fakes import CHAINS, STEPS, network_of, sampler_for, steps_of
-from addkit.testing.runs import generator
+from addkit.testing.fixed_inputs import generator
+from addkit.testing.small_problem import IMAGES, Bench, Law, SkippedError, close, need, shaped
 from addkit.to_one.argmax import ArgMax
 
 LEVEL = 0.5

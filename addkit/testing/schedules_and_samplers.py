@@ -7,9 +7,9 @@ from torch import Tensor
 
 from addkit.plugin.values import FREE, ChainSettings, Clean
 from addkit.samplers.blocks import sample
-from addkit.testing.bench import IMAGES, Bench, Law, SkippedError, need, shaped
 from addkit.testing.fakes import network_of, process_for
-from addkit.testing.runs import generator
+from addkit.testing.fixed_inputs import generator
+from addkit.testing.small_problem import IMAGES, Bench, Law, SkippedError, need, shaped
 from addkit.to_one.argmax import ArgMax
 
 
@@ -68,9 +68,7 @@ def maps_0_to_0_and_1_to_1(bench: Bench) -> None:
 
 
 def walks_a_chain(bench: Bench) -> None:
-    """A chain of three steps ends at labels below K with finite logits, and draws from its
-    generator alone.
-    """
+    """Chains of three steps have finite logits, end at labels below K, and repeat with a seed."""
     built, problem = bench.build(), bench.problem
     network = network_of(process_for(bench.provides), problem.num_classes, 3)
     condition, ends = bench.normal(IMAGES, 4, 16), []

@@ -16,6 +16,7 @@ def _none(config: NoneConfig, problem: Problem) -> None:
 
 
 def _has_captions(config: Any, choices: Choices) -> Iterable[str]:
+    # By ability: a plugin's data set may have captions too.
     data = choices["data"]
     if "captions" not in data.spec.provides:
         yield f'[data] "{data.name}" has no captions to cut; leave [tokenizer] out'

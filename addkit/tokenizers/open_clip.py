@@ -21,6 +21,7 @@ class ClipVocabulary:
         self._tokenizer = SimpleTokenizer()
         self.tokens = tuple(self._tokenizer.encoder)
         self.pad: int = self._tokenizer.eot_token_id
+        # A caption may contain their spelling; they are no words of it.
         self._specials = frozenset(self._tokenizer.all_special_ids)
 
     def encode(self, text: str) -> list[int]:

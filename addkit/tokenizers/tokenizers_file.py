@@ -60,6 +60,7 @@ class TokenizersFile(Subwords):
     def __init__(self, config: TokenizersFileConfig) -> None:
         """Raises `RecipeError` for a missing package, an unfit file or an unknown pad."""
         tokenizer = _read(config)
+        # `get_vocab` is in no order.
         names = {number: token for token, number in tokenizer.get_vocab().items()}
         if sorted(names) != list(range(len(names))):
             raise RecipeError(
@@ -68,6 +69,7 @@ class TokenizersFile(Subwords):
             )
         tokens = [names[number] for number in range(len(names))]
         if config.pad not in tokens:
+            # Most tokenizers write special tokens in <...> or [...].
             special = [token for token in tokens if token[:1] in "<[" and token[-1:] in ">]"][:5]
             choices = f" Such are: {', '.join(special)}." if special else ""
             raise RecipeError(

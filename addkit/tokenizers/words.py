@@ -12,7 +12,7 @@ from addkit.errors import RunError
 from addkit.tokenizers.settings import WordsConfig
 
 _SPECIALS = ("<pad>", "<unk>")
-_PAD, _UNKNOWN = range(2)
+_PAD, _UNKNOWN = range(2)  # their ids, since they come first
 
 _INNER = "'’-"
 # Defined by the characters that no word contains, since \w lacks the vowel signs of many scripts.
@@ -78,6 +78,7 @@ class Words:
 
 
 def _words(text: str, keep_case: bool) -> list[str]:
+    # NFC: an accented letter may be written as one code point or as two.
     composed = normalize("NFC", text if keep_case else text.lower())
     words: list[str] = _WORD.tokenize(composed)
     return words

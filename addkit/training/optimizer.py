@@ -15,7 +15,7 @@ from addkit.errors import RunError
 from addkit.recipe import Training
 from addkit.runs.checkpoint import load_tensors
 
-NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null", "position"})
+NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "position"})
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 
 

@@ -28,11 +28,11 @@ class Stopwatch:
 
     def start(self) -> None:
         """Begin the first lap here; time since the last lap counts nowhere."""
-        self._start = self._now()
+        self._start = self._event() if self._gpu else perf_counter()
 
     def lap(self, name: str) -> None:
         """End a lap: the time since the one before. Laps of one name add up."""
-        now = self._now()
+        now = self._event() if self._gpu else perf_counter()
         self._laps.append((name, self._start, now))
         self._start = now
 
@@ -54,9 +54,7 @@ class Stopwatch:
         self._laps = running
         return total
 
-    def _now(self) -> Any:
-        if not self._gpu:
-            return perf_counter()
+    def _event(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event

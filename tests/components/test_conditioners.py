@@ -15,7 +15,7 @@ def _tokens() -> torch.Tensor:
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("width", [None, 20])
-def test_a_conditioner_tells_its_shape(build, name: str, width: int | None) -> None:
+def test_a_conditioner_declares_its_shape(build, name: str, width: int | None) -> None:
     conditioner = build("conditioner", name, FACTS, width=width)
     assert conditioner.width == (width or 12)
     assert conditioner.num_tokens == (7 if name == "all-tokens" else 1)

@@ -131,7 +131,7 @@ def test_a_file_of_something_else_does_not_fit(vit, other, tmp_path, content) ->
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_broken_file_is_told(vit, tmp_path, suffix: str) -> None:
+def test_a_broken_file_is_an_error(vit, tmp_path, suffix: str) -> None:
     path = tmp_path / f"vit{suffix}"
     path.write_bytes(b"not weights at all")
     assert _refusal(vit, path).startswith(f'[encoder] weights: cannot read "{path}": ')

@@ -61,7 +61,7 @@ def test_a_vits_first_token_is_its_class_token(build) -> None:
         ("deit_tiny_distilled_patch16_224", 48, 11, 2),
     ],
 )
-def test_any_backbone_tells_its_tokens(build, model: str, size: int, count: int, prefix: int):
+def test_any_backbone_declares_its_tokens(build, model: str, size: int, count: int, prefix: int):
     encoder = build("encoder", "timm", _facts(size), model=model)
     assert (encoder.num_tokens, encoder.num_prefix_tokens) == (count, prefix)
     assert _tokens(encoder, size).shape == (2, count, encoder.width)
@@ -142,7 +142,9 @@ def test_stochastic_depth_is_handed_on(build) -> None:
         ),
     ],
 )
-def test_what_cannot_be_built_is_told(build, name: str, settings, size: int, text: str) -> None:
+def test_models_that_cannot_be_built_are_errors(
+    build, name: str, settings, size: int, text: str
+) -> None:
     with pytest.raises(RecipeError) as caught:
         build("encoder", name, _facts(size), **settings)
     assert str(caught.value) == text
@@ -161,6 +163,6 @@ def test_timms_own_refusal_is_handed_on(build, name: str, settings) -> None:
         build("encoder", name, _facts(96), **settings)
 
 
-def test_weights_come_from_one_place(build) -> None:
+def test_weights_have_one_source(build) -> None:
     with pytest.raises(ValidationError, match="give pretrained = true or a weights file, not both"):
         build("encoder", "vit", _facts(8), pretrained=True, weights="x.pth")

@@ -154,7 +154,7 @@ def test_what_a_token_sees_follows_from_the_layout_pair_by_pair(denoiser: Any, p
         assert torch.equal(_changed(before, after), visible[..., token])
 
 
-def test_places_say_where_tokens_stand(denoiser: Any, prepared) -> None:
+def test_places_give_the_positions_of_tokens(denoiser: Any, prepared) -> None:
     h, t = _state(1)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     whole = denoiser(h, t, prepared)
@@ -186,7 +186,7 @@ def test_two_streams_show_each_noisy_token_what_sampling_will(
             assert torch.equal(changed[..., N:], own.expand(B, R, N))
 
 
-def test_a_noisy_token_stands_where_its_clean_twin_stands(denoiser: Any, prepared) -> None:
+def test_a_noisy_token_has_the_position_of_its_clean_twin(denoiser: Any, prepared) -> None:
     """Block 1: the noisy token n after the clean ones before it is the causal pass."""
     clean, t = _state(1)
     noisy = torch.randn(B, 1, N, D, generator=_generator(98))

@@ -67,7 +67,7 @@ def test_the_split_is_the_same_wherever_the_folder_lies(root: Path, tmp_path: Pa
     assert names[0] != other
 
 
-def test_three_kinds_of_file_say_the_same(root: Path) -> None:
+def test_three_file_formats_give_the_same_captions(root: Path) -> None:
     pairs = [(name, text) for name, texts in CAPTIONS.items() for text in texts]
     lines = [json.dumps({"file": name, "text": text}) for name, text in pairs]
     # A line separator inside a text does not end the line.

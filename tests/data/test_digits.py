@@ -36,7 +36,7 @@ def test_splits_are_disjoint_and_as_announced(validation: float) -> None:
     assert len(names) == 1797
 
 
-def test_the_split_stands_still() -> None:
+def test_the_split_is_fixed() -> None:
     first, again = Digits(DigitsConfig()).split("test"), Digits(DigitsConfig()).split("test")
     other = Digits(DigitsConfig(split_seed=1)).split("test")
     sources = [[split.source(i) for i in range(539)] for split in (first, again, other)]

@@ -107,7 +107,7 @@ def test_no_folder_is_noticed(tmp_path: Path) -> None:
 
 def test_a_state_of_other_parameters_is_refused(saved: Path, tmp_path: Path) -> None:
     folder, parameters = _copy(saved, tmp_path)
-    with pytest.raises(RunError, match=r"diffusion\.null\|\w+ is \(16,\), not \(3,\)"):
+    with pytest.raises(RunError, match=r"diffusion\.null_token\|\w+ is \(16,\), not \(3,\)"):
         load_shards(folder, {**parameters, "diffusion.null_token": torch.zeros(3)})
     del parameters["diffusion.null_token"]
     with pytest.raises(RunError, match=r"the network has no parameter diffusion\.null"):

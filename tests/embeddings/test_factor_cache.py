@@ -84,7 +84,7 @@ def test_nothing_is_kept_where_gradients_flow(cache, module) -> None:
     assert torch.equal(module.weight.grad, torch.full((4, 3), 4.0))
 
 
-def test_what_is_kept_holds_no_graph(cache, module) -> None:
+def test_the_cache_stores_no_graph(cache, module) -> None:
     with torch.no_grad():
         assert not cache(module.weight)[0].requires_grad
     frozen = module.weight.detach()

@@ -24,7 +24,7 @@ def token() -> TokenEmbedding:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (1, 2, 5), (3, 2, 5)])
-def test_a_known_token_is_its_row_and_a_hidden_one_the_mask(token, shape) -> None:
+def test_a_clean_token_is_its_row_and_a_masked_one_the_mask(token, shape) -> None:
     labels = torch.randint(6, (3, 2, 5), generator=_generator())
     known = torch.rand(shape, generator=_generator(1)) < 0.5
     known = known if known.numel() > 1 else torch.ones(shape, dtype=torch.bool)
@@ -34,7 +34,7 @@ def test_a_known_token_is_its_row_and_a_hidden_one_the_mask(token, shape) -> Non
     assert torch.equal(h[~everywhere], token.mask.expand(int((~everywhere).sum()), -1))
 
 
-def test_both_doors_agree_where_there_is_no_noise(token) -> None:
+def test_read_and_draw_agree_without_noise(token) -> None:
     """A held known token is b y_0; a held hidden one is noise, which is not read."""
     labels = torch.randint(6, (3, 2, 5), generator=_generator())
     alpha_bar = (torch.rand(3, 2, 5, generator=_generator(1)) < 0.5).float()

@@ -13,8 +13,8 @@ from PIL import Image
 from addkit.plugin import KINDS, load_registry
 from addkit.plugin.spec import Spec
 from addkit.testing import check, laws_of
-from addkit.testing.examples import example_of
-from addkit.testing.kit import LAWS
+from addkit.testing.checks import LAWS
+from addkit.testing.small_problem import example_of
 
 REGISTRY = load_registry()
 BUILT_INS = [key for key, one in REGISTRY.components.items() if one.distribution == "addkit"]

@@ -7,7 +7,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,8 +85,7 @@ def write_shards(
         # What a killed run left; under the lock, so that no other run is writing it.
         for folder in (out, out / MEMBERS):
             clean_temporaries(folder)
-        recorded = _recorded(out)
-        _refuse_changed(out, plan, recorded)
+        recorded = _recorded(out, plan)
         shards, kept = [], 0
         with ThreadPoolExecutor(jobs) as pool:
             # An error or an interrupt that leaves this loop cancels what has not begun.
@@ -120,32 +119,33 @@ def _refuse_foreign(out: Path, root: Path) -> None:
         raise DataError(f"{out} contains other files. Name a new folder.")
 
 
-def _recorded(out: Path) -> Mapping[str, Members]:
-    """The members of an earlier run's shards, by their names, where those files are unaltered."""
+def _recorded(out: Path, plan: Sequence[PlannedShard]) -> Mapping[str, Members]:
+    """The members of an earlier run's shards, by their names, where those files are unaltered.
+
+    Raises `DataError` if one was made of other data than is planned.
+    """
     try:
         checksums = {shard.name: shard.members_sha256 for shard in Index.read(out).shards}
     except DataError:
         checksums = {}  # the run did not reach its index
-    members = {}
+    digests = {shard.name: shard.digest for shard in plan}
+    recorded = {}
     for path in sorted((out / MEMBERS).glob("*.json")):
         name = f"{path.stem}.tar"
-        with suppress(DataError):
-            if checksums.get(name) in (None, checksum(path)):
-                members[name] = Members.read(path)
-    return members
-
-
-def _refuse_changed(
-    out: Path, plan: Sequence[PlannedShard], recorded: Mapping[str, Members]
-) -> None:
-    digests = {shard.name: shard.digest for shard in plan}
-    for name, members in recorded.items():
+        if checksums.get(name) not in (None, checksum(path)):
+            continue
+        try:
+            members = Members.read(path)
+        except DataError:
+            continue  # written again, like a file that was altered
         if members.plan != digests.get(name):
             raise DataError(
                 f"{out}: {name} was made of other images, captions, labels or times of change, or "
                 "with another --shard-size or seed, than the recipe has now.\n"
                 "Name a new folder, or remove this one."
             )
+        recorded[name] = members
+    return recorded
 
 
 def _ensure(
@@ -194,8 +194,8 @@ def _write(path: Path, planned: PlannedShard) -> Members:
         if checksum(temporary) != sha256:
             raise DataError(f"{path}: the disk gives back other bytes than were written to it.")
     names = tuple(sample.name for sample in planned.samples)
-    places = tuple(offsets), tuple(lengths), tuple(checks)
-    return Members(planned.digest, size, sha256, names, *places)
+    columns = tuple(offsets), tuple(lengths), tuple(checks)
+    return Members(planned.digest, size, sha256, names, *columns)
 
 
 class _Hashed(io.BufferedWriter):

@@ -1,4 +1,4 @@
-"""A CLIP through open_clip, which alone is imported here when a scorer is built."""
+"""Loads a CLIP model with open_clip, which is imported when a scorer is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from addkit.errors import DataError
 from addkit.metrics.clip.source import CONFIG_FILE, ClipFile, ClipFolder, ClipSource, ClipTag
@@ -31,7 +31,7 @@ _TORCHSCRIPT = "'torch.load' received a zip file that looks like a TorchScript a
 
 @dataclass(frozen=True, slots=True)
 class LoadedClip:
-    """A model with what it needs to read images and texts."""
+    """A model with its image transform and its tokenizer."""
 
     model: Any
     preprocess: Callable[[Image], Tensor]
@@ -51,22 +51,24 @@ def load_clip(source: ClipSource, device: torch.device) -> LoadedClip:
     import open_clip
 
     name = f"local-dir:{source.path}" if isinstance(source, ClipFolder) else source.model
-    # Random first weights are drawn and then overwritten: nobody else's randomness may move.
+    # open_clip draws random weights before it loads: the global generator must not move.
     with _quiet(), torch.random.fork_rng(devices=[]):
-        with _explained(f"the tokenizer of {_told(source)}"):
+        with _explained(f"the tokenizer of {_described(source)}"):
             tokenize = open_clip.get_tokenizer(name)
         options = _options(source)
-        with _explained(_told(source)), warnings.catch_warnings():
+        with _explained(_described(source)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", _TORCHSCRIPT, UserWarning)
             model, preprocess = open_clip.create_model_from_pretrained(
                 name, device=device, weights_only=True, **options
             )
             weights_name = _weights_name(source)
-    return LoadedClip(_frozen(model), preprocess, tokenize, _model_name(source), weights_name)
+    model_name = source.path.resolve().name if isinstance(source, ClipFolder) else source.model
+    frozen = model.eval().requires_grad_(False)
+    return LoadedClip(frozen, preprocess, tokenize, model_name, weights_name)
 
 
 def _options(source: ClipSource) -> dict[str, Any]:
-    """What open_clip must hear of the weights."""
+    """Arguments of open_clip for the weights."""
     import open_clip
 
     match source:
@@ -94,14 +96,10 @@ def _fetch(source: ClipTag, facts: dict[str, Any]) -> str:
     except Exception as error:  # open_clip, urllib and the hub each raise their own
         place = f"hf.co/{facts['hf_hub'].rstrip('/')}" if facts.get("hf_hub") else facts.get("url")
         raise DataError(
-            f"{_told(source)}: cannot fetch its weights from {place}. Where there is no network, "
-            f"copy {CONFIG_FILE} and the weights from there into a folder and give the folder. "
-            f"The cause: {_short(error)}"
+            f"{_described(source)}: cannot fetch its weights from {place}. Where there is no "
+            f"network, copy {CONFIG_FILE} and the weights from there into a folder and give the "
+            f"folder. The cause: {_short(error)}"
         ) from error
-
-
-def _model_name(source: ClipSource) -> str:
-    return source.path.resolve().name if isinstance(source, ClipFolder) else source.model
 
 
 def _weights_name(source: ClipSource) -> str:
@@ -115,11 +113,7 @@ def _weights_name(source: ClipSource) -> str:
             return str(config.get(WEIGHTS_NAME, source.path))
 
 
-def _frozen(model: nn.Module) -> nn.Module:
-    return model.eval().requires_grad_(False)
-
-
-def _told(source: ClipSource) -> str:
+def _described(source: ClipSource) -> str:
     match source:
         case ClipTag():
             return f"CLIP {source.model}:{source.tag}"
@@ -151,10 +145,10 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what open_clip logs from the screen, and from setting up the root logger.
+    """Keep the log of open_clip off the screen, and the root logger unconfigured.
 
     It logs through `logging.info`, which adds a screen handler to a root logger that has none.
-    The hub tells of each of its ten tries; our one error line tells the same.
+    The hub logs each of its ten tries; our own error line is enough.
     """
     root, hub, none = (
         logging.getLogger(),

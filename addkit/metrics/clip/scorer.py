@@ -18,14 +18,14 @@ from addkit.metrics.clip.source import ClipSource
 BATCH = 64
 T = TypeVar("T")
 PREFIX = "A photo depicts "
-"""What Hessel et al. put before every caption and reference."""
+"""Prefix of every caption and reference in Hessel et al."""
 WEIGHT = 2.5
 """w, which stretches the usual cosines to about [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipDescription:
-    """What a CLIP score depends on beside image and caption: shown wherever a score is."""
+    """Everything that a CLIP score depends on besides image and caption; printed with it."""
 
     model: str
     weights: str
@@ -100,8 +100,8 @@ class ClipScorer:
         references: Sequence[Sequence[str]] | None = None,
     ) -> ClipScores:
         """One caption, and references if any, for each image. Raises as `clip_scores`."""
-        told = None if references is None else self.reference_features(references)
-        return clip_scores(self.image_features(images), self.text_features(captions), told)
+        texts = None if references is None else self.reference_features(references)
+        return clip_scores(self.image_features(images), self.text_features(captions), texts)
 
     def _gathered(self, batches: Iterator[Tensor]) -> Tensor:
         features = [batch.float().cpu() for batch in batches]
@@ -136,11 +136,12 @@ def clip_scores(
         DataError: other than one caption and at least one reference for each image.
     """
     _refuse_misfits(images, captions, references)
-    cosine = (images * captions).sum(-1)
+    cosine = (images * captions).sum(-1)  # (n,); features are unit vectors.
     clip_score = WEIGHT * cosine.clamp_min(0)
     if references is None:
         return ClipScores(cosine, clip_score, None)
     nearest = _nearest(captions, references).clamp_min(0)
+    # Avoids 0 / 0, where both terms of the harmonic mean are 0.
     smallest = torch.finfo(cosine.dtype).tiny
     harmonic = 2 * clip_score * nearest / (clip_score + nearest).clamp_min(smallest)
     return ClipScores(cosine, clip_score, harmonic)
@@ -148,7 +149,7 @@ def clip_scores(
 
 def _nearest(captions: Tensor, references: Sequence[Tensor]) -> Tensor:
     """The largest cosine of each caption with its own references, (n,)."""
-    counts = torch.tensor([len(one) for one in references], device=captions.device)
+    counts = torch.tensor([len(texts) for texts in references], device=captions.device)
     owners = torch.arange(len(captions), device=captions.device).repeat_interleave(counts)
     cosines = (captions[owners] * torch.cat(list(references))).sum(-1)
     lowest = captions.new_full((len(captions),), -torch.inf)
@@ -162,9 +163,9 @@ def _refuse_misfits(images: Tensor, captions: Tensor, references: Sequence[Tenso
         return
     if len(references) != len(images):
         raise DataError(f"CLIP score: references of {len(references)} images for {len(images)}")
-    for place, one in enumerate(references):
-        if len(one) == 0:
+    for index, texts in enumerate(references):
+        if len(texts) == 0:
             raise DataError(
-                f"CLIP score: image {place} (counted from 0) has no reference; give each image "
+                f"CLIP score: image {index} (counted from 0) has no reference; give each image "
                 "one or more, or none to any"
             )

@@ -38,7 +38,7 @@ def test_a_word_may_be_a_value_of_two_attributes() -> None:
     assert rows[0].parts == {"0 dark", "1 dark"}
 
 
-def test_unknown_values_are_told_apart_from_missing_ones(attributes: Attributes) -> None:
+def test_unknown_values_differ_from_missing_ones(attributes: Attributes) -> None:
     rows = _rows(("huge", "dark"), (None, None), ("big", "pale"), ("vast", "pale"))
     assert [attributes.unknown(row) for row in rows] == [[0], [], [1], [0, 1]]
 

@@ -101,7 +101,7 @@ def _flipped(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("how", BREAK)
-def test_what_breaks_is_found_and_written_again(
+def test_broken_files_are_found_and_written_again(
     out: Path, source: Any, write: Write, how: str
 ) -> None:
     contents = _contents(out)
@@ -179,10 +179,12 @@ def test_data_that_change_while_they_are_written(
 ) -> None:
     victim = Path(source.split("train").source(0))
 
-    def grow(*_: Any) -> None:
+    def grow(*_: Any) -> dict[str, Any]:
         victim.write_bytes(victim.read_bytes() + b"x")
+        return {}
 
-    monkeypatch.setattr("addkit.data.shards.write._refuse_changed", grow)
+    # Called between the plan and the first shard.
+    monkeypatch.setattr("addkit.data.shards.write._recorded", grow)
     with pytest.raises(DataError, match=rf"{victim.name}: has changed while the shards were"):
         write(source, tmp_path / "out")
     assert not (tmp_path / "out" / "shards.json").exists()
@@ -230,7 +232,9 @@ def test_a_disk_that_loses_bytes(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["members"]
 
 
-def test_places_that_are_refused(pets: Path, tmp_path: Path, source: Any, write: Write) -> None:
+def test_output_folders_that_are_refused(
+    pets: Path, tmp_path: Path, source: Any, write: Write
+) -> None:
     with pytest.raises(DataError, match=r"out lies in .*pets, among the images"):
         write(source, pets / "out")
     (tmp_path / "full").mkdir()

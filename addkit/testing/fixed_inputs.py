@@ -10,8 +10,11 @@ from torch import Tensor
 
 from addkit.diffusion import Clean, corrupt
 from addkit.plugin.facts import Column, SideInputs
-from addkit.testing.bench import COPIES, IMAGES, Bench, SkippedError
-from addkit.testing.fakes import images_of, steps_of
+from addkit.plugin.values import ChainSettings
+from addkit.samplers.blocks import sample
+from addkit.testing.fakes import images_of, network_of, process_for, steps_of
+from addkit.testing.small_problem import COPIES, IMAGES, Bench, SkippedError
+from addkit.to_one.argmax import ArgMax
 
 
 def generator(seed: int = 2) -> torch.Generator:
@@ -104,9 +107,12 @@ def _to_one(bench: Bench, built: Any) -> Tensor:
 
 
 def _sampler(bench: Bench, built: Any) -> Tensor:
-    m_t = torch.linspace(0, 2, 5).view(1, 1, 5)
-    carried: Tensor = built.carry(m_t, m_t + 1)
-    return carried
+    """The last step's logits of chains on a small network, (B, R, N, K)."""
+    network = network_of(process_for(bench.provides), bench.problem.num_classes, 3)
+    condition, settings = bench.normal(IMAGES, 4, 16), ChainSettings(steps=3, chains=2)
+    *_, last = sample(network, condition, built, ArgMax(), settings, generator())
+    logits: Tensor = last.logits
+    return logits
 
 
 def _read_out(bench: Bench, built: Any) -> Tensor:

@@ -55,7 +55,7 @@ def test_workers_do_not_change_a_bit(pets: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_file_is_told_in_one_line(pets: Path, workers: int) -> None:
+def test_a_broken_file_gives_an_error_of_one_line(pets: Path, workers: int) -> None:
     train = _folder(pets).split("train")
     Path(train.source(2)).write_bytes(b"")
     batches = load(train, [[0, 1], [2, 3]], None, workers)

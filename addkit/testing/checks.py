@@ -13,8 +13,15 @@ from addkit.errors import UsageError, guess
 from addkit.plugin import Provided, Registry, load_registry
 from addkit.plugin.contract import one_line, place_of
 from addkit.testing import all_kinds, data, networks, outputs, schedules_and_samplers
-from addkit.testing.bench import Bench, Example, Law, LawBrokenError, NotHereError, SkippedError
-from addkit.testing.examples import example_of
+from addkit.testing.small_problem import (
+    Bench,
+    Example,
+    Law,
+    LawBrokenError,
+    NotHereError,
+    SkippedError,
+    example_of,
+)
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "task": data.TASK,

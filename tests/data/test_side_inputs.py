@@ -29,7 +29,7 @@ def test_categories_are_numbered_and_texts_stay() -> None:
 
 
 @pytest.mark.parametrize("cell", ["old", "nan", "inf", "1,5"])
-def test_what_is_no_number_is_refused(cell: str) -> None:
+def test_cells_that_are_no_numbers_are_refused(cell: str) -> None:
     assert number_in(cell) is None
     with pytest.raises(DataError, match=f'"{cell}" in column "age" is not a number, such as 1.5'):
         encoded(AGE, [cell])
