@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from addkit.errors import AddkitWarning
-from addkit.plugin.selection import TOLD_BY
+from addkit.plugin.selection import REPORTED_BY
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +60,7 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def a_plain_place(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
     """What a machine says of itself must not change what is tested."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
-    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG", TOLD_BY):
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG", REPORTED_BY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
 

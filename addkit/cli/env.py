@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 def env(
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Tell what addkit runs with: put this into a bug report. Holds no secrets.
+    """Print what addkit runs with, for a bug report. No secrets are printed.
 
     addkit env
     """
-    from addkit.cli.environment import surroundings
+    from addkit.cli.environment import environment
     from addkit.cli.output import Output
 
-    found = surroundings()
+    facts = environment()
     output = Output(json=json)
     if json:
-        output.data(found)
+        output.data(facts)
     else:
-        output.table(["what", "value"], list(_rows(found)), words=2)
+        output.table(["what", "value"], list(_rows(facts)), words=2)
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in found.items():
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
         if name in ("packages", "variables"):
             yield from ((key, _cell(entry)) for key, entry in value.items())
         elif isinstance(value, dict):

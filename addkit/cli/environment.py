@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from addkit.plugin.selection import TOLD_BY
+from addkit.plugin.selection import REPORTED_BY
 
 PACKAGES = (
     *("torch", "torchvision", "timm", "open_clip_torch", "torchmetrics", "safetensors", "numpy"),
@@ -28,10 +28,10 @@ VARIABLES = (
 )
 PREFIXES = ("ADDKIT_", "NCCL_", "GLOO_", "TORCH_NCCL_", "TORCHINDUCTOR_", "PYTORCH_")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
-"""Names whose values are told of nobody."""
+"""Names of variables whose values are never printed."""
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Everything that a bug report needs, as plain data; what cannot be had is None."""
     from addkit.version import __version__
 
@@ -59,7 +59,7 @@ def _version(package: str) -> str | None:
 
 
 def _usable_cores() -> int | None:
-    """Those that this process may use, where the system tells."""
+    """Cores that this process may use, where the system reports them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
@@ -121,7 +121,7 @@ def _gpu(number: int) -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    """Of the first GPU, as NVIDIA's own tool tells."""
+    """The driver of the first GPU, as nvidia-smi reports it."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -158,5 +158,5 @@ def _plugins() -> dict[str, Any]:
 
 def _variables() -> dict[str, str]:
     known = (name for name in os.environ if name in VARIABLES or name.startswith(PREFIXES))
-    told = [name for name in known if name != TOLD_BY]
-    return {name: "set" if SECRET.search(name) else os.environ[name] for name in sorted(told)}
+    names = [name for name in known if name != REPORTED_BY]
+    return {name: "set" if SECRET.search(name) else os.environ[name] for name in sorted(names)}

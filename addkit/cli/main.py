@@ -74,7 +74,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted, 143 stopped after saving.
     """
-    warnings.showwarning = _Teller()
+    warnings.showwarning = _WarningPrinter()
     prepare()
     convert_only_given_values()
     sys.argv[1:] = plugins_first(_quiet_first(sys.argv[1:]))
@@ -109,10 +109,10 @@ def _refuse_renamed(words: list[str]) -> None:
             raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
 
 
-class _Teller:
-    """Shows a warning as one line, once: a control reads the data that ADD has read.
+class _WarningPrinter:
+    """Prints each warning as one line, once, without its place in the code.
 
-    Where in the code it arose is of no use to a user.
+    The same one comes again where a control reads the data that ADD has read.
     """
 
     def __init__(self) -> None:

@@ -152,6 +152,18 @@ def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
     return Verdict("command", spec.name, provided.provider, held, faults, "")
 
 
+def check_new_name(name: str) -> None:
+    """Raise `UsageError` if addkit or a plugin has a command of this name."""
+    from addkit.plugin.commands import load_commands
+
+    providers = [one.provider for one in load_commands().by_name.get(name, ())]
+    if name in SUMMARIES:
+        providers.append("addkit")
+    if providers:
+        text = f'there is a command "{name}" already, of {providers[0]}'
+        raise UsageError(f"{text}; take another name.")
+
+
 def _leaves(command: Any) -> Iterator[Any]:
     for inner in getattr(command, "commands", {}).values():
         yield from _leaves(inner)

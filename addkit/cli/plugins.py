@@ -56,7 +56,7 @@ def list_(
     if requirements:
         _show_requirements(output, registry, commands)
         return
-    _tell(output, _rows(registry, commands, kind))
+    _show_or_print(output, _rows(registry, commands, kind))
 
 
 @plugins.command()
@@ -127,24 +127,33 @@ def check(
 
 @plugins.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Of the package and its component: my-conditioner.")],
+    name: Annotated[str, typer.Argument(help="Name of the package and of what it provides.")],
     kind: Annotated[
         str,
-        typer.Option(help="Of the component, such as conditioner.", autocompletion=complete_kind),
+        typer.Option(
+            help="Kind of the component, such as conditioner; or command.",
+            autocompletion=complete_kind,
+        ),
     ],
     directory: Annotated[
         Path | None, typer.Option(help="Where to write it; ./NAME if not given.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a package with a component that works, is tested and trains; then make it yours.
+    """Write a package with a component or a command that works and is tested; then make it yours.
 
+    \b
     addkit plugins new my-conditioner --kind conditioner
+    addkit plugins new my-command --kind command
     """
     from addkit.cli.output import Output
     from addkit.plugin.new import write_package
 
     _check_kind(kind)
+    if kind == COMMAND:
+        from addkit.cli.plugin_commands import check_new_name
+
+        check_new_name(name)
     folder = directory or Path(name)
     files = write_package(name, kind, folder)
     output = Output(json=json)
@@ -155,7 +164,7 @@ def new(
         output.line(str(file))
     output.line()
     output.line("next:")
-    for command in _next_commands(name, folder):
+    for command in _next_commands(name, kind, folder):
         output.line(f"  {command}")
 
 
@@ -180,12 +189,10 @@ def _meant(word: str) -> str:
     return str(loads(project.read_text("utf-8")).get("project", {}).get("name", word))
 
 
-def _next_commands(name: str, folder: Path) -> list[str]:
-    return [
-        f"pip install -e {folder}",
-        f"addkit plugins check {name}",
-        f"addkit train {folder / 'recipes' / f'{name}.toml'}",
-    ]
+def _next_commands(name: str, kind: str, folder: Path) -> list[str]:
+    recipe = folder / "recipes" / f"{name}.toml"
+    last = f"addkit {name}" if kind == COMMAND else f"addkit train {recipe}"
+    return [f"pip install -e {folder}", f"addkit plugins check {name}", last]
 
 
 def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict[str, Any]]:
@@ -213,7 +220,7 @@ def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict
     ]
 
 
-def _tell(output: Output, rows: list[dict[str, Any]]) -> None:
+def _show_or_print(output: Output, rows: list[dict[str, Any]]) -> None:
     if output.for_people:
         _show_rows(output, rows)
     else:
@@ -240,10 +247,10 @@ def _note(row: dict[str, Any]) -> str:
 
 
 def _show_requirements(output: Output, registry: Registry, commands: Commands) -> None:
-    found = {(one.distribution, one.version) for one in registry.components.values()}
-    found |= {(one.distribution, one.version) for one in (*registry.broken, *commands.broken)}
-    found |= {(one.distribution, one.version) for one in commands.of(None)}
-    own = sorted(one for one in found if one[0] != "addkit" and not one[0].endswith(".py"))
+    packages = {(each.distribution, each.version) for each in registry.components.values()}
+    packages |= {(each.distribution, each.version) for each in (*registry.broken, *commands.broken)}
+    packages |= {(each.distribution, each.version) for each in commands.of(None)}
+    own = sorted(each for each in packages if each[0] != "addkit" and not each[0].endswith(".py"))
     lines = [f"{name}=={version}" for name, version in own]
     if output.for_people:
         for line in lines:

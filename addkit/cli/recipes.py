@@ -34,14 +34,14 @@ def list_recipes(json: Json = False) -> None:
     from addkit.cli.output import Output
     from addkit.recipe.files import known_recipes
 
-    told = [_entry(name, path) for name, path in known_recipes().items()]
+    rows = [_entry(name, path) for name, path in known_recipes().items()]
     output = Output(json=json)
     if json:
-        output.data(told)
+        output.data(rows)
         return
     output.table(
         ["recipe", "task", "data", "summary"],
-        [[row["name"], row["task"], row["data"], row["error"] or row["summary"]] for row in told],
+        [[row["name"], row["task"], row["data"], row["error"] or row["summary"]] for row in rows],
         words=4,
     )
     output.hint("addkit recipes show NAME, or addkit train NAME")
@@ -56,9 +56,9 @@ def _entry(name: str, path: Path) -> dict[str, Any]:
         tables = load_file(path).tables
     except RecipeError as error:
         return {**found, "shipped": path == shipped(name), "error": str(error)}
-    told = {kind: _component(tables.get(kind)) for kind in ("task", "data")}
-    told["summary"] = str(tables.get("summary", ""))
-    return {**found, **told, "shipped": path == shipped(name), "error": None}
+    names = {kind: _component(tables.get(kind)) for kind in ("task", "data")}
+    summary = str(tables.get("summary", ""))
+    return {**found, **names, "summary": summary, "shipped": path == shipped(name), "error": None}
 
 
 def _component(table: object) -> str:
@@ -114,8 +114,8 @@ def _show_source(recipe: str, json: bool) -> None:
     files = load_file(named(recipe)).files
     sources = [(shown(file), file.read_text("utf-8-sig")) for file in files]
     if json:
-        told = [{"file": file, "text": text} for file, text in sources]
-        Output(json=True).data({"recipe": files[0].stem, "files": told})
+        texts = [{"file": file, "text": text} for file, text in sources]
+        Output(json=True).data({"recipe": files[0].stem, "files": texts})
         return
     output = Output()
     for number, (file, text) in enumerate(sources):
@@ -213,8 +213,8 @@ def diff(
 
     found = differences([_tables(left), _tables(right)])
     if json:
-        told = [{"key": d.key, "left": d.values[0], "right": d.values[1]} for d in found]
-        Output(json=True).data({"left": left, "right": right, "differences": told})
+        rows = [{"key": d.key, "left": d.values[0], "right": d.values[1]} for d in found]
+        Output(json=True).data({"left": left, "right": right, "differences": rows})
         return
     if not found:
         Output().line("the same experiment")

@@ -109,9 +109,9 @@ WIDTH = 20
 
 
 def _rows(view: ScheduleProfile) -> list[list[str]]:
-    told = view.profile
-    columns = (told.t, told.alpha_bar, told.log_snr, told.probability, told.bits)
-    full = max(float(told.bits.max()), 1e-9)
+    profile = view.profile
+    columns = (profile.t, profile.alpha_bar, profile.log_snr, profile.probability, profile.bits)
+    full = max(float(profile.bits.max()), 1e-9)
     return [
         [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", _bar(bits / full)]
         for t, alpha, snr, p, bits in zip(*(c[::EVERY].tolist() for c in columns), strict=True)

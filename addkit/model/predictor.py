@@ -252,12 +252,23 @@ def _from_scratch(recipe: Recipe) -> Recipe:
     return replace(recipe, choices={**recipe.choices, **bare})
 
 
+# Tensors of runs that were trained before these names changed.
+_RENAMED = {
+    "diffusion.null": "diffusion.null_token",
+    "diffusion.lengths.weight": "diffusion.length_head.weight",
+    "diffusion.lengths.bias": "diffusion.length_head.bias",
+}
+
+
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
     """Put stored tensors into a network; `RunError` if they are another network's."""
+    tensors = {_RENAMED.get(name, name): tensor for name, tensor in tensors.items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
+        # torch writes a line for each kind of mismatch.
+        reason = " ".join(str(error).split())
+        raise RunError(f"{file}: does not fit the run's recipe: {reason}") from error
 
 
 def _find(path: Path) -> tuple[Run, Path]:

@@ -1,4 +1,4 @@
-"""Write a package with one component: the worked example of its kind. Imports no torch."""
+"""Write a package with one component, the worked example of its kind, or one command. No torch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,25 @@ from addkit.plugin.registry import load_registry
 from addkit.plugin.spec import API_VERSION, KINDS
 from addkit.version import __version__
 
-TEMPLATES = Path(__file__).parents[1] / "templates" / "plugin"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 
-FILES = {
-    "pyproject.toml": "pyproject.toml",
-    "README.md": "README.md",
-    "__init__.py": "src/{module}/__init__.py",
-    "component.py": "src/{module}/component.py",
-    "conftest.py": "tests/conftest.py",
-    "test_plugin.py": "tests/test_{module}.py",
-    "recipe.toml": "recipes/{name}.toml",
+COMPONENT_FILES = {
+    "plugin/pyproject.toml": "pyproject.toml",
+    "plugin/README.md": "README.md",
+    "plugin/__init__.py": "src/{module}/__init__.py",
+    "plugin/component.py": "src/{module}/component.py",
+    "plugin/conftest.py": "tests/conftest.py",
+    "plugin/test_plugin.py": "tests/test_{module}.py",
+    "plugin/recipe.toml": "recipes/{name}.toml",
 }
-"""Template -> where it goes."""
+COMMAND_FILES = {
+    "plugin/pyproject.toml": "pyproject.toml",
+    "command/README.md": "README.md",
+    "command/__init__.py": "src/{module}/__init__.py",
+    "command/command.py": "src/{module}/command.py",
+    "command/test_plugin.py": "tests/test_{module}.py",
+}
+"""Template -> the file that it becomes."""
 
 BASES = {"tokenizer": "emoji"}
 """The recipe that the example's recipe extends, where it is not `digits`."""
@@ -72,11 +79,11 @@ def worked_example(kind: str) -> WorkedExample:
 
 
 def write_package(name: str, kind: str, folder: Path) -> list[Path]:
-    """Write a package that provides the component `name` of this kind; returns its files.
+    """Write a package that provides the component or command `name`; returns its files.
 
     Args:
-        name: of the package and of the component: lower case, digits and hyphens.
-        kind: one of `KINDS`.
+        name: of the package and of what it provides: lower case, digits and hyphens.
+        kind: one of `KINDS`, or "command".
         folder: new, or empty.
 
     Raises:
@@ -86,6 +93,28 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     _check_name(name, kind, module)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; nothing is overwritten. Use --directory.")
+    words = {
+        "name": name,
+        "kind": kind,
+        "module": module,
+        "version": __version__,
+        "api": str(API_VERSION),
+    }
+    files = COMMAND_FILES
+    if kind != "command":
+        files, words = COMPONENT_FILES, words | _component_words(name, kind)
+    targets = []
+    for source, pattern in files.items():
+        text = Template((TEMPLATES / f"{source}.template").read_text("utf-8")).substitute(words)
+        target = folder / pattern.format(**words)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.rstrip() + "\n", "utf-8")
+        targets.append(target)
+    return targets
+
+
+def _component_words(name: str, kind: str) -> dict[str, str]:
+    """What the templates of a component need besides: the worked example under the new name."""
     example = worked_example(kind)
     class_name = "".join(word.capitalize() for word in name.split("-"))
     code = re.sub(rf"\b{example.component}\b", class_name, example.code)
@@ -93,27 +122,14 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     imports = "import torch\n" if re.search(r"\btorch\.", code) else ""
     imports += "from torch import nn\n" if re.search(r"\bnn\.", code) else ""
     gap = "" if not imports else "\n\n" if code.startswith("class ") else "\n"
-    words = {
-        "name": name,
-        "kind": kind,
-        "module": module,
+    return {
         "Class": class_name,
         "Spec": next(spec.__name__ for spec in KINDS if spec.kind == kind),
         "provides": f"{{{', '.join(map(repr, example.provides))}}}".replace("'", '"'),
         "code": f"{imports}{gap}{code}",
         "base": BASES.get(kind, "digits"),
         "tables": TABLES.get(kind, ""),
-        "version": __version__,
-        "api": str(API_VERSION),
     }
-    targets = []
-    for source, pattern in FILES.items():
-        text = Template((TEMPLATES / f"{source}.template").read_text("utf-8")).substitute(words)
-        target = folder / pattern.format(**words)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.rstrip() + "\n", "utf-8")
-        targets.append(target)
-    return targets
 
 
 def _check_name(name: str, kind: str, module: str) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from addkit.errors import AddkitWarning, PluginError, guess
 from addkit.plugin.loading import Broken, Loader, Provided, distribution_of, import_file
-from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, speaks_of_plugins
+from addkit.plugin.selection import GROUP, Selection, plugins_may_be_installed, reports_plugins
 from addkit.renamed import COMPONENTS, renamed_to
 from addkit.version import __version__
 
@@ -205,7 +205,7 @@ def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) 
     if strict and faults:
         text, error = faults[0]
         raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error
-    if faults and speaks_of_plugins():
+    if faults and reports_plugins():
         for text, _ in faults:
             warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)
 

@@ -1,7 +1,7 @@
 """Which plugins a process loads.
 
-The environment says it, so that workers of a training or an ablation load the same ones as the
-command that started them; options of the command line only set the environment.
+Environment variables select them, so that workers of a training or an ablation load the same
+plugins as the command that started them; options of the command line only set the variables.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FILES = "ADDKIT_PLUGIN_FILES"
 """Load these Python files as plugins, joined as in PATH."""
 STRICT = "ADDKIT_STRICT_PLUGINS"
 """`1`: a broken plugin is an error."""
-TOLD_BY = "ADDKIT_PLUGINS_TOLD_BY"
-"""The process that has told what is wrong with plugins, for those that it starts."""
+REPORTED_BY = "ADDKIT_PLUGINS_REPORTED_BY"
+"""The process that has reported broken plugins; those that it starts stay silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Selection:
 
     @classmethod
     def from_environment(cls) -> Selection:
-        """As the variables above say."""
+        """Read the variables above."""
         only = os.environ.get(ONLY)
         files = os.environ.get(FILES, "").split(os.pathsep)
         return cls(
@@ -74,7 +74,7 @@ def canonical(name: str) -> str:
 
 
 def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None:
-    """Write the wishes of a command line into the environment, beside what stands there.
+    """Add the options of a command line to the environment.
 
     Raises:
         PluginError: a file is missing.
@@ -106,10 +106,10 @@ def plugins_may_be_installed() -> bool:
     ) or any(folder.is_file() for folder in folders)  # A zip, which is not searched.
 
 
-def speaks_of_plugins() -> bool:
+def reports_plugins() -> bool:
     """True in one process of a command: the one that a person started, or the leading one."""
     own = str(os.getpid())
-    return os.environ.get("RANK", "0") == "0" and os.environ.setdefault(TOLD_BY, own) == own
+    return os.environ.get("RANK", "0") == "0" and os.environ.setdefault(REPORTED_BY, own) == own
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From TOML to a checked `Recipe`. All that is wrong is said at once, each with file and line."""
+"""From TOML to a checked `Recipe`: every fault is reported at once, with file and line."""
 
 from __future__ import annotations
 
@@ -107,9 +107,19 @@ class _Check:
         """The checked recipe. Raises `RecipeError` with every fault."""
         for key, value in self.layer.tables.items():
             self._check_key(key, value)
-        top: Any = self._top()
-        shared: dict[str, Any] = {name: self._shared(name) for name in SHARED_TABLES}
-        choices = self._choices()
+        tables = self.layer.tables
+        values = {key: tables[key] for key in Top.model_fields if key in tables}
+        top: Any = self._config(Top, (), values, _TOP_KEYS)
+        shared: dict[str, Any] = {}
+        for name, config in SHARED_TABLES.items():
+            values = tables.get(name, {})
+            if isinstance(values, dict):
+                shared[name] = self._config(config, (name,), values, tuple(config.model_fields))
+        chosen = {kind.kind: self._choice(kind.kind) for kind in KINDS}
+        choices = {kind: choice for kind, choice in chosen.items() if choice is not None}
+        # A component's check may read any other choice, so all must be there.
+        if len(choices) == len(KINDS):
+            self._check_choices(choices)
         raise_if_any(self.faults)
         return Recipe(
             name=top.name or source.stem,
@@ -131,28 +141,6 @@ class _Check:
         elif key not in _TABLES and key not in _TOP_KEYS:
             allowed = ", ".join(_TABLES if isinstance(value, dict) else _TOP_KEYS)
             self._say((), Complaint((key,), _unknown(key, value), key, allowed))
-
-    def _top(self) -> Top | None:
-        tables = self.layer.tables
-        values = {key: tables[key] for key in Top.model_fields if key in tables}
-        return self._config(Top, (), values, _TOP_KEYS)
-
-    def _shared(self, name: str) -> Config | None:
-        config, values = SHARED_TABLES[name], self.layer.tables.get(name, {})
-        if not isinstance(values, dict):
-            return None
-        return self._config(config, (name,), values, tuple(config.model_fields))
-
-    def _choices(self) -> Choices:
-        choices: dict[str, Choice] = {}
-        for kind in (one.kind for one in KINDS):
-            choice = self._choice(kind)
-            if choice:
-                choices[kind] = choice
-        # A check may look at any other choice, so all must be there.
-        if len(choices) == len(KINDS):
-            self._object(choices)
-        return choices
 
     def _choice(self, kind: str) -> Choice | None:
         table = self._component_table(kind)
@@ -191,7 +179,8 @@ class _Check:
             return table
         return None
 
-    def _object(self, choices: Choices) -> None:
+    def _check_choices(self, choices: Choices) -> None:
+        """Ask each component whether it goes with the others."""
         for kind, choice in choices.items():
             for reason in choice.spec.check(choice.config, choices):
                 text = f"[{kind}] {reason.rstrip('.')}."
@@ -199,13 +188,12 @@ class _Check:
                 self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
 
     def _culprit(self, kind: str, reason: str) -> str:
-        """The table that the recipe itself has written, of those that do not go together."""
-        named: list[str] = [kind, *re.findall(r"\[(\w+)\]", reason)]
+        """Of the tables that do not go together, the one that the recipe itself has written."""
         here = self.layer.origin(()).place
-        for one in named:
-            origin = self.layer.origin((one, "name"))
+        for table in (kind, *re.findall(r"\[(\w+)\]", reason)):
+            origin = self.layer.origin((table, "name"))
             if origin.is_override or (origin.line and origin.place == here):
-                return one
+                return str(table)
         return kind
 
     def _config(

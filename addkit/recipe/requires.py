@@ -1,4 +1,4 @@
-"""`requires = ["addkit-clip>=0.3"]`: packages without which a recipe means nothing."""
+"""`requires = ["addkit-clip>=0.3"]`: the packages that a recipe needs."""
 
 from __future__ import annotations
 
@@ -13,39 +13,33 @@ if TYPE_CHECKING:
 
 ALLOWED = 'a list of requirements such as ["addkit-clip>=0.3"]'
 
-LOCAL = " (what lies in a folder: pip install -e FOLDER)"
+LOCAL = " (for a package in a folder: pip install -e FOLDER)"
 
 
 def check_requires(requires: Any, origin: Origin) -> None:
-    """Nothing if every package is installed, new enough and not left out.
+    """Check that every package is installed, new enough and not left out.
 
     Raises:
         RecipeError: it is no list of requirements, or names what is missing and how to get it.
     """
-    wanted = [(one, _parsed(one, origin)) for one in _texts(requires, origin)]
-    missing = [(text, why) for text, one in wanted if (why := _missing(one))]
-    if not missing:
-        return
-    told = ", ".join(f"{text} ({why})" for text, why in missing)
-    install = " ".join(quoted(text) for text, why in missing if "left out" not in why)
-    remedy = f" Install them with: pip install {install}{LOCAL}" if install else ""
-    text = f"missing required plugins: {told}.{remedy}"
-    raise FaultyRecipeError([Fault(origin, text, "requires", shortened(requires))])
-
-
-def _texts(requires: Any, origin: Origin) -> list[str]:
-    if isinstance(requires, list) and all(isinstance(one, str) for one in requires):
-        return requires
-    raise _refused(requires, origin)
-
-
-def _parsed(text: str, origin: Origin) -> Requirement:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    try:
-        return Requirement(text)
-    except InvalidRequirement:
-        raise _refused(text, origin) from None
+    if not (isinstance(requires, list) and all(isinstance(text, str) for text in requires)):
+        raise _refused(requires, origin)
+    missing = []
+    for text in requires:
+        try:
+            reason = _missing(Requirement(text))
+        except InvalidRequirement:
+            raise _refused(text, origin) from None
+        missing += [(text, reason)] if reason else []
+    if not missing:
+        return
+    packages = ", ".join(f"{text} ({reason})" for text, reason in missing)
+    install = " ".join(quoted(text) for text, reason in missing if "left out" not in reason)
+    remedy = f" Install them with: pip install {install}{LOCAL}" if install else ""
+    text = f"missing required plugins: {packages}.{remedy}"
+    raise FaultyRecipeError([Fault(origin, text, "requires", shortened(requires))])
 
 
 def _refused(found: Any, origin: Origin) -> FaultyRecipeError:
@@ -54,28 +48,20 @@ def _refused(found: Any, origin: Origin) -> FaultyRecipeError:
 
 
 def _missing(requirement: Requirement) -> str:
-    """Why a package will not do; empty if it will."""
-    from addkit.plugin.selection import Selection, canonical
+    """Why a package does not satisfy a requirement; empty if it does."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    version = _version(requirement.name)
-    if version is None:
+    from addkit.plugin.selection import Selection, canonical
+    from addkit.version import __version__
+
+    try:
+        # addkit itself may run from a checkout that is not installed.
+        found = __version__ if requirement.name == "addkit" else version(requirement.name)
+    except PackageNotFoundError:
         return "not installed"
-    if not requirement.specifier.contains(version, prereleases=True):
-        return f"{version} is installed"
+    if not requirement.specifier.contains(found, prereleases=True):
+        return f"{found} is installed"
     is_own = canonical(requirement.name) == "addkit"
     if not (is_own or Selection.from_environment().admits(requirement.name)):
         return "left out by --no-plugins, --no-plugin or ADDKIT_PLUGINS"
     return ""
-
-
-def _version(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    from addkit.version import __version__
-
-    if name == "addkit":
-        return __version__
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

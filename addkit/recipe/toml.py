@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 DEEPEST = 100
-"""Tables or lists within each other."""
+"""Levels of tables or lists within each other."""
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -20,21 +19,18 @@ def parsed(text: str) -> dict[str, Any]:
         RecursionError: it is nested too deeply.
     """
     tables = tomllib.loads(text)
-    _refuse_depth(tables)
-    # Hexadecimal numbers of any length can be read, but neither checked nor told of.
-    json.dumps(tables, default=str)
-    return tables
-
-
-def _refuse_depth(tables: dict[str, Any]) -> None:
-    """Not left to Python, whose limits differ between its versions and functions."""
+    # The depth is not left to Python, whose limits differ between its versions and functions.
     level: list[Any] = [tables]
     for _ in range(DEEPEST):
-        values = (one.values() if isinstance(one, dict) else one for one in level)
+        values = (each.values() if isinstance(each, dict) else each for each in level)
         level = [inner for each in values for inner in each if isinstance(inner, dict | list)]
         if not level:
-            return
-    raise RecursionError
+            break
+    else:
+        raise RecursionError
+    # tomllib reads hexadecimal numbers of any length, which can be neither checked nor printed.
+    json.dumps(tables, default=str)
+    return tables
 
 
 KeyPath = tuple[str | int, ...]
@@ -54,21 +50,16 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line of every table and key, counted from 1, in a text that is valid TOML.
 
-    A table that has no header of its own stands where its first key does. Keys within arrays have
-    no entry.
+    A table without a header has the line of its first key. Keys within arrays have no entry.
     """
+    # tomllib keeps no line numbers, so the text is scanned a second time.
     scanner = _Scanner()
-    for kind, token, line in _tokens(text):
-        scanner.read(kind, token, line)
-    return scanner.lines
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     line, position = 1, 0
     for match in _TOKEN.finditer(text + "\n"):
         line += text.count("\n", position, match.start())
         position = match.start()
-        yield match.lastgroup or "", match.group(), line
+        scanner.read(match.lastgroup or "", match.group(), line)
+    return scanner.lines
 
 
 class _Scanner:
@@ -89,18 +80,20 @@ class _Scanner:
         if kind == "mark" and self._in_value:
             self._mark_of_value(token)
         elif kind == "mark":
-            self._mark_oftoml_key(token, line)
+            self._mark_of_key(token, line)
         elif kind != "comment" and not self._in_value:
-            self._key.append(_unquoted(token))
+            # tomllib knows the escapes of a quoted key.
+            is_quoted = token[0] in "\"'"
+            self._key.append(tomllib.loads(f"key = {token}")["key"] if is_quoted else token)
 
-    def _mark_oftoml_key(self, mark: str, line: int) -> None:
+    def _mark_of_key(self, mark: str, line: int) -> None:
         if mark == "[":
             self._in_header = True
         elif mark == "\n" and self._in_header:
-            self._table, self._in_header = self._endtoml_key((), line), False
+            self._table, self._in_header = self._end_key((), line), False
             self.lines[self._table] = line
         elif mark == "=":
-            self._path = self._endtoml_key(self._base() or (), line)
+            self._path = self._end_key(self._base() or (), line)
             self._in_value = True
         elif mark == "}":
             self._open.pop()
@@ -108,21 +101,18 @@ class _Scanner:
 
     def _mark_of_value(self, mark: str) -> None:
         if mark in "[{":
-            self._begin(mark)
+            is_table = mark == "{" and self._base() is not None
+            self._open.append(self._path if is_table else None)
+            self._in_value = not is_table
         elif mark in "]}":
             self._open.pop()
         elif (mark == "," and self._base() is not None) or (mark == "\n" and not self._open):
             self._in_value = False
 
-    def _begin(self, bracket: str) -> None:
-        is_table = bracket == "{" and self._base() is not None
-        self._open.append(self._path if is_table else None)
-        self._in_value = not is_table
-
     def _base(self) -> KeyPath | None:
         return self._open[-1] if self._open else self._table
 
-    def _endtoml_key(self, base: KeyPath, line: int) -> KeyPath:
+    def _end_key(self, base: KeyPath, line: int) -> KeyPath:
         path = (*base, *self._key)
         for end in range(len(base) + 1, len(path) + 1):
             self.lines.setdefault(path[:end], line)
@@ -130,14 +120,8 @@ class _Scanner:
         return path
 
 
-def _unquoted(key: str) -> str:
-    if key[0] not in "\"'":
-        return key
-    text: str = tomllib.loads(f"key = {key}")["key"]
-    return text
-
-
 def toml_key(key: str) -> str:
+    """A key as TOML writes it: bare where it can be."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quoted(key)
 
 
@@ -156,7 +140,7 @@ def toml_value(value: Any) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes with everything escaped that TOML wants escaped."""
+    """The text in double quotes with everything escaped that TOML requires."""
     # JSON escapes as TOML does, except for this one control character.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 

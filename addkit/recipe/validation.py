@@ -22,7 +22,7 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
     """The settings as `config`, with no value turned into another type.
 
     Raises:
-        pydantic.ValidationError: something is wrong beyond what `is_needless` tells of.
+        pydantic.ValidationError: some error is not one that `is_needless`.
     """
     # JSON is where pydantic is strict and yet takes lists for tuples and strings for paths.
     text = json.dumps(values, default=str)
@@ -35,12 +35,12 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
 
 
 def is_needless(details: Mapping[str, Any]) -> bool:
-    """One of `ValidationError.errors()` that only says that a list is no tuple or set.
+    """True for one of `ValidationError.errors()` that refuses a list as a tuple or set.
 
-    It comes up behind a validator of mode "before", which makes pydantic forget that it reads JSON.
+    It arises behind a validator of mode "before", after which pydantic no longer reads JSON.
     """
-    wants_other_list = details["type"] in ("tuple_type", "set_type", "frozen_set_type")
-    return wants_other_list and isinstance(details["input"], list)
+    is_of_lists = details["type"] in ("tuple_type", "set_type", "frozen_set_type")
+    return is_of_lists and isinstance(details["input"], list)
 
 
 _EXPECTED = {
@@ -74,7 +74,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A sentence on one place in a table, with its parts for programs."""
+    """What is wrong at one path in a table: a sentence, and its parts for programs."""
 
     path: KeyPath
     text: str
@@ -91,36 +91,37 @@ def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> s
 def explained(
     error: ValidationError, values: Mapping[str, Any], keys: Sequence[str]
 ) -> Iterator[Complaint]:
-    """Everything that pydantic minds; paths begin within the table."""
+    """Every error of pydantic's as a `Complaint`; paths begin within the table."""
     # A union has an error for each of its members: they become one sentence.
     expected: dict[KeyPath, list[str]] = {}
     for details in itertools.filterfalse(is_needless, error.errors()):
-        path = _existing(values, details["loc"])
+        path, value = _existing(values, details["loc"])
         if details["type"] in _EXPECTED:
-            expected.setdefault(path, []).append(_phrase(details))
+            bounds = {name: _as_written(bound) for name, bound in details.get("ctx", {}).items()}
+            phrase = _EXPECTED[details["type"]].format(**bounds)
+            expected.setdefault(path, []).append(phrase)
         else:
-            yield _complaint(details, path, values, keys)
+            found = shortened(value) if path else None
+            yield _complaint(details, path, found, keys)
     for path, phrases in expected.items():
         allowed = " or ".join(dict.fromkeys(phrases))
-        found = shortened(_at(values, path))
-        text = f"{dotted(path)} must be {allowed}, found {found}{_hint(values, path, allowed)}."
+        _, value = _existing(values, path)
+        found, choices = shortened(value), re.findall(r'"([^"]*)"', allowed)
+        hint = guess(value, choices) if isinstance(value, str) else ""
+        text = f"{dotted(path)} must be {allowed}, found {found}{hint}."
         yield Complaint(path, text, found, allowed)
 
 
-def _existing(values: Mapping[str, Any], location: KeyPath) -> KeyPath:
-    """The part of pydantic's location that is in the recipe: it also names members of unions."""
+def _existing(values: Mapping[str, Any], location: KeyPath) -> tuple[KeyPath, Any]:
+    """The part of pydantic's location that is in the recipe, and its value."""
     value: Any = values
     for depth, step in enumerate(location):
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
-            return location[:depth]
-    return location
-
-
-def _phrase(details: Mapping[str, Any]) -> str:
-    context = {name: _as_written(value) for name, value in details.get("ctx", {}).items()}
-    return _EXPECTED[details["type"]].format(**context)
+            # pydantic's locations also name the members of unions.
+            return location[:depth], value
+    return location, value
 
 
 def _as_written(value: object) -> object:
@@ -131,11 +132,10 @@ def _as_written(value: object) -> object:
 
 
 def _complaint(
-    details: Mapping[str, Any], path: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
+    details: Mapping[str, Any], path: KeyPath, found: str | None, keys: Sequence[str]
 ) -> Complaint:
     location = details["loc"]
     every = ", ".join(keys) if len(location) == 1 else None
-    found = shortened(_at(values, path)) if path else None
     match details["type"]:
         case "extra_forbidden" if every:
             return Complaint(path, unknown_key(location[0], keys), location[0], every)
@@ -149,18 +149,6 @@ def _complaint(
             return Complaint(path, text, allowed=every)
     what = str(details.get("ctx", {}).get("error", details["msg"])).rstrip(".")
     return Complaint(path, f"{dotted(path)}: {what}, found {found}." if path else f"{what}.", found)
-
-
-def _at(values: Mapping[str, Any], path: KeyPath) -> Any:
-    value: Any = values
-    for step in path:
-        value = value[step]
-    return value
-
-
-def _hint(values: Mapping[str, Any], path: KeyPath, allowed: str) -> str:
-    value = _at(values, path)
-    return guess(value, re.findall(r'"([^"]*)"', allowed)) if isinstance(value, str) else ""
 
 
 def dotted(path: KeyPath) -> str:

@@ -114,9 +114,7 @@ def test_what_is_no_folder_of_shards(words: list[Any]) -> None:
         told = _call(words[0], name, "--verify")
         assert str(told.exception) == f"{name}: no such folder."
     told = _call(words[0], "photos", "--verify")
-    assert str(told.exception) == (
-        "photos: holds no shards. `addkit data shard RECIPE photos` writes some."
-    )
+    assert "`addkit data shard RECIPE photos`" in str(told.exception)
 
 
 def test_a_folder_that_is_being_written_is_refused(words: list[Any]) -> None:

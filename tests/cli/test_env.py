@@ -65,7 +65,7 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 3))
-    told = environment.surroundings()
+    told = environment.environment()
     assert told["GPU"] == [{"name": "Card", "memory GiB": 80.0, "capability": "9.0"}]
     assert (told["torch"]["NCCL"], told["torch"]["GPU usable"]) == ("2.27.3", True)
 
@@ -76,7 +76,7 @@ def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lost)
-    assert environment.surroundings()["GPU"] == [{"error": "CUDA error: device lost"}]
+    assert environment.environment()["GPU"] == [{"error": "CUDA error: device lost"}]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_driver(
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda name: str(tool))
-    assert environment.surroundings()["driver"] == told
+    assert environment.environment()["driver"] == told
 
 
 def test_what_is_broken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_what_is_broken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("addkit.plugin.load_registry", clash)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "addkit.metrics.captions", None)
-    told = environment.surroundings()
+    told = environment.environment()
     assert told["broken plugins"] == ["two provide one name"]
     assert told["torch cannot be imported"].startswith("ModuleNotFoundError: ")
     assert told["nltk data"]["wordnet"].startswith("ModuleNotFoundError: ")

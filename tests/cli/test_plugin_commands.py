@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +142,7 @@ def test_none_shadows_a_command_of_ours(addkit: Any, drawing: Any, own: str) -> 
     shown = addkit("--help")
     assert shown.code == 0
     assert _panel(shown.out) == ""
-    assert SUMMARIES[own] in shown.out
+    assert SUMMARIES[own].split()[0] in shown.out
     assert f'command "{own}" of my-plots 0.3 is left out' in shown.err
     assert shown.err.count("\n") == 1
     assert "Draw a picture" not in addkit(own, "--help").out
@@ -251,6 +253,33 @@ def test_check_finds_faults(addkit: Any, drawing: Any, given: dict[str, str], la
     done = addkit("plugins", "check", "my-plots", "--json")
     assert done.code == 1
     assert [list(verdict["broken"]) for verdict in json.loads(done.out)] == [[law]]
+
+
+def test_a_new_package_works_and_passes_its_own_tests(
+    addkit: Any, installed: Plugin, tmp_path: Path
+) -> None:
+    assert "addkit my-command\n" in addkit("plugins", "new", "my-command", "--kind", "command").out
+    folder = tmp_path / "my-command"
+    site = installed("my-command", source=folder / "src")
+    assert addkit("my-command").out == ""
+    (verdict,) = addkit("plugins", "check", "my-command", "--json").json
+    assert verdict["broken"] == {}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", folder],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(folder / "src")])},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("name", ["train", "plugins", "draw"])
+def test_new_refuses_names_of_commands(addkit: Any, drawing: Any, name: str) -> None:
+    drawing()
+    done = addkit("plugins", "new", name, "--kind", "command")
+    assert done.code == 2
+    assert f'"{name}"' in done.err
 
 
 @pytest.mark.parametrize(("line", "found"), [("dra", "draw"), ("draw --cou", "--count")])

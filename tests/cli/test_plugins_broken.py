@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from addkit.plugin.registry import _selected
-from addkit.plugin.selection import TOLD_BY
+from addkit.plugin.selection import REPORTED_BY
 
 Plugin = Callable[..., Path]
 
@@ -101,7 +101,7 @@ def test_processes_of_one_command_tell_it_once(
 ) -> None:
     installed("import-error", SET_ASIDE["import-error"][0])
     assert "broken plugin" in addkit("plugins", "show", "loss", "ce").err
-    for name, value in ((TOLD_BY, "1"), ("RANK", "1")):
+    for name, value in ((REPORTED_BY, "1"), ("RANK", "1")):
         _selected.cache_clear()
         with monkeypatch.context() as elsewhere:
             elsewhere.setenv(name, value)

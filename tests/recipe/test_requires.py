@@ -55,7 +55,7 @@ def test_nothing_is_required_by_default(folder: Path, registry: Registry) -> Non
             '["addkit-clip>=0.4", "addkit-other"]',
             "missing required plugins: addkit-clip>=0.4 (0.3 is installed), addkit-other "
             '(not installed). Install them with: pip install "addkit-clip>=0.4" "addkit-other" '
-            "(what lies in a folder: pip install -e FOLDER)",
+            "(for a package in a folder: pip install -e FOLDER)",
         ),
         (
             '"addkit-clip"',

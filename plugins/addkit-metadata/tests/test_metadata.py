@@ -67,7 +67,7 @@ def test_the_image_may_be_one_token_or_all_or_none(image: str, tokens: int) -> N
 
 
 def test_training_hides_columns_as_if_they_were_missing() -> None:
-    built = _built(corrupt=0.999).train()
+    built = _built(dropout=0.999).train()
     assert torch.equal(_said(built, 3.0, 1), _said(built, torch.nan, -1))
     assert not torch.equal(_said(built.eval(), 3.0, 1), _said(built, torch.nan, -1))
 

@@ -66,7 +66,7 @@ def test_the_image_may_be_one_token_or_all_or_none(image: str, tokens: int) -> N
 
 
 def test_training_hides_sentences() -> None:
-    built = _built(corrupt=0.999).train()
+    built = _built(dropout=0.999).train()
     assert torch.equal(_said(built, "a cat"), _said(built, ""))
     assert not torch.equal(_said(built.eval(), "a cat"), _said(built, ""))
 

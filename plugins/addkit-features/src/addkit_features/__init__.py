@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
 from addkit.errors import PluginError
-from addkit.plugin import Choices, Config, EncoderSpec, Problem, Spec, hookimpl, load_registry
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Encoder
+from addkit.plugin import Choices, Config, EncoderSpec, Spec, hookimpl, load_registry
 
 __all__ = ["FrozenFeaturesConfig", "inner"]
 
@@ -21,24 +18,24 @@ ADDKIT_API = 2
 
 
 class FrozenFeaturesConfig(Config):
-    """z = E(x), E another encoder that keeps its weights: z is computed once for each image.
+    """z = E(x), where the weights of the encoder E are fixed: z is computed once for each image.
 
     Training reads z from files; a user's own images, and evaluations after training, go through E.
     """
 
     of: dict[str, Any] = Field(
         {"name": "vit", "patch_size": 4, "width": 32, "depth": 1, "heads": 2},
-        description="The encoder E, as its own table would have it, its name included.",
+        description="The encoder E: its table, with its name.",
     )
-    cache: Path = Field(Path("cache/features"), description="Folder of the files.")
+    cache: Path = Field(Path("cache/features"), description="Folder for the features.")
     views: int = Field(
         0,
         ge=0,
         description="Augmented views of each training image, one at random an epoch; 0: the image.",
     )
-    dtype: Literal["float32", "float16"] = Field("float32", description="Of the numbers on disk.")
+    dtype: Literal["float32", "float16"] = Field("float32", description="Of the features on disk.")
     batch_size: int = Field(256, ge=1, description="Images at a time while features are computed.")
-    frozen: Literal[True] = Field(True, description="Always.")
+    frozen: Literal[True] = Field(True, description="Always true.")
 
     def from_scratch(self) -> Self:
         """Without the first weights of E."""
@@ -61,13 +58,6 @@ def inner(table: Mapping[str, Any]) -> tuple[Spec[Any, Any], Config]:
     return spec, config
 
 
-def _build(config: FrozenFeaturesConfig, problem: Problem) -> Encoder:
-    from addkit_features.encoder import FrozenFeatures
-
-    spec, settings = inner(config.of)
-    return FrozenFeatures(config, spec.create(settings, problem), problem.seed)
-
-
 def _check(config: FrozenFeaturesConfig, choices: Choices) -> Iterable[str]:
     try:
         inner(config.of)
@@ -77,12 +67,12 @@ def _check(config: FrozenFeaturesConfig, choices: Choices) -> Iterable[str]:
 
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """What this package adds to addkit."""
+    """Yield the component of this package."""
     yield EncoderSpec(
         name="frozen-features",
         config=FrozenFeaturesConfig,
-        build=_build,
-        # Whether there is a class token, the conditioner finds out when it is built.
+        build="addkit_features.encoder:FrozenFeatures",
+        # A recipe check cannot build E; the conditioner checks for a class token when it is built.
         provides=frozenset({"class-token", "features"}),
         check=_check,
         summary="Another encoder's features, computed once and cached.",

@@ -1,4 +1,4 @@
-"""An encoder that takes images, or what it made of them before."""
+"""An encoder that takes images, or the features that it computed of them before."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from addkit.plugin import Problem
 from addkit.plugin.protocols import DataSource, Encoder
-from addkit_features import FrozenFeaturesConfig
+from addkit_features import FrozenFeaturesConfig, inner
 from addkit_features.source import FeatureSource
 
 
 class FrozenFeatures(nn.Module):
     """Images (B, channels, size, size), or their tokens (B, L, W), -> tokens (B, L, W)."""
 
-    def __init__(self, config: FrozenFeaturesConfig, encoder: Encoder, seed: int) -> None:
+    def __init__(self, config: FrozenFeaturesConfig, problem: Problem) -> None:
+        """Raises `PluginError` if `config.of` is no encoder."""
         super().__init__()
+        spec, settings = inner(config.of)
+        encoder: Encoder = spec.create(settings, problem)
         self.encoder = cast("nn.Module", encoder).requires_grad_(False).eval()
-        self.config, self.seed = config, seed
+        self.config, self.seed = config, problem.seed
         self.width, self.num_tokens = encoder.width, encoder.num_tokens
         self.num_prefix_tokens = encoder.num_prefix_tokens
 
@@ -28,9 +32,9 @@ class FrozenFeatures(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens pass as they are."""
+        """(B, channels, size, size) or (B, L, W) -> (B, L, W)."""
         if images.ndim == 3:
-            return images
+            return images  # Features of a FeatureSource, (B, L, W).
         tokens: Tensor = self.encoder(images)
         return tokens
 

@@ -1,18 +1,15 @@
-"""Numbers and categories beside the image: a conditioner that reads them, and their data."""
+"""Numbers and categories as side inputs: a conditioner that reads them, and data that has them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin import ConditionerSpec, Config, DataSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Conditioner, DataSource
+from addkit.plugin import ConditionerSpec, Config, DataSpec, Spec, hookimpl
 
 __all__ = ["EmojiColumnsConfig", "ImageTableConfig", "MetadataConfig"]
 
@@ -36,12 +33,12 @@ class MetadataConfig(Config):
     columns: tuple[str, ...] = Field(
         (), description="Which columns to read; by default all numbers and categories."
     )
-    frequencies: int = Field(4, ge=0, description="Sines and cosines of each number.")
-    corrupt: float = Field(
+    frequencies: int = Field(4, ge=0, description="Number of frequencies w_k.")
+    dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Chance that training hides a column, so that answers do without.",
+        description="Share of cells that training drops, so that answers can do without.",
     )
 
 
@@ -49,17 +46,15 @@ class ImageTableConfig(OwnImagesConfig):
     """Your own images: a CSV file with a column of image files, one of labels, and others."""
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
-    separator: str = Field(
-        ",", min_length=1, max_length=1, description="What stands between cells."
-    )
+    separator: str = Field(",", min_length=1, max_length=1, description="Separator of cells.")
     root: Path | None = Field(
-        None, description="Folder that image files are named from; by default the table's own."
+        None, description="Folder that file names are relative to; by default the table's own."
     )
     image_column: str = Field("image", description="The column of image files.")
     label_column: str = Field("label", description="The column of classes.")
     columns: dict[str, Kind] = Field(
         {},
-        description="Columns to hand out, and what they hold; by default all others, each a number "
+        description="Columns of side inputs and their kinds; by default all others, each a number "
         "if most of its cells are.",
     )
     split_column: str = Field(
@@ -69,15 +64,15 @@ class ImageTableConfig(OwnImagesConfig):
         0.2, gt=0, lt=1, description="Share of each class in `test` without a split column."
     )
     missing: tuple[str, ...] = Field(
-        ("", "NA", "?"), description="Cells that say that nobody knows the value."
+        ("", "NA", "?"), description="Cells that mean a missing value."
     )
     unknown_categories: Literal["stop", "missing"] = Field(
-        "stop", description="What to do about categories that no training row has."
+        "stop", description="How to treat categories that no training row has."
     )
 
     @model_validator(mode="after")
     def columns_are_of_their_own(self) -> ImageTableConfig:
-        """None is the column of images, labels or splits."""
+        """The columns of images, labels and splits are no side inputs."""
         for name in (self.image_column, self.label_column, self.split_column):
             if name in self.columns:
                 raise ValueError(f'columns: the column "{name}" has a role already')
@@ -85,16 +80,16 @@ class ImageTableConfig(OwnImagesConfig):
 
 
 class EmojiColumnsConfig(DataConfig):
-    """The group of 3,788 drawings of emoji; beside them gender, skin tone and words of the name.
+    """The group of 3,788 drawings of emoji, with gender, skin tone and number of words as columns.
 
-    What `test` and `validation` show is not in train in any variant. A share of all cells is
+    Nothing that `test` and `validation` show is in train, in any variant. A share of all cells is
     missing. The drawings come with addkit (OFL 1.1; Unicode).
     """
 
-    missing: float = Field(0.3, ge=0, le=1, description="Share of cells that nobody knows.")
+    missing: float = Field(0.3, ge=0, le=1, description="Share of cells that are missing.")
     test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group's things in test.")
     image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
+    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
 
     @property
@@ -103,43 +98,25 @@ class EmojiColumnsConfig(DataConfig):
         return 3
 
 
-def _metadata(config: MetadataConfig, problem: Problem) -> Conditioner:
-    from addkit_metadata.conditioner import Metadata
-
-    return Metadata(config, problem)
-
-
-def _image_table(config: ImageTableConfig, problem: Problem) -> DataSource:
-    from addkit_metadata.table import ImageTable
-
-    return ImageTable(config)
-
-
-def _emoji_columns(config: EmojiColumnsConfig, problem: Problem) -> DataSource:
-    from addkit_metadata.emoji import EmojiColumns
-
-    return EmojiColumns(config)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """What this package adds to addkit."""
+    """Yield the components of this package."""
     yield ConditionerSpec(
         name="metadata",
         config=MetadataConfig,
-        build=_metadata,
+        build="addkit_metadata.conditioner:Metadata",
         provides=frozenset({"side-inputs"}),
-        summary="Numbers and categories beside the image, missing ones too.",
+        summary="Numbers and categories as side inputs, missing ones too.",
     )
     yield DataSpec(
         name="image-table",
         config=ImageTableConfig,
-        build=_image_table,
-        summary="Your images in a CSV file, with columns beside them.",
+        build="addkit_metadata.table:ImageTable",
+        summary="Your images in a CSV file, with columns of side inputs.",
     )
     yield DataSpec(
         name="emoji-columns",
         config=EmojiColumnsConfig,
-        build=_emoji_columns,
+        build="addkit_metadata.emoji:EmojiColumns",
         summary="Emoji with gender, tone and length of name; comes with addkit.",
     )

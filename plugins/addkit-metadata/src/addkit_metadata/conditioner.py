@@ -1,4 +1,4 @@
-"""The condition from the image and from what is known beside it."""
+"""A condition of the image and of its numbers and categories."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class Metadata(nn.Module):
         """(B, L, W) and B rows of each column -> (B, C, V)."""
         parts = list(self._image(tokens))
         for column, reader in zip(self.columns, self.readers, strict=True):
-            parts.append(reader(self._hidden(side_inputs[column.name])).unsqueeze(1))
+            parts.append(reader(self._with_dropout(side_inputs[column.name])).unsqueeze(1))
         if not parts:
+            # No image and no column: one zero token, through which gradients still reach `project`.
             parts = [self.project(tokens.mean(1, keepdim=True)) * 0]
         return torch.cat(parts, 1)
 
@@ -49,13 +50,13 @@ class Metadata(nn.Module):
             tokens = tokens[:, self.prefix :].mean(1, keepdim=True)
         return (self.project(tokens),)
 
-    def _hidden(self, value: Tensor | tuple[str, ...]) -> Tensor:
-        """In training some rows as if nobody knew them."""
+    def _with_dropout(self, value: Tensor | tuple[str, ...]) -> Tensor:
+        """In training, some rows as if they were missing; (B,)."""
         known = cast("Tensor", value)
-        if not (self.training and self.config.corrupt):
+        if not (self.training and self.config.dropout):
             return known
-        gone = torch.rand(known.shape, device=known.device) < self.config.corrupt
-        return known.masked_fill(gone, math.nan if known.is_floating_point() else -1)
+        dropped = torch.rand(known.shape, device=known.device) < self.config.dropout
+        return known.masked_fill(dropped, math.nan if known.is_floating_point() else -1)
 
 
 class NumberReader(nn.Module):
@@ -76,9 +77,9 @@ class NumberReader(nn.Module):
 
     def forward(self, number: Tensor) -> Tensor:
         """(B,) -> (B, V)."""
-        # The tails of an unusual number must not drown what the rest says.
-        x = number.nan_to_num().clamp(-6, 6).unsqueeze(-1)
-        angles = x * self.frequencies
+        # Clamped, since a far outlier would outweigh every other input of the layers.
+        x = number.nan_to_num().clamp(-6, 6).unsqueeze(-1)  # (B, 1)
+        angles = x * self.frequencies  # (B, frequencies)
         read = self.layers(torch.cat([x, angles.sin(), angles.cos()], -1))
         return torch.where(number.isnan().unsqueeze(-1), self.missing.to(read.dtype), read)
 
@@ -92,7 +93,7 @@ class CategoryReader(nn.Module):
 
     def forward(self, category: Tensor) -> Tensor:
         """(B,) -> (B, V)."""
-        row: Tensor = self.rows(category + 1)
+        row: Tensor = self.rows(category + 1)  # Row 0 is of missing ones.
         return row
 
 

@@ -1,18 +1,15 @@
-"""A sentence beside the image: a conditioner that reads it, and data that has it."""
+"""A sentence as a side input: a conditioner that reads it, and data sets that have it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin import ConditionerSpec, Config, DataSpec, Problem, Spec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.plugin.protocols import Conditioner, DataSource
+from addkit.plugin import ConditionerSpec, Config, DataSpec, Spec, hookimpl
 
 __all__ = ["EmojiSentencesConfig", "TableTextConfig", "TextConfig"]
 
@@ -23,8 +20,8 @@ ADDKIT_API = 2
 class TextConfig(Config):
     """c = (P z, W f(s)): the image's tokens and the feature of a sentence s.
 
-    f is the text tower of a CLIP (Radford et al. 2021), any of open_clip's or a small one of its
-    own; a sentence that nobody wrote has a learned vector in place of its feature.
+    f is the text tower of a CLIP (Radford et al. 2021), any of open_clip's or a small one from
+    scratch; a missing sentence has a learned vector in place of its feature.
     """
 
     model: str = Field(
@@ -41,13 +38,16 @@ class TextConfig(Config):
         "mean", description="The image as one token, their mean, as all of them, or not at all."
     )
     column: str = Field("", description='The text column to read; "": the first.')
-    corrupt: float = Field(
-        0.0, ge=0, lt=1, description="Chance that training hides a sentence, to do without."
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of sentences that training drops, so that answers can do without.",
     )
 
     @model_validator(mode="after")
     def weights_have_a_model(self) -> TextConfig:
-        """Weights are of a named model, and come from one place."""
+        """Weights belong to a named model, and have one source."""
         if self.pretrained and self.weights is not None:
             raise ValueError("give pretrained = true or a weights file, not both")
         if (self.pretrained or self.weights is not None) and not self.model:
@@ -63,13 +63,11 @@ class TableTextConfig(OwnImagesConfig):
     """A CSV file with a column of sentences, one of labels and, perhaps, one of image files."""
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
-    separator: str = Field(
-        ",", min_length=1, max_length=1, description="What stands between cells."
-    )
+    separator: str = Field(",", min_length=1, max_length=1, description="Separator of cells.")
     root: Path | None = Field(
-        None, description="Folder that image files are named from; by default the table's own."
+        None, description="Folder that file names are relative to; by default the table's own."
     )
-    image_column: str = Field("image", description='The column of image files; "": there is none.')
+    image_column: str = Field("image", description='The column of image files; "": no images.')
     text_column: str = Field("text", description="The column of sentences; empty where unknown.")
     label_column: str = Field("label", description="The column of classes.")
     image_size: int = Field(64, ge=4, le=4096, description="Shorter side after resizing.")
@@ -77,20 +75,22 @@ class TableTextConfig(OwnImagesConfig):
 
 
 class EmojiSentencesConfig(DataConfig):
-    """The group of 3,788 drawings of emoji behind noise, with their names as sentences beside them.
+    """The group of 3,788 drawings of emoji behind noise, each with its name as a sentence.
 
-    Of what `test` and `validation` show, train may have another variant: another gender, or tone.
+    For what `test` and `validation` show, train may have another variant: another gender, or tone.
     Drawings and names come with addkit (OFL 1.1; Unicode).
     """
 
     noise: float = Field(
-        0.5, ge=0, description="Deviation of the noise on pixels in [0, 1], the same each time."
+        0.5,
+        ge=0,
+        description="Standard deviation of the pixels' noise, fixed for each image.",
     )
 
-    missing: float = Field(0.0, ge=0, le=1, description="Share of sentences that nobody wrote.")
+    missing: float = Field(0.0, ge=0, le=1, description="Share of sentences that are missing.")
     test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group in test.")
     image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Taken off each channel.")
+    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
     std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
 
     @property
@@ -99,43 +99,25 @@ class EmojiSentencesConfig(DataConfig):
         return 3
 
 
-def _text(config: TextConfig, problem: Problem) -> Conditioner:
-    from addkit_text.conditioner import Text
-
-    return Text(config, problem)
-
-
-def _table_text(config: TableTextConfig, problem: Problem) -> DataSource:
-    from addkit_text.table import TableText
-
-    return TableText(config)
-
-
-def _emoji_sentences(config: EmojiSentencesConfig, problem: Problem) -> DataSource:
-    from addkit_text.emoji import EmojiSentences
-
-    return EmojiSentences(config)
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """What this package adds to addkit."""
+    """Yield the components of this package."""
     yield ConditionerSpec(
         name="text",
         config=TextConfig,
-        build=_text,
+        build="addkit_text.conditioner:Text",
         provides=frozenset({"side-inputs"}),
-        summary="A sentence beside the image, read by a CLIP text tower.",
+        summary="A sentence as a side input, read by a CLIP text tower.",
     )
     yield DataSpec(
         name="table-text",
         config=TableTextConfig,
-        build=_table_text,
+        build="addkit_text.table:TableText",
         summary="A CSV file of sentences and labels, images optional.",
     )
     yield DataSpec(
         name="emoji-sentences",
         config=EmojiSentencesConfig,
-        build=_emoji_sentences,
+        build="addkit_text.emoji:EmojiSentences",
         summary="Emoji with their names as sentences; comes with addkit.",
     )

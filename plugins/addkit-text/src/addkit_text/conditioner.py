@@ -66,8 +66,8 @@ class Text(nn.Module):
     def _read(self, texts: Any, tokens: Tensor) -> Tensor:
         ids = torch.stack([_subwords(self.config.model, self.config.context, one) for one in texts])
         known = torch.tensor([bool(one) for one in texts], device=tokens.device)
-        if self.training and self.config.corrupt:
-            known &= torch.rand(len(known), device=known.device) >= self.config.corrupt
+        if self.training and self.config.dropout:
+            known &= torch.rand(len(known), device=known.device) >= self.config.dropout
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
             features = self.tower(ids.to(tokens.device))
         read: Tensor = self.sentence(features)
