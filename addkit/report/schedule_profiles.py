@@ -1,4 +1,4 @@
-"""Schedules seen by a label of K classes, side by side."""
+"""The profiles of several schedules for a label of K classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINTS = 101
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One schedule at one scale."""
+    """The profile of one schedule at one scale."""
 
     schedule: str
     scale: float
@@ -29,29 +29,29 @@ class View:
 
     @property
     def title(self) -> str:
-        """A line for people."""
+        """Legend and table heading."""
         share = f"{100 * self.profile.share:.0f} % of training times are informative"
         return f"{self.schedule}, b = {self.scale:g}: {share}"
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it; log SNR is null where there is no signal."""
-        told = self.profile
+        """For JSON; log SNR is null where alpha_bar = 0."""
+        profile = self.profile
         return {
             "schedule": self.schedule,
             "scale": self.scale,
-            "informative_share": told.share,
-            "t": told.t.tolist(),
-            "alpha_bar": told.alpha_bar.tolist(),
-            "log_snr": [None if x == -torch.inf else x for x in told.log_snr.tolist()],
-            "p_arg_max": told.probability.tolist(),
-            "bits": told.bits.tolist(),
+            "informative_share": profile.share,
+            "t": profile.t.tolist(),
+            "alpha_bar": profile.alpha_bar.tolist(),
+            "log_snr": [None if x == -torch.inf else x for x in profile.log_snr.tolist()],
+            "p_arg_max": profile.probability.tolist(),
+            "bits": profile.bits.tolist(),
         }
 
 
 def views(names: Sequence[str], scales: Sequence[float], num_classes: int) -> list[View]:
-    """Each named schedule at each scale, with its other settings at their defaults.
+    """The profile of each named schedule at each scale, with default settings otherwise.
 
-    A schedule whose settings have no scale is shown once, as it is.
+    A schedule whose settings have no scale has one.
 
     Args:
         names: any registered schedule's; none: all of them.

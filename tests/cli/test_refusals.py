@@ -131,7 +131,10 @@ def test_recipe_errors(addkit: Cli, recipe: Callable[[str], Path], text: str, er
         (["--set", "training.epoch=1"], "error: --set training.epoch=1: [training] unknown key"),
         (["--set", "training.epochs"], "error: --set training.epochs: an override is written"),
         (["--set", "training.lr=1e"], 'error: --set training.lr=1e: "1e" is not a TOML value.'),
-        (["--resume", "--fresh"], "error: --resume goes on and --fresh begins anew; give one"),
+        (
+            ["--resume", "--fresh"],
+            "error: --resume continues a run and --fresh starts anew; give one",
+        ),
     ],
 )
 def test_errors_of_the_command_line(
