@@ -136,11 +136,7 @@ def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
 
 
 def test_weights_of_an_older_addkit_are_read_under_their_new_names(tmp_path: Path) -> None:
-    old = {
-        "diffusion.null_token": 1,
-        "diffusion.self_conditioning.weight": 2,
-        "diffusion.self_conditioning.bias": 3,
-    }
+    old = {"diffusion.null": 1, "diffusion.memory.weight": 2, "diffusion.memory.bias": 3}
     network = torch.nn.Module()
     network.diffusion = torch.nn.Module()
     network.diffusion.null_token = torch.nn.Parameter(torch.zeros(1))
