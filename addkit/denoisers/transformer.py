@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from addkit.denoisers.mlp import TimeEmbedding
 from addkit.denoisers.settings import TransformerConfig
-from addkit.denoisers.time import TimeEmbedding, modulate
 from addkit.diffusion.model import zero_linear
 from addkit.plugin.values import Layout
 
@@ -176,10 +176,10 @@ class Block(nn.Module):
             x = x + attended
             return torch.add(x, self._mlp(self.norm2(x))), keys, values
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, -1)
-        read = modulate(self.norm1(x), shift1, scale1)
+        read = torch.addcmul(shift1, self.norm1(x), 1 + scale1)
         attended, keys, values = self._attend(read, keys, values, mask)
         x = torch.addcmul(x, gate1, attended)
-        read = modulate(self.norm2(x), shift2, scale2)
+        read = torch.addcmul(shift2, self.norm2(x), 1 + scale2)
         return torch.addcmul(x, gate2, self._mlp(read)), keys, values
 
     def _mlp(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from addkit.plugin.protocols import (
     Timesteps,
 )
 from addkit.plugin.values import FORBIDDEN, Clean, Layout, NoisyBatch, State
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 class LabelDiffusion(nn.Module):
@@ -47,6 +50,10 @@ class LabelDiffusion(nn.Module):
     """The learned condition of "no image", (V,)."""
     forbidden: Tensor | None
     """(N, K), added to logits; None where every token can take every class."""
+    needs_y_t: bool
+    """True if something after the embedding needs y_t itself, so that `draw` cannot serve."""
+    reads_side_inputs: bool
+    """True if the condition depends on side inputs."""
 
     def __init__(
         self,
@@ -76,6 +83,8 @@ class LabelDiffusion(nn.Module):
         self.process = process
         self.timesteps = times
         self.plugin_names = dict(plugin_names or {})
+        self.needs_y_t = denoiser.bayes_skip or loss.predicts == "noise"
+        self.reads_side_inputs = getattr(conditioner, "reads_side_inputs", False)
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
@@ -85,23 +94,13 @@ class LabelDiffusion(nn.Module):
             zero_linear(conditioner.width, num_tokens + 1) if predicts_length else None
         )
         probe = torch.full((2, 1, num_tokens), 0.5)
-        self._check_shape(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
+        shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar", self.plugin_names)
         forbidden = None
         if token_classes:
             forbidden = torch.full((len(token_classes), num_classes), FORBIDDEN)  # (N, K)
             for token, (start, stop) in enumerate(token_classes):
                 forbidden[token, start:stop] = 0.0
         self.register_buffer("forbidden", forbidden, persistent=False)
-
-    @property
-    def needs_y_t(self) -> bool:
-        """True if something after the embedding needs y_t itself, so that `draw` cannot serve."""
-        return self.denoiser.bayes_skip or self.loss.predicts == "noise"
-
-    @property
-    def reads_side_inputs(self) -> bool:
-        """True if the condition depends on side inputs."""
-        return getattr(self.conditioner, "reads_side_inputs", False)
 
     def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).
@@ -115,7 +114,7 @@ class LabelDiffusion(nn.Module):
         condition: Tensor = self.conditioner(*inputs)
         length = getattr(self.conditioner, "num_tokens", "C")
         expected = (len(tokens), length, self.conditioner.width)
-        self._check_shape(condition, expected, "conditioner", "a condition")
+        shaped(condition, expected, "conditioner", "a condition", self.plugin_names)
         return condition
 
     def null_condition(self, num_tokens: int) -> Tensor:
@@ -164,29 +163,26 @@ class LabelDiffusion(nn.Module):
         with torch.autocast(clean.ids.device.type, enabled=False):
             if self.embedding is None:
                 return State(self.null_token.new_zeros(len(clean.ids), 1, clean.ids.shape[-1], 0))
+            y_t = noise = None
             if clean.soft is None and not (keep_y_t or self.needs_y_t):
-                h = self.embedding.draw(clean.ids, alpha_bar, generator)
-                self._check_shape(h, (*clean.ids.shape, "D"), "embedding", "a state")
-                return State(h)
-            shape = (*clean.ids.shape, self.num_classes)
-            noise = torch.randn(shape, generator=generator, device=clean.ids.device)
-            noisy = noised(clean.dense(self.num_classes), noise, alpha_bar, self.schedule.scale)
-            return self.read(noisy.y_t, alpha_bar, noise)
+                h = self.embedding.draw(clean.ids, alpha_bar, generator)  # nothing K-wide
+            else:
+                shape = (*clean.ids.shape, self.num_classes)  # (B, R, N, K)
+                noise = torch.randn(shape, generator=generator, device=clean.ids.device)
+                y_0 = functional.one_hot(clean.ids, self.num_classes).to(noise)
+                y_0 = y_0 if clean.soft is None else clean.soft
+                y_t = noised(y_0, noise, alpha_bar, self.schedule.scale).y_t
+                h = self.embedding.read(y_t, alpha_bar)
+            shaped(h, (*clean.ids.shape, "D"), "embedding", "a state", self.plugin_names)
+            return State(h, y_t, noise)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
         """Embed a noisy label (B, R, N, K) that the caller already has."""
         if self.embedding is None:
             return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
         h = self.embedding.read(y_t, alpha_bar)
-        self._check_shape(h, (*y_t.shape[:-1], "D"), "embedding", "a state")
+        shaped(h, (*y_t.shape[:-1], "D"), "embedding", "a state", self.plugin_names)
         return State(h, y_t, noise)
-
-    def _check_shape(
-        self, given: Tensor, expected: Sequence[int | str], kind: str, what: str
-    ) -> None:
-        if getattr(given, "shape", None) != expected:
-            # Also where a word in `expected` stands for any size.
-            shaped(given, expected, kind, what, self.plugin_names.get(kind, ""))
 
     def features(
         self,
@@ -213,7 +209,7 @@ class LabelDiffusion(nn.Module):
             h = h + functional.pad(previous, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
         expected = ("B", "R", h.shape[2], self.denoiser.width)
-        self._check_shape(features, expected, "denoiser", "features")
+        shaped(features, expected, "denoiser", "features", self.plugin_names)
         return features if layout is None else features[:, :, layout.first_answer :]
 
     def outputs(
@@ -235,7 +231,7 @@ class LabelDiffusion(nn.Module):
     ) -> Tensor:
         """The loss of each of the labels (B, R, N), of the same shape; see `Loss`."""
         losses = self.loss(outputs, labels, alpha_bar, noise)
-        self._check_shape(losses, labels.shape, "loss", "losses")
+        shaped(losses, labels.shape, "loss", "losses", self.plugin_names)
         return losses
 
     def logits(
@@ -254,7 +250,7 @@ class LabelDiffusion(nn.Module):
             places: which of the N tokens these are; None: all.
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
-        self._check_shape(logits, outputs.shape, "loss", "logits")
+        shaped(logits, outputs.shape, "loss", "logits", self.plugin_names)
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])
@@ -293,7 +289,13 @@ def completed(
     return complete
 
 
-def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
+def shaped(
+    given: Any,
+    expected: Sequence[int | str],
+    kind: str,
+    what: str,
+    plugin_names: Mapping[str, str] = NO_NAMES,
+) -> Any:
     """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
 
     Args:
@@ -301,7 +303,7 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
         expected: sizes; a word stands for any size.
         kind: of the component.
         what: the tensor is, such as "a condition".
-        maker: the component's name and package, if it is not addkit's own.
+        plugin_names: see `LabelDiffusion`.
 
     Raises:
         PluginError: it is no tensor, or has another shape.
@@ -313,5 +315,5 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
             return given
     found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
     sizes = ", ".join(map(str, expected))
-    who = f"the {kind} {maker}".strip()
+    who = f"the {kind} {plugin_names.get(kind, '')}".strip()
     raise PluginError(f"{who} gave {what} of {found}, not ({sizes})")

@@ -39,8 +39,8 @@ class RunningStatistics:
             total += tensor
         if last and self.tensors:
             # It travels behind the backward pass.
-            flat = torch.cat([total.flatten() for total in self.sums])
-            self.summed = self.world.all_reduce_async(flat)
+            self.summed = torch.cat([total.flatten() for total in self.sums])
+            self.work = self.world.all_reduce_async(self.summed)
 
     def rewind(self) -> None:
         """After a backward pass, which reads them, and updates them where it computes again."""
@@ -51,7 +51,9 @@ class RunningStatistics:
         """After the last `rewind`."""
         if not self.tensors:
             return
-        means = self.summed().div_(self.micro_batches)
+        if self.work is not None:
+            self.work.wait()
+        means = self.summed.div_(self.micro_batches)
         parts = torch.split(means, [tensor.numel() for tensor in self.tensors])
         for tensor, mean in zip(self.tensors, parts, strict=True):
             tensor.copy_(mean.view_as(tensor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -44,16 +44,9 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def all_reduce_async(self, values: Tensor) -> Callable[[], Tensor]:
-        """Begin `sum` and continue; the function that is returned waits for the result."""
-        message = dist.all_reduce(values, async_op=True) if self.size > 1 else None
-
-        def arrived() -> Tensor:
-            if message is not None:
-                message.wait()
-            return values
-
-        return arrived
+    def all_reduce_async(self, values: Tensor) -> dist.Work | None:
+        """Begin `sum`; `values` are the result after `wait` of the work, or at once if None."""
+        return dist.all_reduce(values, async_op=True) if self.size > 1 else None
 
     def broadcast(self, value: T) -> T:
         """Broadcast rank 0's value to all ranks."""

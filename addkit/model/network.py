@@ -62,8 +62,8 @@ class Network(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)
         width = cast("Encoder", self.encoder).width
-        maker = self.diffusion.plugin_names.get("encoder", "")
-        shaped(tokens, (len(images), "L", width), "encoder", "tokens", maker)
+        shape = (len(images), "L", width)
+        shaped(tokens, shape, "encoder", "tokens", self.diffusion.plugin_names)
         return tokens
 
     def condition(self, images: Tensor, side_inputs: SideInputs | None = None) -> Tensor:

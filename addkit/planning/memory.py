@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from addkit.diffusion import LabelDiffusion, State, counted_generator
-from addkit.diffusion.chunked_loss import LARGEST
+from addkit.diffusion.objective import LARGEST
 from addkit.distributed.fsdp import EARLY, blocks_of, policy_of, spread
 from addkit.errors import UsageError
 from addkit.model import Network

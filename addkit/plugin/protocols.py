@@ -407,11 +407,8 @@ class LabelModel(Protocol):
     denoiser: Denoiser
     forbidden: Tensor | None
     """(N, K), added to logits by `logits`; None where every token can take every class."""
-
-    @property
-    def needs_y_t(self) -> bool:
-        """True if something after the embedding needs y_t itself."""
-        ...
+    needs_y_t: bool
+    """True if something after the embedding needs y_t itself."""
 
     def corrupt(
         self,

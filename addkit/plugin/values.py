@@ -64,11 +64,6 @@ class Targets:
     present: Tensor | None = None
     """(B, R, N) bool: False for tokens that the network must not see; None: it sees all."""
 
-    @property
-    def layout(self) -> Layout | None:
-        """Each token sees every present one."""
-        return None if self.present is None else Layout(self.present.unsqueeze(2))
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -129,10 +124,6 @@ class TimeSettings:
     """u -> t, in place of u ** power."""
     token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
-
-    def at(self, u: Tensor) -> Tensor:
-        """The time that u stands for, same shape, rising from 0 to 1."""
-        return u**self.power if self.warp is None else self.warp(u)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
-from addkit.diffusion.timesteps import draw_times
+from addkit.diffusion.noise import draw_times
 from addkit.plugin.protocols import Schedule
-from addkit.plugin.values import NoisyBatch, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Targets, TimeSettings
 from addkit.processes.gaussian import GaussianProcess
 
 SMALLEST = 1e-3
@@ -53,4 +53,6 @@ class MaskedProcess(GaussianProcess):
         weights, norm = base * t, None
         if self.weight == "1/t":
             weights, norm = weights / share.clamp_min(SMALLEST), base.sum()
-        return NoisyBatch(targets.labels, 1 - t, t, weights, norm, targets.layout)
+        # Each token sees every present one, (B, R, 1, N).
+        layout = None if targets.present is None else Layout(targets.present.unsqueeze(2))
+        return NoisyBatch(targets.labels, 1 - t, t, weights, norm, layout)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import torch
 
-from addkit.diffusion.timesteps import time_grid
+from addkit.diffusion.noise import time_grid
 from addkit.plugin.protocols import StepSampler
 from addkit.plugin.values import ChainStep
 from addkit.sampling.chain import Chain

@@ -20,8 +20,7 @@ from addkit.diffusion import (
     Targets,
     TimeSettings,
 )
-from addkit.diffusion.chunked_loss import token_losses
-from addkit.diffusion.objective import rolled_out
+from addkit.diffusion.objective import rolled_out, token_losses
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
