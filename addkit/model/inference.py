@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from addkit.diffusion import LabelDiffusion
 from addkit.errors import UsageError
-from addkit.plugin import Choice, load_registry
+from addkit.plugin import Choice, Registry, load_registry
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import (
@@ -47,6 +47,8 @@ class Inference:
     shuffled: bool = False
     given: Tensor | None = None
     """(N,) labels that the user gives, FREE where a token is free."""
+    registry: Registry = field(default_factory=load_registry, repr=False, compare=False)
+    """Where `replace` gets components by name: those of the plugins at the time of loading."""
 
     @classmethod
     def of(cls, recipe: Recipe, problem: Problem, steps: int | None = None) -> Inference:
@@ -78,10 +80,10 @@ class Inference:
         changes = {key: value for key, value in changes.items() if value is not None}
         for kind in ("sampler", "to_one", "read_out"):
             name = changes.get(kind)
-            if name == getattr(self, kind).name:
+            if name == getattr(self, kind).spec.name:
                 del changes[kind]
             elif name is not None:
-                spec = load_registry().get(kind, name).spec
+                spec = self.registry.get(kind, name).spec
                 changes[kind] = Choice(spec, spec.settings())
         changed = dataclasses.replace(self, **changes)
         changed.check()
@@ -94,11 +96,10 @@ class Inference:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
-            registry = load_registry()
             fit = [
                 name
-                for name in registry.names("sampler")
-                if process.accepts & registry.get("sampler", name).spec.provides
+                for name in self.registry.names("sampler")
+                if process.accepts & self.registry.get("sampler", name).spec.provides
             ]
             raise UsageError(
                 f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}", '
@@ -114,19 +115,29 @@ class Inference:
     @property
     def to_one_name(self) -> str:
         """The to-one operator in effect: a sampler that draws labels itself uses no other."""
-        return "sample" if "draws" in self.sampler.spec.provides else self.to_one.name
+        return "sample" if "draws" in self.sampler.spec.provides else self.to_one.spec.name
 
     @property
     def settings(self) -> InferenceSettings:
         """The public record of these settings, for answers made by them."""
+        name = self.read_out.spec.name
+        if self.one_pass:
+            return InferenceSettings(
+                read_out=name,
+                sampler=None,
+                to_one=None,
+                steps=1,
+                guidance=self.guidance,
+                chains=1,
+            )
         return InferenceSettings(
-            read_out=self.read_out.name,
-            sampler=None if self.one_pass else self.sampler.name,
-            to_one=None if self.one_pass else self.to_one_name,
-            steps=1 if self.one_pass else self.steps,
+            read_out=name,
+            sampler=self.sampler.spec.name,
+            to_one=self.to_one_name,
+            steps=self.steps,
             guidance=self.guidance,
-            chains=1 if self.one_pass else self.chains,
-            early_exit=0 if self.one_pass else self.early_exit,
+            chains=self.chains,
+            early_exit=self.early_exit,
         )
 
     def answer(

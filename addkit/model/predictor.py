@@ -129,7 +129,8 @@ class Predictor:
             told += self.task.predictions(self._answer(condition, inference, generator, votes), top)
         return told
 
-    def _rows(self, side_inputs: Known | None) -> SideInputRows:
+    def _rows(self, side_inputs: Known | None) -> SideInputRows | None:
+        """The side inputs by image; None where the conditioner reads none."""
         reads = self.network.diffusion.reads_side_inputs
         if side_inputs is None and reads:
             warnings.warn(
@@ -138,11 +139,12 @@ class Predictor:
         if side_inputs and not reads:
             name = self.recipe.choices["conditioner"].name
             raise UsageError(f'the conditioner "{name}" reads nothing beside the image')
-        return SideInputRows(self.facts.columns, side_inputs or {})
+        return SideInputRows(self.facts.columns, side_inputs or {}) if reads else None
 
     @torch.inference_mode()
-    def _condition(self, images: Tensor, rows: SideInputRows) -> Tensor:
-        return self.network.condition(images.to(self.device), rows.take(len(images)))
+    def _condition(self, images: Tensor, rows: SideInputRows | None) -> Tensor:
+        taken = None if rows is None else rows.take(len(images))
+        return self.network.condition(images.to(self.device), taken)
 
     @torch.inference_mode()
     def _answer(
@@ -177,19 +179,16 @@ class Predictor:
     def _batches(self, images: Images) -> Iterator[Tensor]:
         size = self.recipe.sampling.batch_size
         if isinstance(images, Tensor):
-            self._check(images)
+            facts = self.facts
+            wanted = (facts.image_channels, facts.image_size, facts.image_size)
+            if images.ndim != 4 or images.shape[1:] != wanted:
+                raise UsageError(
+                    f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})"
+                )
             yield from torch.split(images, size)
             return
         for files in _chunks(_several(images), size):
             yield torch.stack([prepare_image(_file(file), self.facts) for file in files])
-
-    def _check(self, images: Tensor) -> None:
-        facts = self.facts
-        wanted = (facts.image_channels, facts.image_size, facts.image_size)
-        if images.ndim != 4 or images.shape[1:] != wanted:
-            raise UsageError(
-                f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})"
-            )
 
 
 def _nothing_side_inputs(recipe: Recipe, facts: DataFacts) -> str:

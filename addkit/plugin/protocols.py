@@ -564,7 +564,7 @@ class Sampler(Protocol):
 
     Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
-    `addkit.samplers.carry.CarryNoise` is the base where a share r of the old noise is carried over.
+    `CarryNoise`, in the same file, is the base where a share r of the old noise is carried over.
 
     A worked example, whose Spec provides `shared-time`::
 

@@ -28,13 +28,14 @@ class Last:
         end = ending(steps)
         probabilities = self.probabilities(end)
         confidence, ranked = end.confidence, end.step.scores
+        ids = end.step.clean.ids  # (B, R, N)
         own = confidence.clamp_min(1e-30).log().sum(-1)
         return Answer(
-            labels=probabilities.argmax(-1) if ranked is None else end.labels[:, 0],
+            labels=probabilities.argmax(-1) if ranked is None else ids[:, 0],
             probabilities=probabilities,
             votes=end.votes,
             steps=end.taken,
-            candidates=end.labels,
+            candidates=ids,
             confidence=confidence,
             scores=own if ranked is None else ranked,
         )
@@ -67,7 +68,7 @@ class Ending:
     def confidence(self) -> Tensor:
         """(B, R, N): each chain's own probability of each of its labels."""
         logits = self.step.logits
-        picked = logits.gather(-1, self.labels.unsqueeze(-1)).squeeze(-1)
+        picked = logits.gather(-1, self.step.clean.ids.unsqueeze(-1)).squeeze(-1)
         return (picked - logits.logsumexp(-1)).exp()
 
     @property

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Choices, Problem, SamplerSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, SamplerSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Sampler
-    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig, RenoiseConfig
+    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig
 
 SHARED = frozenset({"shared-time"})
 ORDERED = frozenset({"ordered"})
@@ -31,35 +30,27 @@ def _annealed_needs_levels(
         )
 
 
-def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.carry import Kappa
-    from addkit.samplers.renoise import Renoise
-
-    # Without carried noise y_t need not be kept, which no K-wide draw then pays for.
-    return Kappa(config.kappa) if config.kappa else Renoise()
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in samplers."""
     yield SamplerSpec(
         name="renoise",
         config="addkit.samplers.settings:RenoiseConfig",
-        build=_renoise,
+        build="addkit.samplers.renoise:renoise",
         provides=SHARED,
         summary="Re-noise (the paper's).",
     )
     yield SamplerSpec(
         name="ddim",
         config="addkit.samplers.settings:DdimConfig",
-        build="addkit.samplers.carry:Ddim",
+        build="addkit.samplers.renoise:Ddim",
         provides=SHARED,
         summary="Keep the noise that is in y_t.",
     )
     yield SamplerSpec(
         name="ancestral",
         config="addkit.samplers.settings:AncestralConfig",
-        build="addkit.samplers.carry:Ancestral",
+        build="addkit.samplers.renoise:Ancestral",
         provides=SHARED,
         summary="The true posterior.",
     )

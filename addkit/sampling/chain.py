@@ -18,6 +18,7 @@ from addkit.sampling.guided import GuidedModel
 class Chain:
     """What stays the same from step to step; see `addkit.plugin.protocols.Chain`."""
 
+    model: LabelDiffusion
     guided: GuidedModel
     to_one: ToOne
     settings: ChainSettings
@@ -50,6 +51,7 @@ class Chain:
             order = torch.arange(model.num_tokens, device=settings.lengths.device)
             layout = Layout((order < settings.lengths.unsqueeze(-1)).unsqueeze(2))
         return cls(
+            model,
             GuidedModel.of(model, condition, settings.guidance),
             to_one,
             settings,
@@ -58,11 +60,6 @@ class Chain:
             layout,
             model.process.block,
         )
-
-    @property
-    def model(self) -> LabelDiffusion:
-        """The network."""
-        return self.guided.model
 
     @property
     def prepared(self) -> tuple[Tensor, ...]:
@@ -109,9 +106,8 @@ class Chain:
         return Clean(ids, torch.where(now.settled.unsqueeze(-1), certain, clean.soft))
 
     def with_given(self, now: NoisyLabels) -> NoisyLabels:
-        """The first state, in which given tokens are settled and clean."""
-        if self.settings.given_labels is None:
-            return now
+        """The first state, in which the given tokens are settled and clean."""
+        assert self.settings.given_labels is not None
         given = self.settings.given_labels.expand(self.shape)
         ids = given.clamp_min(0)
         return self.settle(replace(now, settled=given != FREE, labels=ids), ids)

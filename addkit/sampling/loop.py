@@ -7,7 +7,7 @@ r"""The sampling loop: predict the clean label, let the sampler decide what is r
 
 The paper prints alpha without the bar here; only alpha_bar agrees with its forward process. The
 equation is `addkit.samplers.renoise.Renoise.step` (r = 0, the paper's arg-max-and-re-noise) and
-`addkit.samplers.carry.CarryNoise.step` (r > 0).
+`addkit.samplers.renoise.CarryNoise.step` (r > 0).
 
 Several tokens may follow one path of noise levels together, or be settled one after the other: a
 settled token stays what it is, without noise, while the others wait at t = T or go on annealing.
@@ -41,7 +41,9 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
     steps = sampler.steps(settings.steps, num_tokens)
     grid = time_grid(steps).float().to(generator.device)
     network = EarlyExit(chain.guided, settings.early_exit, generator.device)
-    now, before = chain.with_given(sampler.start(chain)), None
+    now, before = sampler.start(chain), None
+    if settings.given_labels is not None:
+        now = chain.with_given(now)
     for index in range(steps):
         logits = network(now.state, now.t, chain.layout)
         logits = chain.constrained(logits, now, before)  # (B, R, N, K)
