@@ -18,11 +18,11 @@ from addkit.diffusion.noise import signal_to_noise
 from addkit.plugin.protocols import Schedule
 
 INFORMATIVE = (0.05, 0.95)
-"""A time is informative if y_t holds between these shares of the label's log2 K bits."""
+"""A time is informative if y_t contains between these shares of the label's log2 K bits."""
 
 _STEP = 0.35
-"""Of both trapezoid rules. The integrands are analytic in a strip of half width pi / 2, so that
-the rule errs by about exp(-pi^2 / step) = 6e-13."""
+"""Step of both trapezoid rules. The integrands are analytic in a strip of half width pi / 2, so
+that the rule errs by about exp(-pi^2 / step) = 6e-13."""
 
 
 def log_snr(m: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def _log_laplace(v: Tensor, m: float) -> Tensor:
 
 @functools.cache
 def informative_range(num_classes: int) -> tuple[float, float]:
-    """The m between which y_t holds `INFORMATIVE` shares of the label's bits, to 1e-4."""
+    """The m between which y_t contains `INFORMATIVE` shares of the label's bits, to 1e-4."""
     levels = []
     for share in INFORMATIVE:
         bits = share * math.log2(num_classes)

@@ -29,6 +29,7 @@ class RunningStatistics:
 
     def begin(self) -> None:
         """Before the first micro-batch of a step."""
+        # Copies: the forward pass changes the tensors themselves.
         self.start = [tensor.clone() for tensor in self.tensors]
         self.start_counts = [count.clone() for count in self.counts]
         self.sums = [torch.zeros_like(tensor) for tensor in self.tensors]

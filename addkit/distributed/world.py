@@ -71,7 +71,7 @@ class World:
         # Gathered by copy: the inputs keep their own memory.
         out = [torch.empty_like(values) for _ in range(self.size)]
         dist.all_gather(out, values.contiguous())
-        return torch.stack(out)
+        return torch.stack(out)  # (P, ...)
 
     def barrier(self) -> None:
         """Wait until all processes have called it."""
@@ -107,7 +107,17 @@ def joined(device: str) -> Iterator[World]:
         return
     if _in_slurm_step(os.environ) and "RANK" not in os.environ:
         describe_slurm(os.environ)
-    world = _described(os.environ)
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"{', '.join(missing)} not set: a process of a distributed training needs "
+            f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
+        )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", rank % local_size))
+    world = World(rank, size, local_rank, local_size)
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
@@ -127,20 +137,6 @@ def joined(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def _described(variables: Mapping[str, str]) -> World:
-    """The world that torchrun's variables describe."""
-    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in names if name not in variables]
-    if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not set: a process of a distributed training needs "
-            f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
-        )
-    rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
-    local_size = int(variables.get("LOCAL_WORLD_SIZE", "1"))
-    return World(rank, size, int(variables.get("LOCAL_RANK", rank % local_size)), local_size)
-
-
 def describe_slurm(variables: MutableMapping[str, str]) -> None:
     """Set torchrun's variables from those of srun."""
     # `2(x3),1`: two tasks on each of three nodes, and one on a fourth.
@@ -151,6 +147,7 @@ def describe_slurm(variables: MutableMapping[str, str]) -> None:
     variables["LOCAL_RANK"] = variables["SLURM_LOCALID"]
     variables["LOCAL_WORLD_SIZE"] = tasks.group() if tasks else "1"
     nodes = variables.get("SLURM_STEP_NODELIST", variables.get("SLURM_JOB_NODELIST", "localhost"))
+    # Not over a user's own: a cluster may allow other hosts and ports alone.
     variables.setdefault("MASTER_ADDR", first_host(nodes))
     variables.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
 

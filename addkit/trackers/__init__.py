@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from addkit.plugin.spec import Problem, Spec, TrackerSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.trackers.settings import NoneConfig
-
-
-def _none(config: NoneConfig, problem: Problem) -> None:
-    return None
+from addkit.plugin.spec import Spec, TrackerSpec, hookimpl
 
 
 @hookimpl
@@ -21,7 +14,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield TrackerSpec(
         name="none",
         config="addkit.trackers.settings:NoneConfig",
-        build=_none,
+        # No tracker at all: metrics.jsonl is written in any case.
+        build=lambda *_: None,
         summary="metrics.jsonl alone.",
     )
     yield TrackerSpec(
