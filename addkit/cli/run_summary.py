@@ -18,7 +18,7 @@ from addkit.runs.folder import last_written
 from addkit.runs.lock import is_locked
 
 MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
-"""Files of which a run's folder, or what is left of one, has at least one."""
+"""A run's folder has at least one of these files, also after an accident."""
 HARMLESS = {
     *("image_size", "mean", "std", "resize", "channels"),
     *("bad_files", "validation", "train_size", "validation_size"),

@@ -62,7 +62,7 @@ def write_comparison(page: Path, paths: Sequence[Path], comparison: Comparison) 
     """
     names = [path.name for path in paths]
     runs = dict(zip(names, map(Run, paths), strict=True))
-    # The first run stands for all where a page needs one: its headline names the axis.
+    # A page needs one run's files: those of the first, whose headline names the axis.
     files = RunFiles(Run(paths[0]))
 
     def section(name: str, title: str, show: Callable[[], Shown], figure: bool = False) -> Section:

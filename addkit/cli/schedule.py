@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_component
-from addkit.cli.options import list_option
+from addkit.cli.options import JsonOption, list_option
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
-    from addkit.report.schedule_profiles import View
+    from addkit.report.schedule_profiles import ScheduleProfile
     from addkit.schedules.suggest import Suggestion
 
 
@@ -46,34 +46,35 @@ def show(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Rank schedules and scales for this K.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Draw it: PNG or SVG.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Draw it: PNG or SVG.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Show what a noisy label still tells over time, for schedules side by side.
 
     addkit schedule show cosine label-accuracy --classes 1000 --scale 1,2
     """
     from addkit.cli.output import Output, note
-    from addkit.report.figures import schedules, write_figure
+    from addkit.report.figures import write_figure
+    from addkit.report.figures.schedules import draw_schedules
     from addkit.report.figures.style import check_figure
-    from addkit.report.schedule_profiles import views
+    from addkit.report.schedule_profiles import schedule_profiles
     from addkit.schedules.suggest import SCALES
     from addkit.schedules.suggest import suggest as ranked
 
     if out is not None:
         check_figure(out)
-    shown = views(names or [], scale or [], classes)
+    shown = schedule_profiles(names or [], scale or [], classes)
     best = ranked(classes, scale or SCALES) if suggest else []
     if json:
         Output(json=True).data(_data(classes, shown, best))
     else:
         _show(Output(), classes, shown, best)
     if out is not None:
-        write_figure(schedules.draw(shown, classes), out)
+        write_figure(draw_schedules(shown, classes), out)
         note(f"drawn: {out}")
 
 
-def _data(classes: int, shown: list[View], best: list[Suggestion]) -> dict[str, object]:
+def _data(classes: int, shown: list[ScheduleProfile], best: list[Suggestion]) -> dict[str, object]:
     return {
         "classes": classes,
         "schedules": [view.data() for view in shown],
@@ -84,7 +85,9 @@ def _data(classes: int, shown: list[View], best: list[Suggestion]) -> dict[str, 
     }
 
 
-def _show(output: Output, classes: int, shown: list[View], best: list[Suggestion]) -> None:
+def _show(
+    output: Output, classes: int, shown: list[ScheduleProfile], best: list[Suggestion]
+) -> None:
     output.line(f"K = {classes:,} classes\n")
     for view in shown:
         output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(view))
@@ -105,7 +108,7 @@ WIDTH = 20
 """Of a bar in characters."""
 
 
-def _rows(view: View) -> list[list[str]]:
+def _rows(view: ScheduleProfile) -> list[list[str]]:
     profile = view.profile
     columns = (profile.t, profile.alpha_bar, profile.log_snr, profile.probability, profile.bits)
     full = max(float(profile.bits.max()), 1e-9)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.diffusion.noise import log_likelihood_scale, noised
-from addkit.plugin.contract import shaped
+from addkit.errors import PluginError
 from addkit.plugin.facts import NO_CATEGORY, Column, SideInputs
 from addkit.plugin.protocols import (
     Conditioner,
@@ -291,3 +291,27 @@ def completed(
             value = value.to(device, non_blocking=True)
         complete[column.name] = value
     return complete
+
+
+def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
+    """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
+
+    Args:
+        given: what a component returned.
+        expected: sizes; a word stands for any size.
+        kind: of the component.
+        what: the tensor is, such as "a condition".
+        maker: the component's name and package, if it is not addkit's own.
+
+    Raises:
+        PluginError: it is no tensor, or has another shape.
+    """
+    shape = getattr(given, "shape", None)
+    if shape is not None and len(shape) == len(expected):
+        pairs = zip(shape, expected, strict=True)
+        if all(isinstance(size, str) or actual == size for actual, size in pairs):
+            return given
+    found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
+    sizes = ", ".join(map(str, expected))
+    who = f"the {kind} {maker}".strip()
+    raise PluginError(f"{who} gave {what} of {found}, not ({sizes})")

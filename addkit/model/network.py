@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import LabelDiffusion
-from addkit.plugin.contract import shaped
+from addkit.diffusion.model import shaped
 from addkit.plugin.facts import SideInputs
 from addkit.plugin.protocols import Encoder
 

@@ -255,6 +255,8 @@ def _from_scratch(recipe: Recipe) -> Recipe:
 # Tensors of runs that were trained before these names changed.
 _RENAMED = {
     "diffusion.null": "diffusion.null_token",
+    "diffusion.memory.weight": "diffusion.self_conditioning.weight",
+    "diffusion.memory.bias": "diffusion.self_conditioning.bias",
     "diffusion.lengths.weight": "diffusion.length_head.weight",
     "diffusion.lengths.bias": "diffusion.length_head.bias",
 }

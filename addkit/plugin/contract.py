@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, get_args
@@ -102,28 +101,3 @@ def _members(protocol: type) -> tuple[str, ...]:
     names = [name for one in own for name in (*inspect.get_annotations(one), *vars(one))]
     public = (name for name in names if not name.startswith("_") or name == "__call__")
     return tuple(dict.fromkeys(public))
-
-
-def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
-    """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
-
-    Args:
-        given: what a component returned.
-        expected: sizes; a word stands for any size.
-        kind: of the component.
-        what: the tensor is, such as "a condition".
-        maker: the component's name and package, if it is not addkit's own.
-
-    Raises:
-        PluginError: it is no tensor, or has another shape.
-    """
-    shape = getattr(given, "shape", None)
-    if shape is not None and len(shape) == len(expected):
-        pairs = zip(shape, expected, strict=True)
-        if all(isinstance(size, str) or actual == size for actual, size in pairs):
-            return given
-    found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
-    sizes = ", ".join(map(str, expected))
-    hint = "; `addkit plugins check` tries it alone" if maker else ""
-    who = f"the {kind} {maker}".strip()
-    raise PluginError(f"{who} gave {what} of {found}, not ({sizes}){hint}")

@@ -180,5 +180,5 @@ def arm_differences(files: AblationFiles) -> Differences:
         if arm.difference is not None
     ]
     if not rows:
-        raise NotShownError("no arm is finished; the command that began them goes on")
+        raise NotShownError("no arm is finished; the same command resumes them")
     return Differences(f"{files.score.heading}: arm minus base", rows)

@@ -120,7 +120,7 @@ def _story(steps: Sequence[ChainStep], image: int, words: _Words) -> dict[str, A
     """The first chain of an image, a list entry for each step."""
     logits = torch.stack([step.logits[image, 0] for step in steps]).float()  # (S, N, K)
     ids = torch.stack([step.clean.ids[image, 0] for step in steps])  # (S, N)
-    # Equal logits: the sampler has not asked the network about this token yet.
+    # Equal logits: the sampler has not predicted this token yet.
     ids = ids.masked_fill(logits.amax(-1) == logits.amin(-1), NOT_WRITTEN)
     rows = ids.tolist()
     return {

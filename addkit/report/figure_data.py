@@ -131,7 +131,7 @@ def examples(fresh: FreshPredictions) -> tuple[list[Example], list[Example]]:
     """Eight images spread over the test split, whatever the answers; then the surest mistakes."""
     model = fresh.tested[0]
     even = list(spread(len(model.judged), EXAMPLES))
-    # The most confident mistakes say most; answers without a confidence come last.
+    # The most confident mistakes are the most instructive; answers without a confidence come last.
     order = np.argsort(-np.nan_to_num(model.confidence))
     wrong = [int(row) for row in order if not model.right[row] and row not in even]
     return [fresh.example(row) for row in even], [fresh.example(row) for row in wrong[:MISTAKES]]
@@ -143,7 +143,7 @@ def paired_differences(fresh: FreshPredictions) -> Differences:
     if not controls:
         raise NotShownError(
             "the run has no control; `addkit train RECIPE --set 'control.heads=[\"linear\"]'` "
-            "trains one beside it"
+            "trains one with it"
         )
     if len(own.judged) < 2:
         raise NotShownError("the test split has one image, and an interval needs two")

@@ -123,7 +123,7 @@ def _section(section: Section, shown: Shown) -> str:
 
 def _marked(text: str) -> str:
     """Escaped text, words between backticks as code."""
-    # Escaped first: names of classes and folders may hold anything.
+    # Escaped first: names of classes and folders may have any character.
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 

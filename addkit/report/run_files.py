@@ -133,9 +133,7 @@ def panels(lines: Sequence[tuple[str, Line | None]]) -> list[LossPanel]:
         if line is not None:
             kinds.setdefault(kind, []).append(line)
     if not kinds:
-        raise NotShownError(
-            "metrics.jsonl holds no training step; `addkit train RECIPE` writes them"
-        )
+        raise NotShownError("metrics.jsonl has no training step; `addkit train RECIPE` writes them")
     return [LossPanel(kind, members) for kind, members in kinds.items()]
 
 
@@ -173,7 +171,7 @@ def losses_by_time(run: Run) -> list[Line]:
     entries = [entry for entry in run.metrics() if entry.get("loss_by_time")]
     if not entries:
         raise NotShownError(
-            "metrics.jsonl holds no losses by noise level; `addkit train RECIPE` writes them, "
+            "metrics.jsonl has no losses by noise level; `addkit train RECIPE` writes them, "
             "where labels have noise levels"
         )
 
@@ -206,7 +204,7 @@ def step_times(run: Run) -> list[Line]:
     names = dict.fromkeys(name for piece in pieces for entry in piece for name in entry["parts"])
     if not names:
         raise NotShownError(
-            "metrics.jsonl holds no times of parts of a step; `addkit train RECIPE` writes them"
+            "metrics.jsonl has no times of parts of a step; `addkit train RECIPE` writes them"
         )
     curves: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for piece in pieces:

@@ -1,26 +1,25 @@
-"""Schedules seen by a label of K classes, side by side."""
+"""How informative the noisy labels of each schedule are, for labels of K classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from addkit.diffusion.information import Profile, profile
 from addkit.errors import UsageError
 from addkit.plugin import load_registry
-from addkit.plugin.spec import Problem, Spec
+from addkit.plugin.spec import Problem
 
 POINTS = 101
 """Times from 0 to 1, evenly."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ScheduleProfile:
     """One schedule at one scale."""
 
     schedule: str
@@ -29,29 +28,31 @@ class View:
 
     @property
     def title(self) -> str:
-        """A line for people."""
+        """The schedule, its scale and the share of informative times."""
         share = f"{100 * self.profile.share:.0f} % of training times are informative"
         return f"{self.schedule}, b = {self.scale:g}: {share}"
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it; log SNR is null where there is no signal."""
-        told = self.profile
+        """The JSON object; log SNR is null where there is no signal."""
+        profile = self.profile
         return {
             "schedule": self.schedule,
             "scale": self.scale,
-            "informative_share": told.share,
-            "t": told.t.tolist(),
-            "alpha_bar": told.alpha_bar.tolist(),
-            "log_snr": [None if x == -torch.inf else x for x in told.log_snr.tolist()],
-            "p_arg_max": told.probability.tolist(),
-            "bits": told.bits.tolist(),
+            "informative_share": profile.share,
+            "t": profile.t.tolist(),
+            "alpha_bar": profile.alpha_bar.tolist(),
+            "log_snr": [None if x == -torch.inf else x for x in profile.log_snr.tolist()],
+            "p_arg_max": profile.probability.tolist(),
+            "bits": profile.bits.tolist(),
         }
 
 
-def views(names: Sequence[str], scales: Sequence[float], num_classes: int) -> list[View]:
+def schedule_profiles(
+    names: Sequence[str], scales: Sequence[float], num_classes: int
+) -> list[ScheduleProfile]:
     """Each named schedule at each scale, with its other settings at their defaults.
 
-    A schedule whose settings have no scale is shown once, as it is.
+    A schedule whose settings have no scale is profiled once.
 
     Args:
         names: any registered schedule's; none: all of them.
@@ -65,21 +66,20 @@ def views(names: Sequence[str], scales: Sequence[float], num_classes: int) -> li
     registry = load_registry()
     specs = [registry.get("schedule", name).spec for name in names or registry.names("schedule")]
     times = torch.linspace(0, 1, POINTS, dtype=torch.float64)
-    return [view for spec in specs for view in _views(spec, scales, num_classes, times)]
-
-
-def _views(
-    spec: Spec[Any, Any], scales: Sequence[float], num_classes: int, times: Tensor
-) -> Iterator[View]:
-    scaled = "scale" in spec.settings.model_fields
-    for settings in [{"scale": scale} for scale in scales] if scaled and scales else [{}]:
-        try:
-            config = spec.settings.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "settings"
-            found = f" {settings[where]:g}" if where in settings else ""
-            raise UsageError(f'schedule "{spec.name}": {where}{found}: {first["msg"]}') from error
-        scale = getattr(config, "scale", 1.0)
-        schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
-        yield View(spec.name, schedule.scale, profile(schedule, num_classes, times))
+    profiles = []
+    for spec in specs:
+        scaled = "scale" in spec.settings.model_fields
+        for settings in [{"scale": scale} for scale in scales] if scaled and scales else [{}]:
+            try:
+                config = spec.settings.model_validate(settings)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, first["loc"])) or "settings"
+                value = f" {settings[key]:g}" if key in settings else ""
+                raise UsageError(f'schedule "{spec.name}": {key}{value}: {first["msg"]}') from error
+            # A plugin's schedule may have a scale that is no setting: it is asked, not the config.
+            scale = getattr(config, "scale", 1.0)
+            schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
+            found = profile(schedule, num_classes, times)
+            profiles.append(ScheduleProfile(spec.name, schedule.scale, found))
+    return profiles

@@ -104,7 +104,7 @@ def open_source(path: Path, overrides: Sequence[str] = ()) -> Source:
         UsageError: neither.
         RunError: its main file is broken.
     """
-    # An ablation's folder holds no recipe.toml, and a run's no result.json.
+    # An ablation's folder has no recipe.toml, and a run's no result.json.
     if (path / RESULT).is_file():
         return AblationFiles.open(path)
     if (path / "recipe.toml").is_file():

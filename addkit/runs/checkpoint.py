@@ -127,7 +127,7 @@ class CheckpointWriter:
 
     def mark_best(self) -> None:
         """Let `best` name the newest checkpoint, once it is written. Returns at once."""
-        # Behind the save that is pending, in a thread of its own, so that the training goes on.
+        # Behind the save that is pending, in a thread of its own, so that the training continues.
         before = self._pending
 
         def mark() -> list[str]:
@@ -189,7 +189,7 @@ class CheckpointWriter:
 def _begin(write: Callable[[], list[str]]) -> Future[list[str]]:
     """Call it in a thread of its own.
 
-    The thread ends with the call: a lock that it holds while data workers are forked would stay
+    The thread ends with the call: a lock that is taken while data workers are forked would stay
     locked in them for ever.
     """
     thread = ThreadPoolExecutor(1, "checkpoint")

@@ -44,7 +44,7 @@ def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> It
         elif number in CLOSED:
             remedy = "make the folder writable"
         else:
-            remedy = "see to the disk"
+            remedy = "check the disk"
         state, again = "there is no checkpoint yet", "begin again"
         if checkpoint:
             state, again = f"the last whole checkpoint is {checkpoint}", "continue with --resume"

@@ -95,7 +95,8 @@ class Chain:
             logits = logits + self.settings.bias
         if now.settled is not None and before is not None:
             logits = torch.where(now.settled.unsqueeze(-1), before, logits)
-        return forced(logits, self.settings.given_labels)
+        given = self.settings.given_labels
+        return logits if given is None else forced(logits, given)
 
     def with_settled(self, clean: Clean, now: NoisyLabels) -> Clean:
         """The clean label, in which settled tokens keep their own."""

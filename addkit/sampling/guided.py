@@ -60,13 +60,14 @@ class GuidedModel:
         places = None if layout is None else layout.places
         y_t = state.y_t
         if self.guidance == 1:
-            levels = alpha_bar
+            features = self.model.features(state, t, self.prepared, layout, previous_features)
+            outputs = self.model.outputs(features, state, alpha_bar)
         else:
             # Both branches in one batch: the same state under either condition.
             state, layout = state.repeated(), None if layout is None else layout.repeated()
             t, levels = (x if len(x) == 1 else x.repeat(2, 1, 1) for x in (t, alpha_bar))
-        features = self.model.features(state, t, self.prepared, layout, previous_features)
-        outputs = self.guide(self.model.outputs(features, state, levels))
+            features = self.model.features(state, t, self.prepared, layout, previous_features)
+            outputs = self.guide(self.model.outputs(features, state, levels))
         return ModelOutput(self.model.logits(outputs, y_t, alpha_bar, places), features)
 
     def guide(self, outputs: Tensor) -> Tensor:
@@ -127,8 +128,6 @@ class EarlyExit:
 
     def update(self, logits: Tensor, before: Tensor | None) -> None:
         """Count the steps for which each image's labels have not changed."""
-        if not self.patience:
-            return  # Two passes over K-wide tensors are saved.
         self.unchanged += 1
         if before is not None:
             same = (logits.argmax(-1) == before.argmax(-1)).flatten(1).all(1)

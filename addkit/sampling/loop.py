@@ -45,10 +45,14 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
     for index in range(steps):
         logits = network(now.state, now.t, chain.layout)
         logits = chain.constrained(logits, now, before)  # (B, R, N, K)
-        clean = chain.with_settled(sampler.clean(chain, logits), now)
+        clean = sampler.clean(chain, logits)
+        if now.settled is not None:
+            clean = chain.with_settled(clean, now)
         exited, y_t = network.exited, now.state.y_t
         yield ChainStep(index, float(grid[index]), logits, clean, exited, y_t, settings.prior)
-        network.update(logits, before)
+        if settings.early_exit:
+            # Two passes over K-wide tensors, so only where asked for.
+            network.update(logits, before)
         if index + 1 == steps or bool(network.exited.all()):
             return
         s = grid[index + 1].expand(1, 1, 1)
@@ -56,4 +60,6 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
         if settings.shuffled:
             images = torch.randperm(batch, generator=generator, device=generator.device)
             now = now.select(images)
-        now, before = chain.settle(now, clean.ids), logits
+        if now.settled is not None:
+            now = chain.settle(now, clean.ids)
+        before = logits

@@ -34,7 +34,7 @@ _LEAST = torch.finfo(torch.float64).tiny
 
 
 class Handed(nn.Module):
-    """A conditioner that hands on what it is given."""
+    """A conditioner that returns its input."""
 
     def __init__(self, width: int, num_tokens: int = 1) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class Handed(nn.Module):
 
 
 class _NoEmbedding(nn.Module):
-    """h is nothing: the Bayes skip says all of y_t."""
+    """An empty h: y_t enters through the Bayes skip alone."""
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         return y_t[..., :0]
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
-        raise NotImplementedError("the Bayes skip holds the state")
+        raise NotImplementedError("the Bayes skip needs y_t itself")
 
 
 class _LogPrior(nn.Module):
@@ -77,7 +77,7 @@ class _LogPrior(nn.Module):
 
 @dataclass(slots=True)
 class Levels:
-    """A schedule by a formula of t."""
+    """A schedule given by a formula of t."""
 
     formula: Callable[[Tensor], Tensor]
     scale: float = 1.0
@@ -89,7 +89,7 @@ class Levels:
 
 
 def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) -> LabelDiffusion:
-    """A network that says log p(k | x) + c_t y_t, exactly; its null condition is uniform.
+    """A network whose logits are log p(k | x) + c_t y_t; its null condition is uniform.
 
     Its condition is log p(k | x), (B, N, K).
     """
@@ -111,7 +111,7 @@ def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) ->
 
 @dataclass(frozen=True, slots=True)
 class GaussianClasses:
-    """Points around random unit class means, classes equally frequent: p(k | x) is known."""
+    """Points around random unit class means, for equally frequent classes."""
 
     means: Tensor
     """(K, width)."""
@@ -135,7 +135,7 @@ class GaussianClasses:
 
     @classmethod
     def of(cls, num_classes: int, width: int, accuracy: float) -> GaussianClasses:
-        """The noise is bisected so that the Bayes accuracy is as asked."""
+        """A problem of this Bayes accuracy, by bisection of the noise."""
         generator = torch.Generator().manual_seed(0)
         means = torch.randn(num_classes, width, generator=generator)
         means = means / means.norm(dim=1, keepdim=True)
@@ -158,7 +158,7 @@ def most_probable(log_joint: Tensor, combinations: Tensor) -> Tensor:
 
 
 def marginals(log_joint: Tensor, combinations: Tensor, num_classes: int) -> Tensor:
-    """Log p(y_n = k | x), what one shot can know: log p (..., M) -> (..., N, K)."""
+    """Log p(y_n = k | x), the best answer of one shot: log p (..., M) -> (..., N, K)."""
     hot = one_hot(combinations, num_classes).double()
     return torch.einsum("...m,mnk->...nk", log_joint.exp(), hot).clamp_min(_LEAST).log()
 
@@ -200,7 +200,7 @@ def is_allowed(labels: Tensor, combinations: Tensor) -> Tensor:
 
 
 class _StateAndLevel(nn.Module):
-    """The state and its noise level side by side, for the exact denoiser."""
+    """Concatenates y_t and alpha_bar, which the exact denoiser needs."""
 
     def __init__(self, num_classes: int, scale: float) -> None:
         super().__init__()
@@ -238,13 +238,13 @@ class _JointDenoiser(nn.Module):
 
 @functools.cache
 def _identity(num_classes: int, scale: float) -> LabelAccuracySchedule:
-    """Its table takes a while to make."""
+    """Cached, since its table takes a second."""
     return LabelAccuracySchedule(LabelAccuracyConfig.model_validate({"scale": scale}), num_classes)
 
 
 @dataclass(frozen=True)
 class JointProblem:
-    """N parts of an image, each telling its own label in noise, and M allowed combinations."""
+    """N parts of an image, each its own label in noise, and M allowed combinations."""
 
     combinations: Tensor
     """(M, N)."""
@@ -286,7 +286,7 @@ class JointProblem:
 
     @property
     def condition(self) -> Tensor:
-        """What the network is told of each image, (B, 1, M)."""
+        """The network's condition of each image, (B, 1, M)."""
         return self.log_joint.float().unsqueeze(1)
 
     def index(self, labels: Tensor) -> Tensor:

@@ -52,17 +52,17 @@ def test_no_signal_has_no_log_snr_in_json(addkit_json) -> None:
 
 
 def test_suggests(monkeypatch, addkit_json) -> None:
-    from addkit.schedules import suggest as information
+    from addkit.schedules import suggest as suggesting
 
     found = [
-        information.Suggestion("label-accuracy", 1.0, 0.8),
-        information.Suggestion("linear", 4, 0.3),
+        suggesting.Suggestion("label-accuracy", 1.0, 0.8),
+        suggesting.Suggestion("linear", 4, 0.3),
     ]
     asked = []
-    monkeypatch.setattr(information, "suggest", lambda *told: asked.append(told) or found)
+    monkeypatch.setattr(suggesting, "suggest", lambda *told: asked.append(told) or found)
     told = addkit_json("linear --suggest")["suggested"]
     addkit_json("linear --suggest --scale 1,4")
-    assert asked == [(10, information.SCALES), (10, [1.0, 4.0])]
+    assert asked == [(10, suggesting.SCALES), (10, [1.0, 4.0])]
     assert told[0] == {"schedule": "label-accuracy", "scale": 1.0, "informative_share": 0.8}
     rows = _call("linear --suggest").output.splitlines()
     assert ["label-accuracy", "1", "80.0"] in [line.split() for line in rows]

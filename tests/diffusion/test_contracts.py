@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
+from addkit.diffusion.model import shaped
 from addkit.errors import PluginError
 from addkit.model import Network
-from addkit.plugin.contract import shaped
 
 Exact = Any
 

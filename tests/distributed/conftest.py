@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory, commands: Any) -> dict[st
     run = tmp_path_factory.mktemp("straight") / "run"
     ended = commands.ended(commands.start(run, "--processes", "2"))
     return {"run": run, "ended": ended}
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]:
+    """The same names and, to the bit, the same numbers."""
+
+    def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+    return equal
 
 
 @pytest.fixture

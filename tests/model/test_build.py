@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from addkit.model import Inference, Network, build_data, build_network, problem_of
+from addkit.model.predictor import fill
 from addkit.recipe import Recipe, read_recipe
 from addkit.training.control import control_recipe
 
@@ -132,3 +133,17 @@ def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:
     assert inference.to_one.name == "argmax"
     assert inference.to_one_name == "sample"
     assert inference.replace(sampler="renoise").to_one_name == "argmax"
+
+
+def test_weights_of_an_older_addkit_are_read_under_their_new_names(tmp_path: Path) -> None:
+    old = {"diffusion.null": 1, "diffusion.memory.weight": 2, "diffusion.memory.bias": 3}
+    network = torch.nn.Module()
+    network.diffusion = torch.nn.Module()
+    network.diffusion.null_token = torch.nn.Parameter(torch.zeros(1))
+    network.diffusion.self_conditioning = torch.nn.Linear(1, 1)
+    fill(
+        network,
+        {k: torch.full((1,) * (1 + ("weight" in k)), float(v)) for k, v in old.items()},
+        tmp_path / "ema.safetensors",
+    )
+    assert [float(p.detach()) for p in network.parameters()] == [1, 2, 3]

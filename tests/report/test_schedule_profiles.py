@@ -40,11 +40,11 @@ def registry(monkeypatch) -> None:
 
 
 def test_a_plugins_schedule_without_a_scale_is_shown_once() -> None:
-    (view,) = schedule_profiles.views(["plain"], [1.0, 2.0], 10)
+    (view,) = schedule_profiles.schedule_profiles(["plain"], [1.0, 2.0], 10)
     assert view.scale == 3.0
     assert view.title == "plain, b = 3: 100 % of training times are informative"
 
 
 def test_a_schedule_that_needs_settings_says_so() -> None:
     with pytest.raises(UsageError, match='schedule "needy": speed: Field required'):
-        schedule_profiles.views(["needy"], [], 10)
+        schedule_profiles.schedule_profiles(["needy"], [], 10)

@@ -42,7 +42,7 @@ def _names(folder: Path) -> list[str]:
         (errno.EROFS, "Read-only file system", CLOSED),
         (errno.EACCES, "Permission denied", CLOSED),
         (errno.EPERM, "Operation not permitted", CLOSED),
-        (errno.EIO, "Input/output error", "see to the disk"),
+        (errno.EIO, "Input/output error", "check the disk"),
     ],
 )
 def test_a_save_that_fails_leaves_all_as_it_was(

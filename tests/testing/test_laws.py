@@ -390,7 +390,8 @@ def test_a_trial_says_the_law() -> None:
         'schedule "mine": More t is more noise: alpha_bar never rises. But alpha_bar rises by 0.001'
     )
     assert trial.statement == "More t is more noise: alpha_bar never rises."
-    gradients = trials("schedule", "mine", registry(spec))[7]
+    every = {trial.name: trial for trial in trials("schedule", "mine", registry(spec))}
+    gradients = every["gradients_are_finite"]
     with pytest.raises(SkippedError, match="is no module with weights"):
         gradients()
 

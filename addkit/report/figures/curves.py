@@ -43,7 +43,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines of one score, and levels beside them."""
+    """Lines of one score, and levels that do not depend on x."""
 
     score: str
     """Title of the axis."""
@@ -84,7 +84,7 @@ def draw_losses(data: Sequence[LossPanel]) -> Figure:
         _log_y(axis)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_ylabel(f"loss: {panel.kind}")
-        # Styles go on over all panels, since there is one legend for them.
+        # Styles are numbered over all panels, since they share one legend.
         first += len(panel.lines)
     axes[-1].set_xlabel("optimizer step")
     draw_legend(figure, *axes)

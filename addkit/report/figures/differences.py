@@ -60,7 +60,7 @@ def draw_differences(data: Differences) -> Figure:
             textcoords="offset points", va="center",
         )  # fmt: skip
     axis.set_ylim(-len(data.rows) + 0.55, 0.75)
-    # Names stand above their whiskers: beside them long ones would leave no room for the axis.
+    # Names are above their whiskers: to the left long ones would leave no room for the axis.
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.grid(True, axis="x")

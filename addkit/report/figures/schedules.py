@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from addkit.diffusion.information import INFORMATIVE
 from addkit.report.figures.style import FAINT, line_style, new_figure, styled
-from addkit.report.schedule_profiles import View
+from addkit.report.schedule_profiles import ScheduleProfile
 
 PANELS = {
     "alpha_bar": "alpha_bar",
@@ -25,15 +25,15 @@ ROW, ENTRY = 1.7, 0.2
 
 
 @styled
-def draw(shown: Sequence[View], num_classes: int) -> Figure:
-    """Four panels over t, a line for each view; the band marks the informative bits."""
-    figure = new_figure(ROW * len(PANELS) + ENTRY * len(shown) + 0.4)
+def draw_schedules(data: Sequence[ScheduleProfile], num_classes: int) -> Figure:
+    """Four panels over t, a line for each schedule; the band marks the informative bits."""
+    figure = new_figure(ROW * len(PANELS) + ENTRY * len(data) + 0.4)
     axes = figure.subplots(len(PANELS), 1, sharex=True)
     for axis, (title, name) in zip(axes, PANELS.items(), strict=True):
-        for number, view in enumerate(shown):
-            y = getattr(view.profile, name).numpy()
+        for number, each in enumerate(data):
+            y = getattr(each.profile, name).numpy()
             style = line_style(number)
-            axis.plot(view.profile.t.numpy(), y, label=view.title, markevery=10, **style)
+            axis.plot(each.profile.t.numpy(), y, label=each.title, markevery=10, **style)
         axis.set_title(title, loc="left")
     axes[1].set_ylim(*LOG_SNR)
     # In bits, as shares of the label's entropy: between both a step of the chain can decide.

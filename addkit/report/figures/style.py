@@ -118,7 +118,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
         name: unlike that of every other figure of the page.
         alt: its description for readers who do not see it; already escaped.
     """
-    # As text, not as a file beside the page: the reader's own colours and fonts reach into it.
+    # As text within the page, so that its colours and the reader's fonts apply.
     file = StringIO()
     with mpl.rc_context(_RC), warnings.catch_warnings():
         # A reader's fonts may have the glyphs that matplotlib's lacks.

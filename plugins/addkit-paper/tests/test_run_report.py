@@ -16,7 +16,7 @@ from addkit.testing.exact_models import exact_denoiser
 
 
 def test_a_runs_chains_and_head(digits_run: Path) -> None:
-    report = trained.look_at_run(digits_run, images=6)
+    report = trained.measure_run(digits_run, images=6)
     assert report.images == 6
     assert [one.step for one in report.entropies] == list(range(1, len(report.entropies) + 1))
     assert report.entropies[0].t == 1.0
@@ -25,22 +25,22 @@ def test_a_runs_chains_and_head(digits_run: Path) -> None:
     # A head with the Bayes skip is near the exact one even after two epochs.
     assert all(-1e-6 < one.kl < 0.3 for one in report.distances)
     assert report.unknown is None
-    assert trained.look_at_run(digits_run, images=6) == report
+    assert trained.measure_run(digits_run, images=6) == report
 
 
 def test_a_control_reads_no_noisy_label(digits_run: Path) -> None:
     control = next((digits_run / "controls").iterdir())
-    report = trained.look_at_run(control, images=2)
+    report = trained.measure_run(control, images=2)
     assert report.distances == ()
     assert report.unknown == "the run's head reads no noisy label"
 
 
 def test_there_must_be_a_run_that_has_chains(tmp_path: Path, digits_run: Path, monkeypatch) -> None:
     with pytest.raises(RunError, match="no such run folder"):
-        trained.look_at_run(tmp_path / "none")
+        trained.measure_run(tmp_path / "none")
     monkeypatch.setattr(trained.Predictor, "loops", False)
     with pytest.raises(UsageError, match='its process "gaussian" has no chain of noisy labels'):
-        trained.look_at_run(digits_run)
+        trained.measure_run(digits_run)
 
 
 def test_of_several_labels_the_posterior_is_not_known(digits_run: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_run
+from addkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -20,19 +21,21 @@ def theory(
     names: Annotated[
         list[str] | None, typer.Argument(help="Results to check; all if none is named.")
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Say what there is to check.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the results without checking them.")
+    ] = False,
     run: Annotated[
         Path | None,
         typer.Option(
-            help="A run: entropy along its chains, and its head beside the exact one.",
+            help="A run: entropy along its chains, and the distance of its head to the exact one.",
             autocompletion=complete_run,
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images that --run looks at.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise of --run.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    images: Annotated[int, typer.Option(min=1, help="Test images for --run.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the noise of --run.")] = 0,
+    json: JsonOption = False,
 ) -> None:
-    """Check by number what theory says of label diffusion. Exit code 1 if a result does not hold.
+    """Measure results of theory with the exact denoiser. Exit code 1 if one does not hold.
 
     addkit theory flip-law drift
     """
@@ -45,23 +48,19 @@ def theory(
         _list(output, results)
         return
     findings = [result.find() for result in results] if names or run is None else []
-    report = _look(run, images, seed)
+    report = None
+    if run is not None:
+        from addkit_paper.theory.run_report import measure_run
+
+        report = measure_run(run, images, seed)
     if json:
-        told = None if report is None else report.data()
-        output.data({"results": [one.data() for one in findings], "run": told})
+        run_data = None if report is None else report.data()
+        output.data({"results": [one.data() for one in findings], "run": run_data})
     else:
         _show(output, findings)
         _show_run(output, report)
     if not all(finding.holds for finding in findings):
         raise typer.Exit(1)
-
-
-def _look(run: Path | None, images: int, seed: int) -> RunReport | None:
-    if run is None:
-        return None
-    from addkit_paper.theory.run_report import look_at_run
-
-    return look_at_run(run, images, seed)
 
 
 def _list(output: Output, results: Sequence[Result]) -> None:

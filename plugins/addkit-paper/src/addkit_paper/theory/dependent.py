@@ -1,4 +1,4 @@
-"""Several labels that depend on each other: where iterating pays, and where it drifts."""
+"""Several labels that depend on each other: when iterating helps, and when it drifts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result of theory, what was measured of it, and whether it holds."""
+"""Results of theory, their measurements, and whether they hold."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One number beside what theory says of it."""
+    """A measured number and the one that theory predicts."""
 
     what: str
     predicted: float
     measured: float
     tolerance: float
-    """Absolute. Of drawn numbers it is four of their standard errors, or stated where it is not."""
+    """Absolute; of a sample mean, four standard errors unless a comment gives another."""
     relation: Literal["=", "<=", ">="] = "="
-    """What the measured number must be to the predicted one."""
+    """Of the measured number to the predicted one."""
 
     @property
     def holds(self) -> bool:
@@ -28,25 +28,25 @@ class Measurement:
         return low and high
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """For JSON."""
         names = ("what", "relation", "predicted", "measured", "tolerance", "holds")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result of theory that can be checked by number."""
+    """A result of theory that a measurement can check."""
 
     name: str
-    """What the command line calls it."""
+    """On the command line."""
     statement: str
     """One sentence."""
     equation: str
     check: Callable[[], list[Measurement]]
-    """Seconds at most; the same numbers each time."""
+    """Takes seconds, and returns the same numbers each time."""
 
     def find(self) -> Finding:
-        """Check it."""
+        """Measure it."""
         return Finding(self, tuple(self.check()))
 
 
@@ -63,7 +63,7 @@ class Finding:
         return all(measurement.holds for measurement in self.measurements)
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """For JSON."""
         return {
             "name": self.result.name,
             "statement": self.result.statement,

@@ -1,4 +1,4 @@
-"""One label: what loops, flips, drift and guidance come to with the exact denoiser."""
+"""One label: loops, flips, drift and guidance with the exact denoiser."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOOPS: dict[str, tuple[Any, Any]] = {
 }
 CLASSES, IMAGES, STEPS = 10, 1500, 20
 DRAWS = 50000
-"""Of two-class experiments."""
+"""Samples of two-class experiments."""
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -93,19 +93,19 @@ class _Ten:
 def _no_gain() -> list[Measurement]:
     ten = _Ten.make()
     truths = draw_labels(ten.log_p.expand(50, -1, -1), _generator(9)).ids
-    told = []
+    measurements = []
     for name, way in LOOPS.items():
         answers = ten.answers(*way, steps=STEPS)
         expected = expected_accuracy(ten.log_p.exp(), answers)
         hit = float((truths == answers).double().mean())
-        said = f"{name}, {STEPS} steps: right, of drawn labels"
-        told.append(Measurement(said, expected, hit, _error(expected, truths.numel()), "="))
-        told.append(Measurement(f"{name}: against E max p", ten.best, hit, 0.0, "<="))
-    return told
+        what = f"{name}, {STEPS} steps: right, of drawn labels"
+        measurements.append(Measurement(what, expected, hit, _error(expected, truths.numel()), "="))
+        measurements.append(Measurement(f"{name}: against E max p", ten.best, hit, 0.0, "<="))
+    return measurements
 
 
 def _flip_law() -> list[Measurement]:
-    told = []
+    measurements = []
     for odds, m in ((-1.0, 1.0), (0.5, 0.7), (2.0, math.sqrt(2.0))):
         level = alpha_bar_at(torch.tensor(m, dtype=torch.float64))
         noise = torch.randn(DRAWS, 2, generator=_generator(3), dtype=torch.float64)
@@ -115,8 +115,8 @@ def _flip_law() -> list[Measurement]:
         flips = float((bayes_denoiser(prior, y_t, level, 1.0).argmax(-1) == 1).double().mean())
         law = _law(odds, m)
         what = f"P(flip) at D = {odds:g}, m = {m:.2f}"
-        told.append(Measurement(what, law, flips, _error(law, DRAWS)))
-    return told + _worst_flips()
+        measurements.append(Measurement(what, law, flips, _error(law, DRAWS)))
+    return measurements + _worst_flips()
 
 
 def _worst_flips() -> list[Measurement]:
@@ -144,7 +144,7 @@ def _constant(level: float) -> Levels:
 
 
 def _drift() -> list[Measurement]:
-    odds, count, told = 0.7, 20000, []
+    odds, count, measurements = 0.7, 20000, []
     condition = torch.tensor([odds, 0.0]).log_softmax(-1).view(1, 1, 2)
     for m in (0.5, 1.5):
         level = float(alpha_bar_at(torch.tensor(m)))
@@ -153,15 +153,15 @@ def _drift() -> list[Measurement]:
         *_, last = sample(model, condition, RENOISE, ArgMax(), settings, _generator(1))
         share = float((last.logits.argmax(-1) == 0).double().mean())
         what = f"two classes, D = {odds}: in the mode after 60 steps at m = {m}"
-        told.append(Measurement(what, _stays(odds, m), share, _error(share, count)))
+        measurements.append(Measurement(what, _stays(odds, m), share, _error(share, count)))
     posterior = 1 / (1 + math.exp(-odds))
-    told += [
+    measurements += [
         Measurement(
             "the same in closed form, m = 0.1: always the mode", 1.0, _stays(odds, 0.1), 0.001
         ),
         Measurement("m = 6: the posterior p", posterior, _stays(odds, 6.0), 0.02),
     ]
-    return told + _ten_drift()
+    return measurements + _ten_drift()
 
 
 def _ten_drift() -> list[Measurement]:
@@ -181,7 +181,7 @@ def _ten_drift() -> list[Measurement]:
 
 
 def _guidance() -> list[Measurement]:
-    odds, m, told = 0.7, 1.0, []
+    odds, m, measurements = 0.7, 1.0, []
     level = float(alpha_bar_at(torch.tensor(m)))
     formula = Levels(lambda t: torch.where(t == 1, torch.zeros_like(t), torch.full_like(t, level)))
     model = exact_denoiser(2, formula)
@@ -192,11 +192,11 @@ def _guidance() -> list[Measurement]:
         flips = float((last.logits.argmax(-1) == 1).double().mean())
         law = _law(w * odds, m)
         what = f"P(flip) at D = {odds}, m = {m:g}, w = {w:g}"
-        told.append(Measurement(what, law, flips, _error(law, DRAWS)))
+        measurements.append(Measurement(what, law, flips, _error(law, DRAWS)))
     ten = _Ten.make()
     plain, strong = (ten.right(steps=STEPS, guidance=w) for w in (1.0, 5.0))
     return [
-        *told,
+        *measurements,
         Measurement(f"ten classes, {STEPS} steps: w = 5 over w = 1", plain, strong, 0.0, ">="),
         Measurement("w = 5 comes to E max p", ten.best, strong, 0.006),
     ]

@@ -1,4 +1,4 @@
-"""A trained run beside theory: entropy along its chains, and how exactly its head reads y_t."""
+"""Entropy along the chains of a trained run, and the distance of its head to the exact one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from addkit.plugin.protocols import Schedule
 
 LEVELS = (0.0, 1.0, 2.0, 3.0)
 COPIES = 16
-"""Noisy labels of each image at each level."""
+"""Noisy labels of each image for each m."""
 
 SEVERAL = (
     "the run has several labels an image: what one of them is depends on the others, so the exact "
@@ -31,7 +31,7 @@ NO_STATE = "the run's head reads no noisy label"
 
 @dataclass(frozen=True, slots=True)
 class Entropy:
-    """Of the network's distribution at one step of its chains, a mean over images and tokens."""
+    """Entropy of the network's distribution at one step, a mean over images and tokens."""
 
     step: int
     t: float
@@ -40,7 +40,7 @@ class Entropy:
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """KL(exact posterior || head) in nats at one level, a mean over images and noise."""
+    """KL(exact posterior || head) in nats at one m, a mean over images and noise."""
 
     m: float
     kl: float
@@ -48,26 +48,26 @@ class Distance:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What `addkit theory --run` shows."""
+    """The measurements of `addkit theory --run`."""
 
     run: str
     images: int
     entropies: tuple[Entropy, ...]
     distances: tuple[Distance, ...]
-    """Empty where the exact posterior is not known; then `unknown` says why."""
+    """Empty where the exact posterior is unknown; `unknown` is the reason."""
     unknown: str | None
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """For JSON."""
         return asdict(self)
 
 
 @torch.inference_mode()
-def look_at_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
-    r"""Chains and head of a run on the first images of its test split.
+def measure_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
+    r"""Measure chains and head of a run on the first images of its test split.
 
-    For one label the run's own p(k | x), read at y_T = 0, is taken for the prior. An exact head
-    says :math:`\mathrm{softmax}(\log p(k \mid x) + c_t y_t)` at every level; labels are drawn from
+    For one label, the prior is the run's own p(k | x), read at y_T = 0. An exact head computes
+    :math:`\mathrm{softmax}(\log p(k \mid x) + c_t y_t)` at every level; labels are drawn from
     that prior, 16 for each image.
 
     Raises:
@@ -157,7 +157,7 @@ def _head(
 
 
 def _time_of(schedule: Schedule, level: float) -> float:
-    """The t at which a falling alpha_bar has come down to a level, by bisection."""
+    """The t at which a decreasing alpha_bar reaches a level, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""What a noisy label of many classes can carry, and what a narrow network loses of it."""
+"""The information in a noisy label of many classes, and the loss of it in a narrow network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _rank_bottleneck() -> list[Measurement]:
 
 
 def _least_error(classes: int, width: int, bent: bool, rows: int = 20000) -> float:
-    """Mean squared error of noise told by the best linear layer on a trunk that saw the noise.
+    """Mean squared error of the noise, predicted by the best linear layer on a trunk that reads it.
 
     The layer is fitted to as many draws as it is tested on, which adds a share width / rows.
     """
@@ -47,20 +47,20 @@ def _least_error(classes: int, width: int, bent: bool, rows: int = 20000) -> flo
 
 
 def _linear_embedding() -> list[Measurement]:
-    told = []
+    measurements = []
     for classes, width in ((1000, 64), (1000, 512)):
         gram, whitened = _kept(classes, width)
         what = f"K = {classes}, d = {width}: signal-to-noise power kept,"
         tolerance = 0.05 * width / classes
-        told += [
+        measurements += [
             Measurement(f"{what} matched", width / (classes + width), gram, tolerance),
             Measurement(f"{what} best linear", width / classes, whitened, 1e-6),
         ]
-    return told
+    return measurements
 
 
 def _kept(classes: int, width: int) -> tuple[float, float]:
-    """Of W y_t, read against the label's own column, and read by the best linear rule.
+    """Signal-to-noise power kept in W y_t by the matched rule, and by the best linear rule.
 
     With columns w_k the noise W eps has covariance W W^T: the matched rule keeps
     |w_k|^4 / sum_j (w_k w_j)^2, the best one w_k^T (W W^T)^-1 w_k. Means over k.
@@ -73,18 +73,23 @@ def _kept(classes: int, width: int) -> tuple[float, float]:
 
 
 def _critical_m() -> list[Measurement]:
-    told = []
+    measurements = []
     for classes in (10**3, 10**6, 10**12, 10**18):
         leading = math.sqrt(2 * math.log(classes))
         measured, power = _half(classes), round(math.log10(classes))
         what = f"K = 10^{power}: m where P(arg max) = 1/2"
-        told.append(Measurement(what, _second_order(classes), measured, 0.05))
+        measurements.append(Measurement(what, _second_order(classes), measured, 0.05))
         # The next term of m / leading is of the order ln ln K / ln K.
         slack = math.log(4 * math.pi * math.log(classes)) / (2 * leading**2)
-        told.append(Measurement("the same over sqrt(2 ln K)", 1.0, measured / leading, slack))
+        measurements.append(
+            Measurement("the same over sqrt(2 ln K)", 1.0, measured / leading, slack)
+        )
     bits = math.log2(10112)
     share = float(mutual_information(torch.tensor(_half(10112)), 10112)) / bits
-    return [*told, Measurement("K = 10112: share of its bits told there", 0.5, share, 0.0, ">=")]
+    return [
+        *measurements,
+        Measurement("K = 10112: share of its bits told there", 0.5, share, 0.0, ">="),
+    ]
 
 
 def _second_order(classes: int) -> float:
