@@ -24,9 +24,10 @@ def probability_arg_max(m: Tensor, num_classes: int, nodes: int = 4001) -> Tenso
         num_classes: K >= 2.
         nodes: of the rule.
     """
-    m = m.double().unsqueeze(-1)
+    m = m.double().unsqueeze(-1)  # (..., 1) against the nodes
     offset = torch.linspace(-9.0, 9.0, nodes, dtype=torch.float64)
     log_density = -0.5 * offset.square() - 0.5 * math.log(2 * math.pi)
+    # In logarithms: a power of K - 1 underflows.
     log_power = (num_classes - 1) * torch.special.log_ndtr(offset + m)
     return torch.trapezoid((log_density + log_power).exp(), offset, dim=-1).clamp(max=1.0)
 

@@ -97,6 +97,7 @@ class LabelDiffusion(nn.Module):
         shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar", self.plugin_names)
         forbidden = None
         if token_classes:
+            # A bias, not a smaller output layer: tokens share the K classes' weights.
             forbidden = torch.full((len(token_classes), num_classes), FORBIDDEN)  # (N, K)
             for token, (start, stop) in enumerate(token_classes):
                 forbidden[token, start:stop] = 0.0
@@ -112,6 +113,7 @@ class LabelDiffusion(nn.Module):
         if self.reads_side_inputs:
             inputs += (completed(side_inputs or {}, self.columns, len(tokens), tokens.device),)
         condition: Tensor = self.conditioner(*inputs)
+        # One whose number of tokens depends on the input announces none.
         length = getattr(self.conditioner, "num_tokens", "C")
         expected = (len(tokens), length, self.conditioner.width)
         shaped(condition, expected, "conditioner", "a condition", self.plugin_names)
@@ -145,8 +147,9 @@ class LabelDiffusion(nn.Module):
         # ones must be those of a batch without context.
         unused = torch.Generator(device=batch.ids.device)
         clean = self.corrupt(Clean(batch.context), one, unused)
-        h = torch.cat([clean.h, noisy.h.expand(*batch.ids.shape, -1)], 2)
+        h = torch.cat([clean.h, noisy.h.expand(*batch.ids.shape, -1)], 2)  # (B, R, M + N, D)
         t = batch.t.expand(*batch.t.shape[:2], batch.ids.shape[-1])
+        # (B, R, M): the context is read at t = 0.
         zeros = t.new_zeros(*t.shape[:2], batch.context.shape[-1])
         return State(h), torch.cat([zeros, t], -1)
 
@@ -219,10 +222,11 @@ class LabelDiffusion(nn.Module):
 
         With the Bayes skip the state's log-likelihood is added: log p(k | c) + c_t y_t.
         """
+        # (B, R, N, K) in fp32: softmax and loss over K classes lose digits in bf16.
         outputs: Tensor = self.output(features).float()
         if self.denoiser.bayes_skip and state is not None and state.y_t is not None:
             assert alpha_bar is not None
-            c_t = log_likelihood_scale(alpha_bar, self.schedule.scale)
+            c_t = log_likelihood_scale(alpha_bar, self.schedule.scale)  # broadcasts to (B, R, N)
             outputs = outputs + c_t.unsqueeze(-1) * state.y_t
         return outputs
 
@@ -251,6 +255,7 @@ class LabelDiffusion(nn.Module):
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
         shaped(logits, outputs.shape, "loss", "logits", self.plugin_names)
+        # After the loss, which turns its outputs into logits: a mask of outputs would not survive.
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])

@@ -62,7 +62,7 @@ def corrupt(
 
 def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
     """y_t for a clean label (one-hot or soft, (B, R, N, K)) and given noise."""
-    signal = alpha_bar.float().unsqueeze(-1)
+    signal = alpha_bar.float().unsqueeze(-1)  # (B, R, N, 1)
     y_t = scale * signal.sqrt() * clean + (1 - signal).sqrt() * noise
     return Noised(y_t, noise)
 
@@ -101,6 +101,7 @@ def draw_times(
 def even_rows(batch: int, reuse: int, share: float, generator: torch.Generator) -> Tensor:
     """Marks a share of the rows (B, R), evenly: each image has its share to within one."""
     u = torch.rand((batch, 1), generator=generator, device=generator.device)
+    # (B, R + 1): row j is marked where a whole number lies between edges j and j + 1.
     edges = torch.arange(reuse + 1, device=generator.device) * share + u
     return edges.floor().diff(dim=1) > 0
 

@@ -97,7 +97,7 @@ def objective(
     batch = model.process.corrupt(targets, model.schedule, times, generator)
     if settings.rollout and batch.sampled_t is not None:
         batch = rolled_out(model, prepared, batch, settings.rollout, generator)
-    state, t = model.embed(batch, generator)
+    state, t = model.embed(batch, generator)  # h (B, R, n, D)
     previous = None
     if model.self_conditioning is not None and model.denoiser.self_condition > 0:
         # Chen et al. 2023: a share of batches reads the features of a first pass.
@@ -105,7 +105,7 @@ def objective(
         if float(drawn) < model.denoiser.self_condition:
             with torch.no_grad():
                 previous = model.features(state, t, prepared, batch.layout).detach()
-    features = model.features(state, t, prepared, batch.layout, previous)
+    features = model.features(state, t, prepared, batch.layout, previous)  # (B, R, N, D)
     alpha_bar = batch.alpha_bar if batch.target_alpha_bar is None else batch.target_alpha_bar
     losses, right = token_losses(model, features, state, alpha_bar, labels)  # (B, R, N) each
 

@@ -51,7 +51,7 @@ def uniforms(seed: int, indices: Tensor, count: int) -> Tensor:
     start = _mixed(torch.tensor(signed, device=indices.device))
     rows = _mixed(start + (indices.to(torch.int64) + 1) * _STRIDE)
     columns = torch.arange(1, count + 1, device=indices.device) * _STRIDE
-    words = _mixed(rows[:, None] + columns)
+    words = _mixed(rows[:, None] + columns)  # (indices, count)
     # The upper 53 bits, as many as a double has.
     return ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
 
