@@ -305,7 +305,7 @@ def shaped(
 
     Args:
         given: what a component returned.
-        expected: sizes; a word stands for any size.
+        expected: sizes; a word matches any size.
         kind: of the component.
         what: the tensor is, such as "a condition".
         plugin_names: see `LabelDiffusion`.

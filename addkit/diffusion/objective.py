@@ -80,7 +80,7 @@ def objective(
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to draw.
         generator: on the device of the labels.
-        side_inputs: optional inputs beside the images; dropped where their condition is.
+        side_inputs: of the images, optional; dropped where their condition is.
     """
     labels = targets.labels
     condition = drop_condition(

@@ -42,7 +42,7 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], Non
         a function that waits until every process has written.
 
     Raises:
-        RunError: by that function; the disk is full, say.
+        RunError: by that function; such as where the disk is full.
     """
     # Its files are safetensors; the default writer's are pickles.
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)

@@ -70,7 +70,7 @@ class Predictor:
         return self.facts.class_names or tuple(map(str, range(self.facts.num_classes)))
 
     def pictures(self, images: Images) -> Tensor:
-        """The images as the network sees them, scaled back to [0, 1] for a person to look at."""
+        """The images as the network sees them, scaled back to [0, 1], as pictures."""
         mean, std = (torch.tensor(x)[:, None, None] for x in (self.facts.mean, self.facts.std))
         return torch.cat(list(self._batches(images))) * std + mean
 
@@ -96,20 +96,20 @@ class Predictor:
             images: a file (path or open binary file) or several, or a tensor
                 (B, channels, size, size) as the data set prepares it.
             steps: of a chain, at least 1. A read-out of one pass answers by itself; with steps or
-                chains given, chains run beside it and the votes are theirs.
+                chains given, chains run as well, and the votes are theirs.
             guidance: w in uncond + w (cond - uncond); 1 is off.
             chains: sampling trajectories for each image.
             sampler: name of the component.
             to_one: name of the component.
             read_out: name of the component.
-            early_exit: leave an image once its answer stood for this many steps; 0 never.
+            early_exit: leave an image once its answer has not changed for this many steps; 0 never.
             given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
                 values by name.
-            side_inputs: known columns beside the images, for conditioners that read them: a
-                value for all of them as a person writes it, or what a `Batch` holds. The rest is
+            side_inputs: columns that are known of the images, for conditioners that read them: a
+                value for all of them as a person writes it, or a row for each, as in a `Batch`. The rest is
                 missing.
             seed: of the noise. The same seed and images give the same answer.
-            top: classes to tell.
+            top: most probable classes that are listed.
 
         Raises:
             DataError: a file cannot be read; names it.
@@ -150,7 +150,7 @@ class Predictor:
     def _answer(
         self, condition: Tensor, inference: Inference, generator: torch.Generator, votes: bool
     ) -> Answer:
-        """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
+        """A read-out of one pass has no chain to count votes of: if asked for, one is run as well."""
         answer = inference.answer(self.network.diffusion, condition, generator)
         if self.facts.token_names:
             # Blocks of several tokens have no exact likelihood; their answers have no probability.
