@@ -73,8 +73,8 @@ def draw_times(
     """Training times (B, R, N).
 
     t ~ U[0, 1] (section 3.2), in strata inside an image, t_j = ((u + j / R) mod 1) ** power, so
-    that the R copies are distinct (section 3.3); `warp` replaces the power where it is given. A share
-    `pure_noise` of rows sits at t = 1. Of the others, the tokens of a row share one t, or each
+    that the R copies are distinct (section 3.3); `warp` replaces the power. A share `pure_noise`
+    of rows sits at t = 1. Of the others, the tokens of a row share one t, or each
     has its own, or each is clean (t = 0) with chance 1 - u and else at t = 1.
     """
     batch, reuse, num_tokens = shape

@@ -106,8 +106,8 @@ class Predictor:
             given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
                 values by name.
             side_inputs: columns that are known of the images, for conditioners that read them: a
-                value for all of them as a person writes it, or a row for each, as in a `Batch`. The rest is
-                missing.
+                value for all of them as a person writes it, or a row for each, as in a `Batch`.
+                The rest is missing.
             seed: of the noise. The same seed and images give the same answer.
             top: most probable classes that are listed.
 
@@ -150,7 +150,7 @@ class Predictor:
     def _answer(
         self, condition: Tensor, inference: Inference, generator: torch.Generator, votes: bool
     ) -> Answer:
-        """A read-out of one pass has no chain to count votes of: if asked for, one is run as well."""
+        """A read-out of one pass has no chain to count votes of; if asked for, chains run, too."""
         answer = inference.answer(self.network.diffusion, condition, generator)
         if self.facts.token_names:
             # Blocks of several tokens have no exact likelihood; their answers have no probability.
