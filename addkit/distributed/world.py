@@ -33,6 +33,20 @@ class World:
     """On this machine; also the number of its GPU."""
     local_size: int = 1
 
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> World:
+        """The world that torchrun's variables describe. `UsageError` where some are missing."""
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        missing = [name for name in names if name not in variables]
+        if missing:
+            raise UsageError(
+                f"{', '.join(missing)} not set: a process of a distributed training needs "
+                f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
+            )
+        rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
+        local_size = int(variables.get("LOCAL_WORLD_SIZE", "1"))
+        return cls(rank, size, int(variables.get("LOCAL_RANK", rank % local_size)), local_size)
+
     @property
     def is_main(self) -> bool:
         """True for rank 0, which alone writes and prints."""
@@ -107,17 +121,7 @@ def joined(device: str) -> Iterator[World]:
         return
     if _in_slurm_step(os.environ) and "RANK" not in os.environ:
         describe_slurm(os.environ)
-    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not set: a process of a distributed training needs "
-            f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
-        )
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", rank % local_size))
-    world = World(rank, size, local_rank, local_size)
+    world = World.of(os.environ)
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
