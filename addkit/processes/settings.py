@@ -1,4 +1,4 @@
-"""Settings of the built-in processes: what their tables in a recipe may say."""
+"""Settings of the built-in processes."""
 
 from __future__ import annotations
 

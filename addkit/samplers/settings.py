@@ -1,4 +1,4 @@
-"""Settings of the built-in samplers: what their tables in a recipe may say."""
+"""Settings of the built-in samplers."""
 
 from __future__ import annotations
 
