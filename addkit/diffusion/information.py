@@ -18,7 +18,7 @@ from addkit.diffusion.noise import signal_to_noise
 from addkit.plugin.protocols import Schedule
 
 INFORMATIVE = (0.05, 0.95)
-"""A time is informative if y_t holds between these shares of the label's log2 K bits."""
+"""A time is informative if y_t carries between these shares of the label's log2 K bits."""
 
 _STEP = 0.35
 """Of both trapezoid rules. The integrands are analytic in a strip of half width pi / 2, so that
@@ -80,7 +80,7 @@ def _log_laplace(v: Tensor, m: float) -> Tensor:
 
 @functools.cache
 def informative_range(num_classes: int) -> tuple[float, float]:
-    """The m between which y_t holds `INFORMATIVE` shares of the label's bits, to 1e-4."""
+    """The m between which y_t carries `INFORMATIVE` shares of the label's bits, to 1e-4."""
     # Cached by K: each end takes some 17 evaluations of the information.
     levels = []
     for share in INFORMATIVE:

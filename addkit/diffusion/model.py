@@ -32,13 +32,13 @@ class LabelDiffusion(nn.Module):
         embedding: noisy label -> h; None where the denoiser ignores the state.
         denoiser: (h, t, condition) -> features.
         schedule: alpha_bar(t) and the input scale b.
-        loss: what the K outputs stand for.
+        loss: compares the K outputs with labels, and turns them into logits.
         process: which labels training corrupts, and how far.
         times: how training times are drawn; None: u ** schedule.t_power.
         num_classes: K.
         num_tokens: N, labels of one image.
         token_classes: of joint labels, the classes [start, stop) that each token can take.
-        columns: what the conditioner may read beside the image.
+        columns: side inputs that the conditioner may read.
         predicts_length: predict how many of the N tokens are real, from the condition.
         plugin_names: kind -> name and package of each component that is not addkit's own.
     """
@@ -156,7 +156,7 @@ class LabelDiffusion(nn.Module):
         *,
         keep_y_t: bool = False,
     ) -> State:
-        """A freshly corrupted label, embedded. y_t itself is kept if asked for or needed."""
+        """Corrupt and embed a label; with y_t itself if `keep_y_t` or something needs it."""
         # fp32 under autocast: noise and the Cholesky factor must not be rounded.
         with torch.autocast(clean.ids.device.type, enabled=False):
             if self.embedding is None:
@@ -306,7 +306,7 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
 
     Args:
         given: what a component returned.
-        expected: sizes; a word stands for any size.
+        expected: sizes; a word is any size.
         kind: of the component.
         what: the tensor is, such as "a condition".
         maker: the component's name and package, if it is not addkit's own.

@@ -6,7 +6,7 @@ r"""The timestep-conditioned objective with feature reuse (sections 3.2 and 3.3)
 
 over the B R N label tokens n of the whole global batch: R noisy copies of each image share one
 condition. `objective` returns the two sums of one micro-batch; the trainer adds them over
-micro-batches and ranks and divides once. w_n is 1, or what the task and the process say.
+micro-batches and ranks and divides once. w_n is 1 or the weight of the task and the process.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def objective(
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to draw.
         generator: on the device of the labels.
-        side_inputs: optional inputs beside the images; dropped where their condition is.
+        side_inputs: optional, by column; dropped where the condition is.
     """
     labels = targets.labels
     # The order of draws (dropped conditions, times, rollout, noise, self-conditioning) is part of
@@ -120,7 +120,7 @@ def objective(
         lengths = targets.present.sum(-1)  # (B, R): the copies' captions may differ
         # (B, R, N + 1).
         logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
-        # Times the weight, so that it is a mean over rows beside the tokens' mean.
+        # Times the weight, so that a mean over rows is added to the tokens' mean.
         total = total + weight * functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
 
     # Figures to report must keep no graph alive.

@@ -14,7 +14,7 @@ class GaussianConfig(Config):
 
 
 class MaskedConfig(Config):
-    """Absorbing ("masked") diffusion, the paper's PDD: a token is what it is, or a mask."""
+    """Absorbing ("masked") diffusion, the paper's PDD: each token is clean or a mask."""
 
     weight: Literal["none", "1/t"] = Field(
         "none",

@@ -64,7 +64,7 @@ class Consensus(WholeAnswers):
 class Likelihood(WholeAnswers):
     """The most probable of the chains' answers by the exact log p(labels | image).
 
-    For networks that were trained to fill in tokens beside clean ones (`training.token_times`,
+    For networks that were trained to fill in tokens next to clean ones (`training.token_times`,
     masked and autoregressive processes).
     """
 

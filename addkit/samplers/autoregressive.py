@@ -1,6 +1,6 @@
 """Sampling from networks that predict each token from those before it: token by token, or a beam.
 
-Keys and values of the condition and of the tokens so far are kept, so that each step is one pass
+Keys and values of the condition and of the tokens so far are stored, so that each step is one pass
 over one token.
 """
 
@@ -107,7 +107,7 @@ class Beam:
     """Left to right, keeping the `width` most probable beginnings.
 
     Args:
-        width: beginnings kept.
+        width: number of beginnings.
         length_power: ranks by log p / length ** length_power; 0 is log p itself.
         pad: the class after which a caption has ended; None where there is none.
     """
@@ -125,11 +125,11 @@ class Beam:
         """
         if chain.block != 0:
             raise UsageError("a beam needs a network that reads the clean tokens before each one")
-        asked = chain.settings
-        given, prior, bias = asked.given_labels, asked.prior, asked.bias
+        settings = chain.settings
+        given, prior, bias = settings.given_labels, settings.prior, settings.bias
         # A beam keeps to one length: that of the first chain.
         settings = replace(
-            asked,
+            settings,
             given_labels=None if given is None else given[:, :1],
             prior=None if prior is None else prior[:, :1],
             bias=bias[:, :1] if bias is not None and bias.ndim == 4 else bias,

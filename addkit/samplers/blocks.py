@@ -1,4 +1,4 @@
-"""Blocks from left to right: another sampler over each block, clean blocks before it kept."""
+"""Blocks from left to right: another sampler over each block, with clean blocks before it."""
 
 from __future__ import annotations
 

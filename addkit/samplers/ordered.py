@@ -88,7 +88,7 @@ class LeftToRight(Ordered):
     """Settle tokens from left to right.
 
     A network that predicts each token from the clean ones before it reads no noisy token, so that
-    it is asked for one token after the other, with their keys and values kept.
+    it predicts one token after the other, with their keys and values stored.
 
     Args:
         others: see `Ordered`.

@@ -134,7 +134,7 @@ class EarlyExit:
         """Count the steps for which each image's labels have not changed."""
         self.unchanged += 1
         if before is not None:
-            # (B,): an image goes on while any token of any of its chains changes.
+            # (B,): an image continues while any token of any of its chains changes.
             same = (logits.argmax(-1) == before.argmax(-1)).flatten(1).all(1)
             self.unchanged = torch.where(same, self.unchanged, 1)
         self.exited = self.unchanged >= self.patience
