@@ -17,9 +17,9 @@ class Made:
     """The settings that made a prediction; base of every prediction."""
 
     inference: InferenceSettings | None = None
-    """Of the probabilities."""
+    """Settings that made the probabilities."""
     votes_inference: InferenceSettings | None = None
-    """Of the votes, where chains ran in addition to a one-pass read-out."""
+    """Settings that made the votes, where chains ran in addition to a one-pass read-out."""
 
     @property
     def chain(self) -> InferenceSettings | None:

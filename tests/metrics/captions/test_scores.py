@@ -45,6 +45,6 @@ def test_one_image_and_one_empty_caption() -> None:
 
 
 def test_the_scores_can_be_written_as_json() -> None:
-    told = json.loads(json.dumps(asdict(score_captions(["a cat"] * 3, REFERENCES))))
+    stored = json.loads(json.dumps(asdict(score_captions(["a cat"] * 3, REFERENCES))))
     keys = {"exact_match", "bleu4", "cider_d", "rouge_l", "meteor", "repeats", "length_accuracy"}
-    assert keys | {"count"} <= told.keys()
+    assert keys | {"count"} <= stored.keys()

@@ -153,12 +153,12 @@ def test_files_and_folders_fetch_nothing(
     def forbidden(*arguments: object, **options: object) -> str:
         raise AssertionError("a download")
 
-    for place, name in (
+    for module, name in (
         (open_clip, "download_pretrained"),
         (factory, "download_pretrained"),
         (factory, "download_pretrained_from_hf"),
     ):
-        monkeypatch.setattr(place, name, forbidden)
+        monkeypatch.setattr(module, name, forbidden)
     load_clip(ClipFolder(tiny_folder), CPU)
     load_clip(ClipFile(tiny_model, tiny_folder / "open_clip_model.safetensors"), CPU)
 
