@@ -143,6 +143,7 @@ class CaptionPrediction(Made):
         return [
             (
                 c.text or "(no words)",
+                # One number for each token, in the order of the words.
                 " ".join(f"{100 * t.probability:.0f}" for t in c.tokens),
                 f"{c.score:.3f}",
             )
