@@ -36,7 +36,7 @@ class Score:
     unit: Unit = ""
     """Unit of the printed value."""
     stored_as_share: bool = False
-    """JSON holds a share in [0, 1], of which percent are printed."""
+    """True if JSON has a share in [0, 1], which is printed in percent."""
     digits: int = 4
     """Decimal places."""
     meaning: str = ""

@@ -1,4 +1,4 @@
-"""Settings of the built-in tasks: what their tables in a recipe may say."""
+"""Settings of the built-in tasks: the keys of their tables in a recipe."""
 
 from __future__ import annotations
 

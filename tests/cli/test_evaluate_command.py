@@ -54,7 +54,7 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     assert json.loads((run / "evaluation.json").read_text("utf-8")) == evaluation
 
 
-def test_the_recipes_own_way_gives_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
+def test_the_recipes_own_settings_give_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
     evaluation = addkit("evaluate", "--run", run, "--json").json
     (row,) = evaluation["results"]
     stored = Run(run).manifest()["scores"]["ema"]

@@ -50,7 +50,7 @@ def test_top_and_seed(addkit: Cli, digits_run: Path, digit_images: list[Path]) -
     assert len(addkit(*words, "--top", "1").json[0]["labels"]) == 1
 
 
-def test_a_folder_stands_for_its_images(
+def test_a_folder_is_replaced_by_its_images(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)

@@ -18,7 +18,7 @@ def test_of_many_values_it_is_the_normal_interval() -> None:
     assert interval.n == 2000
 
 
-def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+def test_nineteen_of_twenty_intervals_cover_the_truth() -> None:
     draws = np.random.default_rng(2).random((100, 100)) < 0.3
     interval = [mean_interval(row.tolist()) for row in draws]
     covered = sum(one.low <= 0.3 <= one.high for one in interval)

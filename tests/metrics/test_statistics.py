@@ -58,7 +58,7 @@ def test_one_difference_has_no_spread(differences: list[float]) -> None:
         paired_interval(differences)
 
 
-def test_paired_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_paired_intervals_cover_the_truth_at_their_level() -> None:
     draws = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
     inside = [interval.low <= 0 <= interval.high for interval in map(paired_interval, draws)]
     assert sum(inside) / len(inside) == pytest.approx(0.95, abs=0.02)

@@ -147,7 +147,7 @@ def test_a_worse_confidence_is_found_out() -> None:
     assert aurc.low <= 0 <= aurc.high
 
 
-def test_intervals_of_a_calibration_error_hold_the_truth() -> None:
+def test_intervals_of_a_calibration_error_cover_the_truth() -> None:
     """Confidence 0.3 too high everywhere: the truth is 30 %, and noise pushes estimates up."""
     inside = 0
     for seed in range(40):
@@ -186,7 +186,7 @@ def test_credible_sets_of_votes_that_are_just_enough() -> None:
     assert credible_sets(rows, torch.tensor([1, 0])).size == 1
 
 
-def test_credible_sets_of_many_rows_hold_what_they_promise() -> None:
+def test_credible_sets_of_many_rows_have_at_least_their_mass() -> None:
     _, probabilities, labels = _drawn(9000, 6)
     measured = credible_sets(probabilities, labels)
     assert 90 <= measured.coverage <= 98

@@ -78,7 +78,7 @@ def test_attributes_need_names() -> None:
         Attributes(Problem())
 
 
-def test_joint_answers_are_told_once_with_their_share() -> None:
+def test_joint_answers_are_listed_once_with_their_share() -> None:
     rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK], [BIG, LIGHT]]
     (prediction,) = Attributes(PETS).predictions(_answer(rows), 5)
     assert isinstance(prediction, JointPrediction)
@@ -112,7 +112,7 @@ def test_an_answer_whose_likelihood_is_known_has_its_probability() -> None:
     assert prediction.answers[0].probability is None
 
 
-def test_each_attribute_is_told_by_itself_with_its_own_values() -> None:
+def test_each_attribute_has_marginals_of_its_own_values() -> None:
     (prediction,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 2)
     tone = prediction.marginals["tone"]
     assert [(score.name, score.index) for score in tone] == [("light", 3), ("medium", 4)]

@@ -117,7 +117,7 @@ def test_captions_need_a_tokenizer() -> None:
         Captioning(CaptioningConfig.model_validate({}), Problem(pad=0))
 
 
-def test_captions_are_told_with_how_sure_each_token_is() -> None:
+def test_captions_have_the_probability_of_each_token() -> None:
     candidates = torch.stack([_rows([A, RED, CAT], [A, DOG]), _rows([DOG], [A, A, A, A, A])])
     predictions = _task().predictions(_answer(candidates), 5)
     assert [prediction.text for prediction in predictions] == ["a red cat", "dog"]
@@ -136,7 +136,7 @@ def test_captions_are_told_with_how_sure_each_token_is() -> None:
     assert [len(p.captions) for p in _task().predictions(_answer(candidates), 1)] == [1, 1]
 
 
-def test_an_empty_caption_is_told_too() -> None:
+def test_an_empty_caption_has_a_row() -> None:
     (predictions,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
     assert predictions.text == ""
     assert predictions.captions[0].tokens == ()

@@ -45,7 +45,7 @@ def _expected(matches: int, chunks: int, length: int, other: int) -> float:
     return mean * (1 - 0.5 * (chunks / matches) ** 3)
 
 
-def test_without_wordnet_one_line_says_what_to_do(nowhere: Path) -> None:
+def test_without_wordnet_the_error_names_the_remedy(nowhere: Path) -> None:
     reason = meteor_available()
     assert reason == (
         "METEOR needs WordNet, which is not on this machine: run `python -m nltk.downloader "

@@ -22,7 +22,7 @@ def _theirs(scorer: Any, captions: CaptionSet, **options: Any) -> tuple[Any, Any
     return scorer.compute_score(dict(enumerate(references)), results, **options)
 
 
-def test_the_sets_hold_the_hard_cases(caption_sets: list[CaptionSet]) -> None:
+def test_the_sets_have_the_hard_cases(caption_sets: list[CaptionSet]) -> None:
     assert len(caption_sets) == 200
     longest_match = [bleu(*captions)[3] for captions in caption_sets]
     assert sum(score < 1e-3 for score in longest_match) > 10

@@ -10,7 +10,7 @@ from addkit.metrics.captions import score_captions
 REFERENCES = [["a red cat", "one cat"], ["a big dog runs fast"], ["a bird"]]
 
 
-def test_each_score_stands_where_it_belongs() -> None:
+def test_each_score_has_its_own_field() -> None:
     scores = score_captions(["one cat", "a big big dog runs", ""], REFERENCES)
     assert scores.exact_match == pytest.approx(1 / 3)
     assert scores.length_accuracy == pytest.approx(2 / 3)

@@ -20,7 +20,7 @@ def tiny(tiny_folder: Path) -> ClipScorer:
     return ClipScorer(ClipFolder(tiny_folder))
 
 
-def test_a_score_says_where_it_comes_from(tiny: ClipScorer) -> None:
+def test_a_scorer_describes_model_weights_and_prefix(tiny: ClipScorer) -> None:
     assert str(tiny.describe()) == (
         'tiny-clip, weights tiny (random, for tests), prefix "A photo depicts ", float32'
     )

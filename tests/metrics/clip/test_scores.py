@@ -56,7 +56,7 @@ def test_the_harmonic_mean_is_zero_where_a_part_is(image_cosine: float, referenc
     assert scores.ref_clip_score.tolist() == [0]
 
 
-def test_each_image_is_held_against_its_own_references() -> None:
+def test_each_image_is_compared_with_its_own_references() -> None:
     generator = torch.Generator().manual_seed(0)
     images, captions = (
         torch.nn.functional.normalize(torch.randn(20, 5, generator=generator), dim=-1)
