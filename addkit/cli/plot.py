@@ -34,13 +34,14 @@ def plot(
     from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
+    # Before the run is read, so that a mistyped name or ending fails at once.
     check_name(figure)
     file = check_figure(output)
     path = newest_run().path if folder is None else find_folder(folder)
-    shown = figure_of(figure, open_source(path, set_ or []))
-    assert shown.draw is not None
-    write_figure(shown.draw(), file)
+    section = figure_of(figure, open_source(path, set_ or []))
+    assert section.draw is not None
+    write_figure(section.draw(), file)
     if json:
-        Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})
+        Output(json=True).data({"file": str(file), "figure": figure, "caption": section.caption})
         return
     Output().line(str(file))
