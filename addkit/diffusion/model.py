@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,8 +23,6 @@ from addkit.plugin.protocols import (
 )
 from addkit.plugin.values import FORBIDDEN, Clean, Layout, NoisyBatch, State
 
-NO_NAMES: Mapping[str, str] = MappingProxyType({})
-
 
 class LabelDiffusion(nn.Module):
     """p(y_0 | y_t, c) = softmax(f(y_t, t, c)): conditioner, embedding, denoiser and output layer.
@@ -35,13 +32,13 @@ class LabelDiffusion(nn.Module):
         embedding: noisy label -> h; None where the denoiser ignores the state.
         denoiser: (h, t, condition) -> features.
         schedule: alpha_bar(t) and the input scale b.
-        loss: what the K outputs stand for.
+        loss: compares the K outputs with labels, and turns them into logits.
         process: which labels training corrupts, and how far.
         times: how training times are drawn; None: u ** schedule.t_power.
         num_classes: K.
         num_tokens: N, labels of one image.
         token_classes: of joint labels, the classes [start, stop) that each token can take.
-        columns: what the conditioner may read beside the image.
+        columns: side inputs that the conditioner may read.
         predicts_length: predict how many of the N tokens are real, from the condition.
         plugin_names: kind -> name and package of each component that is not addkit's own.
     """
@@ -50,10 +47,6 @@ class LabelDiffusion(nn.Module):
     """The learned condition of "no image", (V,)."""
     forbidden: Tensor | None
     """(N, K), added to logits; None where every token can take every class."""
-    needs_y_t: bool
-    """True if something after the embedding needs y_t itself, so that `draw` cannot serve."""
-    reads_side_inputs: bool
-    """True if the condition depends on side inputs."""
 
     def __init__(
         self,
@@ -83,25 +76,31 @@ class LabelDiffusion(nn.Module):
         self.process = process
         self.timesteps = times
         self.plugin_names = dict(plugin_names or {})
-        self.needs_y_t = denoiser.bayes_skip or loss.predicts == "noise"
-        self.reads_side_inputs = getattr(conditioner, "reads_side_inputs", False)
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
+        # True if something after the embedding needs y_t itself, so that `draw` cannot serve.
+        self.needs_y_t = denoiser.bayes_skip or loss.predicts == "noise"
         width = denoiser.width
         self.self_conditioning = zero_linear(width, width) if denoiser.self_condition > 0 else None
         self.length_head = (
             zero_linear(conditioner.width, num_tokens + 1) if predicts_length else None
         )
+        # Tried once here: a schedule that gave one number for all times would be broadcast.
         probe = torch.full((2, 1, num_tokens), 0.5)
-        shaped(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar", self.plugin_names)
+        self._checked(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
         forbidden = None
         if token_classes:
-            # A bias, not a smaller output layer: tokens share the K classes' weights.
             forbidden = torch.full((len(token_classes), num_classes), FORBIDDEN)  # (N, K)
             for token, (start, stop) in enumerate(token_classes):
                 forbidden[token, start:stop] = 0.0
+        # Not persistent: it follows from the data's facts, which the run stores anyway.
         self.register_buffer("forbidden", forbidden, persistent=False)
+
+    @property
+    def reads_side_inputs(self) -> bool:
+        """True if the condition depends on side inputs."""
+        return getattr(self.conditioner, "reads_side_inputs", False)
 
     def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).
@@ -113,11 +112,11 @@ class LabelDiffusion(nn.Module):
         if self.reads_side_inputs:
             inputs += (completed(side_inputs or {}, self.columns, len(tokens), tokens.device),)
         condition: Tensor = self.conditioner(*inputs)
-        # One whose number of tokens depends on the input announces none.
         length = getattr(self.conditioner, "num_tokens", "C")
         expected = (len(tokens), length, self.conditioner.width)
-        shaped(condition, expected, "conditioner", "a condition", self.plugin_names)
-        return condition
+        if getattr(condition, "shape", None) != expected:
+            self._checked(condition, expected, "conditioner", "a condition")
+        return condition  # (B, C, V)
 
     def null_condition(self, num_tokens: int) -> Tensor:
         """The learned "no image", (1, C, V)."""
@@ -131,7 +130,8 @@ class LabelDiffusion(nn.Module):
         """Condition (B, C, V) -> logits of 0, ..., N real tokens, (B, N + 1)."""
         if self.length_head is None:
             raise ValueError("this network was built without a length head")
-        logits: Tensor = self.length_head(condition.mean(1)).float()
+        # fp32 under autocast: the caller takes its softmax.
+        logits: Tensor = self.length_head(condition.mean(1)).float()  # (B, N + 1)
         return logits
 
     def embed(self, batch: NoisyBatch, generator: torch.Generator) -> tuple[State, Tensor]:
@@ -149,7 +149,6 @@ class LabelDiffusion(nn.Module):
         clean = self.corrupt(Clean(batch.context), one, unused)
         h = torch.cat([clean.h, noisy.h.expand(*batch.ids.shape, -1)], 2)  # (B, R, M + N, D)
         t = batch.t.expand(*batch.t.shape[:2], batch.ids.shape[-1])
-        # (B, R, M): the context is read at t = 0.
         zeros = t.new_zeros(*t.shape[:2], batch.context.shape[-1])
         return State(h), torch.cat([zeros, t], -1)
 
@@ -161,31 +160,39 @@ class LabelDiffusion(nn.Module):
         *,
         keep_y_t: bool = False,
     ) -> State:
-        """A freshly corrupted label, embedded. y_t itself is kept if asked for or needed."""
+        """Corrupt and embed a label; with y_t itself if `keep_y_t` or something needs it."""
         # fp32 under autocast: noise and the Cholesky factor must not be rounded.
         with torch.autocast(clean.ids.device.type, enabled=False):
             if self.embedding is None:
+                # No width and one copy: the denoiser answers by the condition alone, and R equal
+                # copies of that answer would only be broadcast later.
                 return State(self.null_token.new_zeros(len(clean.ids), 1, clean.ids.shape[-1], 0))
-            y_t = noise = None
             if clean.soft is None and not (keep_y_t or self.needs_y_t):
-                h = self.embedding.draw(clean.ids, alpha_bar, generator)  # nothing K-wide
-            else:
-                shape = (*clean.ids.shape, self.num_classes)  # (B, R, N, K)
-                noise = torch.randn(shape, generator=generator, device=clean.ids.device)
-                y_0 = functional.one_hot(clean.ids, self.num_classes).to(noise)
-                y_0 = y_0 if clean.soft is None else clean.soft
-                y_t = noised(y_0, noise, alpha_bar, self.schedule.scale).y_t
-                h = self.embedding.read(y_t, alpha_bar)
-            shaped(h, (*clean.ids.shape, "D"), "embedding", "a state", self.plugin_names)
-            return State(h, y_t, noise)
+                # The distribution of `read`'s h, at a cost that need not grow with K.
+                h = self.embedding.draw(clean.ids, alpha_bar, generator)  # (B, R, N, D)
+                if getattr(h, "shape", ())[:-1] != clean.ids.shape:
+                    self._checked(h, (*clean.ids.shape, "D"), "embedding", "a state")
+                return State(h)
+            shape = (*clean.ids.shape, self.num_classes)
+            noise = torch.randn(shape, generator=generator, device=clean.ids.device)
+            y_0 = clean.soft  # (B, R, N, K)
+            if y_0 is None:
+                y_0 = functional.one_hot(clean.ids, self.num_classes).to(noise.dtype)
+            noisy = noised(y_0, noise, alpha_bar, self.schedule.scale)
+            return self.read(noisy.y_t, alpha_bar, noise)  # y_t: (B, R, N, K)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
         """Embed a noisy label (B, R, N, K) that the caller already has."""
         if self.embedding is None:
             return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
-        h = self.embedding.read(y_t, alpha_bar)
-        shaped(h, (*y_t.shape[:-1], "D"), "embedding", "a state", self.plugin_names)
+        h = self.embedding.read(y_t, alpha_bar)  # (B, R, N, D)
+        if getattr(h, "shape", ())[:-1] != y_t.shape[:-1]:
+            self._checked(h, (*y_t.shape[:-1], "D"), "embedding", "a state")
         return State(h, y_t, noise)
+
+    def _checked(self, given: Tensor, expected: Sequence[int | str], kind: str, what: str) -> None:
+        """`shaped` with the component's name, called where a comparison in place has failed."""
+        shaped(given, expected, kind, what, self.plugin_names.get(kind, ""))
 
     def features(
         self,
@@ -207,12 +214,14 @@ class LabelDiffusion(nn.Module):
         h = state.h
         if self.self_conditioning is not None and previous_features is not None:
             previous = self.self_conditioning(previous_features.to(h.dtype))
-            # Tokens before the answers have no previous features.
+            # Tokens before the answers, the clean stream of blocks, have no previous features.
             missing = h.shape[2] - previous.shape[2]
             h = h + functional.pad(previous, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
-        expected = ("B", "R", h.shape[2], self.denoiser.width)
-        shaped(features, expected, "denoiser", "features", self.plugin_names)
+        # (B, R or 1, n, D): a denoiser without a state gives one copy for all.
+        if getattr(features, "shape", ())[2:] != (h.shape[2], self.denoiser.width):
+            expected = ("B", "R", h.shape[2], self.denoiser.width)
+            self._checked(features, expected, "denoiser", "features")
         return features if layout is None else features[:, :, layout.first_answer :]
 
     def outputs(
@@ -222,11 +231,12 @@ class LabelDiffusion(nn.Module):
 
         With the Bayes skip the state's log-likelihood is added: log p(k | c) + c_t y_t.
         """
-        # (B, R, N, K) in fp32: softmax and loss over K classes lose digits in bf16.
+        # fp32 under autocast: bfloat16 has three digits, and log p is what answers report.
         outputs: Tensor = self.output(features).float()
         if self.denoiser.bayes_skip and state is not None and state.y_t is not None:
             assert alpha_bar is not None
-            c_t = log_likelihood_scale(alpha_bar, self.schedule.scale)  # broadcasts to (B, R, N)
+            # Bayes: log p(k | c, y_t) = log p(k | c) + log q(y_t | k) + const.
+            c_t = log_likelihood_scale(alpha_bar, self.schedule.scale)
             outputs = outputs + c_t.unsqueeze(-1) * state.y_t
         return outputs
 
@@ -235,7 +245,8 @@ class LabelDiffusion(nn.Module):
     ) -> Tensor:
         """The loss of each of the labels (B, R, N), of the same shape; see `Loss`."""
         losses = self.loss(outputs, labels, alpha_bar, noise)
-        shaped(losses, labels.shape, "loss", "losses", self.plugin_names)
+        if getattr(losses, "shape", None) != labels.shape:
+            self._checked(losses, labels.shape, "loss", "losses")
         return losses
 
     def logits(
@@ -254,8 +265,8 @@ class LabelDiffusion(nn.Module):
             places: which of the N tokens these are; None: all.
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
-        shaped(logits, outputs.shape, "loss", "logits", self.plugin_names)
-        # After the loss, which turns its outputs into logits: a mask of outputs would not survive.
+        if getattr(logits, "shape", None) != outputs.shape:
+            self._checked(logits, outputs.shape, "loss", "logits")
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])
@@ -285,7 +296,7 @@ def completed(
                 case "text":
                     value = ("",) * count
                 case "category":
-                    value = torch.full((count,), NO_CATEGORY)
+                    value = torch.full((count,), NO_CATEGORY)  # (B,)
                 case "number":
                     value = torch.full((count,), torch.nan)
         if isinstance(value, Tensor):
@@ -294,21 +305,15 @@ def completed(
     return complete
 
 
-def shaped(
-    given: Any,
-    expected: Sequence[int | str],
-    kind: str,
-    what: str,
-    plugin_names: Mapping[str, str] = NO_NAMES,
-) -> Any:
+def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
     """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
 
     Args:
         given: what a component returned.
-        expected: sizes; a word matches any size.
+        expected: sizes; a word is any size.
         kind: of the component.
         what: the tensor is, such as "a condition".
-        plugin_names: see `LabelDiffusion`.
+        maker: the component's name and package, if it is not addkit's own.
 
     Raises:
         PluginError: it is no tensor, or has another shape.
@@ -320,5 +325,5 @@ def shaped(
             return given
     found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
     sizes = ", ".join(map(str, expected))
-    who = f"the {kind} {plugin_names.get(kind, '')}".strip()
-    raise PluginError(f"{who} gave {what} of {found}, not ({sizes})")
+    who = f"the {kind} {maker}".strip()
+    raise PluginError(f"{who} gave {what} of {found}, not ({sizes})", checkable=bool(maker))

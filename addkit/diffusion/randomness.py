@@ -14,6 +14,7 @@ from addkit.plugin.values import Clean
 
 def counted_seed(seed: int, purpose: str, *position: int) -> int:
     """A 63-bit seed for this purpose at this position, such as (epoch, step, micro-batch)."""
+    # A hash, so that neighbouring positions do not get neighbouring seeds.
     words = ":".join([str(seed), purpose, *map(str, position)])
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -31,12 +32,13 @@ def draw_labels(logits: Tensor, generator: torch.Generator) -> Clean:
     uniform = torch.rand(
         logits.shape, generator=generator, device=logits.device, dtype=torch.float64
     )
+    # The smallest normal number in place of 0, whose logarithm is infinite.
     gumbel = -torch.log(-torch.log(uniform.clamp_min(torch.finfo(torch.float64).tiny)))
     return Clean((logits.double() + gumbel).argmax(-1))
 
 
 # SplitMix64 (Steele, Lea and Flood 2014): the increment and the finalizer's two factors, as the
-# int64 of the same bits, since torch multiplies no uint64.
+# int64 of the same bits: torch has no arithmetic on uint64, and int64 wraps in the same way.
 _STRIDE = 0x9E3779B97F4A7C15 - 2**64
 _FACTORS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
@@ -47,6 +49,7 @@ def uniforms(seed: int, indices: Tensor, count: int) -> Tensor:
     Row i depends on (seed, indices[i]) alone, and its first numbers do not depend on `count`.
     Any integer is a seed (modulo 2 ** 64); `indices` is one-dimensional.
     """
+    # Row and column are mixed one after the other: a sum of both would repeat along diagonals.
     signed = (seed + 2**63) % 2**64 - 2**63  # the int64 of the seed's lowest 64 bits
     start = _mixed(torch.tensor(signed, device=indices.device))
     rows = _mixed(start + (indices.to(torch.int64) + 1) * _STRIDE)

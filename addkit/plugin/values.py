@@ -41,6 +41,7 @@ class Clean:
 
     def dense(self, num_classes: int) -> Tensor:
         """(B, R, N, K), rows sum to 1."""
+        # Imported here: reading a recipe needs these values, and no torch.
         import torch
         from torch.nn import functional
 
@@ -80,6 +81,7 @@ class Layout:
         """The layout of these images."""
         if self.visible is None or len(self.visible) == 1:
             return self
+        # (B, R, n, n) -> (images, R, n, n); a first size of 1 serves all images as it is.
         return replace(self, visible=self.visible[images])
 
     def repeated(self) -> Layout:
@@ -102,6 +104,7 @@ class State:
 
     def select(self, images: Tensor) -> State:
         """The state of these images, in this order."""
+        # A first state that all images share has one row, (1, 1, 1, D).
         return self._map(lambda x: x if len(x) == 1 else x[images])
 
     def repeated(self) -> State:
@@ -161,6 +164,7 @@ class TimedLosses(NamedTuple):
     @property
     def drawn(self) -> Tensor:
         """The weights, 0 at t = 0 and t = T: the map u -> t did not draw these tokens' times."""
+        # Clean and pure-noise rows have their times by a share of rows, not by the map.
         return self.weights * ((self.t > 0) & (self.t < 1))
 
 
@@ -202,6 +206,7 @@ class NoisyLabels:
 
     def select(self, images: Tensor) -> NoisyLabels:
         """The noisy labels of these images; which tokens are settled stays."""
+        # Settled tokens are those of the place in the batch: the audit swaps states alone.
         t = self.t if len(self.t) == 1 else self.t[images]
         return replace(self, state=self.state.select(images), t=t)
 

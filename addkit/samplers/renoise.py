@@ -45,6 +45,8 @@ class Renoise:
         device = chain.generator.device
         if chain.settings.start == "zero":
             return zero_start(chain, keep_y_t=self.keeps_y_t)
+        # Any label: at alpha_bar = 0 nothing of it is left. 0 and 1 themselves, not the schedule's
+        # values at t = T, which may leave a little signal.
         labels = torch.zeros(chain.shape, dtype=torch.long, device=device)
         zero, one = torch.zeros(1, 1, 1, device=device), torch.ones(1, 1, 1, device=device)
         return NoisyLabels(chain.noise(Clean(labels), zero, keep_y_t=self.keeps_y_t), one)
@@ -84,6 +86,7 @@ class Refine(Renoise):
     ) -> NoisyLabels:
         """The clean label scaled down to time s."""
         model, alpha_bar = chain.model, chain.model.schedule.alpha_bar(s)
+        # (B, R, N, K): the mean of q(y_s | y_0), without its noise.
         y_s = model.schedule.scale * alpha_bar.sqrt().unsqueeze(-1) * clean.dense(model.num_classes)
         return replace(now, state=model.read(y_s, alpha_bar), t=s)
 
@@ -92,6 +95,7 @@ def zero_start(chain: Chain, *, keep_y_t: bool = False) -> NoisyLabels:
     """y_T = 0, which carries no information at all; the same for every chain."""
     model, device = chain.model, chain.generator.device
     y_t = torch.zeros(1, 1, 1, model.num_classes, device=device)
+    # Embedded once and expanded, (1, 1, 1, D) -> (B, R, N, D): no copy is made.
     h = model.read(y_t, torch.zeros(1, 1, 1, device=device)).h.expand(*chain.shape, -1)
     needed = keep_y_t or chain.settings.keep_y_t or model.needs_y_t
     state = State(h, y_t.expand(*chain.shape, -1) if needed else None)
@@ -122,12 +126,14 @@ class CarryNoise(Renoise):
             raise ValueError("a state without y_t has no noise to carry over")
         alpha_t, alpha_s = model.schedule.alpha_bar(now.t), model.schedule.alpha_bar(s)
         r = self.carry(signal_to_noise(alpha_t, scale), signal_to_noise(alpha_s, scale))
+        # (B, R, N, K), and (..., 1) that broadcasts to it.
         y_0, signal, r = clean.dense(model.num_classes), alpha_t.unsqueeze(-1), r.unsqueeze(-1)
         # At t = 0 there is no noise to divide by; settled tokens get there.
         eps_hat = (y_t - scale * signal.sqrt() * y_0) / (1 - signal).clamp_min(1e-6).sqrt()
         eps = torch.randn(eps_hat.shape, generator=chain.generator, device=eps_hat.device)
+        # Variances r^2 and 1 - r^2 add up to 1; the clamp is for r a rounding above 1.
         noise = r * eps_hat + (1 - r.square()).clamp_min(0).sqrt() * eps
-        y_s = noised(y_0, noise, alpha_s, scale).y_t
+        y_s = noised(y_0, noise, alpha_s, scale).y_t  # (B, R, N, K)
         return replace(now, state=model.read(y_s, alpha_s, noise), t=s)
 
 
@@ -147,6 +153,8 @@ class Kappa(CarryNoise):
 
     def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
         """r, in [0, 1]."""
+        # Signal only grows along a chain, so that a ratio above 1 is a rounding; m_s = 0 is a step
+        # that stays at pure noise, where m_t = 0 too.
         return self.kappa * (m_t / m_s.clamp_min(1e-12)).clamp(max=1.0)
 
 
