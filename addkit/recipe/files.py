@@ -27,6 +27,7 @@ MOST_NAMES = 8
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that describe a file, so nothing that extends it inherits them."""
 
+# A base may set lr and the recipe base_lr (or the reverse); both together are an error.
 RIVALS: dict[KeyPath, KeyPath] = {
     ("training", "lr"): ("training", "base_lr"),
     ("training", "base_lr"): ("training", "lr"),
@@ -37,7 +38,7 @@ RIVALS: dict[KeyPath, KeyPath] = {
 def shipped_folder() -> Path:
     """The folder of the recipes that come with addkit."""
     package = Path(__file__).parents[1]
-    # A wheel has them in the package, a checkout beside it.
+    # A wheel has them inside the package, a checkout has them next to it.
     folders = (package / "recipes", package.parent / "recipes")
     return next((folder for folder in folders if (folder / "base").is_dir()), folders[0])
 
@@ -61,8 +62,10 @@ def named(word: Path | str) -> Path:
         RecipeError: it is a bare name, and neither such a file nor such a recipe exists.
     """
     path = Path(word)
+    # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.
     if path.suffix == ".toml" or path.name != os.fspath(word):
         return path
+    # lexists: a broken link exists, and its own error is clearer than "no such recipe".
     exists, recipes = os.path.lexists(path), known_recipes()
     # A folder that has a recipe's name, such as a run's, does not hide the recipe.
     if path.name in recipes and (path.is_dir() or not exists):
@@ -76,7 +79,7 @@ def named(word: Path | str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Tables as TOML gives them, and where each key was written."""
+    """Tables as TOML gives them, with the place in which each key was written."""
 
     tables: Mapping[str, Any]
     origins: Mapping[KeyPath, Origin]
@@ -102,7 +105,12 @@ def merge(base: Layer, over: Layer) -> Layer:
     A component table that now names another component loses the keys that belonged to the old one,
     and a key loses the base's alternative to it (`RIVALS`).
     """
-    replaced = {kind.kind for kind in KINDS if _changes_name(base.tables, over.tables, kind.kind)}
+    replaced = set()
+    for kind in KINDS:
+        old, new = base.tables.get(kind.kind), over.tables.get(kind.kind)
+        # A layer without a name changes settings of whichever component the base names.
+        if isinstance(old, dict) and isinstance(new, dict) and {"name"} <= old.keys() & new.keys():
+            replaced |= {kind.kind} if old["name"] != new["name"] else set()
     rivals = {rival for key, rival in RIVALS.items() if key in over.origins}
     tables: dict[str, Any] = {}
     for name, value in base.tables.items():
@@ -124,13 +132,6 @@ def merge(base: Layer, over: Layer) -> Layer:
         merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
     files = tuple(dict.fromkeys((*over.files, *base.files)))
     return Layer(merged, {**origins, **over.origins}, files)
-
-
-def _changes_name(base: Mapping[str, Any], over: Mapping[str, Any], kind: str) -> bool:
-    old, new = base.get(kind), over.get(kind)
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return False
-    return "name" in old and "name" in new and bool(old["name"] != new["name"])
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +177,7 @@ def shown(path: Path) -> str:
 def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
     """A file and what it extends; `trail` lists the files that extend it, the outermost first."""
     text = _read(path, reference)
+    # Resolved, since a circle may lead through links or through two spellings of one path.
     files = [file.resolve() for file in (*trail, path)]
     if files[-1] in files[:-1]:
         circle = " -> ".join(shown(file) for file in files[files.index(files[-1]) :])
@@ -184,7 +186,14 @@ def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
     try:
         tables = parsed(text)
     except ValueError as error:
-        raise _not_toml(place, str(error), text) from None
+        message, origin = str(error), Origin(place)
+        # tomllib ends its message in the position.
+        if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL):
+            origin, message = Origin(place, int(match[2]), column=int(match[3])), match[1]
+        elif message.endswith("(at end of document)"):
+            # Not splitlines, which splits at characters that no editor counts as ends of lines.
+            origin = Origin(place, len(text.removesuffix("\n").split("\n")))
+        raise refuse(origin, f"not valid TOML: {message}.") from None
     origins = {key: Origin(place, line) for key, line in key_lines(text).items()}
     own = Layer(tables, {(): Origin(place), **origins}, (path,))
     require(own)
@@ -198,12 +207,13 @@ def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
     bases = []
     for name in names:
         file = path.parent / name
-        # A bare name is a file beside this one, or else a recipe that comes with addkit.
+        # A bare name is a file in the same folder, or else a recipe that comes with addkit.
         if Path(name).name == name and not file.exists() and shipped(name).is_file():
             file = shipped(name)
         base = _load(file, _Reference(origin, name), (*trail, path))
         inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
         bases.append(Layer(inherited, base.origins, base.files))
+    # Of several bases the later wins, and the file itself wins over all of them.
     return merge(functools.reduce(merge, bases), own) if bases else own
 
 
@@ -215,43 +225,30 @@ def require(layer: Layer) -> None:
 
 def _read(path: Path, reference: _Reference) -> str:
     try:
+        # With or without the byte-order mark that some editors on Windows write.
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         if path.is_symlink():
             raise reference.refused("no such file (a link that leads nowhere).") from None
         names = [file.name for file in path.parent.glob("*.toml")]
         names += [file.parent.name for file in path.parent.glob(f"*/{RECIPE}")]
-        # A known recipe too: `recipes/digits.toml` where nobody has cloned addkit.
+        # Guess a known recipe too: `recipes/digits.toml` exists in a checkout alone.
         near = guess(path.name, names) or guess(path.stem, known_recipes())
         near = near or f" (looked in {path.parent.absolute()})"
         raise reference.refused(f"no such file{near}.") from None
     except IsADirectoryError:
-        raise reference.refused(f"a folder, not a recipe's file{_recipes_in(path)}.") from None
+        if (path / RECIPE).is_file():
+            hint = f"; the recipe of this run is {shown(path / RECIPE)}"
+        else:
+            names = sorted(file.name for file in path.glob("*.toml"))
+            more = ", ..." if names[MOST_NAMES:] else ""
+            listed = f"; its recipes: {', '.join(names[:MOST_NAMES])}{more}"
+            hint = listed if names else " (no .toml in it)"
+        raise reference.refused(f"a folder, not a recipe's file{hint}.") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise refuse(Origin(shown(path), line), "not UTF-8 text.") from None
     except OSError as error:
         raise reference.refused(f"cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+    except ValueError as error:  # A null character in the path.
         raise reference.refused(f"cannot be read: {error}.") from None
-
-
-def _recipes_in(folder: Path) -> str:
-    """The files in a folder that may have been meant."""
-    if (folder / RECIPE).is_file():
-        return f"; the recipe of this run is {shown(folder / RECIPE)}"
-    names = sorted(file.name for file in folder.glob("*.toml"))
-    more = ", ..." if names[MOST_NAMES:] else ""
-    return f"; it holds {', '.join(names[:MOST_NAMES])}{more}" if names else " (no .toml in it)"
-
-
-def _not_toml(place: str, message: str, text: str) -> FaultyRecipeError:
-    """The error for a text that tomllib refuses, with the position that its message ends in."""
-    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
-    origin = Origin(place)
-    if found:
-        origin, message = Origin(place, int(found[2]), column=int(found[3])), found[1]
-    elif message.endswith("(at end of document)"):
-        # Not splitlines, which splits at characters that no editor counts as ends of lines.
-        origin = Origin(place, len(text.removesuffix("\n").split("\n")))
-    return refuse(origin, f"not valid TOML: {message}.")

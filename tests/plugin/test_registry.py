@@ -235,9 +235,9 @@ def test_a_module_that_exits_is_broken(install: Install) -> None:
 @pytest.mark.parametrize(
     ("wanted", "text"),
     [
-        ("7", "it wants plugin API 7, and this addkit has 2; upgrade addkit"),
-        ("1", "it wants plugin API 1, and this addkit has 2; change the plugin: "),
-        ("'2.0'", "it wants plugin API '2.0', and this addkit has 2; change the plugin: "),
+        ("7", "it needs plugin API 7, and this addkit has 2; upgrade addkit"),
+        ("1", "it needs plugin API 1, and this addkit has 2; change the plugin: "),
+        ("'2.0'", "it needs plugin API '2.0', and this addkit has 2; change the plugin: "),
     ],
 )
 def test_another_api(install: Install, wanted: str, text: str) -> None:
@@ -291,7 +291,7 @@ def test_what_is_built_must_be_whole(install: Install) -> None:
         registry.get("schedule", "square").spec.create(Config(), Problem())
     assert str(caught.value) == (
         'schedule "square" of hollow 0.3: its builder gave None, which lacks '
-        "scale, t_power, alpha_bar; addkit/plugin/protocols.py says what each is"
+        "scale, t_power, alpha_bar; addkit/plugin/protocols.py describes each"
     )
 
 
