@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, resolve_name, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +152,10 @@ class Loader:
                 with self._watched(name):
                     returned = _iterable(implementation.function(), "addkit_components", "Specs")
                     # One by one, so that what was yielded before a failure is recorded.
-                    yielded.extend(self._provided(name, spec) for spec in returned)
+                    package = getattr(
+                        getattr(implementation.plugin, "__spec__", None), "parent", ""
+                    )
+                    yielded.extend(self._provided(name, spec, package) for spec in returned)
             except (Exception, SystemExit) as error:
                 # All or none: a recipe must not depend on half of a plugin.
                 claims = frozenset((each.spec.kind, each.spec.name) for each in yielded)
@@ -228,9 +231,9 @@ class Loader:
                 text = f'addkit has no hook "{hook}"{guess(hook, HOOKS)}. Hooks: {", ".join(HOOKS)}'
                 self._set_aside(self._manager.get_name(error.plugin) or "", PluginError(text))
 
-    def _provided(self, name: str, spec: object) -> Provided:
+    def _provided(self, name: str, spec: object, package: str) -> Provided:
         """The component of a valid Spec, whose builder names the plugin in its errors."""
-        checked = _valid(spec)
+        checked = _absolute(_valid(spec), package)
         entry_point = self._entry_points.get(name)
         module = entry_point.module if entry_point else ""
         provided = Provided(checked, self._providers[name], module)
@@ -349,6 +352,20 @@ def _valid(spec: object) -> Spec[Any, Any]:
         if "name" in settings.model_fields:
             raise PluginError(f'{title}: "name" is taken, its config cannot use it')
     return spec
+
+
+def _absolute(spec: Spec[Any, Any], package: str) -> Spec[Any, Any]:
+    """The Spec with import paths that do not depend on the plugin's package."""
+    paths = {"config": spec.config, "build": spec.build}
+    relative = {k: p for k, p in paths.items() if isinstance(p, str) and p.startswith(".")}
+    if relative and not package:
+        path = next(iter(relative.values()))
+        raise PluginError(
+            f'{spec.kind} "{spec.name}": the path "{path}" is relative, and the plugin is no '
+            "package; write it from the top"
+        )
+    absolute: dict[str, Any] = {k: resolve_name(p, package) for k, p in relative.items()}
+    return replace(spec, **absolute) if absolute else spec
 
 
 def _clash(first: Provided, second: Provided) -> str:

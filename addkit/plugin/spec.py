@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pluggy
@@ -144,9 +144,11 @@ def no_objection(config: Any, choices: Choices) -> Iterable[str]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Spec(Generic[C, T]):
-    """A component that a recipe can name.
+    """A component that a recipe can name: its name, settings, class and summary.
+
+    LossSpec("brier", ".settings:BrierConfig", ".brier:Brier", "A squared error of p.")
 
     Nothing here imports torch, and a path in `build` is imported when a network is built, so that
     `--help`, recipe checks and the schema load no torch.
@@ -161,7 +163,7 @@ class Spec(Generic[C, T]):
     """As in a recipe's `[schedule] name = "cosine"`: lower case, digits and hyphens."""
     config: str | type[C]
     """The class of its settings, a `Config`, or its import path: `addkit plugins list` then needs
-    no pydantic."""
+    no pydantic. A path that begins with a dot is relative to the plugin's package."""
     build: str | type[T] | Callable[[C, Problem], T]
     """The component's class, or its import path such as "my_package.samplers:Churn". The class is
     called with keyword arguments: each parameter gets the setting of its name, else the fact of the
@@ -169,6 +171,7 @@ class Spec(Generic[C, T]):
     do, a function of (settings, problem) that returns the component."""
     summary: str
     """One line for listings."""
+    _: KW_ONLY
     provides: frozenset[str] = frozenset()
     """Abilities that other components may ask for, see `ABILITIES`. Without `one-token`, say, a
     conditioner is taken to give many."""
