@@ -1,4 +1,4 @@
-"""The root command: addkit's own commands, and behind them those of plugins."""
+"""The root command: addkit's own commands, then those of plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from addkit.errors import AddkitError, AddkitWarning, PluginError, UsageError
 from addkit.plugin.selection import FILES, plugins_may_be_installed
 
 if TYPE_CHECKING:
-    from addkit.plugin.commands import Commands
     from addkit.plugin.loading import ProvidedCommand
     from addkit.testing import Verdict
 
@@ -28,11 +27,11 @@ LAWS = (
     "can_be_imported",
     "explains_itself",
 )
-"""What `addkit plugins check` checks of a command."""
+"""Checks of `addkit plugins check` for a command."""
 
 
 class RootGroup(LazyGroup):
-    """Looks a command up among addkit's own first, so that no plugin can shadow one.
+    """Finds a command among addkit's own first, so that no plugin can shadow one.
 
     Plugins are imported only for `--help`, for completing a command's name, and for a name that is
     none of addkit's own.
@@ -59,8 +58,8 @@ def plugin_commands() -> dict[str, PluginCommand]:
     from addkit.plugin.commands import load_commands
 
     by_name = load_commands().by_name
-    for one in (one for name in SUMMARIES for one in by_name.get(name, ())):
-        text = f"{one.title} is left out: addkit has a command of this name"
+    for shadowing in (command for name in SUMMARIES for command in by_name.get(name, ())):
+        text = f"{shadowing.title} is left out: addkit has a command of this name"
         warnings.warn(text, AddkitWarning, stacklevel=2)
     return {name: PluginCommand(name, by_name[name]) for name in by_name if name not in SUMMARIES}
 
@@ -86,9 +85,10 @@ class PluginCommand(TyperCommand):
 
 def clash(provided: tuple[ProvidedCommand, ...]) -> str:
     """Which plugins provide one command, and how to disable one of them."""
-    providers = " and ".join(one.provider for one in provided)
-    packages = dict.fromkeys(one.distribution for one in provided)
-    remedies = [f"--no-plugin {one}" for one in packages if not one.endswith(".py")]
+    providers = " and ".join(command.provider for command in provided)
+    packages = dict.fromkeys(command.distribution for command in provided)
+    # A plugin file is no package that --no-plugin could name.
+    remedies = [f"--no-plugin {package}" for package in packages if not package.endswith(".py")]
     remedy = f"disable one with {' or '.join(remedies)}" if remedies else "leave out --plugin-file"
     return f"provided by {providers}; {remedy}"
 
@@ -108,6 +108,7 @@ def load_command(provided: ProvidedCommand) -> Any:
         # Annotations that typer cannot read, an app without a command, or no function at all.
         text = f"{provided.title} is no command: {one_line(error)}{place_of(error)}"
         raise PluginError(text) from error
+    # A group's own callback runs too, before its sub-command.
     for leaf in _leaves(command):
         leaf.callback = _guarded(leaf.callback, provided)
     return command
@@ -120,43 +121,44 @@ def check_commands(package: str | None) -> list[Verdict]:
         UsageError: the hook of a plugin's commands is broken.
     """
     from addkit.plugin.commands import load_commands
-
-    commands = load_commands()
-    broken = [one for one in commands.broken if package in (None, one.distribution)]
-    if broken:
-        raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
-    return [_check(one, commands) for one in commands.of(package)]
-
-
-def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
     from addkit.testing import Verdict
 
-    spec, faults = provided.spec, {}
-    others = commands.by_name[spec.name]
-    if spec.name in SUMMARIES:
-        faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
-    elif len(others) > 1:
-        faults["has_a_name_of_its_own"] = clash(others)
-    if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
-        faults["has_one_line_of_help"] = f"help must be one line of {LONGEST_HELP} letters at most"
-    if provided.provider in commands.heavy:
-        faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
-    try:
-        command = load_command(provided)
-    except PluginError as error:
-        faults["can_be_imported"] = str(error)
-    else:
-        if not command.help:
-            faults["explains_itself"] = f"{spec.command} has no docstring, which --help would show"
-    held = len(LAWS) - len(faults) - ("can_be_imported" in faults)
-    return Verdict("command", spec.name, provided.provider, held, faults, "")
+    commands = load_commands()
+    broken = [plugin for plugin in commands.broken if package in (None, plugin.distribution)]
+    if broken:
+        raise UsageError("\n".join(f"broken plugin: {plugin}" for plugin in broken))
+    verdicts = []
+    for provided in commands.of(package):
+        spec, faults = provided.spec, {}
+        others = commands.by_name[spec.name]
+        if spec.name in SUMMARIES:
+            faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
+        elif len(others) > 1:
+            faults["has_a_name_of_its_own"] = clash(others)
+        if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
+            text = f"help must be one line of {LONGEST_HELP} letters at most"
+            faults["has_one_line_of_help"] = text
+        if provided.provider in commands.heavy:
+            faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
+        try:
+            command = load_command(provided)
+        except PluginError as error:
+            faults["can_be_imported"] = str(error)
+        else:
+            if not command.help:
+                faults["explains_itself"] = f"{spec.command} has no docstring, the text of --help"
+        # A command that cannot be imported has no docstring to check: that law neither holds nor is
+        # broken.
+        holding = len(LAWS) - len(faults) - ("can_be_imported" in faults)
+        verdicts.append(Verdict("command", spec.name, provided.provider, holding, faults, ""))
+    return verdicts
 
 
 def check_new_name(name: str) -> None:
     """Raise `UsageError` if addkit or a plugin has a command of this name."""
     from addkit.plugin.commands import load_commands
 
-    providers = [one.provider for one in load_commands().by_name.get(name, ())]
+    providers = [command.provider for command in load_commands().by_name.get(name, ())]
     if name in SUMMARIES:
         providers.append("addkit")
     if providers:

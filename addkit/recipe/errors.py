@@ -46,6 +46,18 @@ class Fault:
         guessed = re.search(r'\((?:did you mean|renamed to) "(.*?)"\??\)', self.text)
         return guessed[1] if guessed else None
 
+    def data(self) -> dict[str, str | int | None]:
+        """The fault as JSON."""
+        return {
+            "file": self.origin.place,
+            "line": self.origin.line or None,
+            "key": self.key,
+            "text": self.text,
+            "found": self.found,
+            "allowed": self.allowed,
+            "guess": self.guess,
+        }
+
     def __str__(self) -> str:
         return f"{self.origin}: {self.text}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that describe a file, so nothing that extends it inherits them."""
 
 # A base may set lr and the recipe base_lr (or the reverse); both together are an error.
-RIVALS: dict[KeyPath, KeyPath] = {
+RIVALS: dict[tuple[str, str], tuple[str, str]] = {
     ("training", "lr"): ("training", "base_lr"),
     ("training", "base_lr"): ("training", "lr"),
 }
@@ -82,15 +82,22 @@ class Layer:
     """Tables as TOML gives them, with the place in which each key was written."""
 
     tables: Mapping[str, Any]
-    origins: Mapping[KeyPath, Origin]
+    find_origins: Callable[[], Mapping[KeyPath, Origin]]
+    """Computes `origins`: they need a second scan of each file, and only errors need them."""
     files: tuple[Path, ...] = ()
     """The files read for it, the recipe itself first."""
 
+    @property
+    def origins(self) -> Mapping[KeyPath, Origin]:
+        """The origin of each key."""
+        return self.find_origins()
+
     def origin(self, path: KeyPath) -> Origin:
         """Where the key was written, or else the first within it, or else the table around it."""
-        if path in self.origins:
-            return self.origins[path]
-        within = [origin for key, origin in self.origins.items() if key[: len(path)] == path]
+        origins = self.origins
+        if path in origins:
+            return origins[path]
+        within = [origin for key, origin in origins.items() if key[: len(path)] == path]
         return within[0] if within else self.origin(path[:-1])
 
     def overrides(self, path: KeyPath) -> list[str]:
@@ -111,7 +118,10 @@ def merge(base: Layer, over: Layer) -> Layer:
         # A layer without a name changes settings of whichever component the base names.
         if isinstance(old, dict) and isinstance(new, dict) and {"name"} <= old.keys() & new.keys():
             replaced |= {kind.kind} if old["name"] != new["name"] else set()
-    rivals = {rival for key, rival in RIVALS.items() if key in over.origins}
+    rivals = set()
+    for (table, key), rival in RIVALS.items():
+        written = over.tables.get(table)
+        rivals |= {rival} if isinstance(written, dict) and key in written else set()
     tables: dict[str, Any] = {}
     for name, value in base.tables.items():
         if name in replaced:
@@ -120,18 +130,23 @@ def merge(base: Layer, over: Layer) -> Layer:
             tables[name] = {k: v for k, v in value.items() if (name, k) not in rivals}
         else:
             tables[name] = value
-    # A replaced table's own line stays: errors about the whole table need a place.
-    origins = {
-        path: origin
-        for path, origin in base.origins.items()
-        if len(path) < 2 or path[0] not in replaced
-    }
+
+    @functools.cache
+    def find_origins() -> Mapping[KeyPath, Origin]:
+        # A replaced table's own line stays: errors about the whole table need a place.
+        stays = {
+            path: origin
+            for path, origin in base.origins.items()
+            if len(path) < 2 or path[0] not in replaced
+        }
+        return {**stays, **over.origins}
+
     merged = _merged(tables, over.tables)
     if REQUIRES in tables and REQUIRES in over.tables:
         # Packages that a base needs, whatever extends it needs too.
         merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
     files = tuple(dict.fromkeys((*over.files, *base.files)))
-    return Layer(merged, {**origins, **over.origins}, files)
+    return Layer(merged, find_origins, files)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,24 +163,30 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 class _Reference:
     """Where a file is named: on the command line, or in a line that extends it."""
 
-    origin: Origin
-    extends: str | None = None
+    source: Origin | Layer
+    """The word on the command line, or the file with the line."""
+    extends: str = ""
 
     def refused(self, text: str) -> FaultyRecipeError:
         """The error for a file that cannot be read."""
-        if self.extends is None:
-            return FaultyRecipeError([Fault(self.origin, text)])
-        found = quoted(self.extends)
-        return FaultyRecipeError([Fault(self.origin, f"extends {found}: {text}", "extends", found)])
+        if isinstance(self.source, Origin):
+            return FaultyRecipeError([Fault(self.source, text)])
+        origin, found = self.source.origin(("extends",)), quoted(self.extends)
+        return FaultyRecipeError([Fault(origin, f"extends {found}: {text}", "extends", found)])
 
 
-def load_file(path: Path) -> Layer:
+def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
     """The recipe with everything that it extends merged in.
+
+    Args:
+        path: the file.
+        read: layers of files that are read already, to which this adds its own: a caller that reads
+            several recipes reads their common bases once.
 
     Raises:
         RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
     """
-    return _load(path, _Reference(Origin(shown(path))), ())
+    return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
 
 
 def shown(path: Path) -> str:
@@ -174,12 +195,17 @@ def shown(path: Path) -> str:
     return str(tidy.relative_to(Path.cwd()) if tidy.is_relative_to(Path.cwd()) else tidy)
 
 
-def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
-    """A file and what it extends; `trail` lists the files that extend it, the outermost first."""
+def _load(
+    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer]
+) -> Layer:
+    """A file and its bases; `trail` has the resolved files that extend it, the outermost first."""
+    # A layer in `read` is complete, so that no circle leads through it.
+    if path in read:
+        return read[path]
     text = _read(path, reference)
     # Resolved, since a circle may lead through links or through two spellings of one path.
-    files = [file.resolve() for file in (*trail, path)]
-    if files[-1] in files[:-1]:
+    files = (*trail, path.resolve())
+    if files[-1] in trail:
         circle = " -> ".join(shown(file) for file in files[files.index(files[-1]) :])
         raise reference.refused(f"files extend each other in a circle: {circle}.")
     place = shown(path)
@@ -194,15 +220,20 @@ def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
             # Not splitlines, which splits at characters that no editor counts as ends of lines.
             origin = Origin(place, len(text.removesuffix("\n").split("\n")))
         raise refuse(origin, f"not valid TOML: {message}.") from None
-    origins = {key: Origin(place, line) for key, line in key_lines(text).items()}
-    own = Layer(tables, {(): Origin(place), **origins}, (path,))
+
+    @functools.cache
+    def find_origins() -> Mapping[KeyPath, Origin]:
+        lines = key_lines(text).items()
+        return {(): Origin(place), **{key: Origin(place, line) for key, line in lines}}
+
+    own = Layer(tables, find_origins, (path,))
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends
-    origin = own.origin(("extends",))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         allowed, found = "a path or a list of paths", shortened(extends)
         message = f"extends must be {allowed}, found {found}."
+        origin = own.origin(("extends",))
         raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
     bases = []
     for name in names:
@@ -210,11 +241,12 @@ def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
         # A bare name is a file in the same folder, or else a recipe that comes with addkit.
         if Path(name).name == name and not file.exists() and shipped(name).is_file():
             file = shipped(name)
-        base = _load(file, _Reference(origin, name), (*trail, path))
+        base = _load(file, _Reference(own, name), files, read)
         inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
-        bases.append(Layer(inherited, base.origins, base.files))
+        bases.append(Layer(inherited, base.find_origins, base.files))
     # Of several bases the later wins, and the file itself wins over all of them.
-    return merge(functools.reduce(merge, bases), own) if bases else own
+    read[path] = merge(functools.reduce(merge, bases), own) if bases else own
+    return read[path]
 
 
 def require(layer: Layer) -> None:

@@ -22,7 +22,7 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
     They are one layer so that a key goes with a component's name, whichever is given first.
     """
     faults: list[Fault] = []
-    layers = [Layer({}, {})]
+    layers = [Layer({}, dict)]
     for override in overrides:
         keys, equals, text = override.partition("=")
         path = tuple(keys.strip().split("."))
@@ -40,7 +40,8 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
         for key in reversed(path):
             tables = {key: tables}
         # A value may be an inline table: every key in it gets the override as its origin.
-        layers.append(Layer(tables, dict.fromkeys(_leaves(tables, ()), origin)))
+        origins = dict.fromkeys(_leaves(tables, ()), origin)
+        layers.append(Layer(tables, origins.copy))
     return functools.reduce(merge, layers), faults
 
 

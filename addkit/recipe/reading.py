@@ -82,7 +82,7 @@ def recipe_from_tables(
     origin = Origin(shown(source))
     if "extends" in tables:
         raise refuse(origin, "a resolved recipe extends nothing.")
-    layer = Layer(tables, {(): origin}, (Path(source),))
+    layer = Layer(tables, lambda: {(): origin}, (Path(source),))
     require(layer)
     try:
         changes, faults = read_overrides(overrides)
