@@ -234,7 +234,7 @@ def _plain_table(rows: Sequence[Sequence[str]], title: str | None, words: int) -
 
 
 def _is_plain(stream: TextIO) -> bool:
-    """True if the text goes to a program or a file: rich, which takes 0.1 s to load, adds nothing."""
+    """True for a program or a file, for which rich (0.1 s to load) adds nothing."""
     return not _is_terminal(stream) and not _COLOUR & os.environ.keys()
 
 
