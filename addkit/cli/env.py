@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from addkit.cli.options import JsonOption
 
 
-def env(
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Print what addkit runs with, for a bug report. No secrets are printed.
+def env(json: JsonOption = False) -> None:
+    """Print versions, devices and settings for a bug report, without secrets.
 
     addkit env
     """

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_run
-from addkit.cli.options import component_option, list_option
+from addkit.cli.options import (
+    DataOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    WeightsOption,
+    component_option,
+    list_option,
+)
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.evaluation.results import (
-        CaptionRow,
-        ConfidenceRow,
         Evaluation,
         ExitRow,
         Uncertainty,
@@ -31,59 +35,39 @@ BAR = 30
 """Characters of the bar of a whole chain."""
 
 
+def _values(item: type, metavar: str, text: str) -> Any:
+    return list_option(item=item, metavar=metavar, help=text, rich_help_panel=ANSWERS)
+
+
+def _components(kind: str) -> Any:
+    return component_option(kind, ANSWERS, several=True)
+
+
 def evaluate(
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder; the newest finished run if absent.", autocompletion=complete_run
-        ),
-    ] = None,
+    run: RunOption = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     steps: Annotated[
         list[int] | None,
-        list_option(
-            item=int,
-            metavar="N,...",
-            help="Chain lengths, such as 1,2,5,10,20,50.",
-            rich_help_panel=ANSWERS,
-        ),
+        _values(int, "N,...", "Chain lengths, such as 1,2,5,10,20,50."),
     ] = None,
     guidance: Annotated[
         list[float] | None,
-        list_option(
-            item=float,
-            metavar="W,...",
-            help="w in uncond + w (cond - uncond); 1 is off.",
-            rich_help_panel=ANSWERS,
-        ),
+        _values(float, "W,...", "w in uncond + w (cond - uncond); 1 is off."),
     ] = None,
-    read_out: Annotated[
-        list[str] | None, component_option("read_out", ANSWERS, several=True)
-    ] = None,
-    sampler: Annotated[list[str] | None, component_option("sampler", ANSWERS, several=True)] = None,
-    to_one: Annotated[list[str] | None, component_option("to_one", ANSWERS, several=True)] = None,
+    read_out: Annotated[list[str] | None, _components("read_out")] = None,
+    sampler: Annotated[list[str] | None, _components("sampler")] = None,
+    to_one: Annotated[list[str] | None, _components("to_one")] = None,
     chains: Annotated[
         int | None, typer.Option(min=1, help="Chains for each image.", rich_help_panel=ANSWERS)
     ] = None,
     early_exit: Annotated[
         list[int] | None,
-        list_option(
-            item=int,
-            metavar="N,...",
-            help="Stop a chain once its answer has not changed for N steps; 0 disables.",
-            rich_help_panel=ANSWERS,
+        _values(
+            int, "N,...", "Stop a chain once its answer has not changed for N steps; 0 disables."
         ),
     ] = None,
-    weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.KEY=VALUE",
-            help="New location of the data.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    weights: WeightsOption = "ema",
+    set_: DataOption = None,
     audit: Annotated[
         bool,
         typer.Option(
@@ -114,13 +98,14 @@ def evaluate(
             rich_help_panel=MORE,
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sampling noise.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
 ) -> None:
     """Score a run, and test whether its loop helps.
 
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
+    # Imported when called, so that `addkit --help` waits for neither torch nor matplotlib.
     from addkit.cli.output import Output, note
     from addkit.cli.run_arguments import find_run
     from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
@@ -156,7 +141,14 @@ def evaluate(
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
-    from addkit.evaluation.results import SETTING_HEADINGS, legend, present
+    from addkit.evaluation.results import (
+        CLIP_HEADINGS,
+        SETTING_HEADINGS,
+        TABLE3,
+        Score,
+        legend,
+        present,
+    )
 
     rows = evaluation.rows
     # A score without a value in any row, such as METEOR without WordNet, gets no column.
@@ -174,6 +166,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         words=4,
     )
     if "meteor" in rows[0].scores and "meteor" not in [score.name for score in scores]:
+        # Absent for every row: the machine lacks WordNet, which the user can change.
         from addkit.metrics.captions import meteor_available
 
         output.line(f"no METEOR: {meteor_available()}")
@@ -184,37 +177,40 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         output.table(["audit of the loop", "right %"], evaluation.audit.rows())
         output.line(evaluation.audit.answer)
     if evaluation.table3 is not None:
-        _show_table3(output, evaluation.table3, evaluation.clip)
+        table3, model = [Score.named(name) for name in TABLE3], evaluation.clip
+        output.line()
+        output.table(
+            ["table 3", *CLIP_HEADINGS, *(score.short_heading for score in table3)],
+            [
+                [each.name, *each.clip_cells(), *(s.text(each.scores.get(s.name)) for s in table3)]
+                for each in evaluation.table3
+            ],
+        )
+        no_model = "no CLIP score; give a model with --clip MODEL:WEIGHTS"
+        origin = f"CLIP: {model}" if model else no_model
+        output.line(f"{origin}. share: {Score.named('share').meaning}")
     if evaluation.uncertainty is not None:
         _show_uncertainty(output, evaluation.uncertainty)
     if evaluation.early_exit:
         _show_early_exit(output, evaluation.early_exit)
 
 
-def _show_table3(output: Output, rows: list[CaptionRow], clip: str | None) -> None:
-    from addkit.evaluation.results import CLIP_HEADINGS, TABLE3, Score
-
-    scores = [Score.named(name) for name in TABLE3]
-    output.line()
-    output.table(
-        ["table 3", *CLIP_HEADINGS, *(score.short_heading for score in scores)],
-        [
-            [row.name, *row.clip_cells(), *(s.text(row.scores.get(s.name)) for s in scores)]
-            for row in rows
-        ],
-    )
-    model = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
-    output.line(f"{model}. share: {Score.named('share').meaning}")
-
-
 def _show_uncertainty(output: Output, result: Uncertainty) -> None:
     from addkit.evaluation.results import Score
 
-    headings = ["confidence"]
-    for name in CONFIDENCE:
-        headings += [Score.named(name).short_heading, *["95 %"] * (name in INTERVALS)]
+    headings, cells = ["confidence"], [[row.title] for row in result.rows]
+    # Column by column: a score with an interval has two.
+    for score in map(Score.named, CONFIDENCE):
+        headings.append(score.short_heading)
+        for texts, row in zip(cells, result.rows, strict=True):
+            texts.append(score.text(getattr(row, score.name)))
+        if score.name in INTERVALS:
+            headings.append("95 %")
+            for texts, row in zip(cells, result.rows, strict=True):
+                low, high = (getattr(row, f"{score.name}_{end}") for end in ("low", "high"))
+                texts.append(f"{score.text(low)} to {score.text(high)}")
     output.line()
-    output.table(headings, [_confidence_cells(row) for row in result.rows])
+    output.table(headings, cells)
     output.line(
         f"Votes and mean: {result.chains} chains of {result.steps} steps. Scaled: temperature "
         f"fitted on {result.temperature_from}. Intervals: bootstrap over images."
@@ -223,6 +219,7 @@ def _show_uncertainty(output: Output, result: Uncertainty) -> None:
         "Risk: wrong answers among the most confident images; AURC: its mean over all coverages. "
         "Set: fewest classes with 90 % of the probability."
     )
+    # ECE and AURC of one confidence follow each other: a row has both.
     pairs = zip(result.comparisons[::2], result.comparisons[1::2], strict=True)
     interval = ("95 %", "it is")
     output.line()
@@ -237,19 +234,6 @@ def _show_uncertainty(output: Output, result: Uncertainty) -> None:
             for ece, aurc in pairs
         ],
     )
-
-
-def _confidence_cells(row: ConfidenceRow) -> list[str]:
-    from addkit.evaluation.results import Score
-
-    cells = [row.title]
-    for name in CONFIDENCE:
-        text = Score.named(name).text
-        cells.append(text(getattr(row, name)))
-        if name in INTERVALS:
-            low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-            cells.append(f"{text(low)} to {text(high)}")
-    return cells
 
 
 def _show_early_exit(output: Output, rows: list[ExitRow]) -> None:

@@ -7,39 +7,20 @@ from typing import Annotated
 
 import typer
 
-from addkit.cli.completion import FIGURES, complete_figure, complete_key, complete_run
+from addkit.cli.completion import FIGURES, complete_figure
+from addkit.cli.options import DataOption, JsonOption, RunOrAblation
 
 
 def plot(
     figure: Annotated[
-        str,
-        typer.Argument(
-            help=f"{', '.join(FIGURES)}.",
-            autocompletion=complete_figure,
-        ),
+        str, typer.Argument(help=f"{', '.join(FIGURES)}.", autocompletion=complete_figure)
     ],
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="RUN_OR_ABLATION",
-            help="Source of the figure; the newest finished run if absent.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    folder: RunOrAblation = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="FILE.png or FILE.svg; required.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.KEY=VALUE",
-            help="Where the data has been moved.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    set_: DataOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write one figure of a report as PNG or SVG.
 
@@ -53,13 +34,14 @@ def plot(
     from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
+    # Before the run is read, so that a mistyped name or ending fails at once.
     check_name(figure)
     file = check_figure(output)
     path = newest_run().path if folder is None else find_folder(folder)
-    shown = figure_of(figure, open_source(path, set_ or []))
-    assert shown.draw is not None
-    write_figure(shown.draw(), file)
+    section = figure_of(figure, open_source(path, set_ or []))
+    assert section.draw is not None
+    write_figure(section.draw(), file)
     if json:
-        Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})
+        Output(json=True).data({"file": str(file), "figure": figure, "caption": section.caption})
         return
     Output().line(str(file))

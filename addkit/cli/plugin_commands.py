@@ -42,8 +42,19 @@ class RootGroup(LazyGroup):
         return [*self.commands, *plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, one of a plugin as a `PluginCommand`; None if there is none."""
-        return self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
+        """The command, one of a plugin as a `PluginCommand`; None if there is none.
+
+        Raises:
+            UsageError: the command moved to a package that is not installed, or is disabled.
+        """
+        command = self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
+        if command is None and not ctx.resilient_parsing:
+            from addkit.renamed import COMMANDS, moved_to
+
+            if cmd_name in COMMANDS:
+                text = f'no such command: "{cmd_name}" is {moved_to(COMMANDS[cmd_name])}'
+                raise UsageError(f"{text}; `addkit plugins list` shows what is disabled or broken.")
+        return command
 
     def panels(self) -> Mapping[str, Mapping[str, str]]:
         """Addkit's own commands, and those of plugins under a heading of their own."""
@@ -53,6 +64,7 @@ class RootGroup(LazyGroup):
 
 def plugin_commands() -> dict[str, PluginCommand]:
     """The commands of plugins by name, without those that have a name of addkit's own."""
+    # A cheap test: without plugins, pluggy and the catalogue need not be imported.
     if not (os.environ.get(FILES) or plugins_may_be_installed()):
         return {}
     from addkit.plugin.commands import load_commands
@@ -65,7 +77,7 @@ def plugin_commands() -> dict[str, PluginCommand]:
 
 
 class PluginCommand(TyperCommand):
-    """Takes the place of a plugin's command until it is called: its name and one line of help."""
+    """Placeholder of a plugin's command until it is called: its name and one line of help."""
 
     def __init__(self, name: str, provided: tuple[ProvidedCommand, ...]) -> None:
         self.provided = provided
@@ -162,8 +174,8 @@ def check_new_name(name: str) -> None:
     if name in SUMMARIES:
         providers.append("addkit")
     if providers:
-        text = f'there is a command "{name}" already, of {providers[0]}'
-        raise UsageError(f"{text}; take another name.")
+        text = f'command "{name}" exists already, in {providers[0]}'
+        raise UsageError(f"{text}; choose another name.")
 
 
 def _leaves(command: Any) -> Iterator[Any]:
@@ -174,7 +186,7 @@ def _leaves(command: Any) -> Iterator[Any]:
 
 
 def _guarded(callback: Callable[..., Any], provided: ProvidedCommand) -> Callable[..., Any]:
-    """The callback, whose unexpected errors name the plugin."""
+    """Wrap a callback so that its unexpected errors name the plugin."""
 
     @functools.wraps(callback)
     def call(*args: Any, **options: Any) -> Any:

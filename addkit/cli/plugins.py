@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit.cli.completion import complete_any_component, complete_kind
+from addkit.cli.options import JsonOption
 from addkit.cli.plugin_options import choose
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ plugins = typer.Typer(
 
 COMMAND = "command"
 """A value of `--kind`, in addition to the kinds of components."""
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @plugins.callback()
@@ -40,7 +40,7 @@ def list_(
     requirements: Annotated[
         bool, typer.Option("--requirements", help="Lines for a requirements.txt instead.")
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """List components, commands of plugins, and plugins that are broken or disabled.
 
@@ -88,7 +88,7 @@ def show(
     name: Annotated[
         str, typer.Argument(help="Such as cosine.", autocompletion=complete_any_component)
     ],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show a component: its docstring, settings and provider, and a table to paste.
 
@@ -118,7 +118,7 @@ def check(
             help="A distribution, or a file; addkit for the built-ins. Without: all third-party."
         ),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Check components and commands by the laws of their kinds. Exit code 1 if one fails.
 
@@ -172,7 +172,7 @@ def new(
     directory: Annotated[
         Path | None, typer.Option(help="Where to write it; ./NAME if not given.")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a package with a component or a command that works and is tested; then make it yours.
 

@@ -17,8 +17,6 @@ from addkit.data.splits import hold_out_combinations
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError, guess
 
-_SPLITS = ("train", "validation", "test")
-
 Splits = Mapping[str, Sequence[Row]]
 
 
@@ -149,7 +147,8 @@ def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
     rows = _rows(table, names, config)
     _refuse_free_values(table, names, rows, config.max_classes)
     if config.split_column:
-        splits = _given_splits(table, rows, config)
+        given = table.splits(config.split_column, config.validation)
+        splits: Splits = {name: [rows[number] for number in part] for name, part in given.items()}
     else:
         splits = _held_out(table, {"train": rows}, "test", config.test_share, config.split_seed)
     if config.validation:
@@ -199,27 +198,6 @@ def _refuse_free_values(
                 f'(such as "{values[0]}"); {most} are allowed, and some must occur twice.\n'
                 "Name the columns to predict in data.attributes, or set data.max_classes."
             )
-
-
-def _given_splits(table: CsvTable, rows: Sequence[Row], config: AttributeTableConfig) -> Splits:
-    splits: dict[str, list[Row]] = {"train": [], "test": []}
-    names = table.cells(config.split_column, "split_column")
-    for row, name in zip(rows, names, strict=True):
-        if name not in _SPLITS:
-            raise DataError(
-                f'{row.location}: "{name}" in column "{config.split_column}" is no split'
-                f"{guess(name, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
-            )
-        splits.setdefault(name, []).append(row)
-    for name, members in splits.items():
-        if not members:
-            raise DataError(f'{table.path}: no row has "{name}" in column "{config.split_column}".')
-    if config.validation and "validation" in splits:
-        raise DataError(
-            f'{table.path}: column "{config.split_column}" names the validation rows; '
-            "data.validation must be 0."
-        )
-    return splits
 
 
 def _held_out(table: CsvTable, splits: Splits, purpose: str, share: float, seed: int) -> Splits:

@@ -5,9 +5,9 @@ K classes, L encoder tokens, C condition tokens; W, V and D the widths of encode
 condition tokens and the embedded state h. Times t lie in [0, 1], and t = 1 (the paper's T) is pure
 noise. alpha_bar lies in [0, 1]. Both have a shape that broadcasts to (B, R, N).
 
-Encoders, conditioners, embeddings, denoisers and times are `torch.nn.Module`s; the rest are plain
-objects. Each example is complete except for `import torch` and `from torch import nn`, and passes
-the laws of its kind; a parameter `problem` gets the `Problem`. Properties that others rely
+Encoders, conditioners, embeddings, denoisers and timesteps are `torch.nn.Module`s; the rest are
+plain objects. Each example is complete except for `import torch` and `from torch import nn`, and
+passes the laws of its kind; a parameter `problem` gets the `Problem`. Properties that others rely
 on, such as a condition of one token, are abilities that the Spec `provides`
 (`addkit.plugin.spec.ABILITIES`). `addkit plugins new` writes a package around such an example.
 """
@@ -195,9 +195,9 @@ class Encoder(Protocol):
 class Conditioner(Protocol):
     """Picks the condition c from the encoder's tokens (section 3.3).
 
-    A conditioner of side inputs has `reads_side_inputs = True`, and its Spec provides
-    `side-inputs`. It is called with (tokens, side_inputs): a mapping with an entry for each of
-    `Problem.columns`, on the device of the tokens, with missing values as in `SideInputs`.
+    A conditioner of side inputs has `reads_side_inputs = True`, and its Spec provides `side-inputs`.
+    It is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
+    tokens; missing values are NaN, `NO_CATEGORY` or an empty text.
 
     A worked example, whose Spec provides `one-token`::
 
@@ -566,6 +566,7 @@ class Chain(Protocol):
 class Sampler(Protocol):
     """Samples labels from the condition, step by step.
 
+    One object serves many chains, one after the other, so that state begins anew in `sample`.
     Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
     `addkit.samplers.carry.CarryNoise` is the base of samplers that keep a share r of the old noise.
@@ -626,7 +627,7 @@ class StepSampler(Protocol):
 
 
 class ReadOut(Protocol):
-    """Reduces chains to an answer.
+    """Reduces chains to an answer; one object serves many.
 
     A worked example::
 

@@ -41,6 +41,7 @@ class Clean:
 
     def dense(self, num_classes: int) -> Tensor:
         """(B, R, N, K), rows sum to 1."""
+        # Imported here: reading a recipe needs these values, and no torch.
         import torch
         from torch.nn import functional
 
@@ -88,6 +89,7 @@ class Layout:
         # One layout for all images has a leading axis of 1, and stays as it is.
         if self.visible is None or len(self.visible) == 1:
             return self
+        # (B, R, n, n) -> (images, R, n, n); a first size of 1 serves all images as it is.
         return replace(self, visible=self.visible[images])
 
     def repeated(self) -> Layout:
@@ -216,6 +218,7 @@ class NoisyLabels:
 
     def select(self, images: Tensor) -> NoisyLabels:
         """The noisy labels of these images; which tokens are settled stays."""
+        # Settled tokens are those of the place in the batch: the audit swaps states alone.
         t = self.t if len(self.t) == 1 else self.t[images]
         return replace(self, state=self.state.select(images), t=t)
 

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from addkit.plugin.spec import Choices, Spec, TaskSpec, hookimpl
 
-if TYPE_CHECKING:
-    from addkit.tasks.settings import AttributesConfig, CaptioningConfig, ClassificationConfig
 
+def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[..., Iterable[str]]:
+    """The recipe check of a task that needs data with these labels."""
 
-def _data_for(wanted: str, choices: Choices) -> Iterable[str]:
-    """The data's labels are of the task's kind."""
-    data = choices["data"]
-    kinds = {"captions", "attributes"} & data.spec.provides or {"classes"}
-    if wanted not in kinds:
-        yield f'[data] "{data.name}" has {", ".join(kinds)}, and this task needs {wanted}'
+    def check(config: object, choices: Choices) -> Iterable[str]:
+        data, denoiser = choices["data"], choices["denoiser"]
+        # Data sets of single labels are the usual case and declare no ability.
+        kinds = {"captions", "attributes"} & data.spec.provides or {"classes"}
+        if labels not in kinds:
+            yield f'[data] "{data.name}" has {", ".join(kinds)}, and this task needs {labels}'
+        if labels == "classes":
+            return
+        # Dependent labels need attention between them: without it the loop learns N marginals.
+        if "joint" not in denoiser.spec.provides:
+            yield f'[denoiser] "{denoiser.name}" sees one label at a time; use "transformer"'
+        if labels == "captions" and choices["tokenizer"].name == "none":
+            yield '[tokenizer] "none" cuts no captions; use "words"'
 
-
-def _check_classes(config: ClassificationConfig, choices: Choices) -> Iterable[str]:
-    yield from _data_for("classes", choices)
-
-
-def _check_captions(config: CaptioningConfig, choices: Choices) -> Iterable[str]:
-    yield from _data_for("captions", choices)
-    yield from _needs_joint(choices)
-    if choices["tokenizer"].name == "none":
-        yield '[tokenizer] "none" cuts no captions; use "words"'
-
-
-def _check_attributes(config: AttributesConfig, choices: Choices) -> Iterable[str]:
-    yield from _data_for("attributes", choices)
-    yield from _needs_joint(choices)
-
-
-def _needs_joint(choices: Choices) -> Iterable[str]:
-    denoiser = choices["denoiser"]
-    if "joint" not in denoiser.spec.provides:
-        yield f'[denoiser] "{denoiser.name}" sees one label at a time; use "transformer"'
+    return check
 
 
 @hookimpl
@@ -49,19 +36,19 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         ".settings:ClassificationConfig",
         ".classification:Classification",
         "One label for each image.",
-        check=_check_classes,
+        check=_check("classes"),
     )
     yield TaskSpec(
         "captioning",
         ".settings:CaptioningConfig",
         ".captioning:Captioning",
         "A caption for each image.",
-        check=_check_captions,
+        check=_check("captions"),
     )
     yield TaskSpec(
         "attributes",
         ".settings:AttributesConfig",
         ".attributes:Attributes",
         "Several dependent labels for each image.",
-        check=_check_attributes,
+        check=_check("attributes"),
     )

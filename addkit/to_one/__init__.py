@@ -18,5 +18,5 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         "softmax", ".settings:SoftmaxConfig", ".softmax:Softmax", "Feed back the softmax."
     )
     yield ToOneSpec(
-        "sample", ".settings:SampleConfig", ".sample:Sample", "Draw; temperature, top-p."
+        "sample", ".settings:SampleConfig", ".sample:Sample", "Draw a label; temperature, top-p."
     )
