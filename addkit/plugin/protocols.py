@@ -195,7 +195,7 @@ class Encoder(Protocol):
 class Conditioner(Protocol):
     """Picks the condition c from the encoder's tokens (section 3.3).
 
-    A conditioner of side inputs has `reads_side_inputs = True`, and its Spec provides `side-inputs`.
+    A conditioner of side inputs has `reads_side_inputs = True`; its Spec provides `side-inputs`.
     It is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
     tokens; missing values are NaN, `NO_CATEGORY` or an empty text.
 
