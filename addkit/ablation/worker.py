@@ -104,9 +104,9 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
                 progress.begin(name)
             for worker in list(workers):
                 # Progress is read from the run's own files, which the worker writes anyhow.
-                plan, lines = worker.run.manifest().get("plan"), worker.run.metrics()
-                if plan and lines:
-                    progress.step(worker.name, lines[-1]["step"], plan["steps"])
+                steps, lines = worker.run.manifest().steps, worker.run.metrics()
+                if steps and lines:
+                    progress.step(worker.name, lines[-1]["step"], steps)
                 if worker.process.poll() is not None:
                     workers.remove(worker)
                     error = worker.close()

@@ -15,7 +15,7 @@ from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPa
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
-from addkit.runs.stored import read_json
+from addkit.runs.stored import Manifest, read_json
 
 if TYPE_CHECKING:
     from addkit.plugin.values import InferenceSettings
@@ -53,14 +53,14 @@ class RunFiles:
         return self.run.recipe_tables()
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Versions, counts, scores."""
         return self.run.manifest()
 
     @property
     def headline(self) -> Score:
         """The task's own score."""
-        return Score.named(str(self.manifest.get("headline", "top1")))
+        return Score.named(self.manifest.headline or "top1")
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -230,9 +230,9 @@ def _positive_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list
 
 def step_curves(files: RunFiles) -> Curves:
     """Figure 5: the headline over sampling steps, a line for each other setting."""
-    # The command that would make the missing rows; captions have no answer of one pass.
+    # The command that would make the missing rows. Only of one label is one pass the exact answer.
     options = " --steps 1,2,5,10,20"
-    if files.tables.get("task", {}).get("name") == "classification":
+    if files.run.facts().num_tokens == 1:
         options += " --read-out one-pass,last"
     evaluation = files.evaluated(options)
     score = files.headline

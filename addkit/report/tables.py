@@ -109,26 +109,24 @@ def table3(files: RunFiles) -> Table:
 def origin(files: RunFiles) -> Table:
     """The origin of a run: recipe, seed, sizes, time."""
     manifest = files.manifest
-    parameters = manifest.get("parameters", {})
+    total, seconds = manifest.parameters.get("total"), manifest.seconds
     rows = [
         ["recipe", str(files.tables.get("name", "-"))],
         ["seed", str(files.tables.get("seed", 0))],
-        ["finished", str(manifest.get("finished", "not yet"))],
-        ["optimizer steps", str(manifest.get("plan", {}).get("steps", "-"))],
-        ["parameters", f"{parameters['total']:,}" if "total" in parameters else "-"],
-        ["training, seconds", f"{manifest['seconds']:.0f}" if "seconds" in manifest else "-"],
+        ["finished", manifest.finished or "not yet"],
+        ["optimizer steps", str(manifest.steps or "-")],
+        ["parameters", "-" if total is None else f"{total:,}"],
+        ["training, seconds", "-" if seconds is None else f"{seconds:.0f}"],
     ]
     return Table(["what", "value"], rows, words=2)
 
 
 def versions(run: Run) -> Table:
     """Python, packages, components and the machine, from the run's manifest."""
-    environment = run.manifest().get("environment", {})
-    rows = [
-        [name, str(environment[name])]
-        for name in ("python", "platform", "device", "cores", "threads")
-        if name in environment
-    ]
-    for group in ("packages", "components"):
-        rows += [[str(name), str(value)] for name, value in environment.get(group, {}).items()]
+    environment = run.manifest().environment
+    machine = environment.model_dump(
+        include={"python", "platform", "device", "cores", "threads"}, exclude_unset=True
+    )
+    groups = (machine, environment.packages, environment.components)
+    rows = [[name, str(value)] for group in groups for name, value in group.items()]
     return Table(["what", "version"], rows, words=2)

@@ -26,8 +26,9 @@ def _check_classes(config: ClassificationConfig, choices: Choices) -> Iterable[s
 def _check_captions(config: CaptioningConfig, choices: Choices) -> Iterable[str]:
     yield from _data_for("captions", choices)
     yield from _needs_joint(choices)
-    if choices["tokenizer"].name == "none":
-        yield '[tokenizer] "none" cuts no captions; use "words"'
+    tokenizer = choices["tokenizer"]
+    if "no-text" in tokenizer.spec.provides:
+        yield f'[tokenizer] "{tokenizer.name}" cuts no captions; use "words"'
 
 
 def _check_attributes(config: AttributesConfig, choices: Choices) -> Iterable[str]:

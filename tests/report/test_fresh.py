@@ -31,7 +31,7 @@ def fresh(digits_run: Path) -> FreshPredictions:
 
 
 def _scores(run: Run) -> dict[str, float]:
-    return run.manifest()["scores"]["ema"]
+    return run.manifest().scores["ema"]
 
 
 def test_fresh_answers_score_as_the_training_did(fresh: FreshPredictions) -> None:

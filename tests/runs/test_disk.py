@@ -18,6 +18,7 @@ from addkit.runs.checkpoint import CheckpointWriter, Progress
 from addkit.runs.checkpoint_files import Keep, checkpoint_of, newest_whole
 from addkit.runs.disk import disk_errors
 from addkit.runs.lock import locked
+from addkit.runs.stored import Manifest
 
 Save = Callable[..., Path]
 
@@ -141,7 +142,7 @@ def test_a_note_on_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(atomic, "fsync_path", _full)
     with pytest.raises(RunError, match=r"manifest\.json: .* is full .* checkpoint is .*step-0+1;"):
         run.note(a=2)
-    assert run.manifest() == {"a": 1}
+    assert run.manifest().model_extra == {"a": 1}
     assert not list(run.path.glob(".*"))
 
 
@@ -181,7 +182,7 @@ def test_a_checkpoint_and_a_line_fill_a_real_disk(small_disk: Path, tmp_path: Pa
         run.log({"step": 3, "long": "x" * 1_000_000})
     with pytest.raises(RunError, match=r"manifest\.json: cannot be written: the disk is full"):
         run.note(long="x" * 1_000_000)
-    assert run.manifest() == {}
+    assert run.manifest() == Manifest()
     shutil.rmtree(folder / "step-00000001")
     (small_disk / "metrics.jsonl").unlink()
     writer.save(Progress(3), {"raw": {"w": torch.zeros(100_000)}}, wait=True)

@@ -246,9 +246,7 @@ class CaptionCosine:
             if evaluation is None or evaluation.split != "test":
                 continue
             scores = {row.name: row.clip for row in evaluation.table3 or []}.get(self.row)
-            steps = files.manifest.get("chosen_steps") or files.tables.get("sampling", {}).get(
-                "steps"
-            )
+            steps = files.manifest.chosen_steps or files.tables.get("sampling", {}).get("steps")
             # Table 3 is of the evaluation's last setting, which need not be the run's own.
             is_own = evaluation.results[-1].setting.steps == steps
             if is_own and scores is not None and scores.clip_cosine is not None:
@@ -276,7 +274,7 @@ class CaptionValidation:
         values = {
             seed: scores[str(self.steps)]
             for seed, files in runs.items()
-            if str(self.steps) in (scores := files.manifest.get("chosen_from", {}))
+            if str(self.steps) in (scores := files.manifest.chosen_from)
         }
         if not values:
             raise MissingResultError(
