@@ -124,7 +124,7 @@ def run_entry(path: Path) -> RunEntry:
         run = Run.open(path)
         manifest = run.manifest()
         headline = manifest.headline
-        # A run that no process writes to is not running, whatever its manifest says.
+        # A run that no process writes to is not running, whatever its manifest has.
         status = manifest.status
         if status == "running" and not is_locked(path):
             status = "stopped"

@@ -221,10 +221,10 @@ def _show(
 def _check_trace(predictor: Predictor, path: Path) -> None:
     """One label is traced in a picture, several labels in a page."""
     from addkit.errors import UsageError
-    from addkit.report import caption_trace, trace
+    from addkit.report import trace
 
     labels = predictor.facts.num_tokens
-    fit, other = trace.ENDINGS, caption_trace.ENDINGS
+    fit, other = trace.ENDINGS, trace.PAGE_ENDINGS
     if labels > 1:
         fit, other = other, fit
     if path.suffix.lower() in other:
@@ -272,7 +272,7 @@ def _draw_labels(
     pictures: Tensor,
     names: list[str],
 ) -> None:
-    from addkit.report.caption_trace import draw_caption_trace
+    from addkit.report.trace import draw_caption_trace
 
     facts, tokenizer = predictor.facts, predictor.inference.problem.tokenizer
     words, decode = predictor.class_names, None

@@ -28,6 +28,7 @@ class Last:
         end = ending(steps)
         probabilities = self.probabilities(end)
         confidence, ranked = end.confidence, end.step.scores
+        # log 0 is -inf: captions with one such token would all tie.
         own = confidence.clamp_min(1e-30).log().sum(-1)
         return Answer(
             labels=probabilities.argmax(-1) if ranked is None else end.labels[:, 0],
@@ -46,7 +47,7 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How chains ended."""
+    """The last state of chains."""
 
     step: ChainStep
     """The last one."""
@@ -67,16 +68,17 @@ class Ending:
     def confidence(self) -> Tensor:
         """(B, R, N): each chain's own probability of each of its labels."""
         logits = self.step.logits
-        picked = logits.gather(-1, self.labels.unsqueeze(-1)).squeeze(-1)
+        picked = logits.gather(-1, self.labels.unsqueeze(-1)).squeeze(-1)  # (B, R, N)
         return (picked - logits.logsumexp(-1)).exp()
 
     @property
     def votes(self) -> Tensor:
         """(B, N, K): share of chains whose most probable class is k."""
+        # (B, R, N) -> (B, N, R): votes are counted over chains.
         best = self.step.logits.argmax(-1).transpose(1, 2)
-        share = torch.full(best.shape, 1 / best.shape[-1], device=best.device)
-        nobody = torch.zeros(*best.shape[:2], self.step.logits.shape[-1], device=best.device)
-        return nobody.scatter_add(-1, best, share)
+        share = torch.full(best.shape, 1 / best.shape[-1], device=best.device)  # 1 / R each
+        counts = torch.zeros(*best.shape[:2], self.step.logits.shape[-1], device=best.device)
+        return counts.scatter_add(-1, best, share)
 
 
 def ending(steps: Iterable[ChainStep]) -> Ending:
@@ -84,6 +86,7 @@ def ending(steps: Iterable[ChainStep]) -> Ending:
     taken = torch.zeros(1, dtype=torch.long)
     last: ChainStep | None = None
     for last in steps:
+        # An image that has left the loop keeps the number of steps it took.
         taken = torch.where(last.exited, taken.to(last.exited.device), last.index + 1)
     if last is None:
         raise ValueError("a read-out needs at least one step")

@@ -24,6 +24,7 @@ class Mean(Last):
             for step in steps:
                 present = (~step.exited).float()  # (B,)
                 share = present[:, None, None] * step.logits.softmax(-1).mean(1)
+                # In place: `sums` is read below, once the base class has consumed the chain.
                 sums[:] = [share, present] if not sums else [sums[0] + share, sums[1] + present]
                 yield step
 

@@ -26,11 +26,16 @@ class WholeAnswers(ABC):
         end = ending(steps)
         scores = self.scores(end, likelihood)
         order = scores.argsort(dim=-1, descending=True, stable=True)
-        candidates = _in_order(end.labels, order)
+        candidates = _in_order(end.labels, order)  # (B, S, N)
+        # Votes of the labels that are fed back, since those are the candidates.
+        by_token = end.labels.transpose(1, 2)  # (B, N, S)
+        share = torch.full(by_token.shape, 1 / by_token.shape[-1], device=by_token.device)
+        votes = torch.zeros(end.mean.shape, device=share.device)  # (B, N, K)
+        votes.scatter_add_(-1, by_token, share)
         return Answer(
             labels=candidates[:, 0],
             probabilities=end.mean,
-            votes=_shares(end.labels, end.step.logits.shape[-1]),
+            votes=votes,
             steps=end.taken,
             candidates=candidates,
             confidence=_in_order(end.confidence, order),
@@ -43,9 +48,9 @@ class WholeAnswers(ABC):
 
 
 class Consensus(WholeAnswers):
-    """The chain that the others agree with most; of equals the one that is surest of itself.
+    """The chain that the others agree with most; of equal ones the one with the largest confidence.
 
-    Never looks at references. With many chains it is their mode. One chain is its own consensus.
+    Uses no references. With many chains it is their mode. One chain is its own consensus.
     """
 
     def scores(self, end: Ending, likelihood: Callable[[Tensor], Tensor] | None) -> Tensor:
@@ -55,6 +60,7 @@ class Consensus(WholeAnswers):
             sure = sure + end.step.prior
         if end.labels.shape[1] == 1:
             return sure.exp()
+        # Less its agreement with itself, 1.
         others = agreement(end.labels).sum(-1) - 1
         # Confidence is below 1, and this share of it below two agreements' difference.
         return others / (end.labels.shape[1] - 1) + 1e-6 * sure.exp().clamp(max=1)
@@ -63,7 +69,7 @@ class Consensus(WholeAnswers):
 class Likelihood(WholeAnswers):
     """The most probable of the chains' answers by the exact log p(labels | image).
 
-    For networks that were trained to fill in tokens beside clean ones (`training.token_times`,
+    For networks that were trained to fill in tokens next to clean ones (`training.token_times`,
     masked and autoregressive processes).
     """
 
@@ -76,12 +82,14 @@ class Likelihood(WholeAnswers):
 
 
 def agreement(labels: Tensor) -> Tensor:
-    """How alike whole answers are, (B, S, N) -> (B, S, S), in [0, 1].
+    """Similarity of whole answers, (B, S, N) -> (B, S, S), in [0, 1].
 
     Half for being equal, a quarter each for the share of common tokens and of common pairs of
-    neighbours (as multisets), so that it holds for shifted sentences too.
+    neighbours (as multisets), so that shifted sentences count as similar too.
     """
+    # (B, S, S), as all below.
     equal = (labels.unsqueeze(1) == labels.unsqueeze(2)).all(-1).double()
+    # Two neighbours as one number, so that both are compared at once.
     pairs = labels[..., :-1] * (int(labels.max()) + 1) + labels[..., 1:]
     common = _common(labels) if labels.shape[-1] < 2 else (_common(labels) + _common(pairs)) / 2
     return (equal + common) / 2
@@ -99,11 +107,3 @@ def _common(items: Tensor) -> Tensor:
 
 def _in_order(values: Tensor, order: Tensor) -> Tensor:
     return values.gather(1, order.unsqueeze(-1).expand_as(values))
-
-
-def _shares(labels: Tensor, num_classes: int) -> Tensor:
-    """(B, S, N) -> share of candidates with class k at each token, (B, N, K)."""
-    by_token = labels.transpose(1, 2)
-    share = torch.full(by_token.shape, 1 / by_token.shape[-1], device=labels.device)
-    nobody = torch.zeros(*by_token.shape[:2], num_classes, device=labels.device)
-    return nobody.scatter_add(-1, by_token, share)

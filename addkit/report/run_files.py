@@ -99,7 +99,7 @@ def check_epochs(lines: Sequence[Line], command: str) -> None:
     """Raise `NotShownError` where no line has two points."""
     if not any(len(line.x) > 1 for line in lines):
         raise NotShownError(
-            f"fewer than two epochs were scored on the way; `{command} --set "
+            f"fewer than two epochs were scored during training; `{command} --set "
             "training.evaluate_every=1` scores each"
         )
 
@@ -119,6 +119,7 @@ def accuracy_line(name: str, run: Run, score: str) -> Line | None:
     }
     if not points:
         return None
+    # The recipe as stored, unchecked: a report needs no plugin that it names.
     epochs = run.recipe_tables().get("training", {}).get("epochs")
     final = next(iter(run.scores().values()), {}).get(score)
     # The end of a training is scored on the test split alone.
@@ -175,6 +176,7 @@ def losses_by_time(run: Run) -> list[Line]:
     Raises:
         NotShownError: no entry has `loss_by_time`.
     """
+    # Missing for processes without noise levels, such as autoregression.
     entries = [entry for entry in run.metrics() if entry.get("loss_by_time")]
     if not entries:
         raise NotShownError(
@@ -187,7 +189,7 @@ def losses_by_time(run: Run) -> list[Line]:
         """The middle of a bin such as `0.1-0.2`, or `T`."""
         if interval == "T":
             return PURE_NOISE
-        low, high = map(float, interval.split("-"))
+        low, high = map(float, interval.split("-"))  # "0.1-0.2" -> 0.1, 0.2
         return (low + high) / 2
 
     moments = [entries[index] for index in spread(len(entries), MOMENTS)]
@@ -208,6 +210,7 @@ def step_times(run: Run) -> list[Line]:
         NotShownError: no entry has `parts`.
     """
     pieces = _pieces([entry for entry in run.metrics() if entry.get("parts")])
+    # A dict for its order: a part that began late, such as a checkpoint, still has one line.
     names = dict.fromkeys(name for piece in pieces for entry in piece for name in entry["parts"])
     if not names:
         raise NotShownError(
@@ -255,6 +258,7 @@ def step_curves(files: RunFiles) -> Curves:
             "the last evaluation has one chain length; `addkit evaluate --run "
             f"{files.run.path}{options}` has several"
         )
+    # After the selection, so that a setting all lines share is in no name.
     names = _names_of(list(chains))
     lines = [_step_line(names[setting], rows, score) for setting, rows in chains.items()]
     levels = [

@@ -41,6 +41,7 @@ def final_scores(files: RunFiles) -> Table:
 def settings(files: RunFiles) -> Table:
     """The last evaluation: each setting, then the controls."""
     rows = files.evaluated().rows
+    # Of any row: the controls have no scores of a chain.
     columns = present(row.scores for row in rows)
     cells = [
         [
@@ -69,6 +70,7 @@ def _cells(scores: Scores, columns: Sequence[Score], headline: Score) -> list[st
         value = scores.get(score.name)
         cells.append(score.text(value))
         if score == headline:
+            # Only shares of images have one; of a mean the scores keep no spread.
             interval = score.interval(value, int(count) if count else None)
             cells.append("-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}")
     return cells
@@ -76,12 +78,12 @@ def _cells(scores: Scores, columns: Sequence[Score], headline: Score) -> list[st
 
 def audit(files: RunFiles) -> tuple[Table, str]:
     """Accuracy of the loop under five conditions, and the conclusion."""
-    found = files.evaluated().audit
-    if found is None:
+    audit = files.evaluated().audit
+    if audit is None:
         raise NotShownError(
             f"the last evaluation has no audit; `addkit evaluate --run {files.run.path}` makes one"
         )
-    return Table(["the loop", "right, %"], found.rows()), found.answer
+    return Table(["the loop", "right, %"], audit.rows()), audit.answer
 
 
 def table3(files: RunFiles) -> Table:

@@ -59,7 +59,7 @@ class Run:
     def open(cls, path: Path) -> Run:
         """An existing run."""
         if not (path / "recipe.toml").is_file():
-            raise RunError(f"{path}: not a run (it holds no recipe.toml)")
+            raise RunError(f"{path}: not a run (it has no recipe.toml)")
         return cls(path)
 
     def recipe(self, *, tracked: bool = True) -> Recipe:
@@ -102,6 +102,7 @@ class Run:
         Runs from before components had hashes are not compared.
         """
         names = {k: choice.name for k, choice in recipe.choices.items() if k not in NO_EFFECT}
+        # Hashes, not versions: code under development changes without a new version.
         before = self.manifest().environment.components
 
         def digest(identity: str) -> str:
@@ -127,6 +128,7 @@ class Run:
     def controls(self) -> dict[str, Run]:
         """The finished matched controls by name."""
         files = sorted((self.path / "controls").glob("*/recipe.toml"))
+        # An unfinished control has no scores to compare with.
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
@@ -187,6 +189,7 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
+        # A training resumes from its last checkpoint, which may be older than its last line.
         lines = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["step"] <= step]
         self._write("metrics.jsonl", "".join(lines))
 

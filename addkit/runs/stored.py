@@ -83,6 +83,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def read_typed(file: Path, kind: type[T]) -> T:
     """The JSON file as a dataclass or model; raises `RunError` naming every key of a wrong type."""
     try:
+        # Not `validate_json`: an error of syntax is another one, with its own message.
         return TypeAdapter(kind).validate_python(read_json(file))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

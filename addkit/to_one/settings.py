@@ -1,4 +1,4 @@
-"""Settings of the built-in to-one: what their tables in a recipe may say."""
+"""Settings of the built-in to-one, the keys of their tables in a recipe."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class SampleConfig(Config):
 
     temperature: float = Field(1.0, gt=0, description="Divides the logits; below 1 is greedier.")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="Draw only from the fewest classes that hold this share."
+        1.0, gt=0, le=1, description="Draw only from the fewest classes that have this share."
     )

@@ -17,4 +17,4 @@ class Softmax:
     def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
         """(B, R, N, K) -> soft labels; the generator is not used."""
         soft = (logits / self.temperature).softmax(-1)
-        return Clean(soft.argmax(-1), soft)
+        return Clean(soft.argmax(-1), soft)  # (B, R, N), (B, R, N, K)

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from addkit.diffusion import ChainStep, Clean
 from addkit.errors import UsageError
-from addkit.report.caption_trace import FREE, GIVEN, SETTLED, draw_caption_trace
-from addkit.report.trace import MOST_IMAGES
+from addkit.report.trace import FREE, GIVEN, MOST_IMAGES, SETTLED, draw_caption_trace
 from addkit.sampling import forced
 
 WORDS = ("<pad>", "a", "red", "cat", "dog", "on", "mat")

@@ -12,7 +12,7 @@ import torch
 
 from addkit.model import Predictor, build_data, build_network
 from addkit.recipe import read_recipe
-from addkit.report import caption_trace, trace
+from addkit.report import trace
 
 Cli = Callable[..., Any]
 
@@ -45,7 +45,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"steps": steps, "pictures": pictures, "names": names, "decode": decode})
         calls[-1] |= {"pad": pad, "token_names": token_names}
 
-    monkeypatch.setattr(caption_trace, "draw_caption_trace", draw)
+    monkeypatch.setattr(trace, "draw_caption_trace", draw)
     return calls
 
 
@@ -114,4 +114,4 @@ def test_no_page_of_one_label(addkit: Cli, digits_run: Path, digit_images: list[
     said = addkit("sample", digit_images[0], "--run", digits_run, "--json", "--trace", "t.html")
     error = "single labels are traced in: .png, .svg, .pdf"
     assert (said.code, said.out, said.err) == (2, "", f"error: --trace t.html: {error}\n")
-    assert set(trace.ENDINGS).isdisjoint(caption_trace.ENDINGS)
+    assert set(trace.ENDINGS).isdisjoint(trace.PAGE_ENDINGS)

@@ -10,8 +10,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.emoji import EMOJI_FILE, emoji_bitmaps, emoji_list
 from addkit.data.image_sets import MemoryImages
 from addkit.data.side_inputs import SideInputsImages
-from addkit.data.source import Source
-from addkit.data.splits import hold_out
+from addkit.data.source import Source, hold_out
 from addkit.diffusion import counted_seed
 from addkit.plugin.facts import DataFacts
 from addkit_metadata import EmojiColumnsConfig

@@ -10,8 +10,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.folders import FolderStore, Listing
 from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
-from addkit.data.source import Source
-from addkit.data.splits import hold_out
+from addkit.data.source import Source, hold_out
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
 from addkit.plugin.facts import Column, DataFacts
