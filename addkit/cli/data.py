@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from addkit.data.shards.index import Shard
 
 
+# Decimal, as disks and webdataset count.
 MB = 1e6
 
 data = typer.Typer(help="Prepare data sets.", rich_markup_mode=None, no_args_is_help=True)
@@ -81,6 +82,7 @@ def _write(
     from addkit.model import build_data
     from addkit.recipe import read_recipe
 
+    # Before the recipe's data are read, which may take minutes.
     refuse_busy(out)
     recipe = read_recipe(file, list(changes))
 
@@ -134,6 +136,7 @@ def _verify(
 
 def _totals(shards: Sequence[Shard]) -> dict[str, object]:
     """Counts of all shards and of each split's, for JSON."""
+    # A dict for its order, that of the index.
     splits = dict.fromkeys(shard.split for shard in shards)
     parts = {split: [shard for shard in shards if shard.split == split] for split in splits}
     return {**_total(shards), "splits": {split: _total(part) for split, part in parts.items()}}

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from addkit.cli.completion import FIGURES, complete_figure, complete_key, complete_run
+from addkit.cli.completion import FIGURES, complete_figure
+from addkit.cli.report import DataPaths, Folder
 
 
 def plot(
@@ -18,27 +19,11 @@ def plot(
             autocompletion=complete_figure,
         ),
     ],
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="RUN_OR_ABLATION",
-            help="Source of the figure; the newest finished run if absent.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    folder: Folder = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="FILE.png or FILE.svg; required.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.KEY=VALUE",
-            help="Where the data has been moved.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: DataPaths = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write one figure of a report as PNG or SVG.
@@ -53,13 +38,14 @@ def plot(
     from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
+    # Both arguments before the run is read and weights are loaded.
     check_name(figure)
     file = check_figure(output)
     path = newest_run().path if folder is None else find_folder(folder)
-    shown = figure_of(figure, open_source(path, set_ or []))
-    assert shown.draw is not None
-    write_figure(shown.draw(), file)
+    section = figure_of(figure, open_source(path, set_ or []))
+    assert section.draw is not None
+    write_figure(section.draw(), file)
     if json:
-        Output(json=True).data({"file": str(file), "figure": figure, "caption": shown.caption})
+        Output(json=True).data({"file": str(file), "figure": figure, "caption": section.caption})
         return
     Output().line(str(file))

@@ -10,30 +10,33 @@ import typer
 
 from addkit.cli.completion import FIGURES, complete_key, complete_run
 
+Folder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN_OR_ABLATION",
+        help="Run or ablation; the newest finished run if absent.",
+        show_default=False,
+        autocompletion=complete_run,
+    ),
+]
+DataPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="New paths of data that was moved.",
+        autocompletion=complete_key,
+    ),
+]
+
 
 def report(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="RUN_OR_ABLATION",
-            help="Run or ablation; the newest finished run if absent.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    folder: Folder = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The page; report.html in the folder if absent."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.KEY=VALUE",
-            help="Where the data has been moved.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: DataPaths = None,
     json: Annotated[bool, typer.Option("--json", help="Print the sections as JSON.")] = False,
 ) -> None:
     """Write one page with all tables and figures of a run or an ablation.
@@ -51,6 +54,7 @@ def report(
     path = newest_run().path if folder is None else find_folder(folder)
     source = open_source(path, set_ or [])
     file = path / "report.html" if output is None else output
+    # Before any section is made, which may take minutes.
     check_page(file)
     sections = write_page(file, source)
     if json:

@@ -147,6 +147,7 @@ def run_entry(path: Path) -> RunEntry:
 
 def _final_scores(run: Run) -> dict[str, float | None]:
     """Scores of the averaged weights, else of the raw ones."""
+    # Empty until the training has ended.
     by_weights = run.scores()
     return by_weights.get("ema") or by_weights.get("raw") or {}
 
@@ -224,6 +225,7 @@ def run_details(path: Path) -> RunDetails:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
+    # Checkpoints of a sharded training have sub-folders.
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -270,6 +272,7 @@ def _test_data(run: Run) -> dict[str, Any]:
     """
     facts = run.facts()
     table = run.recipe_tables().get("data", {})
+    # A moved folder has the same images; its classes and counts are compared instead.
     ignored = HARMLESS | path_keys(table)
     return {
         "data": {key: value for key, value in table.items() if key not in ignored},

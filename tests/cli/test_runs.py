@@ -51,7 +51,7 @@ def test_list_is_newest_first(addkit: Cli, two_runs: list[Path]) -> None:
 
 
 BROKEN = [
-    ("recipe.toml", None, "not a run (it holds no recipe.toml)"),
+    ("recipe.toml", None, "not a run (it has no recipe.toml)"),
     ("recipe.toml", "name = ", "recipe.toml: cannot be read"),
     ("manifest.json", "{", "manifest.json: cannot be read"),
     ("manifest.json", "[]", "manifest.json: not a JSON object"),

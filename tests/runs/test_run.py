@@ -22,7 +22,7 @@ def run(recipes: Path, tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
 
 
-def test_a_new_run_holds_its_recipe_and_facts(run: Run, recipes: Path) -> None:
+def test_a_new_run_has_its_recipe_and_facts(run: Run, recipes: Path) -> None:
     recipe = read_recipe(recipes / "digits.toml")
     assert run.recipe().tables() == recipe.tables()
     assert run.facts() == build_data(recipe).facts
@@ -133,7 +133,7 @@ def test_facts_that_lack_something_are_named(run: Run) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not a run \(it holds no recipe\.toml\)"):
+    with pytest.raises(RunError, match=r"not a run \(it has no recipe\.toml\)"):
         Run.open(tmp_path)
 
 

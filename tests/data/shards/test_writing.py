@@ -44,14 +44,14 @@ class _Killed(BaseException):
     """Nothing cleans up after it but what a context manager must."""
 
 
-def test_a_stopped_run_goes_on(
+def test_a_stopped_run_resumes(
     out: Path, tmp_path: Path, source: Any, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    written = []
 
     def kill(shard: Any, before: bool) -> None:
-        told.append(shard.name)
-        if len(told) == 2:
+        written.append(shard.name)
+        if len(written) == 2:
             raise _Killed
 
     other = tmp_path / "other"
