@@ -118,7 +118,7 @@ COMMANDS = {
     "plugins check": "package --json",
     "plugins new": "name --kind --directory --json",
     "data shard": "recipe out --set --shard-size --jobs --verify --json",
-    "schedule show": "names --classes --scale --suggest --output --json",
+    "schedule show": "names --classes --scale --suggest -o --json",
     "recipes list": "--json",
     "recipes show": "recipe --set --resolved --json",
     "recipes check": "files --set --json",

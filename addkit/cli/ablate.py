@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_recipe
-from addkit.cli.options import component_option, list_option, split
+from addkit.cli.completion import complete_recipe
+from addkit.cli.options import JsonOption, SetOption, component_option, list_option, split
 
 if TYPE_CHECKING:
     from addkit.ablation import AblationPlan, AblationResult, Store
@@ -84,15 +84,7 @@ def ablate(
         bool,
         typer.Option("--grid/--one-at-a-time", help="Every combination, or one change at a time."),
     ] = False,
-    set_: Annotated[
-        Values,
-        typer.Option(
-            "--set",
-            metavar="TABLE.KEY=VALUE",
-            help="Change the base.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: SetOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
     store: Annotated[
         Path | None,
@@ -101,7 +93,7 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List arms and trainings; train nothing.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Change one choice at a time, over the same seeds, and separate its effect from noise.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_recipe
+from addkit.cli.completion import complete_recipe
+from addkit.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -37,15 +38,7 @@ def shard(
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the shards, new or begun before.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="TABLE.KEY=VALUE",
-            help="Change the recipe; the value is TOML. May be repeated.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: SetOption = None,
     shard_size: Annotated[
         float, typer.Option(min=0.001, help="MB of images after which a shard is closed.")
     ] = 256,
@@ -54,7 +47,7 @@ def shard(
         bool,
         typer.Option("--verify", help="Write nothing: check the files of OUT by their checksums."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Pack a recipe's images into tar shards, which are read in sequence.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from addkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def env(
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+def env(json: JsonOption = False) -> None:
     """Print what addkit runs with, for a bug report. No secrets are printed.
 
     addkit env

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_run
-from addkit.cli.options import component_option, list_option
+from addkit.cli.options import (
+    DataOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    WeightsOption,
+    component_option,
+    list_option,
+)
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -31,59 +37,39 @@ BAR = 30
 """Characters of the bar of a whole chain."""
 
 
+def _values(item: type, metavar: str, text: str) -> Any:
+    return list_option(item=item, metavar=metavar, help=text, rich_help_panel=ANSWERS)
+
+
+def _components(kind: str) -> Any:
+    return component_option(kind, ANSWERS, several=True)
+
+
 def evaluate(
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder; the newest finished run if absent.", autocompletion=complete_run
-        ),
-    ] = None,
+    run: RunOption = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     steps: Annotated[
         list[int] | None,
-        list_option(
-            item=int,
-            metavar="N,...",
-            help="Chain lengths, such as 1,2,5,10,20,50.",
-            rich_help_panel=ANSWERS,
-        ),
+        _values(int, "N,...", "Chain lengths, such as 1,2,5,10,20,50."),
     ] = None,
     guidance: Annotated[
         list[float] | None,
-        list_option(
-            item=float,
-            metavar="W,...",
-            help="w in uncond + w (cond - uncond); 1 is off.",
-            rich_help_panel=ANSWERS,
-        ),
+        _values(float, "W,...", "w in uncond + w (cond - uncond); 1 is off."),
     ] = None,
-    read_out: Annotated[
-        list[str] | None, component_option("read_out", ANSWERS, several=True)
-    ] = None,
-    sampler: Annotated[list[str] | None, component_option("sampler", ANSWERS, several=True)] = None,
-    to_one: Annotated[list[str] | None, component_option("to_one", ANSWERS, several=True)] = None,
+    read_out: Annotated[list[str] | None, _components("read_out")] = None,
+    sampler: Annotated[list[str] | None, _components("sampler")] = None,
+    to_one: Annotated[list[str] | None, _components("to_one")] = None,
     chains: Annotated[
         int | None, typer.Option(min=1, help="Chains for each image.", rich_help_panel=ANSWERS)
     ] = None,
     early_exit: Annotated[
         list[int] | None,
-        list_option(
-            item=int,
-            metavar="N,...",
-            help="Stop a chain once its answer has not changed for N steps; 0 disables.",
-            rich_help_panel=ANSWERS,
+        _values(
+            int, "N,...", "Stop a chain once its answer has not changed for N steps; 0 disables."
         ),
     ] = None,
-    weights: Annotated[str, typer.Option(help="ema (averaged) or raw.")] = "ema",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.KEY=VALUE",
-            help="New location of the data.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    weights: WeightsOption = "ema",
+    set_: DataOption = None,
     audit: Annotated[
         bool,
         typer.Option(
@@ -114,8 +100,8 @@ def evaluate(
             rich_help_panel=MORE,
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sampling noise.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
 ) -> None:
     """Score a run, and test whether its loop helps.
 

@@ -1,4 +1,4 @@
-"""Options that several commands share: lists, and names of components.
+"""Options that several commands share: run, changes, JSON, lists, and names of components.
 
 A list has one grammar everywhere: commas or repetition, `--steps 1,5 --steps 20`. An option that
 takes KEY=VALUE is repeated, since a value may have commas of its own.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_component
+from addkit.cli.completion import complete_component, complete_key, complete_run
 
 BUILT_IN = {
     "loss": ("ce", "weighted-ce", "mse", "mse-noise"),
@@ -37,6 +38,44 @@ A constant, because `--help` would otherwise wait for the catalogue; a test comp
 """
 
 ALLOWED = {str: "names", int: "integers (1,5,20)", float: "numbers (1,1.5,2)"}
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        help="Change a key of the recipe; the value is TOML. Repeatable.",
+        autocompletion=complete_key,
+    ),
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="New location of data that was moved after training. Repeatable.",
+        autocompletion=complete_key,
+    ),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder or checkpoint; the newest finished run if absent.",
+        autocompletion=complete_run,
+    ),
+]
+RunOrAblation = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN_OR_ABLATION",
+        help="Run or ablation; the newest finished run if absent.",
+        show_default=False,
+        autocompletion=complete_run,
+    ),
+]
+WeightsOption = Annotated[str, typer.Option(help="ema (averaged) or raw.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Random seed of the sampling noise.")]
 
 # KEY=VALUE is one value, whatever commas it has.
 PAIR = re.compile(r"[\w.-]+=")

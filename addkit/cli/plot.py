@@ -8,23 +8,19 @@ from typing import Annotated
 import typer
 
 from addkit.cli.completion import FIGURES, complete_figure
-from addkit.cli.report import DataPaths, Folder
+from addkit.cli.options import DataOption, JsonOption, RunOrAblation
 
 
 def plot(
     figure: Annotated[
-        str,
-        typer.Argument(
-            help=f"{', '.join(FIGURES)}.",
-            autocompletion=complete_figure,
-        ),
+        str, typer.Argument(help=f"{', '.join(FIGURES)}.", autocompletion=complete_figure)
     ],
-    folder: Folder = None,
+    folder: RunOrAblation = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="FILE.png or FILE.svg; required.")
     ] = None,
-    set_: DataPaths = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    set_: DataOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write one figure of a report as PNG or SVG.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addkit.cli.completion import complete_any_component, complete_kind
+from addkit.cli.options import JsonOption
 from addkit.cli.plugin_options import choose
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ plugins = typer.Typer(
 
 COMMAND = "command"
 """Taken by `--kind` like a kind of component."""
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @plugins.callback()
@@ -41,7 +41,7 @@ def list_(
     requirements: Annotated[
         bool, typer.Option("--requirements", help="Lines for a requirements.txt instead.")
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """List components, commands of plugins, and plugins that are broken or disabled.
 
@@ -65,7 +65,7 @@ def show(
     name: Annotated[
         str, typer.Argument(help="Such as cosine.", autocompletion=complete_any_component)
     ],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show a component: what it does, its settings, who provides it, and a table to paste.
 
@@ -94,7 +94,7 @@ def check(
             help="A distribution, or a file; addkit for the built-ins. Without: all third-party."
         ),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Check components and commands by the laws of their kinds. Exit code 1 if one fails.
 
@@ -138,7 +138,7 @@ def new(
     directory: Annotated[
         Path | None, typer.Option(help="Where to write it; ./NAME if not given.")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a package with a component or a command that works and is tested; then make it yours.
 

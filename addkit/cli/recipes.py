@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_recipe, complete_recipe_or_run
+from addkit.cli.completion import complete_recipe, complete_recipe_or_run
+from addkit.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from addkit.recipe.errors import Fault
@@ -17,8 +18,6 @@ recipes = typer.Typer(
     help="Find, read, check and compare recipes.", rich_markup_mode=None, no_args_is_help=True
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
 
 @recipes.callback()
 def root() -> None:
@@ -26,7 +25,7 @@ def root() -> None:
 
 
 @recipes.command("list")
-def list_recipes(json: Json = False) -> None:
+def list_recipes(json: JsonOption = False) -> None:
     """List the recipes that come with addkit, and those below ./recipes.
 
     addkit recipes list
@@ -71,20 +70,14 @@ def show(
         str,
         typer.Argument(help="A recipe's name, or its file.", autocompletion=complete_recipe),
     ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="TABLE.KEY=VALUE",
-            help="A change, as for train; implies --resolved.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: SetOption = None,
     resolved: Annotated[
         bool,
-        typer.Option("--resolved", help="One whole recipe, with every default written down."),
+        typer.Option(
+            "--resolved", help="One recipe with every default written out; implied by --set."
+        ),
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Print a recipe's file and each file that it extends, or the whole that follows from them.
 
@@ -130,16 +123,8 @@ def check(
         list[str],
         typer.Argument(help="Recipes by name or file.", autocompletion=complete_recipe),
     ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="TABLE.KEY=VALUE",
-            help="A change of each of them, as for train.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
-    json: Json = False,
+    set_: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Tell everything that is wrong with recipes. Exit code 2 if anything is.
 
@@ -202,7 +187,7 @@ def diff(
         str,
         typer.Argument(help="What to compare it with.", autocompletion=complete_recipe_or_run),
     ],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Tell the keys in which two recipes, or the recipes of two runs, differ.
 

@@ -8,36 +8,18 @@ from typing import Annotated
 
 import typer
 
-from addkit.cli.completion import FIGURES, complete_key, complete_run
-
-Folder = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="RUN_OR_ABLATION",
-        help="Run or ablation; the newest finished run if absent.",
-        show_default=False,
-        autocompletion=complete_run,
-    ),
-]
-DataPaths = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="data.KEY=VALUE",
-        help="New paths of data that was moved.",
-        autocompletion=complete_key,
-    ),
-]
+from addkit.cli.completion import FIGURES
+from addkit.cli.options import DataOption, JsonOption, RunOrAblation
 
 
 def report(
-    folder: Folder = None,
+    folder: RunOrAblation = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The page; report.html in the folder if absent."),
     ] = None,
-    set_: DataPaths = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the sections as JSON.")] = False,
+    set_: DataOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write one page with all tables and figures of a run or an ablation.
 

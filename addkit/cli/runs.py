@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_run
+from addkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 
 runs = typer.Typer(help="List, show and compare runs.", rich_markup_mode=None, no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @runs.callback()
@@ -28,7 +27,7 @@ def root() -> None:
 @runs.command("list")
 def list_runs(
     root: Annotated[Path, typer.Option(help="The folder of runs.")] = Path("runs"),
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """List runs, the newest first, each with its score and that of its best control.
 
@@ -86,7 +85,7 @@ def show(
     run: Annotated[
         str, typer.Argument(help="A run's folder, or its name.", autocompletion=complete_run)
     ],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Print everything that a run's folder has: scores, plan, versions, files.
 
@@ -150,7 +149,7 @@ def compare(
     page: Annotated[
         Path | None, typer.Option("-o", "--output", help="A page with figures as well, FILE.html.")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Compare scores, recipes and environments of runs.
 

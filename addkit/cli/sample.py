@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addkit.cli.completion import complete_run
-from addkit.cli.options import component_option
+from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,13 +28,7 @@ def sample(
     images: Annotated[
         list[str], typer.Argument(help="Image files, folders of them, or - for standard input.")
     ],
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder or checkpoint; the newest finished run if absent.",
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    run: RunOption = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -87,12 +80,8 @@ def sample(
             rich_help_panel=KNOWN,
         ),
     ] = None,
-    weights: Annotated[
-        str, typer.Option(help="ema (averaged) or raw.", rich_help_panel=ANSWER)
-    ] = "ema",
-    seed: Annotated[
-        int, typer.Option(min=0, help="Random seed of the sampling noise.", rich_help_panel=ANSWER)
-    ] = 0,
+    weights: WeightsOption = "ema",
+    seed: SeedOption = 0,
     top: Annotated[
         int, typer.Option(min=1, help="Answers to show for each image.", rich_help_panel=SHOW)
     ] = 5,

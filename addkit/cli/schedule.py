@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_component
-from addkit.cli.options import list_option
+from addkit.cli.options import JsonOption, list_option
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -46,8 +46,8 @@ def show(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Rank schedules and scales for this K.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Draw it: PNG or SVG.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Draw it: PNG or SVG.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Show what a noisy label still tells over time, for schedules side by side.
 

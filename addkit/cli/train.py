@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from addkit.cli.completion import complete_key, complete_recipe
+from addkit.cli.completion import complete_recipe
+from addkit.cli.options import JsonOption, SetOption
 from addkit.cli.plan import print_plan
 
 if TYPE_CHECKING:
@@ -28,15 +29,7 @@ def train(
             autocompletion=complete_recipe,
         ),
     ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="TABLE.KEY=VALUE",
-            help="Change the recipe; the value is TOML. Repeatable.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    set_: SetOption = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: runs/NAME-TIME.")
     ] = None,
@@ -50,7 +43,7 @@ def train(
         bool,
         typer.Option("--fresh", help="Start anew; an old run in --run-dir is moved aside."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
     processes: Annotated[
         int | None,
         typer.Option(

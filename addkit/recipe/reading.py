@@ -153,10 +153,10 @@ class _Check:
             what = Complaint(("name",), str(error), table["name"], known)
             self._say((kind,), what, error.cause)
             return None
-        settings = {key: value for key, value in table.items() if key != "name"}
+        values = {key: value for key, value in table.items() if key != "name"}
         spec = provided.spec
-        keys = ("name", *spec.settings.model_fields)
-        config = self._config(spec.settings, (kind,), settings, keys)
+        settings = spec.settings  # Imported here, where it is a path.
+        config = self._config(settings, (kind,), values, ("name", *settings.model_fields))
         plugin = provided.provider if provided.is_third_partys else ""
         return None if config is None else Choice(spec, config, plugin)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from addkit.cli.completion import complete_run
-from addkit.cli.options import list_option
+from addkit.cli.options import JsonOption, list_option
 
 PAGE = Path("docs/claims.md")
 
@@ -31,7 +31,7 @@ def claims(
         ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The page, in Markdown.")] = PAGE,
-    json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Compare each claim of the paper with stored results, and write the page of verdicts.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addkit.cli.completion import complete_run
+from addkit.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -32,7 +33,7 @@ def theory(
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Test images for --run.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the noise of --run.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Measure results of theory with the exact denoiser. Exit code 1 if one does not hold.
 
