@@ -184,10 +184,10 @@ def test_missing_root(pets: Path) -> None:
 
 
 def test_folders_without_classes(pets: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least 2, found no sub-folder and 10 files"):
+    with pytest.raises(DataError, match="at least 2, and there is no sub-folder and 10 files"):
         _source(pets / "cat")
     shutil.rmtree(pets / "dog")
-    with pytest.raises(DataError, match='at least 2, found only "cat"'):
+    with pytest.raises(DataError, match='at least 2, and there is only "cat"'):
         _source(pets)
     (pets / "dog").mkdir()
     with pytest.raises(DataError, match="class folders without a file: dog"):

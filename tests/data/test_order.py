@@ -112,7 +112,7 @@ def test_fewer_shards_than_parts() -> None:
     with pytest.raises(DataError) as error:
         epoch_batches(_sharded([40, 40, 40]), 0, 0, steps=2, parts=4, size=2)
     assert str(error.value) == (
-        "the training images lie in 3 shards, and a step has 4 micro-batches (processes x "
+        "the training images are in 3 shards, and a step has 4 micro-batches (processes x "
         "accumulation), each of which reads shards of its own.\nTake fewer --processes, or set "
         "distributed.per_process_batch higher."
     )
