@@ -1,4 +1,4 @@
-"""What was renamed: old names get an error with the new one, and no alias stays in the code."""
+"""What was renamed or moved out: old names get an error with the new one, no alias stays."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ KEYS: Mapping[str, str] = {"training.checkpoint_every": "checkpoints.every"}
 OPTIONS: Mapping[str, str] = {"--beside": "--input"}
 """Options of the command line."""
 
+COMMANDS: Mapping[str, str] = {"claims": "addkit-paper", "theory": "addkit-paper"}
+"""Commands that moved out of addkit, and the package that adds each."""
+
 ABILITIES: Mapping[str, str] = {"beside": "side-inputs"}
 """What a Spec may provide."""
 
@@ -40,6 +43,11 @@ API_CHANGES = (
     "addkit.samplers.renoise.Renoise); CHANGELOG.md lists all"
 )
 """What plugin API 2 changed, for plugins that were written for 1."""
+
+
+def moved_to(package: str) -> str:
+    """`added by the package "x" (pip install plugins/x)`, for a command that moved out."""
+    return f'added by the package "{package}" (pip install plugins/{package} in a checkout)'
 
 
 def renamed_to(new: str | None) -> str:

@@ -20,8 +20,6 @@ from addkit.cli.options import (
 if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.evaluation.results import (
-        CaptionRow,
-        ConfidenceRow,
         Evaluation,
         ExitRow,
         Uncertainty,
@@ -107,6 +105,7 @@ def evaluate(
 
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
+    # Imported when called, so that `addkit --help` waits for neither torch nor matplotlib.
     from addkit.cli.output import Output, note
     from addkit.cli.run_arguments import find_run
     from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
@@ -142,7 +141,14 @@ def evaluate(
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
-    from addkit.evaluation.results import SETTING_HEADINGS, legend, present
+    from addkit.evaluation.results import (
+        CLIP_HEADINGS,
+        SETTING_HEADINGS,
+        TABLE3,
+        Score,
+        legend,
+        present,
+    )
 
     rows = evaluation.rows
     # A score without a value in any row, such as METEOR without WordNet, gets no column.
@@ -160,6 +166,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         words=4,
     )
     if "meteor" in rows[0].scores and "meteor" not in [score.name for score in scores]:
+        # Absent for every row: the machine lacks WordNet, which the user can change.
         from addkit.metrics.captions import meteor_available
 
         output.line(f"no METEOR: {meteor_available()}")
@@ -170,37 +177,40 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         output.table(["audit of the loop", "right %"], evaluation.audit.rows())
         output.line(evaluation.audit.answer)
     if evaluation.table3 is not None:
-        _show_table3(output, evaluation.table3, evaluation.clip)
+        table3, model = [Score.named(name) for name in TABLE3], evaluation.clip
+        output.line()
+        output.table(
+            ["table 3", *CLIP_HEADINGS, *(score.short_heading for score in table3)],
+            [
+                [each.name, *each.clip_cells(), *(s.text(each.scores.get(s.name)) for s in table3)]
+                for each in evaluation.table3
+            ],
+        )
+        no_model = "no CLIP score; give a model with --clip MODEL:WEIGHTS"
+        origin = f"CLIP: {model}" if model else no_model
+        output.line(f"{origin}. share: {Score.named('share').meaning}")
     if evaluation.uncertainty is not None:
         _show_uncertainty(output, evaluation.uncertainty)
     if evaluation.early_exit:
         _show_early_exit(output, evaluation.early_exit)
 
 
-def _show_table3(output: Output, rows: list[CaptionRow], clip: str | None) -> None:
-    from addkit.evaluation.results import CLIP_HEADINGS, TABLE3, Score
-
-    scores = [Score.named(name) for name in TABLE3]
-    output.line()
-    output.table(
-        ["table 3", *CLIP_HEADINGS, *(score.short_heading for score in scores)],
-        [
-            [row.name, *row.clip_cells(), *(s.text(row.scores.get(s.name)) for s in scores)]
-            for row in rows
-        ],
-    )
-    model = f"CLIP: {clip}" if clip else "no CLIP score; give a model with --clip MODEL:WEIGHTS"
-    output.line(f"{model}. share: {Score.named('share').meaning}")
-
-
 def _show_uncertainty(output: Output, result: Uncertainty) -> None:
     from addkit.evaluation.results import Score
 
-    headings = ["confidence"]
-    for name in CONFIDENCE:
-        headings += [Score.named(name).short_heading, *["95 %"] * (name in INTERVALS)]
+    headings, cells = ["confidence"], [[row.title] for row in result.rows]
+    # Column by column: a score with an interval has two.
+    for score in map(Score.named, CONFIDENCE):
+        headings.append(score.short_heading)
+        for texts, row in zip(cells, result.rows, strict=True):
+            texts.append(score.text(getattr(row, score.name)))
+        if score.name in INTERVALS:
+            headings.append("95 %")
+            for texts, row in zip(cells, result.rows, strict=True):
+                low, high = (getattr(row, f"{score.name}_{end}") for end in ("low", "high"))
+                texts.append(f"{score.text(low)} to {score.text(high)}")
     output.line()
-    output.table(headings, [_confidence_cells(row) for row in result.rows])
+    output.table(headings, cells)
     output.line(
         f"Votes and mean: {result.chains} chains of {result.steps} steps. Scaled: temperature "
         f"fitted on {result.temperature_from}. Intervals: bootstrap over images."
@@ -209,6 +219,7 @@ def _show_uncertainty(output: Output, result: Uncertainty) -> None:
         "Risk: wrong answers among the most confident images; AURC: its mean over all coverages. "
         "Set: fewest classes with 90 % of the probability."
     )
+    # ECE and AURC of one confidence follow each other: a row has both.
     pairs = zip(result.comparisons[::2], result.comparisons[1::2], strict=True)
     interval = ("95 %", "it is")
     output.line()
@@ -223,19 +234,6 @@ def _show_uncertainty(output: Output, result: Uncertainty) -> None:
             for ece, aurc in pairs
         ],
     )
-
-
-def _confidence_cells(row: ConfidenceRow) -> list[str]:
-    from addkit.evaluation.results import Score
-
-    cells = [row.title]
-    for name in CONFIDENCE:
-        text = Score.named(name).text
-        cells.append(text(getattr(row, name)))
-        if name in INTERVALS:
-            low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-            cells.append(f"{text(low)} to {text(high)}")
-    return cells
 
 
 def _show_early_exit(output: Output, rows: list[ExitRow]) -> None:

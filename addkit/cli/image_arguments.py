@@ -51,24 +51,26 @@ class ImageFiles:
 
 
 def find_images(words: list[str]) -> ImageFiles:
-    """The image that each word means, folders opened, `-` read from stdin."""
-    return ImageFiles([each for word in words for each in _named(word)])
-
-
-def _named(word: str) -> list[NamedFile]:
-    if word == "-":
-        # Read whole: a decoder must be able to seek.
-        return [NamedFile("-", BytesIO(sys.stdin.buffer.read()))]
-    if not word:
-        # As a path it would be the working directory.
-        return [NamedFile("", refused='"": an empty name; give a file or a folder')]
-    path = Path(word)
-    try:
-        return [NamedFile(str(file), file) for file in _below(path)]
-    except DataError as error:
-        return [NamedFile(str(path), refused=str(error))]
-    except OSError as error:
-        return [NamedFile(word, refused=f"{word}: cannot be read ({error.strerror})")]
+    """The images that the words name: files, folders of them, `-` for stdin."""
+    named: list[NamedFile] = []
+    for word in words:
+        if word == "-":
+            # Read whole: a decoder must be able to seek.
+            named.append(NamedFile("-", BytesIO(sys.stdin.buffer.read())))
+        elif not word:
+            # As a path it would be the working directory.
+            refused = '"": an empty name; give a file or a folder'
+            named.append(NamedFile("", refused=refused))
+        else:
+            # A word that cannot be read is refused with its reason, and the others are read.
+            try:
+                named += [NamedFile(str(file), file) for file in _below(Path(word))]
+            except DataError as error:
+                named.append(NamedFile(str(Path(word)), refused=str(error)))
+            except OSError as error:
+                refused = f"{word}: cannot be read ({error.strerror})"
+                named.append(NamedFile(word, refused=refused))
+    return ImageFiles(named)
 
 
 def _below(path: Path) -> list[Path]:
@@ -77,6 +79,7 @@ def _below(path: Path) -> list[Path]:
         return [path]
     if path.is_dir():
         # A pipe with an image's name is left out: reading it might never end.
+        # Sorted, since the order of a folder's entries differs between machines.
         images = sorted(
             file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()
         )
@@ -97,18 +100,19 @@ def readable(files: ImageFiles, facts: DataFacts) -> ImageFiles:
     """The same files, with those refused that cannot be decoded to the encoder's input."""
     from addkit.data.images import prepare_image
 
-    tried = []
+    checked = []
     for each in files.named:
         if each.file is not None:
             try:
                 prepare_image(rewind(each.file), facts)
             except DataError as error:
                 each = NamedFile(each.name, refused=str(error))
+            # A small file may decode to a huge picture.
             except MemoryError:
                 refused = f"{each.name}: too large for this machine's memory"
                 each = NamedFile(each.name, refused=refused)
-        tried.append(each)
-    return ImageFiles(tried)
+        checked.append(each)
+    return ImageFiles(checked)
 
 
 def rewind(file: ImageFile) -> ImageFile:

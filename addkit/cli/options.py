@@ -7,8 +7,6 @@ takes KEY=VALUE is repeated, since a value may have commas of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,8 +88,25 @@ def list_option(*names: str, item: type = str, **settings: Any) -> Any:
         item: `str`, `int` or `float`.
         settings: of `typer.Option`.
     """
+
+    def parse(texts: list[str] | None) -> list[Any] | None:
+        if not texts:
+            return None
+        values: list[Any] = []
+        for text in texts:
+            parts = split(text)
+            try:
+                values += [item(part) for part in parts]
+            except ValueError:
+                parts = []
+            # Commas alone are no list, either.
+            if not parts:
+                message = f'"{text}": give {ALLOWED[item]} with commas between'
+                raise typer.BadParameter(message)  # typer adds the option's name
+        return values
+
     # typer must not convert "1,5" before it is split, so its own parser returns the text.
-    return typer.Option(*names, parser=str, callback=_parse(item), **settings)
+    return typer.Option(*names, parser=str, callback=parse, **settings)
 
 
 def component_option(kind: str, panel: str, *, several: bool = False) -> Any:
@@ -105,37 +120,12 @@ def component_option(kind: str, panel: str, *, several: bool = False) -> Any:
     return list_option(**settings) if several else typer.Option(**settings)
 
 
-def _parse(item: type) -> Callable[[list[str] | None], list[Any] | None]:
-    def parse(texts: list[str] | None) -> list[Any] | None:
-        if not texts:
-            return None
-        values: list[Any] = []
-        for text in texts:
-            parts = split(text)
-            try:
-                values += [item(part) for part in parts]
-            except ValueError:
-                parts = []
-            if not parts:
-                message = f'"{text}": give {ALLOWED[item]} with commas between'
-                raise typer.BadParameter(message)  # typer adds the option's name
-        return values
-
-    return parse
-
-
 def split(text: str) -> list[str]:
     """The parts of a text between its commas, except commas within brackets or quotes."""
     if PAIR.match(text):
         return [text]
-    edges = [-1, *_commas(text), len(text)]
-    parts = [text[left + 1 : right].strip() for left, right in pairwise(edges)]
-    return [part for part in parts if part]
-
-
-def _commas(text: str) -> Iterator[int]:
-    depth, quote = 0, ""
-    for index, letter in enumerate(text):
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
         if quote:
             quote = "" if letter == quote else quote
         elif letter in "\"'":
@@ -144,5 +134,9 @@ def _commas(text: str) -> Iterator[int]:
             depth += 1
         elif letter in CLOSING:
             depth -= 1
-        elif letter == "," and depth <= 0:
-            yield index
+        # A closing bracket without an opening one must not join the rest of the list.
+        if letter == "," and depth <= 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]

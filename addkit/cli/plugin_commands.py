@@ -43,8 +43,19 @@ class RootGroup(LazyGroup):
         return [*self.commands, *plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, one of a plugin as a `PluginCommand`; None if there is none."""
-        return self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
+        """The command, one of a plugin as a `PluginCommand`; None if there is none.
+
+        Raises:
+            UsageError: the command moved to a package that is not installed, or is disabled.
+        """
+        command = self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
+        if command is None and not ctx.resilient_parsing:
+            from addkit.renamed import COMMANDS, moved_to
+
+            if cmd_name in COMMANDS:
+                text = f'no such command: "{cmd_name}" is {moved_to(COMMANDS[cmd_name])}'
+                raise UsageError(f"{text}; `addkit plugins list` shows what is disabled or broken.")
+        return command
 
     def panels(self) -> Mapping[str, Mapping[str, str]]:
         """Addkit's own commands, and those of plugins under a heading of their own."""

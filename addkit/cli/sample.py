@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,16 +11,12 @@ import typer
 from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_option
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from addkit.cli.image_arguments import ImageFile, ImageFiles
-    from addkit.cli.output import Output
-    from addkit.diffusion import ChainStep
     from addkit.model import Predictor
     from addkit.plugin.protocols import Prediction
 
 
-ANSWER, KNOWN, SHOW = "Inference settings", "What is given", "What to show"
+ANSWER, GIVEN, SHOW = "Inference settings", "Given labels and side inputs", "Output"
 
 
 def sample(
@@ -56,19 +51,19 @@ def sample(
         str | None,
         typer.Option(
             help='Captions: given words, and _ for each free one: "a red _ on a _".',
-            rich_help_panel=KNOWN,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=1, help="Captions: how many tokens to write.", rich_help_panel=KNOWN),
+        typer.Option(min=1, help="Captions: how many tokens to write.", rich_help_panel=GIVEN),
     ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
             help="Attributes: a given value. Repeatable.",
-            rich_help_panel=KNOWN,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
     side_inputs: Annotated[
@@ -77,7 +72,7 @@ def sample(
             "--input",
             metavar="NAME=VALUE",
             help="Side input of all images, for a conditioner that reads it. Repeatable.",
-            rich_help_panel=KNOWN,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
     weights: WeightsOption = "ema",
@@ -109,11 +104,12 @@ def sample(
     from addkit.errors import DataError
     from addkit.model import load
 
-    found = find_images(images)
-    if not found.images:
-        raise DataError("\n".join(found.refused))
+    arguments = find_images(images)
+    if not arguments.images:
+        raise DataError("\n".join(arguments.refused))
     path = find_run(run)
     predictor = load(path, weights=weights)
+    # Before the images are predicted, which takes longer than reading an ending.
     if trace is not None:
         _check_trace(predictor, trace)
     changes = {
@@ -127,19 +123,30 @@ def sample(
     labels = {} if template is None else {"template": template}
     labels |= {} if length is None else {"length": str(length)}
     labels |= _pairs("--given", given or [], "tone=dark")
-    columns = _pairs("--input", side_inputs or [], "age=7") or None
-    found, predictions = _predict(
-        predictor, found, **changes, given=labels, side_inputs=columns, seed=seed, top=top
+    inputs = _pairs("--input", side_inputs or [], "age=7") or None
+    arguments, predictions = _predict(
+        predictor, arguments, **changes, given=labels, side_inputs=inputs, seed=seed, top=top
     )
-    files = found.images
+    files = arguments.images
     if not files:
-        raise DataError("\n".join(found.refused))
-    for reason in found.refused:
+        raise DataError("\n".join(arguments.refused))
+    for reason in arguments.refused:
         fail(reason, 1)
     output = Output(json=json, jsonl=jsonl)
     if output.for_people:
-        _show(output, [name for name, _ in files], predictions, predictor.task.columns)
+        # Cells and the line below are the prediction's own: see `addkit.tasks.predictions`.
+        first, columns = predictions[0], predictor.task.columns
+        # Without a chain there are no votes to print.
+        headings = [each for each in columns if first.chain or not each.startswith("votes")]
+        rows = [
+            ("" if rank else name, *cells[: len(headings)])
+            for (name, _), prediction in zip(files, predictions, strict=True)
+            for rank, cells in enumerate(prediction.rows())
+        ]
+        output.table(["image", *headings], rows, words=len(columns) - 1)
+        output.line(f"\n{first.how_made(first.steps)}")
     else:
+        # One object for each named file, in order; a refused file has no prediction.
         answers = iter(predictions)
         output.data(
             [
@@ -147,20 +154,20 @@ def sample(
                     "image": each.name,
                     **({"error": each.reason} if each.file is None else next(answers).data()),
                 }
-                for each in found.named
+                for each in arguments.named
             ]
         )
     if trace is not None:
-        _trace(predictor, files, changes, labels, columns, seed, trace)
+        _trace(predictor, files, changes, labels, inputs, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
         output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
-    if found.refused:
+    if arguments.refused:
         raise typer.Exit(1)
 
 
 def _predict(
-    predictor: Predictor, found: ImageFiles, **settings: Any
+    predictor: Predictor, arguments: ImageFiles, **settings: Any
 ) -> tuple[ImageFiles, list[Prediction]]:
     """Predictions of all files that can be read; the others are refused in the result."""
     from addkit.cli.image_arguments import readable, rewind
@@ -171,10 +178,11 @@ def _predict(
 
     # Files are tried one by one only if one of them fails, so that good ones are read once.
     try:
-        return found, predict(found.images)
+        return arguments, predict(arguments.images)
     except (DataError, MemoryError):
-        rest = readable(found, predictor.facts)
-        if len(rest.images) == len(found.images):
+        rest = readable(arguments, predictor.facts)
+        # No single file is at fault: the error is about all of them, such as a side input.
+        if len(rest.images) == len(arguments.images):
             raise
         return rest, predict(rest.images) if rest.images else []
 
@@ -189,22 +197,6 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
             raise UsageError(f"{option} {text}: write NAME=VALUE, such as {example}")
         pairs[name.strip()] = value.strip()
     return pairs
-
-
-def _show(
-    output: Output, names: list[str], predictions: list[Prediction], columns: Sequence[str]
-) -> None:
-    """Rows for each image, then how they were made; see `addkit.tasks.predictions`."""
-    first = predictions[0]
-    # Without a chain there are no votes to show.
-    shown = [each for each in columns if first.chain or not each.startswith("votes")]
-    rows = [
-        ("" if rank else name, *cells[: len(shown)])
-        for name, prediction in zip(names, predictions, strict=True)
-        for rank, cells in enumerate(prediction.rows())
-    ]
-    output.table(["image", *shown], rows, words=len(columns) - 1)
-    output.line(f"\n{first.how_made(first.steps)}")
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:
@@ -227,44 +219,37 @@ def _trace(
     files: list[tuple[str, ImageFile]],
     changes: dict[str, Any],
     labels: dict[str, str],
-    columns: dict[str, str] | None,
+    side_inputs: dict[str, str] | None,
     seed: int,
     path: Path,
 ) -> None:
     from addkit.cli.image_arguments import rewind
     from addkit.cli.output import note
-    from addkit.report.trace import MOST_IMAGES, draw_trace
+    from addkit.report.trace import MOST_IMAGES, draw_caption_trace, draw_trace
 
     # A trace has the images of one batch.
-    shown = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
-    names = [name for name, _ in shown]
-    pictures = predictor.pictures([rewind(file) for _, file in shown])
+    traced = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
+    names = [name for name, _ in traced]
+    # A stream is read twice: once as a picture to draw, once as the encoder's input.
+    pictures = predictor.pictures([rewind(file) for _, file in traced])
     given = predictor.task.given_labels(labels) if labels else None
     inference = predictor.inference.replace(**changes, given=given)
-    sources = [rewind(file) for _, file in shown]
-    if predictor.facts.num_tokens > 1:
+    sources = [rewind(file) for _, file in traced]
+    facts, classes = predictor.facts, predictor.class_names
+    if facts.num_tokens > 1:
         # Only the first of many chains is drawn, and the logits of all would fill the memory.
-        steps = predictor.trace(sources, inference.replace(chains=1), seed, columns)
-        _draw_labels(path, predictor, steps, pictures, names)
+        steps = predictor.trace(sources, inference.replace(chains=1), seed, side_inputs)
+        tokenizer = predictor.inference.problem.tokenizer
+        # Attributes are words by themselves; only captions are tokens to decode.
+        decode = None
+        if facts.pad is not None and tokenizer is not None:
+            decode = tokenizer.restore(classes).decode
+        draw_caption_trace(
+            path, steps, pictures, names, classes, facts.pad, facts.token_names, decode
+        )
     else:
-        steps = predictor.trace(sources, inference, seed, columns)
+        steps = predictor.trace(sources, inference, seed, side_inputs)
         schedule = predictor.network.diffusion.schedule
-        draw_trace(path, steps, pictures, names, predictor.class_names, schedule)
-    left = f" (the first {len(shown)} images)" if len(files) > len(shown) else ""
+        draw_trace(path, steps, pictures, names, classes, schedule)
+    left = f" (the first {len(traced)} images)" if len(files) > len(traced) else ""
     note(f"trace: {path}{left}")
-
-
-def _draw_labels(
-    path: Path,
-    predictor: Predictor,
-    steps: list[ChainStep],
-    pictures: Tensor,
-    names: list[str],
-) -> None:
-    from addkit.report.trace import draw_caption_trace
-
-    facts, tokenizer = predictor.facts, predictor.inference.problem.tokenizer
-    words, decode = predictor.class_names, None
-    if facts.pad is not None and tokenizer is not None:
-        decode = tokenizer.restore(words).decode
-    draw_caption_trace(path, steps, pictures, names, words, facts.pad, facts.token_names, decode)

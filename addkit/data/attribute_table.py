@@ -16,8 +16,6 @@ from addkit.data.source import Source, hold_out_combinations
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError, guess
 
-_SPLITS = ("train", "validation", "test")
-
 Splits = Mapping[str, Sequence[Row]]
 
 
@@ -160,7 +158,8 @@ def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
                 "twice.\nName the columns to predict in data.attributes, or set data.max_classes."
             )
     if config.split_column:
-        splits = _given_splits(table, rows, config)
+        given = table.splits(config.split_column, config.validation)
+        splits: Splits = {name: [rows[number] for number in part] for name, part in given.items()}
     else:
         splits = _held_out(table, {"train": rows}, "test", config.test_share, config.split_seed)
     if config.validation:
@@ -195,27 +194,6 @@ def _rows(table: CsvTable, names: Sequence[str], config: AttributeTableConfig) -
         if first is not row:
             raise DataError(f"{location}: {file} is in {first.location} too. Keep one of the rows.")
     return list(rows.values())
-
-
-def _given_splits(table: CsvTable, rows: Sequence[Row], config: AttributeTableConfig) -> Splits:
-    splits: dict[str, list[Row]] = {"train": [], "test": []}
-    names = table.cells(config.split_column, "split_column")
-    for row, name in zip(rows, names, strict=True):
-        if name not in _SPLITS:
-            raise DataError(
-                f'{row.location}: "{name}" in column "{config.split_column}" is no split'
-                f"{guess(name, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
-            )
-        splits.setdefault(name, []).append(row)
-    for name, members in splits.items():
-        if not members:
-            raise DataError(f'{table.path}: no row has "{name}" in column "{config.split_column}".')
-    if config.validation and "validation" in splits:
-        raise DataError(
-            f'{table.path}: column "{config.split_column}" names the validation rows; '
-            "data.validation must be 0."
-        )
-    return splits
 
 
 def _held_out(table: CsvTable, splits: Splits, purpose: str, share: float, seed: int) -> Splits:

@@ -12,7 +12,7 @@ import torch
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.settings import DigitsConfig
-from addkit.data.source import Source, facts_of, held_out_count, hold_out, split_sizes
+from addkit.data.source import Source, facts_of, held_out_count, hold_out_splits, split_sizes
 
 # So that facts need no file.
 _CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
@@ -25,7 +25,6 @@ class Digits(Source):
 
     def __init__(self, config: DigitsConfig) -> None:
         self._config = config
-        # Counted rather than drawn: facts need no image.
         tests = [held_out_count(count, config.test_share) for count in _CLASS_COUNTS]
         super().__init__(
             facts_of(
@@ -41,21 +40,11 @@ class Digits(Source):
         with as_file(_FILE) as path, gzip.open(path, "rt") as lines:
             table = torch.from_numpy(np.loadtxt(lines, delimiter=",", dtype=np.uint8))  # (1797, 65)
         images = table[:, :64].reshape(-1, 1, 8, 8).contiguous()
-        # The names that splits are drawn by; they must not change.
         numbers = [str(number) for number in range(len(table))]
         names = tuple(f"digits, image {number}" for number in numbers)
         bitmaps = Bitmaps(images, _WHITE, table[:, 64:].long(), names)
 
         config, labels = self._config, bitmaps.labels[:, 0].tolist()
-        pool, test = hold_out(labels, numbers, config.test_share, config.split_seed, "test")
-        kept, held = hold_out(
-            [labels[i] for i in pool],
-            [numbers[i] for i in pool],
-            config.validation,
-            config.split_seed,
-            "validation",
-        )
-        # Positions in the pool -> positions in the file.
-        train, validation = [pool[i] for i in kept], [pool[i] for i in held]
-        positions = {"train": train, "validation": validation, "test": test}[name]
-        return MemoryImages(bitmaps.at(positions), self.pixels, augmenter)
+        shares = {"test": config.test_share, "validation": config.validation}
+        splits = hold_out_splits(labels, numbers, shares, config.split_seed)
+        return MemoryImages(bitmaps.at(splits[name]), self.pixels, augmenter)

@@ -54,6 +54,15 @@ class DataConfig(Config):
         return self
 
 
+class ColourConfig(DataConfig):
+    """Settings of a data set of colour images."""
+
+    @property
+    def image_channels(self) -> int:
+        """Colour."""
+        return 3
+
+
 class DigitsConfig(DataConfig):
     """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
 
@@ -115,7 +124,7 @@ class ImageFolderConfig(OwnImagesConfig):
     )
 
 
-class ImageNetConfig(DataConfig):
+class ImageNetConfig(ColourConfig):
     """ImageNet-1k in torchvision's layout: train/ and val/, one folder for each WordNet id."""
 
     root: Path = Field(
@@ -132,11 +141,6 @@ class ImageNetConfig(DataConfig):
     std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides each channel.")
 
     @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
-
-    @property
     def shorter_side(self) -> int:
         """Pixels of the shorter side before the centre crop."""
         return self.resize or round(self.image_size * 256 / 224)
@@ -151,7 +155,7 @@ class ImageNetConfig(DataConfig):
         return self
 
 
-class CaptionConfig(DataConfig):
+class CaptionConfig(ColourConfig):
     """Settings of every data set of captions. Images are colour, transparent parts white."""
 
     mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
@@ -162,11 +166,6 @@ class CaptionConfig(DataConfig):
         ge=1,
         description="N: longer captions are cut. By default the longest of train and an end.",
     )
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
 
 
 class EmojiConfig(CaptionConfig):
@@ -256,8 +255,8 @@ class CaptionFolderConfig(CaptionConfig):
     )
 
 
-class AttributeTableConfig(OwnImagesConfig):
-    """Your own images: a CSV file with a column of image files and one for each attribute."""
+class TableConfig(OwnImagesConfig):
+    """Your own images: a CSV file with a column of image files."""
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
     separator: str = Field(
@@ -267,6 +266,11 @@ class AttributeTableConfig(OwnImagesConfig):
         None, description="Folder that image files are named from; by default the table's own."
     )
     image_column: str = Field("image", description="The column of image files.")
+
+
+class AttributeTableConfig(TableConfig):
+    """Your own images: a CSV file with a column of image files and one for each attribute."""
+
     attributes: tuple[str, ...] = Field(
         (), description="Columns to predict; by default all but the image's and the split's."
     )
@@ -302,7 +306,7 @@ class AttributeTableConfig(OwnImagesConfig):
         return self
 
 
-class EmojiAttributesConfig(DataConfig):
+class EmojiAttributesConfig(ColourConfig):
     """Group, gender and skin tone of 3,788 drawings of emoji (OFL 1.1). They come with addkit.
 
     Emoji of `test` and `validation` are in train too, in another gender or tone.
@@ -317,11 +321,6 @@ class EmojiAttributesConfig(DataConfig):
     validation: float = Field(
         0.05, ge=0, lt=1, description="Share of train held out as `validation`."
     )
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
 
     @model_validator(mode="after")
     def each_attribute_once(self) -> EmojiAttributesConfig:

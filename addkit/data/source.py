@@ -88,6 +88,33 @@ def hold_out(
     return [p for p in range(len(labels)) if p not in held], sorted(held)
 
 
+def hold_out_splits(
+    labels: Sequence[int],
+    names: Sequence[str],
+    shares: Mapping[str, float],
+    seed: int,
+    train: Sequence[int] | None = None,
+) -> dict[str, list[int]]:
+    """Positions by split: each share in turn is held out of what is left of `train`.
+
+    Args:
+        labels: one for each item; each split is stratified by them.
+        names: from which the ranks follow.
+        shares: split -> share; no split for a share of 0.
+        seed: of the ranks.
+        train: positions to begin with; all by default.
+    """
+    splits = {"train": list(range(len(labels)) if train is None else train)}
+    for purpose, share in shares.items():
+        if share:
+            pool = splits["train"]
+            own_labels, own_names = [labels[p] for p in pool], [names[p] for p in pool]
+            kept, held = hold_out(own_labels, own_names, share, seed, purpose)
+            # Positions in the pool -> positions in the data.
+            splits |= {"train": [pool[p] for p in kept], purpose: [pool[p] for p in held]}
+    return splits
+
+
 def hold_out_combinations(
     parts: Sequence[frozenset[str]], names: Sequence[str], share: float, seed: int
 ) -> tuple[list[int], list[int]]:

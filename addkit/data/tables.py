@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 from addkit.errors import DataError, guess
+
+_SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,49 @@ class CsvTable:
         """The cells of that column, a row each."""
         column = self.column(name, key)
         return [row.cells[column] for row in self.rows]
+
+    def classes(
+        self, name: str, key: str, missing: Sequence[str] = ("",)
+    ) -> tuple[tuple[str, ...], list[int]]:
+        """The sorted values of that column, and the position among them of each row's value.
+
+        Raises:
+            DataError: a cell is one of `missing`, or all cells are equal.
+        """
+        values = self.cells(name, key)
+        for row, value in zip(self.rows, values, strict=True):
+            if value in missing:
+                raise DataError(f'{self.location(row)}: no label in column "{name}".')
+        classes = tuple(sorted(set(values)))
+        if len(classes) < 2:
+            raise DataError(f'{self.path}: column "{name}" has fewer than two labels.')
+        numbers = {value: number for number, value in enumerate(classes)}
+        return classes, [numbers[value] for value in values]
+
+    def splits(self, name: str, validation: float) -> dict[str, list[int]]:
+        """Rows by the split that the column `name` gives; `data.split_column` names the column.
+
+        Raises:
+            DataError: a cell is no split, train or test has no row, or `validation`, a share to be
+                held out, is above 0 where the column has validation rows of its own.
+        """
+        splits: dict[str, list[int]] = {"train": [], "test": []}
+        for number, cell in enumerate(self.cells(name, "split_column")):
+            if cell not in _SPLITS:
+                raise DataError(
+                    f'{self.location(self.rows[number])}: "{cell}" in column "{name}" is no split'
+                    f"{guess(cell, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
+                )
+            splits.setdefault(cell, []).append(number)
+        for split, rows in splits.items():
+            if not rows:
+                raise DataError(f'{self.path}: no row has "{split}" in column "{name}".')
+        if validation and "validation" in splits:
+            raise DataError(
+                f'{self.path}: column "{name}" names the validation rows; '
+                "data.validation must be 0."
+            )
+        return splits
 
     def location(self, row: CsvRow) -> str:
         """Such as `photos.csv:12`."""

@@ -20,6 +20,7 @@ def loop_of(inference: Inference) -> Inference:
     The read-out is replaced, since one that answers in one pass has no last step.
     """
     steps = inference.steps if inference.steps > 1 else LOOP
+    # A chain that exits early has no last step to measure.
     return inference.replace(read_out="last", early_exit=0, steps=steps)
 
 
@@ -29,7 +30,9 @@ def audit_settings(inference: Inference) -> dict[str, Setting]:
     return {
         "first_step": Setting(loop.replace(steps=1)),
         "last_step": Setting(loop),
+        # Each image reads the y_t of another: what it costs is the use made of the own state.
         "shuffled_state": Setting(loop.replace(shuffled=True)),
+        # The counterpart: y_t alone, without the image.
         "no_image": Setting(loop, no_image=True),
     }
 
@@ -42,6 +45,7 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
         control: percent right of the matched control.
         steps: of the loop.
     """
+    # A difference counts only outside its own 95 % interval.
     uses, uses_half = _difference(correct["last_step"], correct["shuffled_state"])
     helps, helps_half = _difference(correct["last_step"], correct["first_step"])
     uses_state = uses > uses_half
@@ -68,7 +72,9 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
 
 def _difference(first: Tensor, second: Tensor) -> tuple[float, float]:
     """Mean difference in points and the half width of its 95 % interval, paired by image."""
+    # (images,) of -100, 0 or 100; double, since the sum runs over a whole split.
     differences = 100 * (first.double() - second.double())
     # Pairing removes the variance between easy and hard images.
+    # One image has no spread: an infinite interval leaves every claim undecided.
     spread = float(differences.std()) if len(differences) > 1 else math.inf
     return float(differences.mean()), 1.96 * spread / math.sqrt(len(differences))

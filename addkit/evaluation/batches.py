@@ -72,15 +72,17 @@ class Evaluator:
             Stopped: a signal has come, here or on another process; raised on all of them.
         """
         world, stop = self.world or World(), self.stop or StopSignals()
+        # Meters, not answers, are gathered: a meter of a split is small beside (images, N, K).
         meters = {name: self.task.meter() for name in settings}
         for name, answer, batch in self.predict_batches(settings, (world.rank, world.size)):
             if stop.exit_code:
-                break
+                break  # Not raise: the other ranks are on their way to the collective below.
             meters[name].update(answer, batch)
         # Ranks gather before any of them raises: none may be left waiting in a collective.
         gathered = world.all_gather((stop.exit_code, meters))
         codes = [code for code, _ in gathered if code]
         if codes:
+            # The same code on all ranks, whichever of them the signal reached.
             raise Stopped(stop.why, min(codes))
         (_, total), *others = gathered
         for _, other in others:
@@ -102,6 +104,7 @@ class Evaluator:
         """
         meters = self.score({str(n): Setting(with_steps(n)) for n in CHAIN_LENGTHS})
         values = {int(n): float(scores_of(meter)[headline] or 0) for n, meter in meters.items()}
+        # Negated, so that of equal scores the shortest chain is the largest.
         return max(values, key=lambda n: (values[n], -n)), values
 
     @torch.inference_mode()
@@ -116,12 +119,23 @@ class Evaluator:
         """
         diffusion = self.network.diffusion
         device = diffusion.null_token.device
+        size, images = self.batch_size, self.images
+        slices = [
+            list(range(start, min(start + size, len(images))))
+            for start in range(0, len(images), size)
+        ]
+        # Neighbouring batches, so that merging in the order of ranks gives the images' order.
+        # Rounded up, so that rank 0 always has a batch.
+        rank, processes = share
+        begin, end = (-(-len(slices) * part // processes) for part in (rank, rank + 1))
+        # Not drawn by seed: an evaluation takes images as they are, without augmentation.
+        batches = load(images, slices[begin:end], seed=None, workers=self.workers)
         self.network.eval()
-        for number, batch in self._batches(share):
+        for number, batch in zip(range(begin, end), batches, strict=True):
             condition = self.network.condition(batch.images.to(device), batch.side_inputs)
-            null = diffusion.null_condition(condition.shape[1]).expand_as(condition)
+            null = diffusion.null_condition(condition.shape[1]).expand_as(condition)  # (B, C, V)
             # By no_image. Exact likelihoods belong to the network: all loops share them.
-            exact: dict[bool, Tensor | None] = {}
+            exact: dict[bool, Tensor | None] = {}  # (B,)
             for name, setting in settings.items():
                 inference = setting.inference
                 # Counted by batch, so results do not depend on workers, ranks or other settings.
@@ -129,6 +143,7 @@ class Evaluator:
                 given = null if setting.no_image else condition  # (B, C, V)
                 answer = inference.answer(diffusion, given, generator)
                 if inference.one_pass:
+                    # One pass claims independent tokens: its own likelihood is their product.
                     truth = inference.product_log_p(answer, batch.labels)
                 else:
                     if setting.no_image not in exact:
@@ -137,15 +152,3 @@ class Evaluator:
                         )
                     truth = exact[setting.no_image]
                 yield name, replace(answer, truth_log_p=truth), batch
-
-    def _batches(self, share: tuple[int, int]) -> Iterator[tuple[int, Batch]]:
-        size, images = self.batch_size, self.images
-        slices = [
-            list(range(start, min(start + size, len(images))))
-            for start in range(0, len(images), size)
-        ]
-        rank, processes = share
-        # Rounded up, so that rank 0 always has a batch.
-        begin, end = (-(-len(slices) * part // processes) for part in (rank, rank + 1))
-        batches = load(images, slices[begin:end], seed=None, workers=self.workers)
-        return zip(range(begin, end), batches, strict=True)

@@ -49,18 +49,30 @@ def table_rows(
     """
     most_frequent, _ = Counter(text for texts in training for text in texts).most_common(1)[0]
     first = [texts[0] for texts in references]
+    # Each image gets another image's caption: a random cycle has no image that keeps its own.
+    order = torch.randperm(len(first), generator=counted_generator(seed, "shuffle")).tolist()
+    following = dict(zip(order, [*order[1:], order[0]], strict=True))
     origins = {
-        "shuffled captions": _shuffled(first, seed),
+        "shuffled captions": [first[following[index]] for index in range(len(first))],
         "most frequent caption": [most_frequent] * len(first),
         "nearest copy": copies,
         **models,
     }
-    rows = [_truth_row(references, clip)]
-    for name, captions in origins.items():
-        scores = asdict(score_captions(captions, references))
-        means = None if clip is None else clip.means(captions)
+    # People against each other where an image has several captions; else no text scores.
+    truth_scores: dict[str, float | None] = {}
+    if pairs := leave_one_out(references):
+        captions, others = zip(*pairs, strict=True)
+        truth_scores = asdict(score_captions(captions, others))
+    # An image counts once, however many captions it has.
+    truth_scores["count"] = len(references)
+    truth_means = None if clip is None else clip.truth()
+    rows = [CaptionRow(name="ground truth", clip=truth_means, scores=truth_scores)]
+    for name, texts in origins.items():
+        scores = asdict(score_captions(texts, references))
+        means = None if clip is None else clip.means(texts)
         rows.append(CaptionRow(name=name, clip=means, scores=scores))
     cosines = [row.clip.clip_cosine for row in rows if row.clip is not None]
+    # The rows begin with the two ends of the scale; equal ends would divide by 0.
     if not cosines or cosines[0] == cosines[1]:
         return rows
     truth, shuffled = cosines[:2]
@@ -70,37 +82,18 @@ def table_rows(
     ]
 
 
-def _shuffled(captions: list[str], seed: int) -> list[str]:
-    """Each image gets another image's caption: a random cycle through all of them."""
-    order = torch.randperm(len(captions), generator=counted_generator(seed, "shuffle")).tolist()
-    following = dict(zip(order, [*order[1:], order[0]], strict=True))
-    return [captions[following[index]] for index in range(len(captions))]
-
-
-def _truth_row(references: References, clip: ClipColumns | None) -> CaptionRow:
-    """People against each other where an image has several captions; else no text scores."""
-    scores: dict[str, float | None] = {}
-    if pairs := leave_one_out(references):
-        captions, others = zip(*pairs, strict=True)
-        scores = asdict(score_captions(captions, others))
-    means = None if clip is None else clip.truth()
-    # An image counts once, however many captions it has.
-    return CaptionRow(name="ground truth", clip=means, scores={**scores, "count": len(references)})
-
-
 @dataclass(frozen=True, slots=True)
 class ClipColumns:
     """CLIP features of images and references, computed once for all rows."""
 
     clip: ClipScorer
-    images: Tensor
-    """(n, D)."""
-    references: list[Tensor]
-    """One (references, D) for each image."""
+    images: Tensor  # (n, D)
+    references: list[Tensor]  # One (references, D) for each image.
 
     @classmethod
     def encode(cls, images: ImageSet, references: References, clip: ClipScorer) -> ClipColumns:
         """Encode the pictures of a split and their true captions."""
+        # A generator: pictures in full size are decoded one batch at a time.
         pictures = (images.picture(index) for index in range(len(images)))
         return cls(clip, clip.image_features(pictures), clip.reference_features(references))
 
@@ -143,11 +136,12 @@ def nearest_captions(
 ) -> list[str]:
     """The first caption of the training image whose mean condition token is nearest by cosine."""
     network.eval()
-    known = torch.cat(list(_codes(network, train, batch_size)))  # (train, V)
+    candidates = torch.cat(list(_codes(network, train, batch_size)))  # (train, V)
+    # Batch by batch: the table of all cosines, (images, train), need not fit the memory.
     return [
         captions[index][0]
         for codes in _codes(network, images, batch_size)
-        for index in (codes @ known.T).argmax(1).tolist()
+        for index in (codes @ candidates.T).argmax(1).tolist()
     ]
 
 
@@ -160,4 +154,4 @@ def _codes(network: Network, images: ImageSet, batch_size: int) -> Iterator[Tens
     ]
     for batch in load(images, slices, seed=None, workers=0):
         condition = network.condition(batch.images.to(device), batch.side_inputs)  # (B, C, V)
-        yield functional.normalize(condition.mean(1), dim=-1)
+        yield functional.normalize(condition.mean(1), dim=-1)  # (B, V)

@@ -35,9 +35,12 @@ def exit_curve(
         values: stop a chain once its answer has not changed for this many steps; 0: never.
         headline: the task's score.
     """
+    # One step has nothing to stop, and a one-pass read-out runs no step at all.
     steps = inference.steps if inference.steps > 1 else LOOP
     loop = inference.replace(read_out="last" if inference.one_pass else None, steps=steps)
+    # The whole chain (0) comes first, since each row is compared with it.
     settings = {str(v): Setting(loop.replace(early_exit=v)) for v in dict.fromkeys((0, *values))}
+    # Not `Evaluator.score`: the steps that each image took are on its answer, not in a meter.
     meters = {name: evaluator.task.meter() for name in settings}
     taken: dict[str, list[Tensor]] = {name: [] for name in settings}
     for name, answer, batch in evaluator.predict_batches(settings):

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from addkit.errors import RunError
 
 if TYPE_CHECKING:
     from addkit.metrics.statistics import Verdict
@@ -44,6 +47,7 @@ class Score:
     @classmethod
     def named(cls, name: str) -> Score:
         """The score of this name; of a plugin's task with the name as its title, and no unit."""
+        # A plugin's task may return any names: they are printed as stored, with a readable title.
         return _SCORES.get(name) or cls(name=name, title=name.replace("_", " "))
 
     @property
@@ -74,6 +78,7 @@ class Score:
         """
         if value is None:
             return "-"
+        # Counts are the only scores that are stored as integers: commas, no digits.
         if isinstance(value, int):
             return f"{value:{sign},}"
         return f"{self.in_unit(value):{sign}.{self.digits}f}"
@@ -82,6 +87,7 @@ class Score:
         """95 % interval over images, in the printed unit; None for all but shares of images."""
         if not self.over_images or value is None or not count:
             return None
+        # The stored value is a share for some scores and percent for others (top-1, ECE).
         low, high = wilson(value if self.stored_as_share else value / 100, count)
         return 100 * low, 100 * high
 
@@ -156,6 +162,7 @@ Scores = Mapping[str, float | None]
 
 def present(rows: Iterable[Scores]) -> list[Score]:
     """The scores that at least one row has a value for, in order of appearance."""
+    # A dict as an ordered set: rows may have different scores.
     names = {name: None for row in rows for name, value in row.items() if value is not None}
     return [Score.named(name) for name in names]
 
@@ -174,6 +181,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
         count: trials, at least 1.
     """
     shrink = 1 + Z**2 / count
+    # Wilson's interval, not share +- z s: it stays within [0, 1] and has a width at 0 and at 1.
     centre = (share + Z**2 / (2 * count)) / shrink
     half = Z / shrink * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     # Rounding must not leave the share outside.
@@ -204,6 +212,7 @@ class ScoreRow:
         from addkit.plugin.values import InferenceSettings  # Imports torch.
 
         setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
+        # What is neither the model nor a setting is a score: a plugin's names are not known here.
         names = [name for name in stored if name not in (*SETTINGS, "model_name")]
         return cls(stored["model_name"], setting, {name: stored[name] for name in names})
 
@@ -211,6 +220,7 @@ class ScoreRow:
         """A text for each of `SETTING_HEADINGS`."""
         used = self.setting
         steps = "one pass" if used.one_pass else str(used.steps)
+        # One pass takes no sampler's step and makes no one-hot label.
         texts = [used.read_out, used.sampler or "-", used.to_one or "-", steps]
         return [*texts, f"{used.guidance:g}", str(used.chains)]
 
@@ -346,13 +356,13 @@ class Uncertainty:
             ConfidenceRow(
                 **{
                     **row,
-                    "reliability": [Bin(**one) for one in row["reliability"]],
-                    "risk_coverage": [Risk(**one) for one in row["risk_coverage"]],
+                    "reliability": [Bin(**each) for each in row["reliability"]],
+                    "risk_coverage": [Risk(**each) for each in row["risk_coverage"]],
                 }
             )
             for row in stored["rows"]
         ]
-        comparisons = [Comparison(**one) for one in stored["comparisons"]]
+        comparisons = [Comparison(**each) for each in stored["comparisons"]]
         return cls(**{**stored, "rows": rows, "comparisons": comparisons})
 
 
@@ -402,6 +412,7 @@ class CaptionRow:
 
     def data(self) -> dict[str, Any]:
         """One flat JSON object."""
+        # Every row has the same keys, with null where there is no CLIP model.
         clip = dict.fromkeys(CLIP_FIELDS) if self.clip is None else asdict(self.clip)
         return {"row": self.name, **clip, "share": self.share, **self.scores}
 
@@ -410,6 +421,7 @@ class CaptionRow:
         """The inverse of `data`."""
         values = {name: stored[name] for name in CLIP_FIELDS}
         clip = None if values["clip_cosine"] is None else ClipMeans(**values)
+        # The rest are scores of the text, only `count` where an image has a single caption.
         names = [name for name in stored if name not in ("row", "share", *CLIP_FIELDS)]
         scores = {name: stored[name] for name in names}
         return cls(name=stored["row"], clip=clip, share=stored["share"], scores=scores)
@@ -461,12 +473,15 @@ class Evaluation:
 
     def data(self) -> dict[str, Any]:
         """As JSON: values as computed, and their units by score, once for all rows."""
-        names = dict.fromkeys(name for row in self.rows for name in row.scores)
+        # dict.fromkeys removes repetition and keeps the order, which a set would not.
+        scores = map(Score.named, dict.fromkeys(name for row in self.rows for name in row.scores))
         return {
             "run": self.run,
             "split": self.split,
             "weights": self.weights,
-            "units": {name: _stored_unit(Score.named(name)) for name in names},
+            "units": {
+                score.name: "share" if score.stored_as_share else score.unit for score in scores
+            },
             "results": [row.data() for row in self.results],
             "controls": [row.data() for row in self.controls],
             "audit": self.audit and asdict(self.audit),
@@ -477,26 +492,35 @@ class Evaluation:
         }
 
     @classmethod
-    def from_data(cls, stored: Mapping[str, Any]) -> Evaluation:
+    def from_data(cls, stored: Mapping[str, Any], run: Path | None = None) -> Evaluation:
         """The inverse of `data`.
 
+        Args:
+            stored: the object in evaluation.json.
+            run: the folder that it was read from, for the error; by default the one that it names.
+
         Raises:
-            KeyError, TypeError: it was written by a version of addkit with other keys.
+            RunError: it was written by a version of addkit with other keys.
         """
-        audit, table3, uncertainty = stored["audit"], stored["table3"], stored["uncertainty"]
-        return cls(
-            run=stored["run"],
-            split=stored["split"],
-            weights=stored["weights"],
-            results=[ScoreRow.from_data(row) for row in stored["results"]],
-            controls=[ScoreRow.from_data(row) for row in stored["controls"]],
-            audit=audit and Audit(**audit),
-            table3=table3 and [CaptionRow.from_data(row) for row in table3],
-            clip=stored["clip"],
-            uncertainty=uncertainty and Uncertainty.from_data(uncertainty),
-            early_exit=[ExitRow(**row) for row in stored["early_exit"] or []],
-        )
-
-
-def _stored_unit(score: Score) -> str:
-    return "share" if score.stored_as_share else score.unit
+        try:
+            audit, table3, uncertainty = stored["audit"], stored["table3"], stored["uncertainty"]
+            return cls(
+                run=stored["run"],
+                split=stored["split"],
+                weights=stored["weights"],
+                results=[ScoreRow.from_data(row) for row in stored["results"]],
+                controls=[ScoreRow.from_data(row) for row in stored["controls"]],
+                audit=audit and Audit(**audit),
+                table3=table3 and [CaptionRow.from_data(row) for row in table3],
+                clip=stored["clip"],
+                uncertainty=uncertainty and Uncertainty.from_data(uncertainty),
+                early_exit=[ExitRow(**row) for row in stored["early_exit"] or []],
+            )
+        # A missing key, a key that no dataclass has, a list where an object is expected. Scores
+        # are cheap to compute again, so old files are not converted.
+        except (KeyError, TypeError, AttributeError) as error:
+            folder = run or Path(str(stored.get("run", "RUN")))
+            raise RunError(
+                f"{folder / 'evaluation.json'} was written by an earlier addkit; "
+                f"run `addkit evaluate --run {folder}` again"
+            ) from error

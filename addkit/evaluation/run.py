@@ -13,12 +13,7 @@ from addkit.evaluation.audit import audit_settings, conclude
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.evaluation.captions import ClipColumns, nearest_captions, table_rows
 from addkit.evaluation.early_exit import exit_curve, needs_loop
-from addkit.evaluation.results import (
-    CaptionRow,
-    Evaluation,
-    ScoreRow,
-    Scores,
-)
+from addkit.evaluation.results import CaptionRow, Evaluation, ScoreRow, Scores
 from addkit.evaluation.uncertainty import measure_uncertainty, needs_one_label
 from addkit.model import Inference, Predictor, build_data, load
 from addkit.plugin.protocols import DataSource, Meter
@@ -45,6 +40,7 @@ class Grid:
         """Every combination once, in the order of the lists."""
         axes = (self.read_out, self.sampler, self.to_one, self.guidance, self.steps)
         keys = ("read_out", "sampler", "to_one", "guidance", "steps")
+        # Several values are one table, made by `exit_curve` with the noise in common.
         single = self.early_exit[0] if self.early_exit and len(self.early_exit) == 1 else None
         inference = inference.replace(chains=self.chains, early_exit=single)
         listed: dict[str, Inference] = {}
@@ -54,6 +50,7 @@ class Grid:
                 # With several tokens the gain of a loop means nothing without its first step.
                 first = each.replace(steps=1)
                 listed.setdefault(_key(first), first)
+            # Inferences that cannot differ are scored once.
             listed[_key(each)] = each
         return list(listed.values())
 
@@ -93,20 +90,7 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
     """
     options = options or EvaluationOptions()
     predictor = load(path, weights=options.weights)
-    _check(predictor, grid, options)
-    controls = {
-        run.model_name: load(run.path, weights=options.weights)
-        for run in Run(path).controls().values()
-    }
-    source = _moved_data(predictor, options.overrides)
-    evaluation = _evaluate(path, predictor, controls, source, grid, options)
-    if (path / "recipe.toml").exists():
-        write_json(path / "evaluation.json", evaluation.data())
-    return evaluation
-
-
-def _check(predictor: Predictor, grid: Grid, options: EvaluationOptions) -> None:
-    """Refuse what the run cannot give, before anything is scored."""
+    # What the run cannot give is refused before controls are loaded and images are scored.
     several = len(grid.early_exit or []) > 1
     if (options.uncertainty or several) and grid.steps and grid.steps[-1] == 1:
         raise UsageError(
@@ -116,11 +100,21 @@ def _check(predictor: Predictor, grid: Grid, options: EvaluationOptions) -> None
     if options.uncertainty:
         needs_one_label(predictor)
     for value in grid.early_exit or []:
-        predictor.inference.replace(early_exit=value)
+        predictor.inference.replace(early_exit=value)  # Raises for a value out of range.
     if several:
         needs_loop(predictor)
     if options.clip is not None and predictor.facts.pad is None:
         raise UsageError("--clip scores captions, and this run has none")
+    controls = {
+        run.model_name: load(run.path, weights=options.weights)
+        for run in Run(path).controls().values()
+    }
+    source = _moved_data(predictor, options.overrides)
+    evaluation = _evaluate(path, predictor, controls, source, grid, options)
+    # A bare checkpoint can be scored, too, but has no folder of its own for the result.
+    if (path / "recipe.toml").exists():
+        write_json(path / "evaluation.json", evaluation.data())
+    return evaluation
 
 
 def _evaluate(
@@ -133,6 +127,7 @@ def _evaluate(
 ) -> Evaluation:
     clip = None
     if options.clip is not None:
+        # open_clip is slow to import, and only --clip needs it.
         from addkit.metrics.clip import ClipScorer, parse_clip
 
         clip = ClipScorer(parse_clip(options.clip), predictor.device)
@@ -142,7 +137,8 @@ def _evaluate(
     audited = audit_settings(predictor.inference) if options.audit and predictor.loops else {}
     # One pass over the images scores the grid and the audit together.
     meters = evaluator.score({**{_key(each): Setting(each) for each in combinations}, **audited})
-    of_controls = {
+    # A control has its own network and process, so it is scored by its own recipe's settings.
+    control_meters = {
         name: Evaluator.for_predictor(each, images, seed).score({name: Setting(each.inference)})[
             name
         ]
@@ -163,12 +159,13 @@ def _evaluate(
             features = ClipColumns.encode(images, captions[0].references, clip)
             means = [features.means(meter.captions) for meter in captions]
             columns = [{"clip_cosine": each.clip_cosine} for each in means]
+        # Table 3 compares models, so it takes a single setting: the last one.
         if options.table3:
-            models = {model_name: captions[-1], **of_controls}
+            models = {model_name: captions[-1], **control_meters}
             table3 = _table3(evaluator, source, predictor, models, features)
     audit = None
     if audited:
-        rights = [100 * float(meter.correct.float().mean()) for meter in of_controls.values()]
+        rights = [100 * float(meter.correct.float().mean()) for meter in control_meters.values()]
         correct = {name: meters[name].correct for name in audited}
         loop = audited["last_step"].inference
         # The first control is the recipe's main one.
@@ -184,7 +181,7 @@ def _evaluate(
         ],
         controls=[
             ScoreRow(name, controls[name].inference.settings, scores_of(meter))
-            for name, meter in of_controls.items()
+            for name, meter in control_meters.items()
         ],
         audit=audit,
         table3=table3,
@@ -228,6 +225,7 @@ def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:
     for override in overrides:
         if not override.lstrip().startswith("data."):
             raise UsageError(f"--set {override}: only data.KEY=VALUE can change in an evaluation")
+    # The resolved recipe with the overrides is validated as any other, so errors name the key.
     tables, path = predictor.recipe.tables(), predictor.recipe.source
     source = build_data(recipe_from_tables(tables, path, overrides=overrides))
     trained, facts = predictor.facts, source.facts

@@ -81,9 +81,11 @@ def measure_uncertainty(
         raise DataError(f"{len(images)} images have no spread; --uncertainty needs at least 2")
     models = _Models(predictor, controls, inference, loop, seed)
     tested = models.predict(images)
+    # A temperature fitted on the images that it is scored on would flatter every scaled row.
     apart = "validation" in source.facts.split_sizes and split != "validation"
     held_out = models.predict(source.split("validation")) if apart else None
     confidences = list(_confidences(tested, held_out))
+    # One set of resamples for all, so that differences between confidences are paired by image.
     scores = resampled({each.title: each.confidence for each in confidences}, seed, draws)
     return Uncertainty(
         loop.chains,
@@ -133,13 +135,14 @@ class _Models:
             self.inference.read_out.name: Setting(self.inference),
             MEAN: Setting(self.loop),
         }
-        found = self._predict(self.predictor, images, settings)
+        probabilities = self._predict(self.predictor, images, settings)
         chains, num_classes = self.loop.chains, self.predictor.facts.num_classes
         # One vote more, spread over all classes: no class has probability 0.
-        found[SMOOTHED] = (found[VOTES] * chains + 1 / num_classes) / (chains + 1)
+        smoothed = (probabilities[VOTES] * chains + 1 / num_classes) / (chains + 1)  # (n, K)
+        probabilities[SMOOTHED] = smoothed
         for name, control in self.controls.items():
-            found |= self._predict(control, images, {name: Setting(control.inference)})
-        return _Predicted(found, images.labels.squeeze(1))
+            probabilities |= self._predict(control, images, {name: Setting(control.inference)})
+        return _Predicted(probabilities, images.labels.squeeze(1))
 
     def _predict(
         self, predictor: Predictor, images: ImageSet, settings: dict[str, Setting]
@@ -149,6 +152,7 @@ class _Models:
         for name, answer, _ in evaluator.predict_batches(settings):
             # (B, 1, K) -> (B, K)
             parts[name].append(answer.probabilities.squeeze(1).float().clamp(0, 1).cpu())
+            # Votes come from the same chains as their mean: no second run.
             if name == MEAN:
                 parts[VOTES].append(answer.votes.squeeze(1).float().cpu())
         return {name: torch.cat(part) for name, part in parts.items()}
@@ -159,8 +163,7 @@ class _Confidence:
     """One confidence of all images."""
 
     name: str
-    probabilities: Tensor
-    """(n, K)."""
+    probabilities: Tensor  # (n, K)
     confidence: Confidence
     temperatures: tuple[float, ...] = ()
     """Empty: not scaled."""
@@ -182,13 +185,14 @@ def _confidences(tested: _Predicted, held_out: _Predicted | None) -> Iterator[_C
                 fit_temperature(held_out.probabilities[name], held_out.labels),
             )
         else:
-            # Even images are scaled by the odd ones' temperature, and the other way round.
+            # Even images are scaled by the odd ones' temperature, and the other way round: a split
+            # that is sorted by class then still has all classes in both halves.
             temperatures = (
                 fit_temperature(probabilities[1::2], labels[1::2]),
                 fit_temperature(probabilities[::2], labels[::2]),
             )
         by_image = torch.tensor(temperatures)[torch.arange(len(probabilities)) % len(temperatures)]
-        scaled = tempered(probabilities, by_image)
+        scaled = tempered(probabilities, by_image)  # (n, K)
         yield _Confidence(name, scaled, Confidence.of(scaled, labels), temperatures)
 
 
@@ -202,6 +206,7 @@ def _row(each: _Confidence, labels: Tensor, scores: Resampled) -> ConfidenceRow:
         scaled=bool(each.temperatures),
         top1=plain.top1,
         ece=ece.mean,
+        # The basic bootstrap mirrors the quantiles and may cross 0, which no error can.
         ece_low=max(0.0, ece.low),
         ece_high=ece.high,
         nll=plain.nll,

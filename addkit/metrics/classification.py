@@ -54,6 +54,7 @@ class LabelMeter:
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Probabilities (B, K), rows sum to 1, against class ids (B,)."""
         # torchmetrics takes a batch for logits if rounding has lifted one entry above 1.
+        # On the CPU: meters are gathered from all ranks, and none may refer to another rank's GPU.
         probabilities, labels = probabilities.float().clamp(0, 1).cpu(), labels.cpu()
         # (B,): the probability of the true class.
         picked = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
@@ -61,6 +62,7 @@ class LabelMeter:
         self.means["nll"].update(-picked.clamp_min(SMALLEST).log())
         # sum_k (p_k - y_k)^2 = sum_k p_k^2 - 2 p_y + 1.
         self.means["brier"].update(probabilities.square().sum(1) - 2 * picked + 1)
+        # Kept by image, beside the means: paired comparisons need each answer.
         self.right.append(probabilities.argmax(1) == labels)
 
     def merge(self, other: LabelMeter) -> None:

@@ -65,6 +65,7 @@ class JointMeter:
         """The scores so far."""
         right, known = torch.cat(self.right), torch.cat(self.known)  # (images, N)
         # NaN marks images with a missing label.
+        # None of them may be finite, as for a process without an exact likelihood.
         finite = [log_p[log_p.isfinite()] for log_p in self.truth]
         consistency = sum(self.allowed) / len(self.allowed) if self.combinations else None
         return JointScores(
@@ -78,6 +79,7 @@ class JointMeter:
     @property
     def correct(self) -> Tensor:
         """(images,) bool: every known label is right."""
+        # Both are False for a missing label, so they are equal where no known label is wrong.
         return (torch.cat(self.right) == torch.cat(self.known)).all(-1)
 
     def examples(self, count: int) -> list[tuple[str, str]]:

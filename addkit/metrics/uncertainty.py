@@ -39,26 +39,29 @@ class Confidence:
     values; without, the one value of all images.
 
     Args:
-        confidence: (n,) in [0, 1]. Equal ones are ties: their images stand in random order, and
-            every score is the mean over these orders.
+        confidence: (n,) in [0, 1]. Equal ones are ties: every score is the mean over all orders of
+            their images.
         right: (n,) bool.
     """
 
     def __init__(self, confidence: Tensor, right: Tensor) -> None:
         self.confidence, self.right = confidence.float(), right
         self.n = len(confidence)
-        # As torchmetrics has them: [0, 1/15), ..., [14/15, 1), and a bin for exactly 1.
+        # torchmetrics' bins: [0, 1/15), ..., [14/15, 1), and a bin for exactly 1.
         edges = torch.linspace(0, 1, ECE_BINS + 1)
         self._bins = torch.bucketize(self.confidence, edges, right=True) - 1
+        # Prepared here, so that the error of a resample is one product with its counts. In fp64:
+        # sums over a large split, of terms that nearly cancel.
         gaps = self.confidence.double() - right.double()
-        self._gaps = _by_bin(gaps, self._bins)
+        self._gaps = _by_bin(gaps, self._bins)  # (n, 16)
         self._order = confidence.argsort(descending=True, stable=True)
         # Ties are one group: the order within it must not change a score.
         ordered = confidence[self._order]
         last = torch.ones(self.n, dtype=torch.bool)
         last[:-1] = ordered[:-1] != ordered[1:]
-        self._ends = last.nonzero().squeeze(1)
+        self._ends = last.nonzero().squeeze(1)  # (G,): the last image of each group
         whole = torch.arange(1, self.n + 1, dtype=torch.float64)
+        # (n + 1,): H_0 = 0, H_1, ..., H_n.
         self._harmonic = torch.cat([torch.zeros(1).double(), whole.reciprocal().cumsum(0)])
 
     @classmethod
@@ -72,7 +75,8 @@ class Confidence:
 
         .. math:: \sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|
         """
-        gaps = self._counts(counts) @ self._gaps
+        # n_b (confidence_b - accuracy_b) of each bin: the weight n_b / n has cancelled.
+        gaps = self._counts(counts) @ self._gaps  # (D, 16)
         return 100 * gaps.abs().sum(1) / self.n
 
     def aurc(self, counts: Tensor | None = None) -> Tensor:
@@ -85,22 +89,25 @@ class Confidence:
         sum_j (E + j e) / (N + j) = g e + (E - N e) (H_{N+g} - H_N), H the harmonic numbers.
         """
         images, errors = self._groups(self._counts(counts))
-        size, rate = images.diff(dim=1), _rates(images, errors)
+        size, rate = images.diff(dim=1), _rates(images, errors)  # (D, G)
         before, wrong = images[:, :-1], errors[:, :-1]
-        harmonic = self._harmonic[images.long()].diff(dim=1)
+        harmonic = self._harmonic[images.long()].diff(dim=1)  # A lookup instead of a sum over j.
         area = size * rate + (wrong - before * rate) * harmonic
         return 100 * area.sum(1) / self.n
 
     def risk(self, coverage: float) -> float:
         """Percent wrong among the most confident images, this share of all (rounded up)."""
         images, errors = (x[0] for x in self._groups(self._counts(None)))
+        # 0.07 * 100 is 7.000000000000001: without the tolerance one image more would be taken.
         taken = math.ceil(coverage * self.n - ROUNDING)
         group = int(torch.searchsorted(images, taken)) - 1
         rate = _rates(images[None], errors[None])[0, group]
+        # Only a part of the last group may be taken: it has the group's error rate.
         return 100 * float(errors[group] + (taken - images[group]) * rate) / taken
 
     def reliability(self) -> list[Bin]:
         """The bins of the calibration error, from the least confident."""
+        # (16, 3): images, summed confidence and right answers of each bin.
         columns = [torch.ones(self.n), self.confidence, self.right]
         sums = torch.stack([_by_bin(x.double(), self._bins).sum(0) for x in columns], dim=1)
         return [
@@ -113,20 +120,23 @@ class Confidence:
 
     def _groups(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Images and errors up to each group of ties, by falling confidence, (D, G + 1)."""
-        counts = counts[:, self._order]
+        counts = counts[:, self._order]  # (D, n), by falling confidence
         wrong = counts * (~self.right[self._order])
         sums = [x.cumsum(1)[:, self._ends] for x in (counts, wrong)]
+        # A leading 0, so that `diff` gives the groups' own numbers.
         images, errors = (torch.cat([torch.zeros(len(x), 1).double(), x], dim=1) for x in sums)
         return images, errors
 
 
 def _rates(images: Tensor, errors: Tensor) -> Tensor:
-    """Error rate of each group; 0 of one without images."""
+    """Error rate of each group; 0 for a group without images."""
+    # A resample may leave a group without any of its images.
     return errors.diff(dim=1) / images.diff(dim=1).clamp_min(1)
 
 
 def _by_bin(values: Tensor, bins: Tensor) -> Tensor:
     """(n,) -> (n, 16), each value in its bin's column."""
+    # The last column is the bin for exactly 1.
     columns = torch.zeros(len(values), ECE_BINS + 1, dtype=values.dtype)
     return columns.scatter(1, bins.unsqueeze(1), values.unsqueeze(1))
 
@@ -142,9 +152,13 @@ class Resampled:
     images: int
 
     def interval(self, name: str, against: str | None = None) -> tuple[Interval, Interval]:
-        """Of both scores in percent, or of their differences to another's, paired by image."""
+        """Intervals of ECE and AURC in percent, or of their differences to another confidence's.
+
+        Differences are paired by image.
+        """
         value, drawn = self.values[name], self.drawn[name]
         if against is not None:
+            # On the same resamples: what both share, such as hard images, cancels.
             value, drawn = value - self.values[against], drawn - self.drawn[against]
         first, second = (
             basic_interval(float(value[k]), drawn[:, k], self.images) for k in range(2)
@@ -195,9 +209,11 @@ def credible_sets(probabilities: Tensor, labels: Tensor, mass: float = 0.9) -> C
         labels: (n,) class ids.
         mass: in (0, 1]. Of equally probable classes the first ones are taken.
     """
+    # Some rows at a time: sorting all of (n, K) in fp64 would fill the memory for many classes.
     sizes, inside = [], []
     parts = [torch.split(x, ROWS_AT_ONCE) for x in (probabilities, labels)]
     for rows, truth in zip(*parts, strict=True):
+        # Stable, so that ties are taken in the order of the classes on every machine.
         ordered = rows.double().sort(dim=1, descending=True, stable=True)
         # A class is taken if those before it have less than the mass.
         before = ordered.values.cumsum(1) - ordered.values
@@ -214,11 +230,11 @@ def tempered(probabilities: Tensor, temperature: float | Tensor) -> Tensor:
     r"""p_k^{1/T} / sum_j p_j^{1/T}: the softmax of logits divided by T (Guo et al. 2017).
 
     Args:
-        probabilities: (n, K); 0 stands for the smallest normal number.
-        temperature: one, or one for each row (n,).
+        probabilities: (n, K); 0 counts as the smallest normal number.
+        temperature: a number for all rows, or one for each row (n,).
     """
     if isinstance(temperature, Tensor):
-        temperature = temperature.unsqueeze(1)
+        temperature = temperature.unsqueeze(1)  # (n, 1)
     return (_logs(probabilities) / temperature).softmax(1)
 
 
@@ -243,6 +259,7 @@ def fit_temperature(probabilities: Tensor, labels: Tensor, tolerance: float = 1e
         raise ValueError("no images to fit a temperature on")
     logs = _logs(probabilities)
 
+    # In log T, so that 0.05 to 1 and 1 to 20 get the same share of the search.
     def nll(log_t: float) -> float:
         return float(functional.cross_entropy(logs / math.exp(log_t), labels))
 
@@ -251,6 +268,8 @@ def fit_temperature(probabilities: Tensor, labels: Tensor, tolerance: float = 1e
 
 def _lowest(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
     """The argument at a function's only minimum, by golden-section search."""
+    # Each step shrinks the bracket by the golden ratio, which lets one of the two inner points and
+    # its value be used again: one call of the function a step.
     first, second = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_first, at_second = function(first), function(second)
     while high - low > tolerance:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addkit.errors import AddkitError, RunError
+from addkit.errors import AddkitError
 from addkit.evaluation.results import Evaluation, Score, ScoreRow, wilson
 from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPanel
 from addkit.report.figures.reliability import Bin, Reliability
@@ -69,14 +69,7 @@ class RunFiles:
         if not file.exists():
             return None
         # Typed at once, so that no section reads a key of its own.
-        stored = read_json(file)
-        try:
-            return Evaluation.from_data(stored)
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"{file}: was written by another version of addkit ({error}); "
-                f"`addkit evaluate --run {self.run.path}` writes it again"
-            ) from error
+        return Evaluation.from_data(read_json(file), self.run.path)
 
     def evaluated(self, options: str = "") -> Evaluation:
         """The last evaluation, or `NotShownError` with the command for one."""

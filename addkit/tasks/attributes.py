@@ -13,7 +13,7 @@ from addkit.plugin.facts import MISSING
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, Answer, Targets
 from addkit.tasks.classification import label_scores
-from addkit.tasks.predictions import JointAnswer, JointPrediction, LabelScore
+from addkit.tasks.predictions import JointAnswer, JointPrediction
 
 
 class Attributes:
@@ -35,7 +35,8 @@ class Attributes:
 
     def targets(self, labels: Tensor) -> Targets:
         """A missing value has no loss and stays pure noise."""
-        known = labels != MISSING
+        known = labels != MISSING  # (B, N)
+        # MISSING is -1, which cannot be looked up in an embedding; weight 0 takes its place.
         return Targets(labels.clamp_min(0), known.float(), known=known)
 
     def meter(self) -> JointMeter:
@@ -44,47 +45,45 @@ class Attributes:
 
     def predictions(self, answer: Answer, top: int) -> list[JointPrediction]:
         """Joint answers, the best first, and the marginals of each attribute."""
-        return [
-            JointPrediction(
-                self._answers(answer, image)[:top],
-                self._marginals(answer.probabilities[image], answer.votes[image], top),
-                int(steps),
-                inference=answer.inference,
-                votes_inference=answer.votes_inference,
+        classes, images = self.problem.class_names, []
+        for image, steps in enumerate(answer.steps):
+            listed = [tuple(row) for row in answer.candidates[image].tolist()]  # S rows of N ids
+            exact = [] if answer.log_p is None else answer.log_p[image].exp().tolist()  # S
+            probability = dict(zip(listed, exact, strict=False))
+            # The answer may be none of the candidates: the mean of chains is read token by token.
+            # dict.fromkeys keeps the read-out's order and drops what several chains agree on.
+            distinct = dict.fromkeys([tuple(answer.labels[image].tolist()), *listed])
+            answers = tuple(
+                JointAnswer(
+                    {name: classes[k] for name, k in zip(self.names, row, strict=True)},
+                    probability.get(row),
+                    listed.count(row) / len(listed),
+                )
+                for row in list(distinct)[:top]
             )
-            for image, steps in enumerate(answer.steps)
-        ]
-
-    def _answers(self, answer: Answer, image: int) -> tuple[JointAnswer, ...]:
-        """The answer, then other candidates in the read-out's order."""
-        listed = [tuple(row) for row in answer.candidates[image].tolist()]  # S rows of N ids
-        exact = [] if answer.log_p is None else answer.log_p[image].exp().tolist()
-        probability = dict(zip(listed, exact, strict=False))
-        # The answer may be none of the candidates: the mean of chains is read token by token.
-        return tuple(
-            JointAnswer(self._named(row), probability.get(row), listed.count(row) / len(listed))
-            for row in dict.fromkeys([tuple(answer.labels[image].tolist()), *listed])
-        )
-
-    def _named(self, row: tuple[int, ...]) -> dict[str, str]:
-        return {name: self.problem.class_names[k] for name, k in zip(self.names, row, strict=True)}
-
-    def _marginals(
-        self, probabilities: Tensor, votes: Tensor, top: int
-    ) -> dict[str, tuple[LabelScore, ...]]:
-        """Probabilities and votes (N, K) of one image; each attribute has a range of the K."""
-        marginals = {}
-        for token, (name, (start, stop)) in enumerate(zip(self.names, self.ranges, strict=True)):
-            best = probabilities[token, start:stop].topk(min(top, stop - start))
-            ids = best.indices + start
-            marginals[name] = label_scores(
-                self.problem.class_names, ids, best.values, votes[token][ids]
+            probabilities, votes = answer.probabilities[image], answer.votes[image]  # (N, K)
+            marginals = {}
+            for token, (start, stop) in enumerate(self.ranges):
+                # All attributes share one K; the values of this one are start to stop.
+                best = probabilities[token, start:stop].topk(min(top, stop - start))
+                ids = best.indices + start  # (top,)
+                marginals[self.names[token]] = label_scores(
+                    classes, ids, best.values, votes[token][ids]
+                )
+            images.append(
+                JointPrediction(
+                    answers,
+                    marginals,
+                    int(steps),
+                    inference=answer.inference,
+                    votes_inference=answer.votes_inference,
+                )
             )
-        return marginals
+        return images
 
     def given_labels(self, given: Mapping[str, str]) -> Tensor:
         """Values of some attributes, by name."""
-        labels = torch.full((len(self.names),), FREE)
+        labels = torch.full((len(self.names),), FREE)  # (N,)
         for name, value in given.items():
             if name not in self.names:
                 raise UsageError(
@@ -93,6 +92,7 @@ class Attributes:
                 )
             token = self.names.index(name)
             start, stop = self.ranges[token]
+            # Two attributes may share a value's name, such as "none": only its own range counts.
             classes = self.problem.class_names[start:stop]
             if value not in classes:
                 raise UsageError(

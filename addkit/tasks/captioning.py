@@ -50,9 +50,11 @@ class CaptionMeter:
 
     def compute(self) -> CaptionScores:
         """The scores of the text; with several chains also how many of them are valid."""
+        # Caption metrics are imported when text is scored, so that a run of labels never does.
         from addkit.metrics.captions import chain_validity, score_captions
 
         scores = score_captions(self.captions, self.references)
+        # One chain is the caption itself: its validity is the exact match.
         if len(self.chains[0]) == 1:
             return scores
         spread = chain_validity(self.chains, self.references)
@@ -63,6 +65,7 @@ class CaptionMeter:
     @property
     def correct(self) -> Tensor:
         """(images,) bool: captions that equal a reference."""
+        # Decoded texts are compared, not ids: a reference may have words that the vocabulary lacks.
         pairs = zip(self.captions, self.references, strict=True)
         return torch.tensor([caption in references for caption, references in pairs])
 
@@ -116,12 +119,12 @@ class Captioning:
 
     def targets(self, labels: Tensor) -> Targets:
         """Weight 1 for words and the first pad, `pad_weight` for other pads; no masked pads."""
-        is_pad = labels == self.pad
+        is_pad = labels == self.pad  # (B, N)
         if self.config.pad == "mask":
             present = ~is_pad
             return Targets(labels, present.float(), real=present, present=present)
         # The first pad is the end of the caption, which the network must learn like a word.
-        filling = is_pad & (is_pad.long().cumsum(-1) > 1)
+        filling = is_pad & (is_pad.long().cumsum(-1) > 1)  # cumsum counts pads from the left.
         weights = torch.where(filling, self.config.pad_weight, 1.0)
         return Targets(labels, weights, real=~filling)
 
@@ -167,7 +170,13 @@ class Captioning:
         if len(given) != 1:
             raise UsageError("a template has its own length; give one of template and length")
         if "template" in given:
-            labels = self._template(given["template"])
+            labels: list[int] = []
+            for word in given["template"].split():
+                # Word by word, so that the error names the word; it may have several tokens.
+                ids = [FREE] if word == SLOT else self.vocabulary.encode(word)
+                if not ids or self.vocabulary.unknown in ids:
+                    raise UsageError(f'template: the vocabulary has no word "{word}"')
+                labels += ids
             self._check_length(len(labels))
         else:
             length = given["length"]
@@ -181,12 +190,3 @@ class Captioning:
     def _check_length(self, length: int) -> None:
         if not 0 < length <= self.num_tokens:
             raise UsageError(f"{length} tokens wanted; this run writes from 1 to {self.num_tokens}")
-
-    def _template(self, template: str) -> list[int]:
-        labels: list[int] = []
-        for word in template.split():
-            ids = [FREE] if word == SLOT else self.vocabulary.encode(word)
-            if not ids or self.vocabulary.unknown in ids:
-                raise UsageError(f'template: the vocabulary has no word "{word}"')
-            labels += ids
-        return labels

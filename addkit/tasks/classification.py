@@ -22,6 +22,7 @@ class ClassificationMeter:
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Answer (B, 1, K) against the batch's labels (B, 1)."""
+        # (B, 1, K) -> (B, K) and (B, 1) -> (B,)
         self.meter.update(answer.probabilities.squeeze(1), batch.labels.squeeze(1))
 
     def merge(self, other: ClassificationMeter) -> None:
@@ -54,6 +55,7 @@ class Classification:
     predicts_length = False
 
     def __init__(self, problem: Problem) -> None:
+        # A dry run has the number of classes alone.
         self.names = problem.class_names or tuple(map(str, range(problem.num_classes)))
 
     def targets(self, labels: Tensor) -> Targets:
@@ -66,8 +68,9 @@ class Classification:
 
     def predictions(self, answer: Answer, top: int) -> list[Prediction]:
         """The `top` most probable classes of each image."""
-        best = answer.probabilities.squeeze(1).topk(min(top, len(self.names)))
-        votes = answer.votes.squeeze(1).gather(1, best.indices)
+        best = answer.probabilities.squeeze(1).topk(min(top, len(self.names)))  # (B, top)
+        # Votes follow the order of the probabilities, which need not agree with their own.
+        votes = answer.votes.squeeze(1).gather(1, best.indices)  # (B, top)
         rows = zip(best.indices, best.values, votes, answer.steps, strict=True)
         return [
             Prediction(

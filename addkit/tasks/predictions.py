@@ -31,6 +31,7 @@ class Made:
         """The settings as JSON; sampler and to-one are None where no chain was run."""
         if self.inference is None:
             return {}
+        # A one-pass read-out may come with votes of chains: those have a sampler to name.
         used = self.chain or self.inference
         return {
             "guidance": used.guidance,
@@ -54,6 +55,7 @@ class Made:
             plural = "s" if chain.chains > 1 else ""
             loop = f"{chain.chains} chain{plural} of {steps} steps"
             loop += f" ({chain.sampler}, {chain.to_one}, w {chain.guidance:g})"
+        # A read-out of chains makes both numbers; a one-pass read-out makes the probability alone.
         if not self.inference.one_pass:
             return f"probability: read-out {read_out} of {loop}"
         first = f"probability: read-out {read_out}, one pass at t = T"
@@ -183,6 +185,7 @@ class JointPrediction(Made):
 
     def rows(self) -> list[tuple[str, ...]]:
         """A row for each joint answer, then one for each value of each attribute's marginals."""
+        # Both kinds of row have four cells, the task's `columns`.
         joint: list[tuple[str, ...]] = [
             ("joint", ", ".join(a.values.values()), _percent(a.probability), f"{100 * a.votes:.0f}")
             for a in self.answers

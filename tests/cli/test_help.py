@@ -40,7 +40,7 @@ def test_an_example_stands_before_the_options(addkit: Cli, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "groups"),
     [
-        ("sample", ["Inference settings:", "What is given:", "What to show:", "Options:"]),
+        ("sample", ["Inference settings:", "Given labels and side inputs:", "Output:", "Options:"]),
         ("evaluate", ["Inference settings, each combination of them:", "What else to measure:"]),
         ("ablate", ["Arguments:", "What to change:", "Options:"]),
     ],

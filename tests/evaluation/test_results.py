@@ -3,9 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from addkit.errors import RunError
 from addkit.evaluation.results import (
     SCORES,
     SETTING_HEADINGS,
@@ -193,6 +196,26 @@ def _evaluation() -> Evaluation:
 def test_what_is_stored_is_read_back() -> None:
     evaluation = _evaluation()
     assert Evaluation.from_data(evaluation.data()) == evaluation
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"results": [{"way": "one pass", "top1": 90.0}]},
+        {"audit": {"first_step": 90.0}},
+        {"results": [["ADD", 90.0]]},
+        {"early_exit": [{"steps": 3}]},
+    ],
+)
+def test_an_evaluation_of_an_earlier_version_names_the_command(change: dict[str, Any]) -> None:
+    stored = {**_evaluation().data(), **change}
+    with pytest.raises(RunError) as raised:
+        Evaluation.from_data(stored)
+    assert f"`addkit evaluate --run {stored['run']}`" in str(raised.value)
+    with pytest.raises(RunError, match=r"a-run.evaluation\.json.* earlier addkit") as raised:
+        Evaluation.from_data({"run": "moved"}, Path("a-run"))
+    assert "\n" not in str(raised.value)
+    assert "`addkit evaluate --run a-run`" in str(raised.value)
 
 
 def test_json_rows_are_flat_and_units_are_named_once() -> None:

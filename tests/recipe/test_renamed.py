@@ -59,6 +59,14 @@ def test_options_and_kinds_of_the_command_line(addkit: Cli) -> None:
     assert 'renamed to "timesteps"' in said.err
 
 
+def test_commands_that_moved_out(addkit: Cli) -> None:
+    for command, package in renamed.COMMANDS.items():
+        result = addkit("--no-plugins", command, "--json")
+        assert (result.code, result.out) == (2, "")
+        assert f'"{command}" is added by the package "{package}"' in result.err
+        assert (Path(__file__).parents[2] / "plugins" / package / "pyproject.toml").is_file()
+
+
 def test_public_names() -> None:
     with pytest.raises(ImportError, match='renamed to "TimestepsSpec"'):
         from addkit.plugin import TimesSpec  # type: ignore[attr-defined]

@@ -4,10 +4,8 @@ A caption is text with blanks between its words; the caller has tokenized and lo
 Scores lie in [0, 1], except CIDEr-D in [0, 10].
 """
 
-from addkit.metrics.captions.bleu import bleu
-from addkit.metrics.captions.cider_d import cider_d
+from addkit.metrics.captions.coco import bleu, cider_d, rouge_l
 from addkit.metrics.captions.meteor import meteor, meteor_available
-from addkit.metrics.captions.rouge_l import rouge_l
 from addkit.metrics.captions.scores import (
     CaptionScores,
     ChainValidity,

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from addkit.metrics.captions.bleu import bleu
-from addkit.metrics.captions.cider_d import cider_d
+from addkit.metrics.captions.coco import bleu, cider_d, rouge_l
 from addkit.metrics.captions.meteor import meteor, meteor_available
-from addkit.metrics.captions.rouge_l import rouge_l
 from addkit.metrics.captions.words import ngrams, paired
 
 
@@ -49,7 +47,7 @@ class CaptionScores:
     any_valid: float | None = None
     """Share of images with at least one such chain."""
     coverage: float | None = None
-    """Share of an image's different references that some chain found."""
+    """Share of an image's different references that some chain gives."""
 
 
 def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:
@@ -63,6 +61,7 @@ def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]
         ValueError: There are no images, not as many captions as lists of references, or an image
             without a reference.
     """
+    # Each metric checks the pairs itself, since each can be called alone.
     both = (predicted, references)
     bleu1, bleu2, bleu3, bleu4 = bleu(*both)
     return CaptionScores(
@@ -85,7 +84,7 @@ def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]
 def exact_matches(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Which captions equal one of their references, word for word."""
     return [
-        text.split() in [one.split() for one in texts]
+        text.split() in [reference.split() for reference in texts]
         for text, texts in paired(predicted, references)
     ]
 
@@ -93,14 +92,14 @@ def exact_matches(predicted: Sequence[str], references: Sequence[Sequence[str]])
 def length_matches(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Which captions have as many words as one of their references."""
     return [
-        len(text.split()) in [len(one.split()) for one in texts]
+        len(text.split()) in [len(reference.split()) for reference in texts]
         for text, texts in paired(predicted, references)
     ]
 
 
 def repeats(predicted: Sequence[str]) -> list[bool]:
     """Which captions have some word twice in a row."""
-    return [any(one == other for one, other in pairwise(text.split())) for text in predicted]
+    return [any(word == after for word, after in pairwise(text.split())) for text in predicted]
 
 
 def distinct(predicted: Sequence[str], n: int) -> float:
@@ -108,8 +107,9 @@ def distinct(predicted: Sequence[str], n: int) -> float:
 
     Distinct-n of Li et al. 2016 (arXiv 1510.03055).
     """
-    found = [ngram for text in predicted for ngram in ngrams(text.split(), n)]
-    return len(set(found)) / len(found) if found else 0.0
+    # Over all captions together, as in the paper: not a mean over captions.
+    every = [ngram for text in predicted for ngram in ngrams(text.split(), n)]
+    return len(set(every)) / len(every) if every else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class ChainValidity:
     any_valid: float
     """Share of images with at least one such chain."""
     coverage: float
-    """Share of an image's different references that some chain found; mean over images."""
+    """Share of an image's different references that some chain gives; mean over images."""
 
 
 def chain_validity(

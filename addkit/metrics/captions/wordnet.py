@@ -20,7 +20,7 @@ _LEXICOGRAPHER_FILES = 45
 
 
 def find_wordnet() -> Any | None:
-    """Where WordNet lies: nltk's own pointer (its first find), Debian's folder, or None."""
+    """Path of WordNet: nltk's own pointer to the first match, Debian's folder, or None."""
     for name in _NLTK:
         with suppress(LookupError):
             return nltk.data.find(name)
@@ -29,17 +29,16 @@ def find_wordnet() -> Any | None:
 
 @cache
 def open_wordnet(home: Any) -> WordNetCorpusReader:
-    """A reader of what `find_wordnet` found; opened once a process, in a second or two."""
+    """A reader of the path from `find_wordnet`; opened once a process, in a second or two."""
+    # The multilingual functions need another corpus; METEOR takes English synonyms alone.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The multilingual functions are not available")
-        return _debian(home) if isinstance(home, Path) else WordNetCorpusReader(home, None)
-
-
-def _debian(home: Path) -> WordNetCorpusReader:
-    # nltk reads below its own data path only; this is its way to allow one more folder.
-    if str(home) not in nltk.data.path:
-        nltk.data.path.append(str(home))
-    return _DebianReader(str(home), None)
+        if not isinstance(home, Path):
+            return WordNetCorpusReader(home, None)
+        # nltk reads below its own data path only, so Debian's folder becomes a part of it.
+        if str(home) not in nltk.data.path:
+            nltk.data.path.append(str(home))
+        return _DebianReader(str(home), None)
 
 
 class _DebianReader(WordNetCorpusReader):  # type: ignore[misc]

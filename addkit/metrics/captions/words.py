@@ -13,6 +13,7 @@ Ngram = tuple[str, ...]
 
 def ngrams(words: Sequence[str], n: int) -> Iterator[Ngram]:
     """Every n neighbours, from left to right; none where there are fewer than n words."""
+    # Shifted copies side by side; zip stops at the shortest, the last full n-gram.
     return zip(*(words[start:] for start in range(n)), strict=False)
 
 
@@ -38,6 +39,7 @@ def paired(
     if not predicted:
         raise ValueError("No captions to score.")
     for number, texts in enumerate(references):
+        # A string is a sequence of strings, too: its letters would be scored as captions.
         if isinstance(texts, str):
             raise ValueError(f"The references of image {number} are one text; give a list of them.")
         if not texts:

@@ -26,7 +26,7 @@ _ONLY_TENSORS = (
     "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
 )
 _TORCHSCRIPT = "'torch.load' received a zip file that looks like a TorchScript archive"
-"""A warning of torch before the error that says the same."""
+"""A warning of torch before the error with the same message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,67 +50,60 @@ def load_clip(source: ClipSource, device: torch.device) -> LoadedClip:
     """
     import open_clip
 
+    description = _described(source)
     name = f"local-dir:{source.path}" if isinstance(source, ClipFolder) else source.model
     # open_clip draws random weights before it loads: the global generator must not move.
     with _quiet(), torch.random.fork_rng(devices=[]):
-        with _explained(f"the tokenizer of {_described(source)}"):
+        # The tokenizer first: it is small, and weights may be a download.
+        with _explained(f"the tokenizer of {description}"):
             tokenize = open_clip.get_tokenizer(name)
-        options = _options(source)
-        with _explained(_described(source)), warnings.catch_warnings():
+        options: dict[str, Any] = {}
+        match source:
+            case ClipTag():
+                model_name, weights_name = source.model, source.tag
+                options = _options_of_tag(source)
+            case ClipFile():
+                model_name, weights_name = source.model, str(source.path)
+                options = {"pretrained": weights_name}
+            case ClipFolder():
+                model_name = source.path.resolve().name
+                with _explained(description):
+                    config = json.loads((source.path / CONFIG_FILE).read_text("utf-8"))
+                    weights_name = str(config.get(WEIGHTS_NAME, source.path))
+        with _explained(description), warnings.catch_warnings():
             warnings.filterwarnings("ignore", _TORCHSCRIPT, UserWarning)
+            # weights_only: a file that a user was handed must not run code.
             model, preprocess = open_clip.create_model_from_pretrained(
                 name, device=device, weights_only=True, **options
             )
-            weights_name = _weights_name(source)
-    model_name = source.path.resolve().name if isinstance(source, ClipFolder) else source.model
     frozen = model.eval().requires_grad_(False)
     return LoadedClip(frozen, preprocess, tokenize, model_name, weights_name)
 
 
-def _options(source: ClipSource) -> dict[str, Any]:
-    """Arguments of open_clip for the weights."""
+def _options_of_tag(source: ClipTag) -> dict[str, Any]:
+    """Arguments of open_clip for a tag's weights, which are downloaded into its cache."""
     import open_clip
 
-    match source:
-        case ClipFolder():
-            return {}
-        case ClipFile():
-            return {"pretrained": str(source.path)}
-        case ClipTag():
-            facts = open_clip.get_pretrained_cfg(source.model, source.tag)
-            keys = ("mean", "std", "interpolation", "resize_mode")
-            return {
-                "pretrained": _fetch(source, facts),
-                # Some tags were trained with another activation than the model's name says.
-                "force_quick_gelu": facts.get("quick_gelu", False),
-                **{f"image_{key}": facts.get(key) for key in keys},
-            }
-
-
-def _fetch(source: ClipTag, facts: dict[str, Any]) -> str:
-    """The weight file in open_clip's cache."""
-    import open_clip
-
+    facts = open_clip.get_pretrained_cfg(source.model, source.tag)
     try:
-        return str(open_clip.download_pretrained(facts))
+        file = str(open_clip.download_pretrained(facts))
     except Exception as error:  # open_clip, urllib and the hub each raise their own
-        place = f"hf.co/{facts['hf_hub'].rstrip('/')}" if facts.get("hf_hub") else facts.get("url")
+        origin = f"hf.co/{facts['hf_hub'].rstrip('/')}" if facts.get("hf_hub") else facts.get("url")
         raise DataError(
-            f"{_described(source)}: cannot fetch its weights from {place}. Where there is no "
+            f"{_described(source)}: cannot fetch its weights from {origin}. Where there is no "
             f"network, copy {CONFIG_FILE} and the weights from there into a folder and give the "
             f"folder. The cause: {_short(error)}"
         ) from error
-
-
-def _weights_name(source: ClipSource) -> str:
-    match source:
-        case ClipTag():
-            return source.tag
-        case ClipFile():
-            return str(source.path)
-        case ClipFolder():
-            config = json.loads((source.path / CONFIG_FILE).read_text("utf-8"))
-            return str(config.get(WEIGHTS_NAME, source.path))
+    return {
+        "pretrained": file,
+        # Some tags were trained with another activation than the model's name says.
+        "force_quick_gelu": facts.get("quick_gelu", False),
+        # Without these, a file is scaled as for OpenAI's models, whatever the tag was trained on.
+        **{
+            f"image_{key}": facts.get(key)
+            for key in ("mean", "std", "interpolation", "resize_mode")
+        },
+    }
 
 
 def _described(source: ClipSource) -> str:
@@ -145,21 +138,15 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log of open_clip off the screen, and the root logger unconfigured.
-
-    It logs through `logging.info`, which adds a screen handler to a root logger that has none.
-    The hub logs each of its ten tries; our own error line is enough.
-    """
-    root, hub, none = (
-        logging.getLogger(),
-        logging.getLogger("huggingface_hub"),
-        logging.NullHandler(),
-    )
-    level = hub.level
-    root.addHandler(none)
+    """Keep the log of open_clip off the screen, and the root logger unconfigured."""
+    root, hub = logging.getLogger(), logging.getLogger("huggingface_hub")
+    silent, level = logging.NullHandler(), hub.level
+    # open_clip logs by `logging.info`, which adds a screen handler to a root logger that has none.
+    root.addHandler(silent)
+    # The hub logs each of its ten tries; our own error line is enough.
     hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
         hub.setLevel(level)
-        root.removeHandler(none)
+        root.removeHandler(silent)

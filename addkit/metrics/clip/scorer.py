@@ -68,7 +68,7 @@ class ClipScorer:
 
     @torch.inference_mode()
     def image_features(self, images: Iterable[Image]) -> Tensor:
-        """Unit features (n, D) of images in RGB or grey; only a batch of them is held at a time."""
+        """Unit features (n, D) of images in RGB or grey; only a batch is in memory at a time."""
         return self._gathered(
             self._clip.model.encode_image(
                 torch.stack([self._clip.preprocess(image) for image in batch]).to(self._device),
@@ -104,6 +104,7 @@ class ClipScorer:
         return clip_scores(self.image_features(images), self.text_features(captions), texts)
 
     def _gathered(self, batches: Iterator[Tensor]) -> Tensor:
+        # fp32 on the CPU, whatever the model computes in: scores compare between machines.
         features = [batch.float().cpu() for batch in batches]
         return torch.cat(features) if features else torch.empty(0, 0)
 
@@ -135,32 +136,12 @@ def clip_scores(
     Raises:
         DataError: other than one caption and at least one reference for each image.
     """
-    _refuse_misfits(images, captions, references)
+    if len(images) != len(captions):
+        raise DataError(f"CLIP score: {len(captions)} captions for {len(images)} images")
     cosine = (images * captions).sum(-1)  # (n,); features are unit vectors.
     clip_score = WEIGHT * cosine.clamp_min(0)
     if references is None:
         return ClipScores(cosine, clip_score, None)
-    nearest = _nearest(captions, references).clamp_min(0)
-    # Avoids 0 / 0, where both terms of the harmonic mean are 0.
-    smallest = torch.finfo(cosine.dtype).tiny
-    harmonic = 2 * clip_score * nearest / (clip_score + nearest).clamp_min(smallest)
-    return ClipScores(cosine, clip_score, harmonic)
-
-
-def _nearest(captions: Tensor, references: Sequence[Tensor]) -> Tensor:
-    """The largest cosine of each caption with its own references, (n,)."""
-    counts = torch.tensor([len(texts) for texts in references], device=captions.device)
-    owners = torch.arange(len(captions), device=captions.device).repeat_interleave(counts)
-    cosines = (captions[owners] * torch.cat(list(references))).sum(-1)
-    lowest = captions.new_full((len(captions),), -torch.inf)
-    return lowest.scatter_reduce(0, owners, cosines, "amax")
-
-
-def _refuse_misfits(images: Tensor, captions: Tensor, references: Sequence[Tensor] | None) -> None:
-    if len(images) != len(captions):
-        raise DataError(f"CLIP score: {len(captions)} captions for {len(images)} images")
-    if references is None:
-        return
     if len(references) != len(images):
         raise DataError(f"CLIP score: references of {len(references)} images for {len(images)}")
     for index, texts in enumerate(references):
@@ -169,3 +150,14 @@ def _refuse_misfits(images: Tensor, captions: Tensor, references: Sequence[Tenso
                 f"CLIP score: image {index} (counted from 0) has no reference; give each image "
                 "one or more, or none to any"
             )
+    # All references in one row, since images differ in their number of them.
+    counts = torch.tensor([len(texts) for texts in references], device=captions.device)
+    owners = torch.arange(len(captions), device=captions.device).repeat_interleave(counts)
+    cosines = (captions[owners] * torch.cat(list(references))).sum(-1)  # (all references,)
+    lowest = captions.new_full((len(captions),), -torch.inf)
+    # (n,): the largest cosine of each caption with its own references.
+    nearest = lowest.scatter_reduce(0, owners, cosines, "amax").clamp_min(0)
+    # Avoids 0 / 0, where both terms of the harmonic mean are 0.
+    smallest = torch.finfo(cosine.dtype).tiny
+    harmonic = 2 * clip_score * nearest / (clip_score + nearest).clamp_min(smallest)
+    return ClipScores(cosine, clip_score, harmonic)

@@ -8,16 +8,16 @@ from pathlib import Path
 from addkit.errors import UsageError, guess
 
 CONFIG_FILE = "open_clip_config.json"
-"""What open_clip calls a model's description in a folder."""
+"""open_clip's file name for a model's description in a folder."""
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 FOLDER_WEIGHTS = (".safetensors", ".pth", ".bin")
-"""Those that open_clip looks for in a folder."""
+"""Weight files that open_clip searches a folder for."""
 FORMS = "MODEL:TAG (ViT-B-32:openai), MODEL:FILE (ViT-B-32:weights.safetensors) or FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTag:
-    """A model with weights that open_clip knows by a tag, and fetches once."""
+    """A model with weights that open_clip has a tag for, and downloads once."""
 
     model: str
     tag: str
@@ -25,10 +25,10 @@ class ClipTag:
 
 @dataclass(frozen=True, slots=True)
 class ClipFile:
-    """A model that open_clip knows, with weights in a local file.
+    """A model that open_clip defines, with weights in a local file.
 
-    The file does not say how it was trained: weights trained with QuickGELU need the model name
-    that ends in `-quickgelu`, and images are scaled as for OpenAI's models. A folder says both.
+    The file does not record how it was trained: weights trained with QuickGELU need the model name
+    that ends in `-quickgelu`, and images are scaled as for OpenAI's models. A folder records both.
     """
 
     model: str
@@ -52,51 +52,43 @@ def parse_clip(text: str) -> ClipSource:
         UsageError: no such model, tag or file, or the folder lacks something.
     """
     folder = Path(text).expanduser()
+    # An empty text as a path would be the working directory.
     if text and folder.is_dir():
-        return _folder(folder)
+        if not (folder / CONFIG_FILE).is_file():
+            raise UsageError(
+                f'CLIP folder "{folder}" has no {CONFIG_FILE}, which describes the model'
+            )
+        if not any(file.suffix in FOLDER_WEIGHTS for file in folder.iterdir()):
+            kinds = ", ".join(f"*{kind}" for kind in FOLDER_WEIGHTS)
+            raise UsageError(f'CLIP folder "{folder}" has no weights: none of {kinds}')
+        return ClipFolder(folder)
+    # Slow to import, and not needed for a folder.
+    import open_clip
+
     model, _, weights = text.partition(":")
     model = model.replace("/", "-")  # OpenAI writes ViT-B/32
-    _refuse_unknown_model(text, model)
-    return _weights(text, model, weights)
-
-
-def _folder(path: Path) -> ClipFolder:
-    if not (path / CONFIG_FILE).is_file():
-        raise UsageError(f'CLIP folder "{path}" has no {CONFIG_FILE}, which describes the model')
-    if not any(file.suffix in FOLDER_WEIGHTS for file in path.iterdir()):
-        kinds = ", ".join(f"*{kind}" for kind in FOLDER_WEIGHTS)
-        raise UsageError(f'CLIP folder "{path}" has no weights: none of {kinds}')
-    return ClipFolder(path)
-
-
-def _refuse_unknown_model(text: str, model: str) -> None:
-    import open_clip
-
-    known = open_clip.list_models()
-    if model in known:
-        return
-    if ":" not in text and not guess(model, known):
-        raise UsageError(f'CLIP "{text}": no such folder, and no model; give {FORMS}')
-    raise UsageError(
-        f'CLIP "{text}": open_clip {open_clip.__version__} has no model "{model}"'
-        f"{guess(model, known)}; open_clip.list_models() names all {len(known)}; give {FORMS}"
-    )
-
-
-def _weights(text: str, model: str, weights: str) -> ClipSource:
-    import open_clip
-
+    models = open_clip.list_models()
+    if model not in models:
+        # Neither a colon nor a similar model: the text was meant as a folder.
+        if ":" not in text and not guess(model, models):
+            raise UsageError(f'CLIP "{text}": no such folder, and no model; give {FORMS}')
+        raise UsageError(
+            f'CLIP "{text}": open_clip {open_clip.__version__} has no model "{model}"'
+            f"{guess(model, models)}; open_clip.list_models() names all {len(models)}; give {FORMS}"
+        )
+    # A tag goes before a file of the same name, which `./` in front still selects.
     if open_clip.is_pretrained_cfg(model, weights):
         return ClipTag(model, weights)
     path = Path(weights).expanduser()
     if path.is_file():
         return ClipFile(model, path)
+    # With an ending or a folder it was meant as a file, so no tags are listed.
     if path.suffix in WEIGHT_FILES or path.name != weights:
         raise UsageError(f'CLIP "{text}": no file "{path}"')
     tags = open_clip.list_pretrained_tags_by_model(model)
-    asked = f'open_clip has no weights "{weights}" for {model}' if weights else "which weights?"
+    missing = f'open_clip has no weights "{weights}" for {model}' if weights else "which weights?"
     allowed = f"its tags are {', '.join(tags)}" if tags else "it has no tags"
     raise UsageError(
-        f'CLIP "{text}": {asked}{guess(weights, tags)}; {allowed}; or name a file, '
+        f'CLIP "{text}": {missing}{guess(weights, tags)}; {allowed}; or name a file, '
         f"{model}:weights.safetensors"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from addkit_features import FrozenFeaturesConfig
+from addkit_features.settings import FrozenFeaturesConfig
 from addkit_features.source import FeatureSource
 
 from addkit import read_recipe

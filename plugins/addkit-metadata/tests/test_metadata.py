@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from addkit_metadata import MetadataConfig
 from addkit_metadata.conditioner import Metadata
+from addkit_metadata.settings import MetadataConfig
 
 from addkit import read_recipe
 from addkit.errors import RecipeError

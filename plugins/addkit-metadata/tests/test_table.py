@@ -1,4 +1,4 @@
-"""Tables of images and columns, and what is said of broken ones."""
+"""Tables of images and columns, and errors of broken ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from addkit_metadata import ImageTableConfig
+from addkit_metadata.settings import ImageTableConfig
 from addkit_metadata.table import ImageTable
 from PIL import Image
 
@@ -64,7 +64,7 @@ def test_kinds_and_splits_can_be_given(tmp_path: Path) -> None:
         ),
         (4, "2.png,,2,a", r't\.csv:4: no label in column "label"'),
         (4, ",dog,2,a", r't\.csv:4: no image file in column "image"'),
-        (4, "1.png,dog,2,a", r"t\.csv:4: .*1\.png stands there twice"),
+        (4, "1.png,dog,2,a", r"t\.csv:4: .*1\.png is named twice"),
         (4, "2.png,dog,2", r"t\.csv:4: 3 cells, and 4 columns"),
     ],
 )

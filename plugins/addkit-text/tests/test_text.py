@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from addkit_text import TableTextConfig, TextConfig
 from addkit_text.conditioner import Text
+from addkit_text.settings import TableTextConfig, TextConfig
 from addkit_text.table import TableText
 from PIL import Image
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from addkit.metrics.captions import rouge_l
-from addkit.metrics.captions.rouge_l import _longest_common
+from addkit.metrics.captions.coco import longest_common
 
 
 def _by_table(first: str, second: str) -> int:
@@ -18,14 +18,14 @@ def _by_table(first: str, second: str) -> int:
     return above[-1]
 
 
-def test_the_longest_common_subsequence_is_the_tables() -> None:
+def test_thelongest_common_subsequence_is_the_tables() -> None:
     draw = random.Random(0)
     for letters in ("ab", "abcde", "abcdefghijklmnop"):
         for _ in range(200):
             first, second = (
                 "".join(draw.choices(letters, k=draw.randint(1, 70))) for _ in range(2)
             )
-            assert _longest_common(first, second) == _by_table(first, second)
+            assert longest_common(first, second) == _by_table(first, second)
 
 
 def test_by_hand() -> None:

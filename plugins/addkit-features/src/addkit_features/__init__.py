@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
-
-from pydantic import Field, ValidationError
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from addkit.errors import PluginError
-from addkit.plugin import Choices, Config, EncoderSpec, Spec, hookimpl, load_registry
+from addkit.plugin import Choices, EncoderSpec, Spec, hookimpl
 
-__all__ = ["FrozenFeaturesConfig", "inner"]
+if TYPE_CHECKING:
+    from addkit_features.settings import FrozenFeaturesConfig
 
 ADDKIT_API = 2
 """The version of addkit's plugin interface that this is written for."""
 
 
-class FrozenFeaturesConfig(Config):
-    """z = E(x), where the weights of the encoder E are fixed: z is computed once for each image.
-
-    Training reads z from files; a user's own images, and evaluations after training, go through E.
-    """
-
-    of: dict[str, Any] = Field(
-        {"name": "vit", "patch_size": 4, "width": 32, "depth": 1, "heads": 2},
-        description="The encoder E: its table, with its name.",
-    )
-    cache: Path = Field(Path("cache/features"), description="Folder for the features.")
-    views: int = Field(
-        0,
-        ge=0,
-        description="Augmented views of each training image, one at random an epoch; 0: the image.",
-    )
-    dtype: Literal["float32", "float16"] = Field("float32", description="Of the features on disk.")
-    batch_size: int = Field(256, ge=1, description="Images at a time while features are computed.")
-    frozen: Literal[True] = Field(True, description="Always true.")
-
-    def from_scratch(self) -> Self:
-        """Without the first weights of E."""
-        spec, config = inner(self.of)
-        bare = config.from_scratch().model_dump(mode="json", exclude_none=True)
-        return self.model_copy(update={"of": {"name": spec.name, **bare}})
-
-
-def inner(table: Mapping[str, Any]) -> tuple[Spec[Any, Any], Config]:
-    """The encoder that a table names, and its settings. Raises `PluginError` if it is none."""
-    settings = {key: value for key, value in table.items() if key != "name"}
-    spec = load_registry().get("encoder", str(table.get("name", ""))).spec
-    if spec.name == "frozen-features":
-        raise PluginError("of names frozen-features itself; name the encoder behind it")
-    try:
-        config: Config = spec.settings.model_validate(settings)
-    except ValidationError as error:
-        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PluginError(f'encoder "{spec.name}": {what}') from error
-    return spec, config
-
-
 def _check(config: FrozenFeaturesConfig, choices: Choices) -> Iterable[str]:
+    # Here, since settings load pydantic, which `addkit --help` has no need of.
+    from addkit_features.settings import inner
+
     try:
         inner(config.of)
     except PluginError as error:
@@ -70,7 +30,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """Yield the component of this package."""
     yield EncoderSpec(
         name="frozen-features",
-        config=FrozenFeaturesConfig,
+        config="addkit_features.settings:FrozenFeaturesConfig",
         build="addkit_features.encoder:FrozenFeatures",
         # A recipe check cannot build E; the conditioner checks for a class token when it is built.
         provides=frozenset({"class-token", "features"}),

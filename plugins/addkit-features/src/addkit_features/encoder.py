@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from addkit.plugin import Problem
 from addkit.plugin.protocols import DataSource, Encoder
-from addkit_features import FrozenFeaturesConfig, inner
+from addkit_features.settings import FrozenFeaturesConfig, inner
 from addkit_features.source import FeatureSource
 
 

@@ -15,8 +15,8 @@ from addkit.errors import RecipeError
 from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import DataSource, ImageSet
 from addkit.recipe.tables import Augmentation
-from addkit_features import FrozenFeaturesConfig
 from addkit_features.files import alone, key_of, known, opened, write
+from addkit_features.settings import FrozenFeaturesConfig
 
 PROBED = 64
 """Images by which it is found out whether training changes them."""

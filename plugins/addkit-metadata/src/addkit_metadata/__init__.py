@@ -3,99 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin import ConditionerSpec, Config, DataSpec, Spec, hookimpl
-
-__all__ = ["EmojiColumnsConfig", "ImageTableConfig", "MetadataConfig"]
+from addkit.plugin import ConditionerSpec, DataSpec, Spec, hookimpl
 
 ADDKIT_API = 2
 """The version of addkit's plugin interface that this is written for."""
-
-Kind = Literal["number", "category"]
-
-
-class MetadataConfig(Config):
-    """A token for each column beside the image's: c = (P z, e_1(x_1), ..., e_M(x_M)).
-
-    A number x, standardised, is read by an MLP from (x, sin w_k x, cos w_k x), w_k = 2^k pi / 4; a
-    category has a row of a table. What is missing has a learned vector of its own.
-    """
-
-    width: int = Field(64, ge=8, description="V, width of the condition.")
-    image: Literal["mean", "all", "none"] = Field(
-        "mean", description="The image as one token, their mean, as all of them, or not at all."
-    )
-    columns: tuple[str, ...] = Field(
-        (), description="Which columns to read; by default all numbers and categories."
-    )
-    frequencies: int = Field(4, ge=0, description="Number of frequencies w_k.")
-    dropout: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Share of cells that training drops, so that answers can do without.",
-    )
-
-
-class ImageTableConfig(OwnImagesConfig):
-    """Your own images: a CSV file with a column of image files, one of labels, and others."""
-
-    file: Path = Field(description="The table, UTF-8; its first line names the columns.")
-    separator: str = Field(",", min_length=1, max_length=1, description="Separator of cells.")
-    root: Path | None = Field(
-        None, description="Folder that file names are relative to; by default the table's own."
-    )
-    image_column: str = Field("image", description="The column of image files.")
-    label_column: str = Field("label", description="The column of classes.")
-    columns: dict[str, Kind] = Field(
-        {},
-        description="Columns of side inputs and their kinds; by default all others, each a number "
-        "if most of its cells are.",
-    )
-    split_column: str = Field(
-        "", description='A column of "train", "validation" and "test"; "": shares are held out.'
-    )
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class in `test` without a split column."
-    )
-    missing: tuple[str, ...] = Field(
-        ("", "NA", "?"), description="Cells that mean a missing value."
-    )
-    unknown_categories: Literal["stop", "missing"] = Field(
-        "stop", description="How to treat categories that no training row has."
-    )
-
-    @model_validator(mode="after")
-    def columns_are_of_their_own(self) -> ImageTableConfig:
-        """The columns of images, labels and splits are no side inputs."""
-        for name in (self.image_column, self.label_column, self.split_column):
-            if name in self.columns:
-                raise ValueError(f'columns: the column "{name}" has a role already')
-        return self
-
-
-class EmojiColumnsConfig(DataConfig):
-    """The group of 3,788 drawings of emoji, with gender, skin tone and number of words as columns.
-
-    Nothing that `test` and `validation` show is in train, in any variant. A share of all cells is
-    missing. The drawings come with addkit (OFL 1.1; Unicode).
-    """
-
-    missing: float = Field(0.3, ge=0, le=1, description="Share of cells that are missing.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group's things in test.")
-    image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
 
 
 @hookimpl
@@ -103,20 +16,20 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """Yield the components of this package."""
     yield ConditionerSpec(
         name="metadata",
-        config=MetadataConfig,
+        config="addkit_metadata.settings:MetadataConfig",
         build="addkit_metadata.conditioner:Metadata",
         provides=frozenset({"side-inputs"}),
         summary="Numbers and categories as side inputs, missing ones too.",
     )
     yield DataSpec(
         name="image-table",
-        config=ImageTableConfig,
+        config="addkit_metadata.settings:ImageTableConfig",
         build="addkit_metadata.table:ImageTable",
         summary="Your images in a CSV file, with columns of side inputs.",
     )
     yield DataSpec(
         name="emoji-columns",
-        config=EmojiColumnsConfig,
+        config="addkit_metadata.settings:EmojiColumnsConfig",
         build="addkit_metadata.emoji:EmojiColumns",
         summary="Emoji with gender, tone and length of name; comes with addkit.",
     )

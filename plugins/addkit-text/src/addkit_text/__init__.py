@@ -3,100 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from addkit.data.settings import DataConfig, Deviation, OwnImagesConfig
-from addkit.plugin import ConditionerSpec, Config, DataSpec, Spec, hookimpl
-
-__all__ = ["EmojiSentencesConfig", "TableTextConfig", "TextConfig"]
+from addkit.plugin import ConditionerSpec, DataSpec, Spec, hookimpl
 
 ADDKIT_API = 2
 """The version of addkit's plugin interface that this is written for."""
-
-
-class TextConfig(Config):
-    """c = (P z, W f(s)): the image's tokens and the feature of a sentence s.
-
-    f is the text tower of a CLIP (Radford et al. 2021), any of open_clip's or a small one from
-    scratch; a missing sentence has a learned vector in place of its feature.
-    """
-
-    model: str = Field(
-        "", description='open_clip\'s name, with a tag for its weights: NAME.TAG; "": a small one.'
-    )
-    pretrained: bool = Field(False, description="Load open_clip's weights for the name and tag.")
-    weights: Path | None = Field(None, description="Load this local file of a whole CLIP instead.")
-    frozen: bool = Field(False, description="Keep the tower's weights as they are.")
-    width: int = Field(64, ge=8, description="V, width of the condition; of a small tower too.")
-    depth: int = Field(2, ge=1, description="Blocks of a small tower.")
-    heads: int = Field(4, ge=1, description="Heads of a small tower.")
-    context: int = Field(24, ge=4, le=512, description="Subwords that a small tower reads.")
-    image: Literal["mean", "all", "none"] = Field(
-        "mean", description="The image as one token, their mean, as all of them, or not at all."
-    )
-    column: str = Field("", description='The text column to read; "": the first.')
-    dropout: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Share of sentences that training drops, so that answers can do without.",
-    )
-
-    @model_validator(mode="after")
-    def weights_have_a_model(self) -> TextConfig:
-        """Weights belong to a named model, and have one source."""
-        if self.pretrained and self.weights is not None:
-            raise ValueError("give pretrained = true or a weights file, not both")
-        if (self.pretrained or self.weights is not None) and not self.model:
-            raise ValueError('name the model that the weights are of, such as model = "ViT-B-32"')
-        if self.pretrained and "." not in self.model:
-            raise ValueError("pretrained needs a tag: model = NAME.TAG")
-        if self.width % self.heads and not self.model:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
-
-
-class TableTextConfig(OwnImagesConfig):
-    """A CSV file with a column of sentences, one of labels and, perhaps, one of image files."""
-
-    file: Path = Field(description="The table, UTF-8; its first line names the columns.")
-    separator: str = Field(",", min_length=1, max_length=1, description="Separator of cells.")
-    root: Path | None = Field(
-        None, description="Folder that file names are relative to; by default the table's own."
-    )
-    image_column: str = Field("image", description='The column of image files; "": no images.')
-    text_column: str = Field("text", description="The column of sentences; empty where unknown.")
-    label_column: str = Field("label", description="The column of classes.")
-    image_size: int = Field(64, ge=4, le=4096, description="Shorter side after resizing.")
-    test_share: float = Field(0.2, gt=0, lt=1, description="Share of each class in `test`.")
-
-
-class EmojiSentencesConfig(DataConfig):
-    """The group of 3,788 drawings of emoji behind noise, each with its name as a sentence.
-
-    For what `test` and `validation` show, train may have another variant: another gender, or tone.
-    Drawings and names come with addkit (OFL 1.1; Unicode).
-    """
-
-    noise: float = Field(
-        0.5,
-        ge=0,
-        description="Standard deviation of the pixels' noise, fixed for each image.",
-    )
-
-    missing: float = Field(0.0, ge=0, le=1, description="Share of sentences that are missing.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group in test.")
-    image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
-
-    @property
-    def image_channels(self) -> int:
-        """Colour."""
-        return 3
 
 
 @hookimpl
@@ -104,20 +16,20 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     """Yield the components of this package."""
     yield ConditionerSpec(
         name="text",
-        config=TextConfig,
+        config="addkit_text.settings:TextConfig",
         build="addkit_text.conditioner:Text",
         provides=frozenset({"side-inputs"}),
         summary="A sentence as a side input, read by a CLIP text tower.",
     )
     yield DataSpec(
         name="table-text",
-        config=TableTextConfig,
+        config="addkit_text.settings:TableTextConfig",
         build="addkit_text.table:TableText",
         summary="A CSV file of sentences and labels, images optional.",
     )
     yield DataSpec(
         name="emoji-sentences",
-        config=EmojiSentencesConfig,
+        config="addkit_text.settings:EmojiSentencesConfig",
         build="addkit_text.emoji:EmojiSentences",
         summary="Emoji with their names as sentences; comes with addkit.",
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from addkit.errors import RecipeError, guess
 from addkit.plugin import Problem
 from addkit.plugin.facts import SideInputs
-from addkit_text import TextConfig
+from addkit_text.settings import TextConfig
 
 REMEMBERED = 1 << 16
 """Sentences whose subwords are kept."""
