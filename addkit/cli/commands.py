@@ -10,9 +10,9 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 SUMMARIES: Mapping[str, str] = {
-    "train": "Train a recipe, and its matched control beside it.",
+    "train": "Train a recipe and its matched controls.",
     "sample": "Classify or caption images with a trained run.",
-    "evaluate": "Score a run, and audit what its loop does.",
+    "evaluate": "Score a run, and test whether its loop helps.",
     "ablate": "Change one choice at a time, over the same seeds.",
     "report": "Write one page with all tables and figures of a run or an ablation.",
     "plot": "Write one figure of a report as PNG or SVG.",
@@ -22,13 +22,13 @@ SUMMARIES: Mapping[str, str] = {
     "runs": "List, show and compare runs.",
     "plugins": "List, show, check and write plugins.",
     "schema": "Print a JSON Schema of recipes for your editor.",
-    "env": "Print what addkit runs with, for a bug report.",
+    "env": "Print versions, devices and settings for a bug report.",
 }
 """addkit's own commands, in the order of `addkit --help`: `addkit.cli.NAME:NAME` each."""
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are imported when they are called, and whose help imports none."""
+    """A group that imports a command when it is called, and none for its help."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -49,10 +49,10 @@ class LazyGroup(TyperGroup):
 
 
 class LazyCommands(Mapping[str, Any]):
-    """Name -> typer's command, made on first use."""
+    """Name -> typer's command, built on first use."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
+        self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         """Import the command's module.
@@ -62,10 +62,11 @@ class LazyCommands(Mapping[str, Any]):
         """
         if name not in SUMMARIES:
             raise KeyError(name)
-        if name not in self._made:
+        # Imported here: `--help` lists all commands and needs the modules of none.
+        if name not in self._built:
             target = getattr(import_module(f"addkit.cli.{name}"), name)
-            self._made[name] = make_command(name, target)
-        return self._made[name]
+            self._built[name] = make_command(name, target)
+        return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(SUMMARIES)
@@ -75,9 +76,9 @@ class LazyCommands(Mapping[str, Any]):
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help puts options under the names given as `rich_help_panel`.
+    """A command whose help groups options by their `rich_help_panel`.
 
-    Plain text: rich's panels would double the time of the help.
+    In plain text, since rich's panels would double the time of the help.
     """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -111,8 +112,8 @@ def make_command(name: str, target: Any) -> Any:
 def convert_only_given_values() -> None:
     """Have typer convert only values that a command will use.
 
-    It converts by pydantic, which takes 0.1 s to load, even values that are absent, and those on a
-    line that a shell only completes.
+    Typer converts by pydantic, which takes 0.1 s to load, even absent values and those on a line
+    that a shell only completes.
     """
 
     def process_value(parameter: Any, ctx: Any, value: Any) -> Any:

@@ -37,7 +37,7 @@ def shard(
             autocompletion=complete_recipe,
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder of the shards, new or begun before.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the shards, new or unfinished.")],
     set_: SetOption = None,
     shard_size: Annotated[
         float, typer.Option(min=0.001, help="MB of images after which a shard is closed.")
@@ -80,7 +80,7 @@ def _write(
     recipe = read_recipe(file, list(changes))
 
     def report(shard: Shard, existed: bool) -> None:
-        state = "there" if existed else "written"
+        state = "exists" if existed else "written"
         note(f"{out / shard.name}: {state}, {shard.samples:,} images")
 
     written = write_shards(

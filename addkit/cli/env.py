@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def env(json: JsonOption = False) -> None:
-    """Print what addkit runs with, for a bug report. No secrets are printed.
+    """Print versions, devices and settings for a bug report, without secrets.
 
     addkit env
     """

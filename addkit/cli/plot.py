@@ -34,7 +34,7 @@ def plot(
     from addkit.report.sections import open_source
     from addkit.runs import newest_run
 
-    # Both arguments before the run is read and weights are loaded.
+    # Before the run is read, so that a mistyped name or ending fails at once.
     check_name(figure)
     file = check_figure(output)
     path = newest_run().path if folder is None else find_folder(folder)

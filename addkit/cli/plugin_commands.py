@@ -1,4 +1,4 @@
-"""The root command: addkit's own commands, and behind them those of plugins."""
+"""The root command: addkit's own commands, then those of plugins."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LAWS = (
     "can_be_imported",
     "explains_itself",
 )
-"""What `addkit plugins check` checks of a command."""
+"""Laws of a command, for `addkit plugins check`."""
 
 
 class RootGroup(LazyGroup):
-    """Looks a command up among addkit's own first, so that no plugin can shadow one.
+    """Group of all commands; addkit's own come first, so that no plugin can shadow one.
 
     Plugins are imported only for `--help`, for completing a command's name, and for a name that is
     none of addkit's own.
@@ -65,19 +65,20 @@ class RootGroup(LazyGroup):
 
 def plugin_commands() -> dict[str, PluginCommand]:
     """The commands of plugins by name, without those that have a name of addkit's own."""
+    # A cheap test: without plugins, pluggy and the catalogue need not be imported.
     if not (os.environ.get(FILES) or plugins_may_be_installed()):
         return {}
     from addkit.plugin.commands import load_commands
 
     by_name = load_commands().by_name
-    for one in (one for name in SUMMARIES for one in by_name.get(name, ())):
-        text = f"{one.title} is left out: addkit has a command of this name"
+    for shadowed in (each for name in SUMMARIES for each in by_name.get(name, ())):
+        text = f"{shadowed.title} is left out: addkit has a command of this name"
         warnings.warn(text, AddkitWarning, stacklevel=2)
     return {name: PluginCommand(name, by_name[name]) for name in by_name if name not in SUMMARIES}
 
 
 class PluginCommand(TyperCommand):
-    """Takes the place of a plugin's command until it is called: its name and one line of help."""
+    """Placeholder of a plugin's command until it is called: its name and one line of help."""
 
     def __init__(self, name: str, provided: tuple[ProvidedCommand, ...]) -> None:
         self.provided = provided
@@ -96,10 +97,10 @@ class PluginCommand(TyperCommand):
 
 
 def clash(provided: tuple[ProvidedCommand, ...]) -> str:
-    """Which plugins provide one command, and how to disable one of them."""
-    providers = " and ".join(one.provider for one in provided)
-    packages = dict.fromkeys(one.distribution for one in provided)
-    remedies = [f"--no-plugin {one}" for one in packages if not one.endswith(".py")]
+    """Name the plugins that provide the same command, and how to disable one of them."""
+    providers = " and ".join(each.provider for each in provided)
+    packages = dict.fromkeys(each.distribution for each in provided)
+    remedies = [f"--no-plugin {name}" for name in packages if not name.endswith(".py")]
     remedy = f"disable one with {' or '.join(remedies)}" if remedies else "leave out --plugin-file"
     return f"provided by {providers}; {remedy}"
 
@@ -133,10 +134,10 @@ def check_commands(package: str | None) -> list[Verdict]:
     from addkit.plugin.commands import load_commands
 
     commands = load_commands()
-    broken = [one for one in commands.broken if package in (None, one.distribution)]
+    broken = [each for each in commands.broken if package in (None, each.distribution)]
     if broken:
-        raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
-    return [_check(one, commands) for one in commands.of(package)]
+        raise UsageError("\n".join(f"broken plugin: {each}" for each in broken))
+    return [_check(each, commands) for each in commands.of(package)]
 
 
 def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
@@ -159,20 +160,21 @@ def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
     else:
         if not command.help:
             faults["explains_itself"] = f"{spec.command} has no docstring, which --help would show"
-    held = len(LAWS) - len(faults) - ("can_be_imported" in faults)
-    return Verdict("command", spec.name, provided.provider, held, faults, "")
+    # Without an import nothing can be explained, so one law more is not met.
+    passed = len(LAWS) - len(faults) - ("can_be_imported" in faults)
+    return Verdict("command", spec.name, provided.provider, passed, faults, "")
 
 
 def check_new_name(name: str) -> None:
     """Raise `UsageError` if addkit or a plugin has a command of this name."""
     from addkit.plugin.commands import load_commands
 
-    providers = [one.provider for one in load_commands().by_name.get(name, ())]
+    providers = [each.provider for each in load_commands().by_name.get(name, ())]
     if name in SUMMARIES:
         providers.append("addkit")
     if providers:
-        text = f'there is a command "{name}" already, of {providers[0]}'
-        raise UsageError(f"{text}; take another name.")
+        text = f'command "{name}" exists already, in {providers[0]}'
+        raise UsageError(f"{text}; choose another name.")
 
 
 def _leaves(command: Any) -> Iterator[Any]:
@@ -183,7 +185,7 @@ def _leaves(command: Any) -> Iterator[Any]:
 
 
 def _guarded(callback: Callable[..., Any], provided: ProvidedCommand) -> Callable[..., Any]:
-    """The callback, whose unexpected errors name the plugin."""
+    """Wrap a callback so that its unexpected errors name the plugin."""
 
     @functools.wraps(callback)
     def call(*args: Any, **options: Any) -> Any:

@@ -16,7 +16,9 @@ def report(
     folder: RunOrAblation = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The page; report.html in the folder if absent."),
+        typer.Option(
+            "-o", "--output", help="File of the page; report.html in the folder if absent."
+        ),
     ] = None,
     set_: DataOption = None,
     json: JsonOption = False,

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from addkit.schedules.suggest import Suggestion
 
 
-schedule = typer.Typer(help="Look at noise schedules.", rich_markup_mode=None, no_args_is_help=True)
+schedule = typer.Typer(
+    help="Show and compare noise schedules.", rich_markup_mode=None, no_args_is_help=True
+)
 
 
 @schedule.callback()
 def root() -> None:
-    """Look at noise schedules."""
+    """Show and compare noise schedules."""
 
 
 @schedule.command()
@@ -29,7 +31,7 @@ def show(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Schedules, plugins' too; all if none is named.",
+            help="Schedules, built in or of plugins; all if none is named.",
             autocompletion=complete_component("schedule"),
         ),
     ] = None,
@@ -46,10 +48,12 @@ def show(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Rank schedules and scales for this K.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="Draw it: PNG or SVG.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw the profiles: FILE.png or FILE.svg.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what a noisy label still tells over time, for schedules side by side.
+    """Show the information in a noisy label over time, for one schedule or several.
 
     addkit schedule show cosine label-accuracy --classes 1000 --scale 1,2
     """
@@ -62,55 +66,58 @@ def show(
     from addkit.schedules.suggest import suggest as ranked
 
     if out is not None:
-        check_figure(out)
-    shown = schedule_profiles(names or [], scale or [], classes)
+        check_figure(out)  # before the profiles are computed
+    profiles = schedule_profiles(names or [], scale or [], classes)
     best = ranked(classes, scale or SCALES) if suggest else []
     if json:
-        Output(json=True).data(_data(classes, shown, best))
+        Output(json=True).data(_data(classes, profiles, best))
     else:
-        _show(Output(), classes, shown, best)
+        _show(Output(), classes, profiles, best)
     if out is not None:
-        write_figure(draw_schedules(shown, classes), out)
+        write_figure(draw_schedules(profiles, classes), out)
         note(f"drawn: {out}")
 
 
-def _data(classes: int, shown: list[ScheduleProfile], best: list[Suggestion]) -> dict[str, object]:
+def _data(
+    classes: int, profiles: list[ScheduleProfile], best: list[Suggestion]
+) -> dict[str, object]:
     return {
         "classes": classes,
-        "schedules": [view.data() for view in shown],
+        "schedules": [profile.data() for profile in profiles],
         "suggested": [
-            {"schedule": one.schedule, "scale": one.scale, "informative_share": one.share}
-            for one in best
+            {"schedule": each.schedule, "scale": each.scale, "informative_share": each.share}
+            for each in best
         ],
     }
 
 
 def _show(
-    output: Output, classes: int, shown: list[ScheduleProfile], best: list[Suggestion]
+    output: Output, classes: int, profiles: list[ScheduleProfile], best: list[Suggestion]
 ) -> None:
     output.line(f"K = {classes:,} classes\n")
-    for view in shown:
-        output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(view))
-        output.line(view.title)
+    for profile in profiles:
+        output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(profile))
+        output.line(profile.title)
         output.line()
     if best:
         output.table(
             ["suggested", "b", "informative %"],
-            [[one.schedule, f"{one.scale:g}", f"{100 * one.share:.1f}"] for one in best],
+            [[each.schedule, f"{each.scale:g}", f"{100 * each.share:.1f}"] for each in best],
         )
         output.line()
-    output.line("informative: y_t holds 5 to 95 % of the label's log2 K bits (docs/theory.md)")
+    output.line("informative: y_t contains 5 to 95 % of the label's log2 K bits (docs/theory.md)")
 
 
 EVERY = 10
-"""Of the points computed, one in so many is a row."""
+"""Points of the profile for one row of the table."""
 WIDTH = 20
-"""Of a bar in characters."""
+"""Characters of a bar."""
 
 
-def _rows(view: ScheduleProfile) -> list[list[str]]:
-    profile = view.profile
+def _rows(of_schedule: ScheduleProfile) -> list[list[str]]:
+    profile = of_schedule.profile
     columns = (profile.t, profile.alpha_bar, profile.log_snr, profile.probability, profile.bits)
+    # Bars are relative to the most informative time, which may lie far below log2 K bits.
     full = max(float(profile.bits.max()), 1e-9)
     return [
         [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", _bar(bits / full)]

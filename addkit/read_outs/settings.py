@@ -1,4 +1,4 @@
-"""Settings of the built-in read-outs, the keys of their tables in a recipe."""
+"""Settings of the built-in read-outs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class VoteConfig(Config):
 
 
 class ConsensusConfig(Config):
-    """The whole answer, of several chains', that the others agree with most."""
+    """The whole answer among the chains' that the others agree with most."""
 
 
 class LikelihoodConfig(Config):
-    """The most probable whole answer, of several chains', by the exact likelihood."""
+    """The most probable whole answer among the chains', by the exact likelihood."""

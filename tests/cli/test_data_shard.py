@@ -59,7 +59,7 @@ def test_a_report_for_people_and_the_next_command(words: list[Any]) -> None:
     assert told.stderr.splitlines()[-1].startswith("next: addkit train ")
     assert told.stderr.splitlines()[-1].endswith("image-folder.toml --set data.root=out")
     assert "out/train-00004.tar: written, " in told.stderr
-    assert "out/train-00004.tar: there, " in _call(*words).stderr
+    assert "out/train-00004.tar: exists, " in _call(*words).stderr
 
 
 def test_json(words: list[Any]) -> None:
