@@ -26,7 +26,16 @@ class RecipeError(UsageError):
 
 
 class PluginError(UsageError):
-    """A plugin is missing, broken or clashes with another."""
+    """A plugin is missing, broken or clashes with another.
+
+    Args:
+        text: what went wrong.
+        checkable: True if a test of the plugin's component by itself would show it.
+    """
+
+    def __init__(self, text: str, *, checkable: bool = False) -> None:
+        super().__init__(text)
+        self.checkable = checkable
 
 
 class DataError(AddkitError):

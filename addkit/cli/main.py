@@ -133,12 +133,14 @@ class _WarningPrinter:
 
 
 def _explain(error: Exception) -> int:
-    from addkit.errors import AddkitError, Stopped
+    from addkit.errors import AddkitError, PluginError, Stopped
 
     if isinstance(error, Stopped):
         if str(error):
             note(f"{error}; continue with --resume")
         return error.exit_code
+    if isinstance(error, PluginError) and error.checkable:
+        return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -12,7 +12,7 @@ from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_o
 
 if TYPE_CHECKING:
     from addkit.cli.image_arguments import ImageFile, ImageFiles
-    from addkit.model import Predictor
+    from addkit.model import Inference, Predictor
     from addkit.plugin.protocols import Prediction
 
 
@@ -158,7 +158,9 @@ def sample(
             ]
         )
     if trace is not None:
-        _trace(predictor, files, changes, labels, inputs, seed, trace)
+        given_labels = predictor.task.given_labels(labels) if labels else None
+        inference = predictor.inference.replace(**changes, given=given_labels)
+        _trace(predictor, files, inference, inputs, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
         output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
@@ -217,8 +219,7 @@ def _check_trace(predictor: Predictor, path: Path) -> None:
 def _trace(
     predictor: Predictor,
     files: list[tuple[str, ImageFile]],
-    changes: dict[str, Any],
-    labels: dict[str, str],
+    inference: Inference,
     side_inputs: dict[str, str] | None,
     seed: int,
     path: Path,
@@ -233,8 +234,6 @@ def _trace(
     names = [name for name, _ in traced]
     # A stream is read twice: once as a picture to draw, once as the encoder's input.
     pictures = predictor.pictures([rewind(file) for _, file in traced])
-    given = predictor.task.given_labels(labels) if labels else None
-    inference = predictor.inference.replace(**changes, given=given)
     sources = [rewind(file) for _, file in traced]
     facts, classes = predictor.facts, predictor.class_names
     if facts.num_tokens > 1:

@@ -31,8 +31,10 @@ def token_losses(
         labels: (B, R, N).
     """
     if state.y_t is not None or labels.numel() * model.num_classes <= LARGEST:
+        # (B, R, N, K); features may be one copy for all R.
         outputs = model.outputs(features, state, alpha_bar).expand(*labels.shape, -1)
         losses = model.losses(outputs, labels, alpha_bar, state.noise)
+        # Accuracy alone, so that autograd keeps no K-wide tensor for it.
         with torch.no_grad():
             right = model.logits(outputs, state.y_t, alpha_bar).argmax(-1) == labels
         return losses, right
@@ -87,9 +89,10 @@ def most_likely(model: LabelDiffusion, features: Tensor, state: State, alpha_bar
 
 def _places(shape: torch.Size, device: torch.device) -> Tensor:
     """Which of the N tokens each row of a flattened (B, R, N) is."""
-    return torch.arange(shape[2], device=device).expand(shape).flatten()
+    return torch.arange(shape[2], device=device).expand(shape).flatten()  # (B R N,)
 
 
 def _chunks(rows: int, num_classes: int) -> Iterator[slice]:
+    # At least one row, whatever K is.
     size = max(1, LARGEST // num_classes)
     return (slice(start, start + size) for start in range(0, rows, size))

@@ -18,7 +18,7 @@ from addkit.diffusion.noise import signal_to_noise
 from addkit.plugin.protocols import Schedule
 
 INFORMATIVE = (0.05, 0.95)
-"""A time is informative if y_t holds between these shares of the label's log2 K bits."""
+"""A time is informative if y_t carries between these shares of the label's log2 K bits."""
 
 _STEP = 0.35
 """Of both trapezoid rules. The integrands are analytic in a strip of half width pi / 2, so that
@@ -50,16 +50,18 @@ def mutual_information(m: Tensor, num_classes: int) -> Tensor:
     """
     most = math.sqrt(2 * math.log(num_classes)) + 7  # Beyond, less than 1e-8 bits are missing.
     levels = m.double().clamp(max=most).flatten().tolist()
+    # Schedules repeat their ends, and each distinct m costs a millisecond.
     nats = {level: _nats(level, num_classes) for level in set(levels)}
     bits = torch.tensor([nats[level] for level in levels], dtype=torch.float64) / math.log(2)
     return bits.clamp(0.0, math.log2(num_classes)).view(m.shape)
 
 
 def _nats(m: float, num_classes: int) -> float:
+    # Outside these ends the integrand is negligible: about e^-30 on the left.
     low = -(m * m + 8 * m + 30 + math.log(num_classes))
     high = 4 + max(0.0, 8 * m - m * m)
     v = torch.arange(low, high, _STEP, dtype=torch.float64)
-    others = (num_classes - 1) * _log_laplace(v, m)
+    others = (num_classes - 1) * _log_laplace(v, m)  # (points,)
     both = (others + _log_laplace(v + m * m, m)).exp()
     mean_log_sum = _STEP * float(((-v.exp()).exp() - both).sum())
     return math.log(num_classes) + m * m - mean_log_sum
@@ -67,16 +69,19 @@ def _nats(m: float, num_classes: int) -> float:
 
 def _log_laplace(v: Tensor, m: float) -> Tensor:
     """ln E exp(-exp(v + m z)), z standard normal, by way of its distance to 1."""
+    # m narrows the strip in which the integrand is analytic, and the step with it.
     step = min(0.5, _STEP / max(m, 1e-9))
     z = torch.arange(-8.5, 8.5 + step, step, dtype=torch.float64)
     weights = step / math.sqrt(2 * math.pi) * (-0.5 * z.square()).exp()
+    # (points,): 1 - L, since L itself rounds to 1 on the left.
     missing = -torch.expm1(-(v.unsqueeze(1) + m * z).exp()) @ weights
     return torch.log1p(-missing.clamp(max=1.0))
 
 
 @functools.cache
 def informative_range(num_classes: int) -> tuple[float, float]:
-    """The m between which y_t holds `INFORMATIVE` shares of the label's bits, to 1e-4."""
+    """The m between which y_t carries `INFORMATIVE` shares of the label's bits, to 1e-4."""
+    # Cached by K: each end takes some 17 evaluations of the information.
     levels = []
     for share in INFORMATIVE:
         bits = share * math.log2(num_classes)
@@ -108,7 +113,7 @@ def informative_share(schedule: Schedule, num_classes: int, points: int = 2000) 
         In [0, 1]. A large share is not yet a good recipe: p(label | image) is learnt near t = T
         (docs/theory.md).
     """
-    u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    u = (torch.arange(points, dtype=torch.float64) + 0.5) / points  # midpoints of equal strata
     m = signal_to_noise(schedule.alpha_bar(u**schedule.t_power).double(), schedule.scale)
     low, high = informative_range(num_classes)
     return float(((m > low) & (m < high)).double().mean())

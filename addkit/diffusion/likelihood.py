@@ -33,7 +33,7 @@ def any_order_likelihood(
     layout = None
     if present is not None:
         layout = Layout(present.repeat_interleave(num_tokens, dim=1).unsqueeze(2))
-    features = model.features(state, t, prepared, layout)
+    features = model.features(state, t, prepared, layout)  # (B, S N, N, D)
     # Of copy n only token n is a factor: (B, S, N, N, D) -> (B, S, N, D), before anything K-wide.
     copies = features.view(batch, count, num_tokens, num_tokens, -1)
     diagonal = copies.diagonal(dim1=2, dim2=3).movedim(-1, 2)
@@ -47,7 +47,8 @@ def counted(log_p: Tensor, present: Tensor | None) -> Tensor:
 
 def token_log_probabilities(model: LabelModel, features: Tensor, labels: Tensor) -> Tensor:
     """log p of each label from its features, (B, S, N, D), (B, S, N) -> (B, S, N)."""
+    # These tokens were read as pure noise: alpha_bar = 0, and no y_t to correct for.
     alpha_bar = torch.zeros(1, 1, 1, device=labels.device)
-    logits = model.logits(model.outputs(features), None, alpha_bar)
+    logits = model.logits(model.outputs(features), None, alpha_bar)  # (B, S, N, K)
     picked: Tensor = logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     return picked

@@ -32,13 +32,13 @@ class LabelDiffusion(nn.Module):
         embedding: noisy label -> h; None where the denoiser ignores the state.
         denoiser: (h, t, condition) -> features.
         schedule: alpha_bar(t) and the input scale b.
-        loss: what the K outputs stand for.
+        loss: compares the K outputs with labels, and turns them into logits.
         process: which labels training corrupts, and how far.
         times: how training times are drawn; None: u ** schedule.t_power.
         num_classes: K.
         num_tokens: N, labels of one image.
         token_classes: of joint labels, the classes [start, stop) that each token can take.
-        columns: what the conditioner may read beside the image.
+        columns: side inputs that the conditioner may read.
         predicts_length: predict how many of the N tokens are real, from the condition.
         plugin_names: kind -> name and package of each component that is not addkit's own.
     """
@@ -79,29 +79,24 @@ class LabelDiffusion(nn.Module):
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
+        self.reads_side_inputs: bool = getattr(conditioner, "reads_side_inputs", False)
+        # True if something after the embedding needs y_t itself, so that `draw` cannot serve.
+        self.needs_y_t = denoiser.bayes_skip or loss.predicts == "noise"
         width = denoiser.width
         self.self_conditioning = zero_linear(width, width) if denoiser.self_condition > 0 else None
         self.length_head = (
             zero_linear(conditioner.width, num_tokens + 1) if predicts_length else None
         )
+        # Tried once here: a schedule that gave one number for all times would be broadcast.
         probe = torch.full((2, 1, num_tokens), 0.5)
-        self._check_shape(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
+        self._checked(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
         forbidden = None
         if token_classes:
             forbidden = torch.full((len(token_classes), num_classes), FORBIDDEN)  # (N, K)
             for token, (start, stop) in enumerate(token_classes):
                 forbidden[token, start:stop] = 0.0
+        # Not persistent: it follows from the data's facts, which the run stores anyway.
         self.register_buffer("forbidden", forbidden, persistent=False)
-
-    @property
-    def needs_y_t(self) -> bool:
-        """True if something after the embedding needs y_t itself, so that `draw` cannot serve."""
-        return self.denoiser.bayes_skip or self.loss.predicts == "noise"
-
-    @property
-    def reads_side_inputs(self) -> bool:
-        """True if the condition depends on side inputs."""
-        return getattr(self.conditioner, "reads_side_inputs", False)
 
     def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).
@@ -115,8 +110,9 @@ class LabelDiffusion(nn.Module):
         condition: Tensor = self.conditioner(*inputs)
         length = getattr(self.conditioner, "num_tokens", "C")
         expected = (len(tokens), length, self.conditioner.width)
-        self._check_shape(condition, expected, "conditioner", "a condition")
-        return condition
+        if getattr(condition, "shape", None) != expected:
+            self._checked(condition, expected, "conditioner", "a condition")
+        return condition  # (B, C, V)
 
     def null_condition(self, num_tokens: int) -> Tensor:
         """The learned "no image", (1, C, V)."""
@@ -130,7 +126,8 @@ class LabelDiffusion(nn.Module):
         """Condition (B, C, V) -> logits of 0, ..., N real tokens, (B, N + 1)."""
         if self.length_head is None:
             raise ValueError("this network was built without a length head")
-        logits: Tensor = self.length_head(condition.mean(1)).float()
+        # fp32 under autocast: the caller takes its softmax.
+        logits: Tensor = self.length_head(condition.mean(1)).float()  # (B, N + 1)
         return logits
 
     def embed(self, batch: NoisyBatch, generator: torch.Generator) -> tuple[State, Tensor]:
@@ -146,7 +143,7 @@ class LabelDiffusion(nn.Module):
         # ones must be those of a batch without context.
         unused = torch.Generator(device=batch.ids.device)
         clean = self.corrupt(Clean(batch.context), one, unused)
-        h = torch.cat([clean.h, noisy.h.expand(*batch.ids.shape, -1)], 2)
+        h = torch.cat([clean.h, noisy.h.expand(*batch.ids.shape, -1)], 2)  # (B, R, M + N, D)
         t = batch.t.expand(*batch.t.shape[:2], batch.ids.shape[-1])
         zeros = t.new_zeros(*t.shape[:2], batch.context.shape[-1])
         return State(h), torch.cat([zeros, t], -1)
@@ -159,34 +156,39 @@ class LabelDiffusion(nn.Module):
         *,
         keep_y_t: bool = False,
     ) -> State:
-        """A freshly corrupted label, embedded. y_t itself is kept if asked for or needed."""
+        """Corrupt and embed a label; with y_t itself if `keep_y_t` or something needs it."""
         # fp32 under autocast: noise and the Cholesky factor must not be rounded.
         with torch.autocast(clean.ids.device.type, enabled=False):
             if self.embedding is None:
+                # No width and one copy: the denoiser answers by the condition alone, and R equal
+                # copies of that answer would only be broadcast later.
                 return State(self.null_token.new_zeros(len(clean.ids), 1, clean.ids.shape[-1], 0))
             if clean.soft is None and not (keep_y_t or self.needs_y_t):
-                h = self.embedding.draw(clean.ids, alpha_bar, generator)
-                self._check_shape(h, (*clean.ids.shape, "D"), "embedding", "a state")
+                # The distribution of `read`'s h, at a cost that need not grow with K.
+                h = self.embedding.draw(clean.ids, alpha_bar, generator)  # (B, R, N, D)
+                if getattr(h, "shape", ())[:-1] != clean.ids.shape:
+                    self._checked(h, (*clean.ids.shape, "D"), "embedding", "a state")
                 return State(h)
             shape = (*clean.ids.shape, self.num_classes)
             noise = torch.randn(shape, generator=generator, device=clean.ids.device)
-            noisy = noised(clean.dense(self.num_classes), noise, alpha_bar, self.schedule.scale)
-            return self.read(noisy.y_t, alpha_bar, noise)
+            y_0 = clean.soft  # (B, R, N, K)
+            if y_0 is None:
+                y_0 = functional.one_hot(clean.ids, self.num_classes).to(noise.dtype)
+            noisy = noised(y_0, noise, alpha_bar, self.schedule.scale)
+            return self.read(noisy.y_t, alpha_bar, noise)  # y_t: (B, R, N, K)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
         """Embed a noisy label (B, R, N, K) that the caller already has."""
         if self.embedding is None:
             return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
-        h = self.embedding.read(y_t, alpha_bar)
-        self._check_shape(h, (*y_t.shape[:-1], "D"), "embedding", "a state")
+        h = self.embedding.read(y_t, alpha_bar)  # (B, R, N, D)
+        if getattr(h, "shape", ())[:-1] != y_t.shape[:-1]:
+            self._checked(h, (*y_t.shape[:-1], "D"), "embedding", "a state")
         return State(h, y_t, noise)
 
-    def _check_shape(
-        self, given: Tensor, expected: Sequence[int | str], kind: str, what: str
-    ) -> None:
-        if getattr(given, "shape", None) != expected:
-            # Also where a word in `expected` stands for any size.
-            shaped(given, expected, kind, what, self.plugin_names.get(kind, ""))
+    def _checked(self, given: Tensor, expected: Sequence[int | str], kind: str, what: str) -> None:
+        """`shaped` with the component's name, called where a comparison in place has failed."""
+        shaped(given, expected, kind, what, self.plugin_names.get(kind, ""))
 
     def features(
         self,
@@ -208,12 +210,14 @@ class LabelDiffusion(nn.Module):
         h = state.h
         if self.self_conditioning is not None and previous_features is not None:
             previous = self.self_conditioning(previous_features.to(h.dtype))
-            # Tokens before the answers have no previous features.
+            # Tokens before the answers, the clean stream of blocks, have no previous features.
             missing = h.shape[2] - previous.shape[2]
             h = h + functional.pad(previous, (0, 0, missing, 0))
         features = self.denoiser(h, t, prepared, layout)
-        expected = ("B", "R", h.shape[2], self.denoiser.width)
-        self._check_shape(features, expected, "denoiser", "features")
+        # (B, R or 1, n, D): a denoiser without a state gives one copy for all.
+        if getattr(features, "shape", ())[2:] != (h.shape[2], self.denoiser.width):
+            expected = ("B", "R", h.shape[2], self.denoiser.width)
+            self._checked(features, expected, "denoiser", "features")
         return features if layout is None else features[:, :, layout.first_answer :]
 
     def outputs(
@@ -223,9 +227,11 @@ class LabelDiffusion(nn.Module):
 
         With the Bayes skip the state's log-likelihood is added: log p(k | c) + c_t y_t.
         """
+        # fp32 under autocast: bfloat16 has three digits, and log p is what answers report.
         outputs: Tensor = self.output(features).float()
         if self.denoiser.bayes_skip and state is not None and state.y_t is not None:
             assert alpha_bar is not None
+            # Bayes: log p(k | c, y_t) = log p(k | c) + log q(y_t | k) + const.
             c_t = log_likelihood_scale(alpha_bar, self.schedule.scale)
             outputs = outputs + c_t.unsqueeze(-1) * state.y_t
         return outputs
@@ -235,7 +241,8 @@ class LabelDiffusion(nn.Module):
     ) -> Tensor:
         """The loss of each of the labels (B, R, N), of the same shape; see `Loss`."""
         losses = self.loss(outputs, labels, alpha_bar, noise)
-        self._check_shape(losses, labels.shape, "loss", "losses")
+        if getattr(losses, "shape", None) != labels.shape:
+            self._checked(losses, labels.shape, "loss", "losses")
         return losses
 
     def logits(
@@ -254,7 +261,8 @@ class LabelDiffusion(nn.Module):
             places: which of the N tokens these are; None: all.
         """
         logits = self.loss.logits(outputs, y_t, alpha_bar)
-        self._check_shape(logits, outputs.shape, "loss", "logits")
+        if getattr(logits, "shape", None) != outputs.shape:
+            self._checked(logits, outputs.shape, "loss", "logits")
         if self.forbidden is None:
             return logits
         return logits + (self.forbidden if places is None else self.forbidden[places])
@@ -284,7 +292,7 @@ def completed(
                 case "text":
                     value = ("",) * count
                 case "category":
-                    value = torch.full((count,), NO_CATEGORY)
+                    value = torch.full((count,), NO_CATEGORY)  # (B,)
                 case "number":
                     value = torch.full((count,), torch.nan)
         if isinstance(value, Tensor):
@@ -298,7 +306,7 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
 
     Args:
         given: what a component returned.
-        expected: sizes; a word stands for any size.
+        expected: sizes; a word is any size.
         kind: of the component.
         what: the tensor is, such as "a condition".
         maker: the component's name and package, if it is not addkit's own.
@@ -314,4 +322,4 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
     found = f"type {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
     sizes = ", ".join(map(str, expected))
     who = f"the {kind} {maker}".strip()
-    raise PluginError(f"{who} gave {what} of {found}, not ({sizes})")
+    raise PluginError(f"{who} gave {what} of {found}, not ({sizes})", checkable=bool(maker))

@@ -61,6 +61,7 @@ def corrupt(
 
 def noised(clean: Tensor, noise: Tensor, alpha_bar: Tensor, scale: float) -> Noised:
     """y_t for a clean label (one-hot or soft, (B, R, N, K)) and given noise."""
-    signal = alpha_bar.float().unsqueeze(-1)
+    signal = alpha_bar.float().unsqueeze(-1)  # (..., 1)
+    # The paper's forward process (section 3.2), with the input scale b.
     y_t = scale * signal.sqrt() * clean + (1 - signal).sqrt() * noise
     return Noised(y_t, noise)

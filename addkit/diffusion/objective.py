@@ -6,7 +6,7 @@ r"""The timestep-conditioned objective with feature reuse (sections 3.2 and 3.3)
 
 over the B R N label tokens n of the whole global batch: R noisy copies of each image share one
 condition. `objective` returns the two sums of one micro-batch; the trainer adds them over
-micro-batches and ranks and divides once. w_n is 1, or what the task and the process say.
+micro-batches and ranks and divides once. w_n is 1 or the weight of the task and the process.
 """
 
 from __future__ import annotations
@@ -76,12 +76,15 @@ def objective(
         targets: labels (B, R, N); the copies of an image may differ (mixup and several captions).
         settings: which rows to draw.
         generator: on the device of the labels.
-        side_inputs: optional inputs beside the images; dropped where their condition is.
+        side_inputs: optional, by column; dropped where the condition is.
     """
     labels = targets.labels
+    # The order of draws (dropped conditions, times, rollout, noise, self-conditioning) is part of
+    # every result: in another one the same seed gives other numbers.
     condition = drop_condition(
         model.condition(tokens, side_inputs), model.null_token, settings.condition_drop, generator
     )
+    # Once for the R copies (feature reuse, section 3.3): (B, ...), broadcast over R.
     prepared = model.prepare(condition)
     times = TimeSettings(
         stratified=settings.stratified,
@@ -93,30 +96,34 @@ def objective(
     batch = model.process.corrupt(targets, model.schedule, times, generator)
     if settings.rollout and batch.sampled_t is not None:
         batch = rolled_out(model, prepared, batch, settings.rollout, generator)
-    state, t = model.embed(batch, generator)
+    state, t = model.embed(batch, generator)  # h: (B, R, M + N, D), M = 0 but for blocks
     previous = None
     if model.self_conditioning is not None:
         # Chen et al. 2023: a share of batches reads the features of a first pass.
         drawn = torch.rand((), generator=generator, device=generator.device)
         if float(drawn) < model.denoiser.self_condition:
+            # No gradient through the first pass, whose activations then need not be kept.
             with torch.no_grad():
                 previous = model.features(state, t, prepared, batch.layout).detach()
-    features = model.features(state, t, prepared, batch.layout, previous)
+    features = model.features(state, t, prepared, batch.layout, previous)  # (B, R or 1, N, D)
     alpha_bar = batch.alpha_bar if batch.target_alpha_bar is None else batch.target_alpha_bar
     losses, right = token_losses(model, features, state, alpha_bar, labels)  # (B, R, N) each
 
     if batch.weights is None:
         total = losses.sum()
+        # A tensor, filled without a copy from the CPU, which would wait for the device.
         weight = losses.new_full((), labels.numel(), dtype=torch.float32)
     else:
         total = (losses * batch.weights).sum()
         weight = batch.weights.sum() if batch.norm is None else batch.norm
     if model.length_head is not None and targets.present is not None:
         lengths = targets.present.sum(-1)  # (B, R): the copies' captions may differ
+        # (B, R, N + 1).
         logits = model.length_logits(condition).unsqueeze(1).expand(-1, lengths.shape[1], -1)
-        # Times the weight, so that it is a mean over rows beside the tokens' mean.
+        # Times the weight, so that a mean over rows is added to the tokens' mean.
         total = total + weight * functional.cross_entropy(logits.flatten(0, 1), lengths.flatten())
 
+    # Figures to report must keep no graph alive.
     detached, hits = losses.detach(), right.float()
     timed = None
     if batch.sampled_t is not None:
@@ -145,6 +152,7 @@ def drop_condition(
     """
     if share == 0:
         return condition
+    # (B, 1, 1): one draw for an image.
     u = torch.rand((condition.shape[0], 1, 1), generator=generator, device=generator.device)
     return torch.where(u.to(condition.device) < share, null_token.to(condition.dtype), condition)
 
@@ -164,11 +172,12 @@ def rolled_out(
     """
     count, reuse, _ = batch.ids.shape
     further = torch.rand((count, reuse, 1), generator=generator, device=generator.device)
+    # Uniform in [t, 1]: (B, R, N), one share of the way for all tokens of a row.
     earlier = batch.t + (1 - batch.t) * further
     alpha_bar = model.schedule.alpha_bar(earlier)
     noisier = replace(batch, t=earlier, alpha_bar=alpha_bar)
     state, t = model.embed(noisier, generator)
-    features = model.features(state, t, prepared, batch.layout)
+    features = model.features(state, t, prepared, batch.layout)  # (B, R or 1, N, D)
     guess = most_likely(model, features, state, alpha_bar)
     rows = even_rows(count, reuse, share, generator).unsqueeze(-1)
     # A token at t = 0 is given, and its noise would hide no wrong guess.

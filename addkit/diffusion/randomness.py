@@ -14,6 +14,7 @@ from addkit.plugin.values import Clean
 
 def counted_seed(seed: int, purpose: str, *position: int) -> int:
     """A 63-bit seed for this purpose at this position, such as (epoch, step, micro-batch)."""
+    # A hash, so that neighbouring positions do not get neighbouring seeds.
     words = ":".join([str(seed), purpose, *map(str, position)])
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -31,11 +32,13 @@ def draw_labels(logits: Tensor, generator: torch.Generator) -> Clean:
     uniform = torch.rand(
         logits.shape, generator=generator, device=logits.device, dtype=torch.float64
     )
+    # The smallest normal number in place of 0, whose logarithm is infinite.
     gumbel = -torch.log(-torch.log(uniform.clamp_min(torch.finfo(torch.float64).tiny)))
     return Clean((logits.double() + gumbel).argmax(-1))
 
 
 def _signed(word: int) -> int:
+    # torch has no arithmetic on uint64; int64 wraps in the same way.
     word &= 2**64 - 1
     return word - 2**64 if word >> 63 else word
 
@@ -52,11 +55,12 @@ def uniforms(seed: int, indices: Tensor, count: int) -> Tensor:
     Row i depends on (seed, indices[i]) alone, and its first numbers do not depend on `count`.
     Any integer is a seed (modulo 2 ** 64); `indices` is one-dimensional.
     """
+    # Row and column are mixed one after the other: a sum of both would repeat along diagonals.
     start = _mixed(torch.tensor(_signed(seed), device=indices.device))
     rows = _mixed(start + (indices.to(torch.int64) + 1) * _STRIDE)
     columns = torch.arange(1, count + 1, device=indices.device) * _STRIDE
     words = _mixed(rows[:, None] + columns)
-    return _right(words, 11).double() * 2.0**-53
+    return _right(words, 11).double() * 2.0**-53  # the 53 bits that a double has
 
 
 def _mixed(words: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a recipe to its network: components in the order in which facts become known."""
+"""Builds the data set, the task and the network that a recipe describes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from addkit.recipe import Recipe
 
 
 def build_data(recipe: Recipe) -> DataSource:
-    """The recipe's data set; reads no image."""
+    """Build the recipe's data set; reads no image."""
     data = recipe.choices["data"]
     problem = Problem(seed=recipe.seed, tokenizer=_tokenizer(recipe))
     source: DataSource = data.spec.create(data.config, problem)
@@ -30,7 +30,7 @@ def _tokenizer(recipe: Recipe) -> Tokenizer | None:
 
 
 def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
-    """The facts that every component may know."""
+    """Facts of the data and of the recipe that components are built from."""
     return Problem(
         num_classes=facts.num_classes,
         image_size=facts.image_size,
@@ -49,20 +49,21 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
 
 
 def build_task(recipe: Recipe, problem: Problem) -> Task:
-    """What the recipe's batches mean."""
+    """Build the recipe's task."""
     choice = recipe.choices["task"]
     task: Task = choice.spec.create(choice.config, problem)
     return task
 
 
 def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Network:
-    """The recipe's network with its initial weights, which depend on the seed alone.
+    """Build the recipe's network with its initial weights, which depend on the seed alone.
 
     Args:
         recipe: names the components.
         facts: of the data set.
-        device: where weights lie; `meta` builds without memory.
+        device: of the weights; `meta` builds without memory.
     """
+    # The caller's random numbers do not depend on how many the initial weights take.
     with torch.random.fork_rng(devices=[]):
         builder = _Builder(recipe, facts)
         with torch.device(device):
@@ -70,13 +71,14 @@ def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Netw
 
 
 class _Builder:
-    """Builds kind by kind, each seeing the facts of those before it."""
+    """Builds kind by kind, in an order in which each finds the facts of those before it."""
 
     def __init__(self, recipe: Recipe, facts: DataFacts) -> None:
         self.recipe = recipe
         self.problem = problem_of(recipe, facts)
         schedule: Schedule = self.build("schedule")
         self.schedule = schedule
+        # The first one, since the embedding and the loss are scaled to its noise.
         self.know(
             scale=schedule.scale,
             t_power=schedule.t_power,
@@ -84,6 +86,7 @@ class _Builder:
         )
 
     def know(self, **facts: Any) -> None:
+        """Add facts for the components that are built after this."""
         self.problem = self.problem.with_facts(**facts)
 
     def build(self, kind: str) -> Any:
@@ -93,7 +96,7 @@ class _Builder:
         return choice.spec.create(choice.config, self.problem)
 
     def plugin_names(self) -> dict[str, str]:
-        """Whose a component is, if it is not addkit's own."""
+        """By kind, name and package of each component that is not addkit's own."""
         return {
             kind: f'"{choice.name}" of {choice.plugin}'
             for kind, choice in self.recipe.choices.items()
@@ -101,7 +104,8 @@ class _Builder:
         }
 
     def refuse_many(self, num_tokens: int) -> None:
-        """The denoiser was chosen by what the Spec says, which knows no settings."""
+        """Raise `PluginError` if the conditioner breaks its promise of one token."""
+        # The recipe's check chose the denoiser by the Spec, to which settings are unknown.
         choice = self.recipe.choices["conditioner"]
         if "one-token" in choice.spec.provides and num_tokens != 1:
             raise PluginError(
@@ -110,6 +114,7 @@ class _Builder:
             )
 
     def network(self) -> Network:
+        """Encoder, conditioner, denoiser, then what reads their sizes."""
         encoder = self.build("encoder")
         self.know(
             encoder_width=encoder.width,
@@ -129,7 +134,7 @@ class _Builder:
             schedule=self.schedule,
             times=self.build("timesteps"),
             loss=self.build("loss"),
-            # The last one: what is drawn for the network itself follows its seed.
+            # The last one: what LabelDiffusion draws for itself (the null token) follows its seed.
             process=self.build("process"),
             num_classes=self.problem.num_classes,
             num_tokens=self.problem.num_tokens,
@@ -144,6 +149,6 @@ class _Builder:
 
 def mean_alpha_bar(schedule: Schedule, pure_noise: float = 0.0, points: int = 4096) -> float:
     """E_t[alpha_bar(t)] over training rows, a share of which sits at t = T, where it is 0."""
-    u = (torch.arange(points) + 0.5) / points
+    u = (torch.arange(points) + 0.5) / points  # midpoints: a sum that converges as 1 / points^2
     mean = float(schedule.alpha_bar(u**schedule.t_power).mean())
     return mean * (1 - pure_noise) if pure_noise < 1 else mean

@@ -1,11 +1,12 @@
-"""How answers are made: a sampler, a to-one operator, a read-out and their numbers."""
+"""Inference: the sampler, the to-one operator, the read-out and their numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,11 +28,13 @@ from addkit.recipe import Recipe
 from addkit.samplers.blocks import sample
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# No slots: cached properties are kept in the instance's dict.
+@dataclass(frozen=True, kw_only=True)
 class Inference:
-    """Everything that an answer depends on beside the network and the condition.
+    """Everything that an answer depends on, apart from the network and the condition.
 
-    `of` takes the recipe's; `replace` changes what a user asks to change.
+    `of` takes the recipe's settings; `replace` changes some of them. Sampler, to-one operator and
+    read-out are built once, at the first answer.
     """
 
     sampler: Choice
@@ -46,11 +49,11 @@ class Inference:
     length_candidates: int = 1
     shuffled: bool = False
     given: Tensor | None = None
-    """(N,) labels that the user gives, FREE where a token is free."""
+    """(N,) labels that the user gives, FREE elsewhere."""
 
     @classmethod
     def of(cls, recipe: Recipe, problem: Problem, steps: int | None = None) -> Inference:
-        """The recipe's own settings; `steps` replaces its `auto`."""
+        """The recipe's settings; `steps` replaces its `auto`."""
         sampling = recipe.sampling
         return cls(
             process=recipe.choices["process"],
@@ -66,7 +69,7 @@ class Inference:
         )
 
     def replace(self, **changes: Any) -> Inference:
-        """A copy with these changes; None changes nothing.
+        """A copy with these changes; None keeps the value.
 
         `sampler`, `to_one` and `read_out` are names of components; another component than the
         recipe's comes with its default settings.
@@ -81,6 +84,7 @@ class Inference:
             if name == getattr(self, kind).name:
                 del changes[kind]
             elif name is not None:
+                # The settings in the recipe belong to another component, so the defaults.
                 spec = load_registry().get(kind, name).spec
                 changes[kind] = Choice(spec, spec.settings())
         changed = dataclasses.replace(self, **changes)
@@ -90,6 +94,7 @@ class Inference:
     def check(self) -> None:
         """Raise `UsageError` for numbers out of range and a sampler that does not fit."""
         for name, lowest in (("steps", 1), ("chains", 1), ("guidance", 0), ("early_exit", 0)):
+            # `not >=` instead of `<`, which lets NaN pass.
             if not getattr(self, name) >= lowest:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
         process: Any = self.process.spec
@@ -106,7 +111,7 @@ class Inference:
                 f"these can: {', '.join(fit)}"
             )
 
-    @property
+    @cached_property
     def one_pass(self) -> bool:
         """True if the read-out needs no chain."""
         return "one-pass" in self.read_out.spec.provides
@@ -116,34 +121,53 @@ class Inference:
         """The to-one operator in effect: a sampler that draws labels itself uses no other."""
         return "sample" if "draws" in self.sampler.spec.provides else self.to_one.name
 
-    @property
+    @cached_property
     def settings(self) -> InferenceSettings:
         """The public record of these settings, for answers made by them."""
+        if self.one_pass:
+            # What a chain alone would read is left out, so that equal inferences compare equal.
+            return InferenceSettings(
+                read_out=self.read_out.name,
+                sampler=None,
+                to_one=None,
+                steps=1,
+                guidance=self.guidance,
+                chains=1,
+            )
         return InferenceSettings(
             read_out=self.read_out.name,
-            sampler=None if self.one_pass else self.sampler.name,
-            to_one=None if self.one_pass else self.to_one_name,
-            steps=1 if self.one_pass else self.steps,
+            sampler=self.sampler.name,
+            to_one=self.to_one_name,
+            steps=self.steps,
             guidance=self.guidance,
-            chains=1 if self.one_pass else self.chains,
-            early_exit=0 if self.one_pass else self.early_exit,
+            chains=self.chains,
+            early_exit=self.early_exit,
         )
+
+    @cached_property
+    def _components(self) -> tuple[Sampler, ToOne, ReadOut]:
+        """Built once; each serves many chains, one after the other."""
+        sampler, to_one, read_out = (
+            choice.spec.create(choice.config, self.problem)
+            for choice in (self.sampler, self.to_one, self.read_out)
+        )
+        return sampler, to_one, read_out
 
     def answer(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> Answer:
         """Condition (B, C, V) -> answer (B, N, K)."""
-        read_out: ReadOut = self.read_out.spec.create(self.read_out.config, self.problem)
+        _, _, read_out = self._components
         steps = min(self.steps, read_out.max_steps or self.steps)
-        settings = self._settings(steps, read_out.start, condition.device)
         answer = read_out.read(
-            self._chain(model, condition, settings, generator),
+            self._chain(model, condition, generator, steps=steps, start=read_out.start),
+            # Called by read-outs that rank by it alone: it costs N passes of the network.
             lambda labels: self.log_p(model, condition, labels),
         )
         return dataclasses.replace(answer, inference=self.settings)
 
     def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
-        """log p of whole answers, (B, S, N) -> (B, S); of the tokens within a given length."""
+        """log p of whole answers, (B, S, N) -> (B, S); with a length head, without the pads."""
         present = None if model.length_head is None else torch.ne(labels, self._pad)
         return model.process.likelihood(model, model.prepare(condition), labels, present)
 
@@ -152,22 +176,24 @@ class Inference:
     ) -> Tensor | None:
         """log p of the true labels (B, N) of attributes, (B,); NaN where a value is missing.
 
-        None for other tasks, and for a process whose likelihood is not known.
+        None for other tasks, and for a process without an exact likelihood.
         """
         if not self.problem.token_names:
             return None
         labels = labels.to(condition.device)
         try:
+            # A missing value is -1; class 0 in its place is only an index, masked below.
             log_p = self.log_p(model, condition, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
         except UsageError:
             return None
         return log_p.masked_fill((labels < 0).any(-1), torch.nan)
 
     def product_log_p(self, answer: Answer, labels: Tensor) -> Tensor | None:
-        """The same of one pass, whose labels do not see each other: its probabilities' product."""
+        """log p of the true labels under one pass: the product of its tokens' probabilities."""
         if not self.problem.token_names:
             return None
         labels = labels.to(answer.probabilities.device)
+        # The pass predicts each token without the others, so that they are independent: (B, N).
         picked = answer.probabilities.gather(-1, labels.clamp_min(0).unsqueeze(-1)).squeeze(-1)
         return picked.log().sum(-1).masked_fill((labels < 0).any(-1), torch.nan)
 
@@ -175,58 +201,63 @@ class Inference:
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> list[ChainStep]:
         """Every step of the chains from pure noise with their states, whatever the read-out."""
-        settings = self._settings(self.steps, "noise", condition.device)
-        settings = dataclasses.replace(settings, keep_y_t=True)
-        return list(self._chain(model, condition, settings, generator))
+        return list(self._chain(model, condition, generator, steps=self.steps, keep_y_t=True))
 
     @property
     def _pad(self) -> int:
-        """The class that ends a caption; networks with a length head have one."""
+        """The class that ends a caption; a network with a length head has one."""
         assert self.problem.pad is not None
         return self.problem.pad
 
-    def _settings(self, steps: int, start: Any, device: torch.device) -> ChainSettings:
-        given, bias, pad = self.given, None, self.problem.pad
+    def _chain(
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        generator: torch.Generator,
+        *,
+        steps: int,
+        start: Literal["noise", "zero"] = "noise",
+        keep_y_t: bool = False,
+    ) -> Iterator[ChainStep]:
+        """The steps of the chains, computed as they are read."""
+        sampler, to_one, _ = self._components
+        device, given, bias, pad = condition.device, self.given, None, self.problem.pad
         if given is not None and pad is not None:
             # Free tokens before a given end are words: (N, K).
             bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
             bias[given == FREE, pad] = FORBIDDEN
             bias = bias.to(device)
-        return ChainSettings(
+        settings = ChainSettings(
             steps=steps,
             guidance=self.guidance,
             # From y_T = 0 all chains are the same.
             chains=self.chains if start == "noise" else 1,
             early_exit=self.early_exit,
             start=start,
+            keep_y_t=keep_y_t,
             shuffled=self.shuffled,
-            given_labels=None if given is None else given[None, None].to(device),
+            given_labels=None if given is None else given[None, None].to(device),  # (1, 1, N)
             bias=bias,
         )
-
-    def _chain(
-        self,
-        model: LabelDiffusion,
-        condition: Tensor,
-        settings: ChainSettings,
-        generator: torch.Generator,
-    ) -> Iterator[ChainStep]:
         if model.length_head is not None:
             settings = self._with_lengths(model, condition, settings)
-        sampler: Sampler = self.sampler.spec.create(self.sampler.config, self.problem)
-        to_one: ToOne = self.to_one.spec.create(self.to_one.config, self.problem)
         return sample(model, condition, sampler, to_one, settings, generator)
 
     def _with_lengths(
         self, model: LabelDiffusion, condition: Tensor, settings: ChainSettings
     ) -> ChainSettings:
-        """Each chain gets a length, the user's or one of the likeliest; pads are not seen."""
+        """The settings with a length for each chain, the user's or one of the likeliest.
+
+        Tokens beyond it are pads, which the network does not see.
+        """
         problem, chains, device = self.problem, settings.chains, condition.device
         if self.given is not None:
             own = torch.ne(self.given, self._pad).sum().to(device)
             return dataclasses.replace(settings, lengths=own.expand(len(condition), chains))
+        # Of lengths 1, ..., N: an empty caption is no answer. (B, N).
         log_p = model.length_logits(condition)[:, 1:].log_softmax(-1)
         best = log_p.topk(min(chains, self.length_candidates, problem.num_tokens))
+        # Chains take the candidates in turn, so that each length has as many chains to within one.
         rank = torch.arange(chains, device=device) % best.indices.shape[1]
         lengths = best.indices[:, rank] + 1  # (B, R)
         order = torch.arange(problem.num_tokens, device=device)
@@ -235,6 +266,7 @@ class Inference:
         return dataclasses.replace(
             settings,
             lengths=lengths,
+            # (B, R, N): pads are given, words are free and never a pad.
             given_labels=torch.where(order < lengths.unsqueeze(-1), FREE, self._pad),
             prior=best.values[:, rank],
             bias=bias[None],

@@ -30,9 +30,9 @@ class Network(nn.Module):
     """Image -> tokens -> condition -> label diffusion.
 
     Args:
-        encoder: z = E(x).
-        diffusion: everything behind the tokens.
-        frozen: the encoder keeps its weights, runs in evaluation mode and gets no gradient.
+        encoder: images -> tokens, z = E(x).
+        diffusion: tokens -> logits of labels.
+        frozen: the encoder's weights are not trained; it runs in evaluation mode.
     """
 
     def __init__(self, encoder: Encoder, diffusion: LabelDiffusion, *, frozen: bool) -> None:
@@ -44,14 +44,15 @@ class Network(nn.Module):
             self.encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Network:
-        """As `nn.Module.train`, but a frozen encoder stays in evaluation mode."""
+        """Set the mode as `nn.Module.train` does; a frozen encoder stays in evaluation mode."""
         super().train(mode)
+        # Else its batch norms would go on counting statistics, and dropout would change features.
         if self.frozen:
             self.encoder.eval()
         return self
 
     def recompute_activations(self) -> None:
-        """Keep only what enters the blocks of the parts that can; gradients stay the same."""
+        """Store only the inputs of blocks, in parts that support it; gradients stay the same."""
         for part in (self.encoder, self.diffusion.denoiser):
             recompute = getattr(part, "recompute_activations", None)
             if recompute is not None:
@@ -59,12 +60,15 @@ class Network(nn.Module):
 
     def tokens(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, L, W)."""
+        # A frozen encoder's activations are not kept; under no_grad the caller's mode stays.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)
         width = cast("Encoder", self.encoder).width
-        maker = self.diffusion.plugin_names.get("encoder", "")
-        shaped(tokens, (len(images), "L", width), "encoder", "tokens", maker)
-        return tokens
+        shape = getattr(tokens, "shape", ())
+        if (*shape[:1], *shape[2:]) != (len(images), width):
+            maker = self.diffusion.plugin_names.get("encoder", "")
+            shaped(tokens, (len(images), "L", width), "encoder", "tokens", maker)
+        return tokens  # (B, L, W)
 
     def condition(self, images: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """(B, channels, size, size) and optional side inputs -> (B, C, V)."""
@@ -77,6 +81,7 @@ class Network(nn.Module):
             sum(
                 parameter.numel()
                 for module in modules
+                # None where there is no such part, and a third party's part without weights.
                 if isinstance(module, nn.Module)
                 for parameter in module.parameters()
             )

@@ -1,14 +1,14 @@
-"""A trained model with everything that it needs to answer."""
+"""A trained model that answers for images: `load` and `Predictor`."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -31,17 +31,17 @@ File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]
 WEIGHTS = ("ema", "raw")
 WITH_WEIGHTS = ("encoder", "conditioner")
-"""Kinds that may start from somebody's weights."""
+"""Kinds whose settings may name a file of first weights."""
 
 
 class Predictor:
-    """Answers for images: the network, how to read an image, and the recipe's way to answer.
+    """Predicts labels of images with a trained network, by default as its recipe describes.
 
     Args:
         network: with trained weights.
-        recipe: what it was trained by.
+        recipe: the one it was trained by.
         facts: of the data it was trained on.
-        steps: of a chain, chosen after training where the recipe says auto.
+        steps: of a chain, chosen after training where `sampling.steps` is auto.
     """
 
     def __init__(
@@ -53,24 +53,27 @@ class Predictor:
         problem = problem_of(recipe, facts)
         self.task: Task = build_task(recipe, problem)
         self.inference = Inference.of(recipe, problem, steps)
+        # By what `predict` was asked for: each keeps the components that it has built.
+        self._inferences: dict[tuple[str | float | None, ...], Inference] = {}
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return self.network.diffusion.null_token.device
 
     @property
     def loops(self) -> bool:
-        """True if it answers by iterating on a state of its own; a plain decoder does not."""
+        """True if chains iterate on a noisy state; plain decoders do not."""
         return "shared-time" in self.inference.process.spec.accepts  # type: ignore[attr-defined]
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """K names; numbers where the data has none."""
+        """Names of the K classes; numbers where the data has none."""
         return self.facts.class_names or tuple(map(str, range(self.facts.num_classes)))
 
     def pictures(self, images: Images) -> Tensor:
-        """The images as the network sees them, scaled back to [0, 1] for a person to look at."""
+        """The images as the network reads them, scaled back to [0, 1] for display."""
+        # (channels, 1, 1) each.
         mean, std = (torch.tensor(x)[:, None, None] for x in (self.facts.mean, self.facts.std))
         return torch.cat(list(self._batches(images))) * std + mean
 
@@ -90,73 +93,84 @@ class Predictor:
         seed: int = 0,
         top: int = 5,
     ) -> list[Any]:
-        """One `Prediction` for each image; what is not given is the recipe's.
+        """Return one `Prediction` for each image; None takes the recipe's setting.
 
         Args:
             images: a file (path or open binary file) or several, or a tensor
                 (B, channels, size, size) as the data set prepares it.
-            steps: of a chain, at least 1. A read-out of one pass answers by itself; with steps or
-                chains given, chains run beside it and the votes are theirs.
+            steps: of a chain, at least 1. A read-out of one pass needs no chain; with steps or
+                chains given, chains run as well, and the votes are theirs.
             guidance: w in uncond + w (cond - uncond); 1 is off.
             chains: sampling trajectories for each image.
             sampler: name of the component.
             to_one: name of the component.
             read_out: name of the component.
-            early_exit: leave an image once its answer stood for this many steps; 0 never.
-            given: what is known: a caption's `template` (`a red _`) or `length`, or attributes'
-                values by name.
-            side_inputs: known columns beside the images, for conditioners that read them: a
-                value for all of them as a person writes it, or what a `Batch` holds. The rest is
-                missing.
+            early_exit: stop an image once its answer has not changed for this many steps; 0
+                disables.
+            given: labels that the user gives: a caption's `template` (`a red _`) or `length`, or
+                attributes' values by name.
+            side_inputs: values by column, for conditioners that read side inputs: a text for all
+                images, or one row for each as in a `Batch`. Other columns count as missing.
             seed: of the noise. The same seed and images give the same answer.
-            top: classes to tell.
+            top: number of answers in each prediction.
 
         Raises:
             DataError: a file cannot be read; names it.
             UsageError: a number out of range, an unknown component, column or category.
         """
-        rows = self._rows(side_inputs)
-        ask = {"steps": steps, "guidance": guidance, "chains": chains, "early_exit": early_exit}
-        held = self.task.given_labels(given) if given else None
-        inference = self.inference.replace(
-            sampler=sampler, to_one=to_one, read_out=read_out, given=held, **ask
-        )
+        rows, device = self._rows(side_inputs), self.device
+        asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
+        inference = self._inferences.get(asked)
+        if inference is None:
+            names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
+            inference = self.inference.replace(**dict(zip(names, asked, strict=True)))
+            self._inferences[asked] = inference
+        if given:
+            # Not kept: almost every call gives other labels.
+            inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
-        told: list[Any] = []
+        predictions: list[Any] = []
         for index, batch in enumerate(self._batches(images)):
-            generator = counted_generator(seed, "predict", index, device=self.device)
-            condition = self._condition(batch, rows)
-            told += self.task.predictions(self._answer(condition, inference, generator, votes), top)
-        return told
+            # Counted by batch: the answers of a batch do not depend on those before it.
+            generator = counted_generator(seed, "predict", index, device=device)
+            with torch.inference_mode():
+                side = rows.take(len(batch)) if rows else None
+                condition = self.network.condition(batch.to(device), side)  # (B, C, V)
+                answer = self._answer(condition, inference, generator, votes)
+            predictions += self.task.predictions(answer, top)
+        return predictions
 
-    def _rows(self, side_inputs: Known | None) -> SideInputRows:
+    def _rows(self, side_inputs: Known | None) -> SideInputRows | None:
+        """Side inputs by batch; None where there are none."""
         reads = self.network.diffusion.reads_side_inputs
-        if side_inputs is None and reads:
+        if not reads and not side_inputs:
+            return None
+        name = self.recipe.choices["conditioner"].name
+        if side_inputs is None:
+            columns = ", ".join(column.name for column in self.facts.columns)
             warnings.warn(
-                _nothing_side_inputs(self.recipe, self.facts), AddkitWarning, stacklevel=3
+                f'the conditioner "{name}" reads {columns} as side inputs, and none is given: all '
+                "count as missing (`addkit sample --input NAME=VALUE`)",
+                AddkitWarning,
+                stacklevel=3,
             )
-        if side_inputs and not reads:
-            name = self.recipe.choices["conditioner"].name
-            raise UsageError(f'the conditioner "{name}" reads nothing beside the image')
-        return SideInputRows(self.facts.columns, side_inputs or {})
+        if not reads:
+            raise UsageError(f'the conditioner "{name}" reads no side inputs')
+        return SideInputRows(self.facts.columns, side_inputs) if side_inputs else None
 
-    @torch.inference_mode()
-    def _condition(self, images: Tensor, rows: SideInputRows) -> Tensor:
-        return self.network.condition(images.to(self.device), rows.take(len(images)))
-
-    @torch.inference_mode()
     def _answer(
         self, condition: Tensor, inference: Inference, generator: torch.Generator, votes: bool
     ) -> Answer:
-        """A read-out of one pass has no chain to count votes of: one is run beside it if asked."""
+        """The read-out's answer, with votes of chains of their own where it needs no chain."""
         answer = inference.answer(self.network.diffusion, condition, generator)
         if self.facts.token_names:
-            # Blocks of several tokens have no exact likelihood; their answers have no probability.
+            # Blocks of several tokens have no exact likelihood; their answers have no log p.
             with suppress(UsageError):
                 log_p = inference.log_p(self.network.diffusion, condition, answer.candidates)
                 answer = replace(answer, log_p=log_p)
         if not (votes and inference.one_pass):
             return answer
+        # Behind the answer, with the same generator: asking for votes changes no answer.
         chains = inference.replace(read_out="last").answer(
             self.network.diffusion, condition, generator
         )
@@ -169,60 +183,39 @@ class Predictor:
         self, images: Images, inference: Inference, seed: int = 0, side_inputs: Known | None = None
     ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
-        batch = next(self._batches(images))
+        batch, rows = next(self._batches(images)), self._rows(side_inputs)
         generator = counted_generator(seed, "trace", 0, device=self.device)
-        condition = self._condition(batch, self._rows(side_inputs))
+        side = rows.take(len(batch)) if rows else None
+        condition = self.network.condition(batch.to(self.device), side)  # (B, C, V)
         return inference.trace(self.network.diffusion, condition, generator)
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
-        size = self.recipe.sampling.batch_size
+        """Batches (B, channels, size, size) as the encoder reads them."""
+        size, facts = self.recipe.sampling.batch_size, self.facts
         if isinstance(images, Tensor):
-            self._check(images)
+            shape = (facts.image_channels, facts.image_size, facts.image_size)
+            if images.ndim != 4 or images.shape[1:] != shape:
+                raise UsageError(
+                    f"images of shape {tuple(images.shape)}; this run reads (B, *{shape})"
+                )
             yield from torch.split(images, size)
             return
-        for files in _chunks(_several(images), size):
-            yield torch.stack([prepare_image(_file(file), self.facts) for file in files])
-
-    def _check(self, images: Tensor) -> None:
-        facts = self.facts
-        wanted = (facts.image_channels, facts.image_size, facts.image_size)
-        if images.ndim != 4 or images.shape[1:] != wanted:
-            raise UsageError(
-                f"images of shape {tuple(images.shape)}; this run reads (B, *{wanted})"
-            )
-
-
-def _nothing_side_inputs(recipe: Recipe, facts: DataFacts) -> str:
-    return (
-        f'the conditioner "{recipe.choices["conditioner"].name}" reads '
-        f"{', '.join(column.name for column in facts.columns)} beside the image, and none is "
-        "given: all count as missing (`addkit sample --input NAME=VALUE`)"
-    )
-
-
-def _several(images: File | Sequence[File]) -> Sequence[File]:
-    if isinstance(images, Sequence) and not isinstance(images, str):
-        return images
-    return [images]
-
-
-def _file(file: File) -> Path | BinaryIO:
-    return Path(file) if isinstance(file, str) else file
-
-
-def _chunks(files: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    files = iter(files)
-    while chunk := list(islice(files, size)):
-        yield chunk
+        # A str is a Sequence too, of letters.
+        several = isinstance(images, Sequence) and not isinstance(images, str)
+        files = iter(cast("Sequence[File]", images if several else [images]))
+        # Read batch by batch, so that a folder of any size fits in memory.
+        while chunk := list(islice(files, size)):
+            paths = (Path(file) if isinstance(file, str) else file for file in chunk)
+            yield torch.stack([prepare_image(path, facts) for path in paths])
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
-    """A trained model from its run folder, or from one of the run's checkpoints.
+    """Load a trained model from its run folder, or from one of the run's checkpoints.
 
     Args:
         path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
-        weights: `ema` (the averaged ones; raw where the run keeps none) or `raw`.
-        device: where to put it.
+        weights: `ema` (the averaged ones; raw where the run has none) or `raw`.
+        device: of the weights.
 
     Raises:
         RunError: not a run, no checkpoint yet, or a broken file; names it.
@@ -232,24 +225,20 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     run, checkpoint = _find(Path(path))
     recipe, facts = run.recipe(tracked=False), run.facts()
     if others := run.changed_plugins(recipe):
-        told = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
-        warnings.warn(told, AddkitWarning, stacklevel=2)
-    network = build_network(_from_scratch(recipe), facts)
+        message = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
+    # The file of first weights may be gone, and a checkpoint has every weight.
+    scratch = {
+        kind: replace(choice, config=choice.config.from_scratch())
+        for kind in WITH_WEIGHTS
+        for choice in (recipe.choices[kind],)
+    }
+    network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
     file = checkpoint / f"{weights}.safetensors"
     if not file.exists():
         file = checkpoint / "raw.safetensors"
     fill(network, load_tensors(file), file)
     return Predictor(network.to(device), recipe, facts, run.manifest().get("chosen_steps"))
-
-
-def _from_scratch(recipe: Recipe) -> Recipe:
-    """The recipe without first weights, which may be gone: checkpoints hold all."""
-    chosen = {kind: recipe.choices[kind] for kind in WITH_WEIGHTS}
-    bare = {
-        kind: replace(choice, config=choice.config.from_scratch())
-        for kind, choice in chosen.items()
-    }
-    return replace(recipe, choices={**recipe.choices, **bare})
 
 
 # Tensors of runs that were trained before these names changed.
@@ -274,18 +263,19 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> No
 
 
 def _find(path: Path) -> tuple[Run, Path]:
-    """The run and the checkpoint that a path means."""
+    """The run and the checkpoint that a path names."""
+    # `latest` and `best` are files that contain a checkpoint's name.
     if path.is_file() and path.parent.name == "checkpoints":
         path = pointed_at(path.parent, path.name) or path
     if (path / "progress.json").is_file():
         return Run.open(path.parent.parent), path
     if not path.is_dir():
-        folders = [one.name for one in path.absolute().parent.glob("*/") if one.is_dir()]
+        folders = [file.name for file in path.absolute().parent.glob("*/") if file.is_dir()]
         raise RunError(f"{path}: no such run folder{guess(path.name, folders)}")
     run = Run.open(path)
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
-            f"{path}: this run has no checkpoint yet; go on with `addkit train --resume`"
+            f"{path}: this run has no checkpoint yet; continue with `addkit train --resume`"
         )
     return run, checkpoint

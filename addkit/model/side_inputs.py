@@ -1,4 +1,4 @@
-"""What a user knows beside images, as the network reads it."""
+"""Side inputs that a user gives with images, as the conditioner reads them."""
 
 from __future__ import annotations
 
@@ -12,45 +12,50 @@ from addkit.errors import DataError, UsageError, guess
 from addkit.plugin.facts import Column, SideInputs
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
-"""By column: one value for all images as a person writes it, or a row for each as batches hold."""
+"""Values by column: a text that counts for all images, or one row for each image."""
 
 
 class SideInputRows:
-    """What is known beside a series of images, handed out batch by batch.
+    """Splits side inputs into batches, in the order of the images.
+
+    Args:
+        columns: those of the run's data.
+        values: by column; a text is encoded as the data set does it.
 
     Raises:
-        UsageError: no such column, or not a value of it.
+        UsageError: an unknown column, or not a value of it.
     """
 
-    def __init__(self, columns: Sequence[Column], known: Known) -> None:
+    def __init__(self, columns: Sequence[Column], values: Known) -> None:
         by_name = {column.name: column for column in columns}
-        for name in known:
+        self._shared: SideInputs = {}
+        self._rows: dict[str, Tensor | tuple[str, ...]] = {}
+        self._start = 0
+        for name, value in values.items():
             if name not in by_name:
                 raise UsageError(
-                    f'no column "{name}"{guess(name, by_name)}; this run knows: '
+                    f'no column "{name}"{guess(name, by_name)}; this run reads: '
                     f"{', '.join(by_name)}"
                 )
-        self._one = {n: _read(by_name[n], v) for n, v in known.items() if isinstance(v, str)}
-        self._each = {n: v for n, v in known.items() if not isinstance(v, str)}
-        self._taken = 0
+            if not isinstance(value, str):
+                self._rows[name] = value
+                continue
+            try:
+                # One row; `take` repeats it.
+                self._shared = {**self._shared, name: encoded(by_name[name], [value])}
+            except DataError as error:
+                # A wrong value in a file is a DataError; here a user has typed it.
+                raise UsageError(str(error)) from None
 
     def take(self, count: int) -> SideInputs:
-        """Of the next `count` images. Raises `UsageError` if a column has fewer rows."""
-        begin, self._taken = self._taken, self._taken + count
-        rows = {name: value[begin : begin + count] for name, value in self._each.items()}
-        for name, value in rows.items():
-            if len(value) < count:
-                raise UsageError(f'beside: "{name}" has {len(self._each[name])} rows, too few')
-        one = {name: _repeated(value, count) for name, value in self._one.items()}
-        return {**rows, **one}
-
-
-def _read(column: Column, value: str) -> Tensor | tuple[str, ...]:
-    try:
-        return encoded(column, [value])
-    except DataError as error:
-        raise UsageError(str(error)) from None
-
-
-def _repeated(value: Tensor | tuple[str, ...], count: int) -> Tensor | tuple[str, ...]:
-    return value.expand(count) if isinstance(value, Tensor) else value * count
+        """Rows of the next `count` images; `UsageError` if a column has fewer."""
+        batch: dict[str, Tensor | tuple[str, ...]] = {}
+        for name, rows in self._rows.items():
+            batch[name] = rows[self._start : self._start + count]
+            if len(batch[name]) < count:
+                raise UsageError(f'side inputs: "{name}" has {len(rows)} rows, too few')
+        for name, row in self._shared.items():
+            # `expand` copies nothing; a tuple of references costs next to nothing either.
+            batch[name] = row.expand(count) if isinstance(row, Tensor) else row * count
+        self._start += count
+        return batch

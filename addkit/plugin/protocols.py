@@ -1,14 +1,15 @@
-"""What a component of each kind must do. A plugin author reads this page whole.
+"""The protocol of each kind of component: the one page that a plugin author reads.
 
 Letters in shapes: B images, R reuse copies (training) or chains (sampling), N label tokens,
 K classes, L encoder tokens, C condition tokens; W, V and D the widths of encoder tokens,
 condition tokens and the embedded state h. Times t lie in [0, 1], and t = 1 (the paper's T) is pure
 noise. alpha_bar lies in [0, 1]. Both have a shape that broadcasts to (B, R, N).
 
-Encoders, conditioners, embeddings, denoisers and times are `torch.nn.Module`s; the rest are plain
-objects. Each example is whole but for `import torch` and `from torch import nn`, and keeps the laws
-of its kind; one that takes a `Problem` gets it from `Spec.build`. What other components rely on,
-such as a condition of one token, the Spec `provides` (`addkit.plugin.spec.ABILITIES`).
+Encoders, conditioners, embeddings, denoisers and timesteps are `torch.nn.Module`s; the rest are
+plain objects. Each example is complete but for `import torch` and `from torch import nn`, and
+passes the checks of its kind; one that takes a `Problem` gets it from `Spec.build`. What other
+components rely on, such as a condition of one token, the Spec `provides`
+(`addkit.plugin.spec.ABILITIES`).
 `addkit plugins new` writes a package around one like it.
 """
 
@@ -105,7 +106,7 @@ class Tokenizer(Protocol):
                 return [self.tokens.index(sign) for sign in text if sign in self.tokens]
 
             def decode(self, ids):
-                return "".join(self.tokens[one] for one in ids).partition("<pad>")[0]
+                return "".join(self.tokens[index] for index in ids).partition("<pad>")[0]
 
             def plain(self, text):
                 return text
@@ -124,7 +125,7 @@ class DataSource(Protocol):
     """A data set. Building one reads no image; `split` does.
 
     How a user's own image becomes the encoder's input follows from the facts alone
-    (`addkit.data.images.prepare_image`), so that a run can answer where its data is not.
+    (`addkit.data.images.prepare_image`), so that a run can predict where its data is not.
 
     A worked example::
 
@@ -164,8 +165,8 @@ class DataSource(Protocol):
 class Encoder(Protocol):
     """Turns images into tokens: z = E(x) (section 3.3).
 
-    One that wants something else than pixels in training, such as features computed once, has
-    `serve(source: DataSource) -> DataSource`: the same data as it wants it. Its Spec provides
+    One that reads something else than pixels in training, such as features computed once, has
+    `serve(source: DataSource) -> DataSource`: the same data as it reads them. Its Spec provides
     `features`, and it must still take pixels, which is all that a user's own images are.
 
     A worked example::
@@ -194,9 +195,9 @@ class Encoder(Protocol):
 class Conditioner(Protocol):
     """Picks the condition c from the encoder's tokens (section 3.3).
 
-    One that reads what is known beside the image has `reads_side_inputs = True`, its Spec provides
-    `beside`, and it is called with (tokens, beside): `beside` holds each of `Problem.columns`, on
-    the device of the tokens, missing where nobody knows it.
+    One that reads side inputs has `reads_side_inputs = True`, its Spec provides `side-inputs`, and
+    it is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
+    tokens; missing values are NaN, `NO_CATEGORY` or an empty text.
 
     A worked example, whose Spec provides `one-token`::
 
@@ -220,7 +221,7 @@ class Conditioner(Protocol):
 
 
 class Embedding(Protocol):
-    """How the network reads a noisy label. Two doors onto the same distribution.
+    """Embeds a noisy label. `read` and `draw` give the same distribution of h.
 
     A worked example::
 
@@ -241,7 +242,7 @@ class Embedding(Protocol):
     """
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        """A state that somebody holds, (B, R, N, K) -> h, (B, R, N, D)."""
+        """Embed a noisy label that the caller already has, (B, R, N, K) -> h, (B, R, N, D)."""
         ...
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
@@ -278,7 +279,7 @@ class Denoiser(Protocol):
     bayes_skip: bool
     """Add c_t y_t to the logits, so that the network learns log p(k | image) alone."""
     self_condition: float
-    """Share of training steps that read the features of a first look; 0 never."""
+    """Share of training steps that read the features of a first pass; 0 disables."""
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
         """Whatever depends on the condition (B, C, V) alone; batch first, computed once."""
@@ -289,8 +290,8 @@ class Denoiser(Protocol):
     ) -> Tensor:
         """H (B, R, n, D), t broadcastable to (B, R, n) -> features (B, R, n, D).
 
-        A layout says which tokens stand in h and which of them each sees; a denoiser that treats
-        each token by itself ignores it.
+        The layout lists the tokens in h and which of them each sees; a denoiser that treats each
+        token by itself ignores it.
         """
         ...
 
@@ -330,7 +331,7 @@ class Schedule(Protocol):
 
 
 class Timesteps(Protocol):
-    """Which t training looks at; an `nn.Module` that keeps what it learns in buffers.
+    """The distribution of training times; an `nn.Module` whose buffers store what it learns.
 
     A worked example::
 
@@ -347,7 +348,7 @@ class Timesteps(Protocol):
         ...
 
     def learn(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
-        """After each optimizer step: its tokens, (tokens,) each. Must draw nothing."""
+        """Called after each optimizer step with its tokens, (tokens,) each; draws nothing."""
         ...
 
 
@@ -368,7 +369,7 @@ class Loss(Protocol):
     """
 
     predicts: Literal["label", "noise"]
-    """What the outputs stand for. `noise` makes the objective hold y_t and pass the noise."""
+    """What the outputs predict. With `noise` the objective keeps y_t and passes the noise."""
 
     def __call__(
         self, outputs: Tensor, labels: Tensor, alpha_bar: Tensor, noise: Tensor | None
@@ -563,8 +564,9 @@ class Chain(Protocol):
 
 
 class Sampler(Protocol):
-    """How labels are sampled: from the condition to a last step, through the steps between.
+    """Samples labels: from the condition through the steps of a chain to the last one.
 
+    One object serves many chains, one after the other, so that state begins anew in `sample`.
     Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
     `addkit.samplers.carry.CarryNoise` is the base where a share r of the old noise is carried over.
@@ -625,7 +627,7 @@ class StepSampler(Protocol):
 
 
 class ReadOut(Protocol):
-    """The rule that turns chains into an answer.
+    """Turns chains into an answer; one object serves many.
 
     A worked example::
 
@@ -723,9 +725,9 @@ class Task(Protocol):
     """
 
     headline: str
-    """The score that stands for all of them: a field of what the meter computes."""
+    """The score that summarises all: a field of what the meter computes."""
     columns: tuple[str, ...]
-    """Of the table that shows predictions."""
+    """Columns of the table of predictions."""
     predicts_length: bool
     """True if the network must predict how many of the N tokens are real."""
 
@@ -753,8 +755,8 @@ class Task(Protocol):
 class Tracker(Protocol):
     """Follows one training. It lives on the first process alone.
 
-    What it raises once training has begun is told and stops nothing, so what is missing (a
-    package, a key) is for `Spec.build` to refuse.
+    An error that it raises once training has begun is printed and stops nothing, so that
+    `Spec.build` must refuse what is missing (a package, a key).
 
     A worked example::
 
@@ -765,24 +767,24 @@ class Tracker(Protocol):
                 self.file = Path(run, "notes.txt").open("a", encoding="utf-8")
 
             def log(self, step, values):
-                told = [f"{name}={value:.4g}" for name, value in values.items()]
-                print(step, *told, file=self.file)
+                pairs = [f"{name}={value:.4g}" for name, value in values.items()]
+                print(step, *pairs, file=self.file)
 
             def close(self):
                 self.file.close()
     """
 
     def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
-        """A training starts or goes on in the folder `run`, with these tables of its recipe."""
+        """A training starts or resumes in the folder `run`, with these tables of its recipe."""
         ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers by name after this optimizer step.
 
-        Steps rise. After a resume they go on behind its checkpoint, so that some come again.
+        Steps rise. After a resume they continue from its checkpoint, so that some come twice.
         """
         ...
 
     def close(self) -> None:
-        """The training is over, however it ended."""
+        """Called when the training has ended, also by an error."""
         ...

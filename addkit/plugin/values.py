@@ -41,6 +41,7 @@ class Clean:
 
     def dense(self, num_classes: int) -> Tensor:
         """(B, R, N, K), rows sum to 1."""
+        # Imported here: reading a recipe needs these values, and no torch.
         import torch
         from torch.nn import functional
 
@@ -67,6 +68,7 @@ class Targets:
     @property
     def layout(self) -> Layout | None:
         """Each token sees every present one."""
+        # (B, R, 1, N): every token sees the same ones.
         return None if self.present is None else Layout(self.present.unsqueeze(2))
 
 
@@ -85,6 +87,7 @@ class Layout:
         """The layout of these images."""
         if self.visible is None or len(self.visible) == 1:
             return self
+        # (B, R, n, n) -> (images, R, n, n); a first size of 1 serves all images as it is.
         return replace(self, visible=self.visible[images])
 
     def repeated(self) -> Layout:
@@ -107,6 +110,7 @@ class State:
 
     def select(self, images: Tensor) -> State:
         """The state of these images, in this order."""
+        # A first state that all images share has one row, (1, 1, 1, D).
         return self._map(lambda x: x if len(x) == 1 else x[images])
 
     def repeated(self) -> State:
@@ -131,7 +135,7 @@ class TimeSettings:
     """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
 
     def at(self, u: Tensor) -> Tensor:
-        """The time that u stands for, same shape, rising from 0 to 1."""
+        """Map uniform u to times, same shape, rising from 0 to 1."""
         return u**self.power if self.warp is None else self.warp(u)
 
 
@@ -170,6 +174,7 @@ class TimedLosses(NamedTuple):
     @property
     def drawn(self) -> Tensor:
         """The weights, 0 at t = 0 and t = T: the map u -> t did not draw these tokens' times."""
+        # Clean and pure-noise rows have their times by a share of rows, not by the map.
         return self.weights * ((self.t > 0) & (self.t < 1))
 
 
@@ -211,6 +216,7 @@ class NoisyLabels:
 
     def select(self, images: Tensor) -> NoisyLabels:
         """The noisy labels of these images; which tokens are settled stays."""
+        # Settled tokens are those of the place in the batch: the audit swaps states alone.
         t = self.t if len(self.t) == 1 else self.t[images]
         return replace(self, state=self.state.select(images), t=t)
 

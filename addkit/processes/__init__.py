@@ -7,6 +7,7 @@ from typing import Any
 
 from addkit.plugin.spec import Choices, ProcessSpec, Spec, hookimpl
 
+# Abilities, which other components ask for in place of a process's name.
 LEVELS = frozenset({"token-times", "noise-levels"})
 CLEAN_OR_NOISE = frozenset({"clean-or-noise"})
 
@@ -14,6 +15,7 @@ CLEAN_OR_NOISE = frozenset({"clean-or-noise"})
 def _accepts_sampler(config: Any, choices: Choices) -> Iterable[str]:
     """Objections to a sampler that cannot walk the process."""
     spec: Any = choices["process"].spec
+    # One ability in common suffices: `accepts` lists alternatives.
     sampler = choices["sampler"]
     if not spec.accepts & sampler.spec.provides:
         yield (
@@ -31,6 +33,8 @@ def _needs_joint(config: Any, choices: Choices) -> Iterable[str]:
             f'[denoiser] "{denoiser.name}" does not provide "joint": its tokens do not see each '
             'other; use "transformer"'
         )
+    # The skip adds c_t y_t, the log-likelihood under Gaussian noise; a mask or a clean token read
+    # in another place has none.
     if getattr(denoiser.config, "bayes_skip", False):
         yield "[denoiser] bayes_skip needs Gaussian noise on every token; set it to false"
 

@@ -33,8 +33,9 @@ class AutoregressiveProcess:
         generator: torch.Generator,
     ) -> NoisyBatch:
         """Every token is predicted from the true ones before it (teacher forcing)."""
-        alpha_bar = torch.ones_like(targets.labels, dtype=torch.float32)
+        alpha_bar = torch.ones_like(targets.labels, dtype=torch.float32)  # (B, R, N)
         alpha_bar[..., 0] = 0.0
+        # A missing token is read as noise by the position behind it.
         if targets.known is not None:
             alpha_bar = alpha_bar * targets.known.roll(1, -1)
         return _shifted(targets.labels, alpha_bar, targets.weights)
@@ -47,14 +48,16 @@ class AutoregressiveProcess:
         present: Tensor | None = None,
     ) -> Tensor:
         """log p, in one pass; what follows the first pad is certain. (B, S, N) -> (B, S)."""
-        alpha_bar = torch.ones_like(labels, dtype=torch.float32)
+        alpha_bar = torch.ones_like(labels, dtype=torch.float32)  # (B, S, N)
         alpha_bar[..., 0] = 0.0
         batch = _shifted(labels, alpha_bar)
+        # Unseeded, since neither clean labels nor pure noise depend on what is drawn.
         generator = torch.Generator(device=labels.device)
         state = model.corrupt(Clean(batch.ids), alpha_bar, generator)
-        features = model.features(state, batch.t, prepared, batch.layout)
+        features = model.features(state, batch.t, prepared, batch.layout)  # (B, S, N, D)
         log_p = token_log_probabilities(model, features, labels)
         if self.pad is not None:
+            # The first pad is predicted (it ends the caption); those behind it have p = 1.
             pads = (labels == self.pad).long()
             log_p = log_p.masked_fill(pads.cumsum(-1) > pads, 0.0)
         return counted(log_p, present)
@@ -65,6 +68,7 @@ def _shifted(labels: Tensor, alpha_bar: Tensor, weights: Tensor | None = None) -
     zero = torch.zeros(1, 1, 1, device=labels.device)
     # A position reads nothing of the token that it predicts: its signal power is 0.
     return NoisyBatch(
+        # The last token comes round to the first position, where alpha_bar = 0 hides it.
         labels.roll(1, -1),
         alpha_bar,
         zero,
@@ -76,5 +80,6 @@ def _shifted(labels: Tensor, alpha_bar: Tensor, weights: Tensor | None = None) -
 
 def causal(num_tokens: int, device: torch.device) -> Layout:
     """Each token sees itself and those before it."""
+    # (1, 1, N, N): row i sees columns up to i.
     ones = torch.ones(1, 1, num_tokens, num_tokens, dtype=torch.bool, device=device)
     return Layout(ones.tril())

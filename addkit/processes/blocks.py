@@ -44,15 +44,19 @@ class BlocksProcess(GaussianProcess):
         """Which of the 2 N tokens sees which."""
         assert self.block is not None
         place = torch.arange(num_tokens, device=device)
-        block = place // self.block
+        block = place // self.block  # (N,)
         earlier = block.unsqueeze(1) > block
         own = block.unsqueeze(1) == block
         causal = place.unsqueeze(1) >= place
-        # Rows look, columns are seen; both are clean tokens, then noisy ones.
+        # Rows see columns; both are the N clean tokens, then the N noisy ones.
         clean_rows = torch.cat([causal, torch.zeros_like(own)], 1)
-        visible = torch.cat([clean_rows, torch.cat([earlier, own], 1)])[None, None]
+        visible = torch.cat([clean_rows, torch.cat([earlier, own], 1)])[
+            None, None
+        ]  # (1, 1, 2N, 2N)
         if present is not None:
+            # (B, R, 1, 2 N): a missing token is hidden in both streams.
             visible = visible & present.repeat(1, 1, 2).unsqueeze(2)
+        # Both streams have the same positions; only the noisy one is predicted.
         return Layout(visible, place.repeat(2), num_tokens)
 
     def likelihood(
@@ -72,9 +76,9 @@ class BlocksProcess(GaussianProcess):
         # Neither clean labels nor pure noise depend on what is drawn.
         noise = model.corrupt(Clean(labels), one - 1, torch.Generator(device=labels.device))
         clean = model.corrupt(Clean(labels), one, torch.Generator(device=labels.device))
-        state = State(torch.cat([clean.h, noise.h.expand_as(clean.h)], 2))
+        state = State(torch.cat([clean.h, noise.h.expand_as(clean.h)], 2))  # (B, S, 2 N, D)
         t = torch.ones(1, 1, labels.shape[-1], device=labels.device)
-        times = torch.cat([t - 1, t], -1)
+        times = torch.cat([t - 1, t], -1)  # (1, 1, 2 N): 0 for clean tokens, 1 for noisy ones
         layout = self._layout(labels.shape[-1], present, labels.device)
         features = model.features(state, times, prepared, layout)
         return counted(token_log_probabilities(model, features, labels), present)

@@ -25,10 +25,12 @@ class GaussianProcess:
     ) -> NoisyBatch:
         """The labels at drawn times. Tokens at t = 0 are given, so they have no loss."""
         batch, reuse, num_tokens = targets.labels.shape
-        t = draw_times((batch, reuse, num_tokens), generator, times)
+        t = draw_times((batch, reuse, num_tokens), generator, times)  # (B, R, N)
         if targets.known is not None:
+            # A missing label carries nothing: pure noise, whatever time was drawn.
             t = torch.where(targets.known, t, 1.0)
         weights = targets.weights
+        # Clean tokens come from clean-or-noise rows, so that other recipes need no weights.
         if times.token_times[2]:
             weights = (t > 0).float() if weights is None else weights * (t > 0)
         alpha_bar = schedule.alpha_bar(t)

@@ -12,6 +12,7 @@ from addkit.plugin.protocols import Schedule
 from addkit.plugin.values import NoisyBatch, Targets, TimeSettings
 from addkit.processes.gaussian import GaussianProcess
 
+# Without it a row of next to no masks would outweigh a whole batch.
 SMALLEST = 1e-3
 """Floor of the share of masks in the weight 1/t."""
 
@@ -43,14 +44,18 @@ class MaskedProcess(GaussianProcess):
         batch, reuse, num_tokens = targets.labels.shape
         # One share of masks for a row, never warped: the map is learnt from noise levels.
         times = replace(times, warp=None, token_times=(1.0, 0.0, 0.0))
-        share = draw_times((batch, reuse, num_tokens), generator, times)[..., :1]
+        share = draw_times((batch, reuse, num_tokens), generator, times)[..., :1]  # (B, R, 1)
         u = torch.rand(targets.labels.shape, generator=generator, device=generator.device)
         masked = u < share
+        # A missing label stays a mask, which its weight of 0 keeps out of the loss.
         if targets.known is not None:
             masked = masked | ~targets.known
         t = masked.float()
         base = torch.ones_like(t) if targets.weights is None else targets.weights
         weights, norm = base * t, None
         if self.weight == "1/t":
+            # By the number of tokens, not by the sum of the weights: MDLM's bound is a mean over
+            # all tokens, masked or not.
             weights, norm = weights / share.clamp_min(SMALLEST), base.sum()
+        # No `sampled_t`: 0 and 1 are the only times here, and no map is learnt from them.
         return NoisyBatch(targets.labels, 1 - t, t, weights, norm, targets.layout)

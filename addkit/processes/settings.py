@@ -1,4 +1,4 @@
-"""Settings of the built-in processes: what their tables in a recipe may say."""
+"""Settings of the built-in processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GaussianConfig(Config):
 
 
 class MaskedConfig(Config):
-    """Absorbing ("masked") diffusion, the paper's PDD: a token is what it is, or a mask."""
+    """Absorbing ("masked") diffusion, the paper's PDD: each token is clean or a mask."""
 
     weight: Literal["none", "1/t"] = Field(
         "none",

@@ -26,10 +26,13 @@ class Last:
         The answer is each token's most probable class, or the first answer of a search.
         """
         end = ending(steps)
-        probabilities = self.probabilities(end)
+        probabilities = self.probabilities(end)  # (B, N, K)
         confidence, ranked = end.confidence, end.step.scores
+        # (B, R): log p of a chain's whole answer under its own last step. The floor keeps the log
+        # of a probability that has underflown finite.
         own = confidence.clamp_min(1e-30).log().sum(-1)
         return Answer(
+            # A search ranks whole answers: tokens of different ones must not be mixed.
             labels=probabilities.argmax(-1) if ranked is None else end.labels[:, 0],
             probabilities=probabilities,
             votes=end.votes,
@@ -52,11 +55,10 @@ class Ending:
     """The last one."""
     taken: Tensor
     """(B,) steps."""
-
-    @property
-    def labels(self) -> Tensor:
-        """(B, R, N): what each chain would have fed back."""
-        return self.step.clean.ids
+    labels: Tensor
+    """(B, R, N): what each chain would have fed back."""
+    confidence: Tensor
+    """(B, R, N): each chain's own probability of each of its labels."""
 
     @property
     def mean(self) -> Tensor:
@@ -64,19 +66,19 @@ class Ending:
         return self.step.logits.softmax(-1).mean(1)
 
     @property
-    def confidence(self) -> Tensor:
-        """(B, R, N): each chain's own probability of each of its labels."""
-        logits = self.step.logits
-        picked = logits.gather(-1, self.labels.unsqueeze(-1)).squeeze(-1)
-        return (picked - logits.logsumexp(-1)).exp()
-
-    @property
     def votes(self) -> Tensor:
         """(B, N, K): share of chains whose most probable class is k."""
-        best = self.step.logits.argmax(-1).transpose(1, 2)
-        share = torch.full(best.shape, 1 / best.shape[-1], device=best.device)
-        nobody = torch.zeros(*best.shape[:2], self.step.logits.shape[-1], device=best.device)
-        return nobody.scatter_add(-1, best, share)
+        # Not the labels fed back, which a to-one operator may have drawn.
+        return shares(self.step.logits.argmax(-1), self.step.logits.shape[-1])
+
+
+def shares(labels: Tensor, num_classes: int) -> Tensor:
+    """Share of the S labels with class k at each token, (B, S, N) -> (B, N, K)."""
+    by_token = labels.transpose(1, 2)  # (B, N, S)
+    # scatter_add, since a one-hot mean would need (B, S, N, K).
+    share = torch.full(by_token.shape, 1 / by_token.shape[-1], device=labels.device)
+    nobody = torch.zeros(*by_token.shape[:2], num_classes, device=labels.device)
+    return nobody.scatter_add(-1, by_token, share)
 
 
 def ending(steps: Iterable[ChainStep]) -> Ending:
@@ -84,7 +86,11 @@ def ending(steps: Iterable[ChainStep]) -> Ending:
     taken = torch.zeros(1, dtype=torch.long)
     last: ChainStep | None = None
     for last in steps:
+        # (B,): an image that has stopped keeps its count.
         taken = torch.where(last.exited, taken.to(last.exited.device), last.index + 1)
     if last is None:
         raise ValueError("a read-out needs at least one step")
-    return Ending(last, taken)
+    labels, logits = last.clean.ids, last.logits
+    # p = exp(logit - logsumexp), without the K-wide tensor that a softmax writes.
+    picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (B, R, N)
+    return Ending(last, taken, labels, (picked - logits.logsumexp(-1)).exp())

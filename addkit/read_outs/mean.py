@@ -23,7 +23,9 @@ class Mean(Last):
         def summed() -> Iterator[ChainStep]:
             for step in steps:
                 present = (~step.exited).float()  # (B,)
+                # (B, N, K), the mean over chains; 0 for images that have stopped.
                 share = present[:, None, None] * step.logits.softmax(-1).mean(1)
+                # Sums, not a list of steps: memory does not grow with the chain.
                 sums[:] = [share, present] if not sums else [sums[0] + share, sums[1] + present]
                 yield step
 

@@ -1,4 +1,4 @@
-"""Settings of the built-in read-outs: what their tables in a recipe may say."""
+"""Settings of the built-in read-outs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class VoteConfig(Config):
 
 
 class ConsensusConfig(Config):
-    """Of several chains' whole answers the one that the others agree with most."""
+    """The whole answer among the chains' that the others agree with most."""
 
 
 class LikelihoodConfig(Config):
-    """Of several chains' whole answers the most probable one, by the exact likelihood."""
+    """The most probable whole answer among the chains', by the exact likelihood."""

@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from addkit.plugin.values import Answer, ChainStep
-from addkit.read_outs.last import Ending, ending
+from addkit.read_outs.last import Ending, ending, shares
 
 
 class WholeAnswers(ABC):
@@ -24,13 +23,14 @@ class WholeAnswers(ABC):
     ) -> Answer:
         """Consume a chain."""
         end = ending(steps)
-        scores = self.scores(end, likelihood)
+        scores = self.scores(end, likelihood)  # (B, S)
+        # Stable, so that equals stay in the order of their chains on every device.
         order = scores.argsort(dim=-1, descending=True, stable=True)
         candidates = _in_order(end.labels, order)
         return Answer(
             labels=candidates[:, 0],
             probabilities=end.mean,
-            votes=_shares(end.labels, end.step.logits.shape[-1]),
+            votes=shares(end.labels, end.step.logits.shape[-1]),
             steps=end.taken,
             candidates=candidates,
             confidence=_in_order(end.confidence, order),
@@ -43,19 +43,20 @@ class WholeAnswers(ABC):
 
 
 class Consensus(WholeAnswers):
-    """The chain that the others agree with most; of equals the one that is surest of itself.
+    """The chain that the others agree with most; among equals, the surest of itself.
 
-    Never looks at references. With many chains it is their mode. One chain is its own consensus.
+    Reads no references. With many chains it is their mode. One chain is its own consensus.
     """
 
     def scores(self, end: Ending, likelihood: Callable[[Tensor], Tensor] | None) -> Tensor:
         """Mean agreement with the other chains, in [0, 1]."""
+        # (B, S): the logarithm of the geometric mean of the tokens' probabilities.
         sure = end.confidence.clamp_min(1e-30).log().mean(-1)
         if end.step.prior is not None:
             sure = sure + end.step.prior
         if end.labels.shape[1] == 1:
             return sure.exp()
-        others = agreement(end.labels).sum(-1) - 1
+        others = agreement(end.labels).sum(-1) - 1  # (B, S), without itself
         # Confidence is below 1, and this share of it below two agreements' difference.
         return others / (end.labels.shape[1] - 1) + 1e-6 * sure.exp().clamp(max=1)
 
@@ -63,7 +64,7 @@ class Consensus(WholeAnswers):
 class Likelihood(WholeAnswers):
     """The most probable of the chains' answers by the exact log p(labels | image).
 
-    For networks that were trained to fill in tokens beside clean ones (`training.token_times`,
+    For networks that were trained to fill in tokens next to clean ones (`training.token_times`,
     masked and autoregressive processes).
     """
 
@@ -76,12 +77,14 @@ class Likelihood(WholeAnswers):
 
 
 def agreement(labels: Tensor) -> Tensor:
-    """How alike whole answers are, (B, S, N) -> (B, S, S), in [0, 1].
+    """Similarity of whole answers, (B, S, N) -> (B, S, S), in [0, 1].
 
     Half for being equal, a quarter each for the share of common tokens and of common pairs of
-    neighbours (as multisets), so that it holds for shifted sentences too.
+    neighbours (as multisets), so that a shifted sentence is similar too.
     """
+    # (B, S, S). fp64, in which Consensus's 1e-6 is not rounded away.
     equal = (labels.unsqueeze(1) == labels.unsqueeze(2)).all(-1).double()
+    # A pair as one number, in a base that no class reaches: (B, S, N - 1).
     pairs = labels[..., :-1] * (int(labels.max()) + 1) + labels[..., 1:]
     common = _common(labels) if labels.shape[-1] < 2 else (_common(labels) + _common(pairs)) / 2
     return (equal + common) / 2
@@ -89,21 +92,14 @@ def agreement(labels: Tensor) -> Tensor:
 
 def _common(items: Tensor) -> Tensor:
     """Share of items in common as multisets, (B, S, n) -> (B, S, S)."""
-    # An item counts once for each time it stood before: the pair (item, rank) is a set's member.
+    # Multisets as sets: the k-th occurrence of an item is the member (item, k).
     same = items.unsqueeze(-1) == items.unsqueeze(-2)
-    rank = same.tril(-1).sum(-1)
+    rank = same.tril(-1).sum(-1)  # (B, S, n): equal items before this one
     member = items * items.shape[-1] + rank
+    # (B, S, 1, n, 1) against (B, 1, S, 1, n).
     first, second = member.unsqueeze(2).unsqueeze(-1), member.unsqueeze(1).unsqueeze(-2)
     return (first == second).any(-1).double().mean(-1)
 
 
 def _in_order(values: Tensor, order: Tensor) -> Tensor:
     return values.gather(1, order.unsqueeze(-1).expand_as(values))
-
-
-def _shares(labels: Tensor, num_classes: int) -> Tensor:
-    """(B, S, N) -> share of candidates with class k at each token, (B, N, K)."""
-    by_token = labels.transpose(1, 2)
-    share = torch.full(by_token.shape, 1 / by_token.shape[-1], device=labels.device)
-    nobody = torch.zeros(*by_token.shape[:2], num_classes, device=labels.device)
-    return nobody.scatter_add(-1, by_token, share)

@@ -35,7 +35,7 @@ def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
     from addkit.samplers.carry import Kappa
     from addkit.samplers.renoise import Renoise
 
-    # Without carried noise y_t need not be kept, which no K-wide draw then pays for.
+    # Without carried noise y_t is not needed, which spares a K-wide draw at each step.
     return Kappa(config.kappa) if config.kappa else Renoise()
 
 

@@ -1,6 +1,6 @@
 """Sampling from networks that predict each token from those before it: token by token, or a beam.
 
-Keys and values of the condition and of the tokens so far are kept, so that each step is one pass
+Keys and values of the condition and of the tokens so far are stored, so that each step is one pass
 over one token.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Chain, JointDenoiser, StepSampler
 from addkit.plugin.values import FORBIDDEN, FREE, ChainSettings, ChainStep, Clean, Layout
-from addkit.sampling.chain import forced
+from addkit.sampling.loop import forced
 
 
 @dataclass(slots=True)
@@ -47,11 +47,12 @@ class KeyValues:
         # A generator of its own: neither clean labels nor pure noise depend on what is drawn.
         state = model.corrupt(Clean(seen), alpha_bar, torch.Generator(device=device))
         h = state.h.expand(batch * width, -1, -1, -1).repeat(chain.branches, 1, 1, 1)
+        # h: (branches B W, 1, 1, D); its place is its own, since the token before it is read here.
         layout = Layout(places=torch.tensor([index], device=device))
         zero = torch.zeros(1, 1, 1, device=device)
         denoiser = cast("JointDenoiser", model.denoiser)
         features, self.prepared = denoiser.extend(h, zero, self.prepared, layout)
-        logits = chain.guide(model.outputs(features)).view(batch, width, 1, -1)
+        logits = chain.guide(model.outputs(features)).view(batch, width, 1, -1)  # (B, W, 1, K)
         if model.forbidden is not None:
             logits = logits + model.forbidden[index]
         bias, given = self.settings.bias, self.settings.given_labels
@@ -64,6 +65,7 @@ class KeyValues:
     def reorder(self, rows: Tensor) -> None:
         """Go on from these rows (B W,), in both branches."""
         if self.chain.branches == 2:
+            # Unconditional rows lie behind all conditional ones.
             rows = torch.cat([rows, rows + len(rows)])
         self.prepared = tuple(p[rows] for p in self.prepared)
 
@@ -82,13 +84,15 @@ def write(sampler: StepSampler, chain: Chain, pad: int | None) -> Iterator[Chain
     memory = KeyValues.of(chain, settings, chains)
     for index in range(num_tokens):
         ended = _ended(labels, index, pad)
+        # A pass of the network is spared once every chain has ended.
         if not bool(ended.all()):
             token = memory.next_logits(labels, index)
             token = torch.where(ended[..., None], logits[:, :, index : index + 1], token)
             logits[:, :, index] = token[:, :, 0]
-            labels[:, :, index] = sampler.clean(chain, token).ids[:, :, 0]
+            labels[:, :, index] = sampler.clean(chain, token).ids[:, :, 0]  # (B, R)
         if settings.keep_y_t or index + 1 == num_tokens:
             t, clean = 1 - index / num_tokens, Clean(labels.clone())
+            # Copies: the next token is written into the same tensors.
             yield ChainStep(index, t, logits.clone(), clean, exited, prior=settings.prior)
 
 
@@ -103,7 +107,7 @@ class Beam:
     """Left to right, keeping the `width` most probable beginnings.
 
     Args:
-        width: beginnings kept.
+        width: number of beginnings.
         length_power: ranks by log p / length ** length_power; 0 is log p itself.
         pad: the class after which a caption has ended; None where there is none.
     """
@@ -121,11 +125,11 @@ class Beam:
         """
         if chain.block != 0:
             raise UsageError("a beam needs a network that reads the clean tokens before each one")
-        asked = chain.settings
-        given, prior, bias = asked.given_labels, asked.prior, asked.bias
+        settings = chain.settings
+        given, prior, bias = settings.given_labels, settings.prior, settings.bias
         # A beam keeps to one length: that of the first chain.
         settings = replace(
-            asked,
+            settings,
             given_labels=None if given is None else given[:, :1],
             prior=None if prior is None else prior[:, :1],
             bias=bias[:, :1] if bias is not None and bias.ndim == 4 else bias,
@@ -143,17 +147,21 @@ class Beam:
             if self.pad is not None and index:
                 certain = torch.full_like(log_p, -torch.inf)
                 certain[..., self.pad] = 0.0
+                # An ended beginning has one successor, the pad, so that its score stays.
                 log_p = torch.where(_ended(labels, index, self.pad), certain, log_p)
+            # The W best of all W K successors of an image: (B, W) each.
             scores, chosen = (scores.unsqueeze(-1) + log_p).flatten(1).topk(width)
             parent, label = chosen // num_classes, chosen % num_classes
             rows = (parent + torch.arange(batch, device=device).unsqueeze(1) * width).flatten()
             labels, logits = (x.flatten(0, 1)[rows].view_as(x) for x in (labels, logits))
             labels[:, :, index] = label
             logits[:, :, index] = log_p.flatten(0, 1)[rows].view(batch, width, -1)
+            # Keys and values move with their beginnings.
             memory.reorder(rows)
         # Fewer answers may be possible than the beam is wide: the best one fills it up.
         scores = scores.masked_fill(scores < FORBIDDEN / 2, -torch.inf)
         if self.pad is not None:
+            # At the end alone: while beams grow, all have the same number of tokens or are over.
             scores = scores / (labels != self.pad).sum(-1).clamp_min(1) ** self.length_power
         best, order = scores.sort(-1, descending=True)
         best, order = (torch.where(best.isneginf(), x[:, :1], x) for x in (best, order))

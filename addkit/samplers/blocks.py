@@ -1,4 +1,4 @@
-"""Blocks from left to right: another sampler over each block, clean blocks before it kept."""
+"""Blocks from left to right: another sampler over each block, with clean blocks before it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 from addkit.diffusion.model import LabelDiffusion
 from addkit.plugin.protocols import JointDenoiser, Sampler, ToOne
 from addkit.plugin.values import ChainSettings, ChainStep, Clean, Layout
-from addkit.sampling.chain import Chain
 from addkit.sampling.guided import GuidedModel
+from addkit.sampling.loop import Chain
 
 
 def sample(
@@ -58,6 +58,7 @@ class Blocks:
         # Each chain is a row of its own, since its clean tokens differ: (B R, ...).
         prepared = tuple(p.repeat_interleave(chains, 0) for p in chain.prepared)
         guided = replace(chain.guided, prepared=prepared, batch=batch * chains)
+        # Order matters for the random draws: a block's chain ends before the next one starts.
         ends: list[ChainStep] = []
         for start in range(0, num_tokens, self.block):
             stop = min(start + self.block, num_tokens)
@@ -73,20 +74,21 @@ class Blocks:
 def _block_chain(chain: Chain, guided: GuidedModel, places: Tensor) -> Chain:
     """The chain of the tokens at these places, (B R, 1, n)."""
     batch, chains, _ = chain.shape
-    settings, rows = chain.settings, guided.batch
+    settings, rows = chain.settings, guided.batch  # rows = B R
     given, bias, visible = settings.given_labels, settings.bias, None
     if given is not None:
         given = given.expand(batch, chains, -1)[..., places].reshape(rows, 1, len(places))
     if bias is not None and bias.shape[-2] > 1:
-        bias = bias[..., places, :]
+        bias = bias[..., places, :]  # (..., n, K)
     if bias is not None and bias.ndim == 4:
-        bias = bias.expand(batch, chains, -1, -1).flatten(0, 1).unsqueeze(1)
+        bias = bias.expand(batch, chains, -1, -1).flatten(0, 1).unsqueeze(1)  # (B R, 1, n, K)
     if settings.lengths is not None:
         # Tokens beyond a chain's length are not seen: (B R, 1, 1, n).
         visible = places < settings.lengths.expand(batch, chains).reshape(-1, 1, 1, 1)
     return replace(
         chain,
         guided=guided,
+        # No early exit: it counts images, and rows are single chains here.
         settings=replace(settings, chains=1, given_labels=given, bias=bias, early_exit=0),
         shape=(rows, 1, len(places)),
         layout=Layout(visible, places),
@@ -99,11 +101,12 @@ def _extended(guided: GuidedModel, ids: Tensor, places: Tensor) -> GuidedModel:
     device = ids.device
     one = torch.ones(1, 1, 1, device=device)
     # A generator of its own: clean labels have no noise, whatever is drawn.
-    h = guided.model.corrupt(Clean(ids), one, torch.Generator(device=device)).h
+    h = guided.model.corrupt(Clean(ids), one, torch.Generator(device=device)).h  # (B R, 1, n, D)
     if guided.guidance != 1:
         h = h.repeat(2, 1, 1, 1)
     visible = torch.ones(1, 1, len(places), len(places), dtype=torch.bool, device=device).tril()
     denoiser = cast("JointDenoiser", guided.model.denoiser)
+    # Only the keys and values are used; a clean token has nothing to predict.
     _, prepared = denoiser.extend(h, one - 1, guided.prepared, Layout(visible, places))
     return replace(guided, prepared=prepared)
 
@@ -114,6 +117,7 @@ def _joined(ends: list[ChainStep], chain: Chain) -> ChainStep:
     logits = torch.cat([end.logits for end in ends], 2)
     ids = torch.cat([end.clean.ids for end in ends], 2)
     missing = num_tokens - ids.shape[-1]
+    # (B R, 1, n, ...) -> (B, R, N, ...).
     logits = functional.pad(logits, (0, 0, 0, missing)).reshape(batch, chains, num_tokens, -1)
     ids = functional.pad(ids, (0, missing)).reshape(batch, chains, num_tokens)
     exited = torch.zeros(batch, dtype=torch.bool, device=ids.device)

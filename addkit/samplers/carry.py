@@ -38,12 +38,14 @@ class CarryNoise(Renoise):
             raise ValueError("a state without y_t has no noise to carry over")
         alpha_t, alpha_s = model.schedule.alpha_bar(now.t), model.schedule.alpha_bar(s)
         r = self.carry(signal_to_noise(alpha_t, scale), signal_to_noise(alpha_s, scale))
+        # (B, R, N, K), and (..., 1) that broadcasts to it.
         y_0, signal, r = clean.dense(model.num_classes), alpha_t.unsqueeze(-1), r.unsqueeze(-1)
         # At t = 0 there is no noise to divide by; settled tokens get there.
         eps_hat = (y_t - scale * signal.sqrt() * y_0) / (1 - signal).clamp_min(1e-6).sqrt()
         eps = torch.randn(eps_hat.shape, generator=chain.generator, device=eps_hat.device)
+        # Variances r^2 and 1 - r^2 add up to 1; the clamp is for r a rounding above 1.
         noise = r * eps_hat + (1 - r.square()).clamp_min(0).sqrt() * eps
-        y_s = noised(y_0, noise, alpha_s, scale).y_t
+        y_s = noised(y_0, noise, alpha_s, scale).y_t  # (B, R, N, K)
         return replace(now, state=model.read(y_s, alpha_s, noise), t=s)
 
 
@@ -63,6 +65,8 @@ class Kappa(CarryNoise):
 
     def carry(self, m_t: Tensor, m_s: Tensor) -> Tensor:
         """r, in [0, 1]."""
+        # Signal only grows along a chain, so that a ratio above 1 is a rounding; m_s = 0 is a step
+        # that stays at pure noise, where m_t = 0 too.
         return self.kappa * (m_t / m_s.clamp_min(1e-12)).clamp(max=1.0)
 
 

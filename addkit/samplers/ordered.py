@@ -46,12 +46,14 @@ class Ordered(Renoise):
         count: Tensor | int = 0
         if given is not None:
             count = (given != FREE).expand(chain.shape).sum(-1, keepdim=True)  # (B, R, 1)
-        rank = self.rank(logits, clean.ids, chain.generator)
-        # Two argsorts turn ranks into places 0, ..., N - 1; settled tokens come first.
+        rank = self.rank(logits, clean.ids, chain.generator)  # (B, R, N)
+        # Two argsorts turn ranks into places 0, ..., N - 1 (the second inverts the permutation of
+        # the first); settled tokens come first.
         place = torch.where(settled, torch.inf, rank).argsort(-1, descending=True).argsort(-1)
         free = torch.as_tensor(rank.shape[-1] - count, device=rank.device)
         # 1e-6 less, so that done = k/n in floating point does not settle one token too many.
         settled = place < count + torch.ceil(done * free - 1e-6)
+        # (B, R, N): from here on each token has a time of its own.
         t = torch.where(settled, 0.0, s if self.others == "annealed" else torch.ones_like(s))
         alpha_bar = chain.model.schedule.alpha_bar(t)
         # Exactly 1 where clean and 0 where pure noise, whatever the schedule leaves there.
@@ -77,7 +79,8 @@ class Maskgit(Ordered):
         """log p of the label that each token has now, or a random number."""
         if self.order == "random":
             return torch.rand(labels.shape, generator=generator, device=labels.device)
-        picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        # Not log_softmax, which would write a second K-wide tensor to read N numbers of it.
+        picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (B, R, N)
         return picked - logits.logsumexp(-1)
 
 
@@ -85,7 +88,7 @@ class LeftToRight(Ordered):
     """Settle tokens from left to right.
 
     A network that predicts each token from the clean ones before it reads no noisy token, so that
-    it is asked for one token after the other, with their keys and values kept.
+    it predicts one token after the other, with their keys and values stored.
 
     Args:
         others: see `Ordered`.

@@ -38,6 +38,8 @@ class Renoise:
         device = chain.generator.device
         if chain.settings.start == "zero":
             return zero_start(chain, keep_y_t=self.keeps_y_t)
+        # Any label: at alpha_bar = 0 nothing of it is left. 0 and 1 themselves, not the schedule's
+        # values at t = T, which may leave a little signal.
         labels = torch.zeros(chain.shape, dtype=torch.long, device=device)
         zero, one = torch.zeros(1, 1, 1, device=device), torch.ones(1, 1, 1, device=device)
         return NoisyLabels(chain.noise(Clean(labels), zero, keep_y_t=self.keeps_y_t), one)
@@ -77,6 +79,7 @@ class Refine(Renoise):
     ) -> NoisyLabels:
         """The clean label scaled down to time s."""
         model, alpha_bar = chain.model, chain.model.schedule.alpha_bar(s)
+        # (B, R, N, K): the mean of q(y_s | y_0), without its noise.
         y_s = model.schedule.scale * alpha_bar.sqrt().unsqueeze(-1) * clean.dense(model.num_classes)
         return replace(now, state=model.read(y_s, alpha_bar), t=s)
 
@@ -85,6 +88,7 @@ def zero_start(chain: Chain, *, keep_y_t: bool = False) -> NoisyLabels:
     """y_T = 0, which carries no information at all; the same for every chain."""
     model, device = chain.model, chain.generator.device
     y_t = torch.zeros(1, 1, 1, model.num_classes, device=device)
+    # Embedded once and expanded, (1, 1, 1, D) -> (B, R, N, D): no copy is made.
     h = model.read(y_t, torch.zeros(1, 1, 1, device=device)).h.expand(*chain.shape, -1)
     needed = keep_y_t or chain.settings.keep_y_t or model.needs_y_t
     state = State(h, y_t.expand(*chain.shape, -1) if needed else None)

@@ -1,4 +1,4 @@
-"""Settings of the built-in samplers: what their tables in a recipe may say."""
+"""Settings of the built-in samplers."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class LeftToRightConfig(Config):
 
 
 class BeamConfig(Config):
-    """Left to right, keeping several beginnings; for the process `autoregressive`."""
+    """Left to right with the most probable beginnings; for the process `autoregressive`."""
 
-    width: int = Field(5, ge=1, description="Beginnings kept.")
+    width: int = Field(5, ge=1, description="Number of beginnings.")
     length_power: float = Field(
         0.0, ge=0, description="Rank by log p / length ** length_power; 0 is log p itself."
     )

@@ -8,9 +8,8 @@ from addkit.plugin.values import (
     InferenceSettings,
     NoisyLabels,
 )
-from addkit.sampling.chain import Chain, forced
 from addkit.sampling.guided import GuidedModel, ModelOutput, guide
-from addkit.sampling.loop import denoise
+from addkit.sampling.loop import Chain, denoise, forced
 
 __all__ = [
     "FREE",

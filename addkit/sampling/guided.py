@@ -13,6 +13,7 @@ from addkit.plugin.values import Layout, State
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Uncond + w (cond - uncond): w = 1 is off, w = 0 ignores the image."""
+    # lerp is exact at w = 0 and w = 1, where the plain formula rounds.
     return torch.lerp(unconditional, conditional, scale)
 
 
@@ -42,6 +43,7 @@ class GuidedModel:
         """Prepare the condition (B, C, V), and the null one if guidance is on."""
         prepared = model.prepare(condition)
         if guidance != 1:
+            # One row for all images, expanded after it is prepared.
             null = model.prepare(model.null_condition(condition.shape[1]))
             prepared = tuple(
                 torch.cat([p, n.expand_as(p)]) for p, n in zip(prepared, null, strict=True)
@@ -68,13 +70,15 @@ class GuidedModel:
             t, levels = (x if len(x) == 1 else x.repeat(2, 1, 1) for x in (t, alpha_bar))
             features = self.model.features(state, t, self.prepared, layout, previous_features)
             outputs = self.guide(self.model.outputs(features, state, levels))
+        # Guidance mixes the K outputs, before a loss that predicts an estimate turns them into
+        # logits: both branches read the same y_t, so it is needed once, (B, R, N, K).
         return ModelOutput(self.model.logits(outputs, y_t, alpha_bar, places), features)
 
     def guide(self, outputs: Tensor) -> Tensor:
         """Both branches' outputs (2B, ...) as one; without guidance they are one already."""
         if self.guidance == 1:
             return outputs
-        conditional, unconditional = outputs.chunk(2)
+        conditional, unconditional = outputs.chunk(2)  # (B, ...) each
         return guide(conditional, unconditional, self.guidance)
 
     def rows(self, images: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class EarlyExit:
             previous = last.features if last is not None and conditions else None
             self.output = self.guided(state, t, layout, previous)
             return self.output.logits
-        images = (~self.exited).nonzero().squeeze(1)
+        images = (~self.exited).nonzero().squeeze(1)  # (images that go on,)
         rows = self.guided.rows(images)
         output = self.guided.select(images)(
             state.select(images),
@@ -117,7 +121,7 @@ class EarlyExit:
             None if layout is None else layout.select(images),
             last.features[rows] if conditions else None,
         )
-        # The first step may have one row where all chains start alike (y_T = 0).
+        # The first step may have one row where all chains start alike (y_T = 0): (B, R, N, ...).
         logits = last.logits.expand(-1, output.logits.shape[1], -1, -1)
         features = last.features.expand(-1, output.features.shape[1], -1, -1)
         self.output = ModelOutput(
@@ -130,6 +134,7 @@ class EarlyExit:
         """Count the steps for which each image's labels have not changed."""
         self.unchanged += 1
         if before is not None:
+            # (B,): an image continues while any token of any of its chains changes.
             same = (logits.argmax(-1) == before.argmax(-1)).flatten(1).all(1)
             self.unchanged = torch.where(same, self.unchanged, 1)
         self.exited = self.unchanged >= self.patience

@@ -27,5 +27,5 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         name="sample",
         config="addkit.to_one.settings:SampleConfig",
         build="addkit.to_one.sample:Sample",
-        summary="Draw; temperature, top-p.",
+        summary="Draw a label; temperature, top-p.",
     )

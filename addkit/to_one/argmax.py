@@ -13,4 +13,4 @@ class ArgMax:
 
     def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
         """(B, R, N, K) -> hard labels; the generator is not used."""
-        return Clean(logits.argmax(-1))
+        return Clean(logits.argmax(-1))  # (B, R, N); the first class among equals

@@ -1,4 +1,4 @@
-"""Settings of the built-in to-one: what their tables in a recipe may say."""
+"""Settings of the built-in to-one operators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class SoftmaxConfig(Config):
 class SampleConfig(Config):
     """One label drawn from the distribution."""
 
+    # Not 0, which would be argmax: one name for one operator.
     temperature: float = Field(1.0, gt=0, description="Divides the logits; below 1 is greedier.")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="Draw only from the fewest classes that hold this share."
+        1.0, gt=0, le=1, description="Draw from the fewest classes of this total probability."
     )

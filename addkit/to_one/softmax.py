@@ -16,5 +16,6 @@ class Softmax:
 
     def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
         """(B, R, N, K) -> soft labels; the generator is not used."""
+        # (B, R, N, K). A soft label has no `draw`: y_t is noised K-wide.
         soft = (logits / self.temperature).softmax(-1)
         return Clean(soft.argmax(-1), soft)

@@ -59,6 +59,13 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.flatten(1)
 
 
+@pytest.mark.parametrize("maker", ["", '"flat" of flat 0.3'])
+def test_a_third_party_s_fault_can_be_checked_alone(maker: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        shaped(torch.zeros(2, 4), (2, "C", 4), "conditioner", "a condition", maker)
+    assert caught.value.checkable == bool(maker)
+
+
 @pytest.mark.parametrize(
     ("kind", "method", "change", "told"),
     [

@@ -200,7 +200,7 @@ def test_nothing_to_load(tmp_path: Path, digits_run: Path) -> None:
     run = Path(shutil.copytree(digits_run, tmp_path / "begun"))
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
-    with pytest.raises(RunError, match="this run has no checkpoint yet; go on with"):
+    with pytest.raises(RunError, match="begun: this run has no checkpoint yet"):
         addkit.load(run)
 
 
