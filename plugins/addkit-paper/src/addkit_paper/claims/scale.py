@@ -1,4 +1,4 @@
-"""The size of the experiments behind stored results, beside the paper's."""
+"""The size of the experiments behind stored results, and that of the paper's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PAPER = Scale(
 
 
 def scales(results: StoredResults) -> dict[str, Scale]:
-    """By name: of the ablation, of the captioning runs if there are any, and of the paper."""
+    """Name -> scale: the ablation, the captioning runs if there are any, and the paper."""
     runs = list(results.base_runs.values())
     by_name = {"classification": _scale(runs, results.ablation.result.seeds)}
     if results.captions:
@@ -71,6 +71,7 @@ def _scale(runs: Sequence[Run], seeds: Sequence[int]) -> Scale:
         budget=f"{epochs} epochs, batch {batch}, {device}",
         seeds=seeds_text,
         versions=_versions(manifest.environment),
+        # The last day: runs of one experiment may be trained on several.
         measured=max((run.manifest().finished or UNKNOWN)[:10] for run in runs),
     )
 
@@ -86,7 +87,7 @@ def _versions(environment: Environment) -> str:
 
 
 def command_names(results: StoredResults) -> dict[str, str]:
-    """The values of {ablation}, {seeds} and {captions} in `Claim.repeat`."""
+    """Return the values of {ablation}, {seeds} and {captions} in `Claim.repeat`."""
     ablation = results.ablation.result
     tables = next(iter(results.captions.values())).tables if results.captions else {}
     return {
