@@ -87,7 +87,7 @@ def _below(path: Path) -> list[Path]:
             return images
         reason = f"no image in this folder (looked for {', '.join(sorted(ENDINGS))})"
     elif path.exists():
-        reason = "neither a file nor a folder; give what a pipe holds to standard input, with -"
+        reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():
         reason = "a link that leads nowhere"
     else:

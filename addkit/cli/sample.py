@@ -12,7 +12,7 @@ from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_o
 
 if TYPE_CHECKING:
     from addkit.cli.image_arguments import ImageFile, ImageFiles
-    from addkit.model import Predictor
+    from addkit.model import Inference, Predictor
     from addkit.plugin.protocols import Prediction
 
 
@@ -158,7 +158,9 @@ def sample(
             ]
         )
     if trace is not None:
-        _trace(predictor, files, changes, labels, inputs, seed, trace)
+        given_labels = predictor.task.given_labels(labels) if labels else None
+        inference = predictor.inference.replace(**changes, given=given_labels)
+        _trace(predictor, files, inference, inputs, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
         output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
@@ -202,10 +204,10 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
 def _check_trace(predictor: Predictor, path: Path) -> None:
     """One label is traced in a picture, several labels in a page."""
     from addkit.errors import UsageError
-    from addkit.report import caption_trace, trace
+    from addkit.report import trace
 
     labels = predictor.facts.num_tokens
-    fit, other = trace.ENDINGS, caption_trace.ENDINGS
+    fit, other = trace.ENDINGS, trace.PAGE_ENDINGS
     if labels > 1:
         fit, other = other, fit
     if path.suffix.lower() in other:
@@ -217,24 +219,20 @@ def _check_trace(predictor: Predictor, path: Path) -> None:
 def _trace(
     predictor: Predictor,
     files: list[tuple[str, ImageFile]],
-    changes: dict[str, Any],
-    labels: dict[str, str],
+    inference: Inference,
     side_inputs: dict[str, str] | None,
     seed: int,
     path: Path,
 ) -> None:
     from addkit.cli.image_arguments import rewind
     from addkit.cli.output import note
-    from addkit.report.caption_trace import draw_caption_trace
-    from addkit.report.trace import MOST_IMAGES, draw_trace
+    from addkit.report.trace import MOST_IMAGES, draw_caption_trace, draw_trace
 
     # A trace has the images of one batch.
     traced = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
     names = [name for name, _ in traced]
     # A stream is read twice: once as a picture to draw, once as the encoder's input.
     pictures = predictor.pictures([rewind(file) for _, file in traced])
-    given = predictor.task.given_labels(labels) if labels else None
-    inference = predictor.inference.replace(**changes, given=given)
     sources = [rewind(file) for _, file in traced]
     facts, classes = predictor.facts, predictor.class_names
     if facts.num_tokens > 1:

@@ -79,7 +79,6 @@ class LabelDiffusion(nn.Module):
         self.num_classes = num_classes
         self.num_tokens = num_tokens
         self.columns = tuple(columns)
-        self.reads_side_inputs: bool = getattr(conditioner, "reads_side_inputs", False)
         # True if something after the embedding needs y_t itself, so that `draw` cannot serve.
         self.needs_y_t = denoiser.bayes_skip or loss.predicts == "noise"
         width = denoiser.width
@@ -97,6 +96,11 @@ class LabelDiffusion(nn.Module):
                 forbidden[token, start:stop] = 0.0
         # Not persistent: it follows from the data's facts, which the run stores anyway.
         self.register_buffer("forbidden", forbidden, persistent=False)
+
+    @property
+    def reads_side_inputs(self) -> bool:
+        """True if the condition depends on side inputs."""
+        return getattr(self.conditioner, "reads_side_inputs", False)
 
     def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).

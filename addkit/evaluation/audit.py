@@ -43,7 +43,7 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
     Args:
         correct: which images are right under each condition, (images,) bool.
         control: percent right of the matched control.
-        steps: of the loop.
+        steps: steps of the loop.
     """
     # A difference counts only outside its own 95 % interval.
     uses, uses_half = _difference(correct["last_step"], correct["shuffled_state"])

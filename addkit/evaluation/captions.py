@@ -1,4 +1,7 @@
-"""Table 3 of the paper for a captioning run: ADD between the truth, copies and other processes."""
+"""Scores of a captioning run that need its pictures or training captions: CLIP and table 3.
+
+Table 3 of the paper compares ADD with the truth, copies and other processes.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,52 @@ from torch.nn import functional
 
 from addkit.data.loader import load
 from addkit.diffusion import counted_generator
-from addkit.evaluation.results import CaptionRow, ClipMeans
+from addkit.evaluation.batches import Evaluator
+from addkit.evaluation.results import CaptionRow, ClipMeans, Scores
 from addkit.metrics.captions import leave_one_out, score_captions
 from addkit.metrics.statistics import mean_interval
 from addkit.model import Network
 from addkit.plugin.protocols import ImageSet
+from addkit.tasks.captioning import CaptionMeter, captions_of
 
 if TYPE_CHECKING:
     from addkit.metrics.clip import ClipScorer
 
 
 References = Sequence[Sequence[str]]
+
+
+def caption_results(
+    evaluator: Evaluator,
+    settings: Sequence[CaptionMeter],
+    models: Mapping[str, CaptionMeter],
+    train: ImageSet | None,
+    clip: ClipScorer | None,
+) -> tuple[list[Scores], list[CaptionRow] | None]:
+    """The CLIP cosine of each setting, and table 3 of the models.
+
+    Args:
+        evaluator: of the run.
+        settings: captions under each setting.
+        models: captions of the last setting and of the controls, by model name.
+        train: training images with the captions to copy; None leaves out table 3.
+        clip: None leaves the CLIP columns empty.
+    """
+    network, images, references = evaluator.network, evaluator.images, settings[0].references
+    features = None
+    columns: list[Scores] = [{"clip_cosine": None} for _ in settings]
+    if clip is not None:
+        # Pictures and references are encoded once for all settings and rows.
+        features = ClipColumns.encode(images, references, clip)
+        means = [features.means(meter.captions) for meter in settings]
+        columns = [{"clip_cosine": each.clip_cosine} for each in means]
+    if train is None:
+        return columns, None
+    training = captions_of(train, settings[0].vocabulary)
+    copies = nearest_captions(network, train, training, images, evaluator.batch_size)
+    captions = {name: meter.captions for name, meter in models.items()}
+    rows = table_rows(references, training, copies, captions, features, evaluator.seed)
+    return columns, rows
 
 
 def table_rows(
@@ -37,7 +75,7 @@ def table_rows(
 ) -> list[CaptionRow]:
     """Truth, shuffled, most frequent, copy, then the models' captions, all for the same images.
 
-    `share` of a row is its cosine's place between shuffled (0) and true captions (1).
+    `share` of a row is its cosine on a scale from shuffled (0) to true captions (1).
 
     Args:
         references: every true caption of each image of the split.
@@ -45,7 +83,7 @@ def table_rows(
         copies: for each image the caption of the nearest training image.
         models: captions of ADD and its controls, by model name.
         clip: scores captions against the images; None leaves those columns empty.
-        seed: of the shuffling.
+        seed: random seed of the shuffling.
     """
     most_frequent, _ = Counter(text for texts in training for text in texts).most_common(1)[0]
     first = [texts[0] for texts in references]

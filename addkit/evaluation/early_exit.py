@@ -30,7 +30,7 @@ def exit_curve(
     """A row for each value, the whole chain first. All values share the same noise.
 
     Args:
-        evaluator: of a network that loops.
+        evaluator: evaluates a network that is sampled in a loop.
         inference: a one-pass read-out is replaced by `last`, a single step by 20.
         values: stop a chain once its answer has not changed for this many steps; 0: never.
         headline: the task's score.

@@ -26,21 +26,21 @@ Z = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How one score is called and printed, in every command, table and figure."""
+    """Title, unit and digits of a score, in every command, table and figure."""
 
     name: str
     """The field of the task's scores, and the key in JSON."""
     title: str
     short_title: str = ""
-    """For narrow tables, on a terminal; empty: the title."""
+    """Title in a terminal's narrow tables; empty: the title."""
     unit: Unit = ""
-    """Of the printed value."""
+    """Unit of the printed value."""
     stored_as_share: bool = False
-    """JSON holds a share in [0, 1], of which percent are printed."""
+    """True if JSON has a share in [0, 1], which is printed in percent."""
     digits: int = 4
-    """Behind the point."""
+    """Decimal places."""
     meaning: str = ""
-    """For the line under a terminal's table, where the title alone is not clear."""
+    """Explanation under a terminal's table, where the title alone is not clear."""
     over_images: bool = False
     """A share of images, each of them right or wrong: it has a binomial interval."""
 
@@ -240,7 +240,7 @@ class Audit:
     control: float | None
     """The matched classifier; None where none was trained."""
     steps: int
-    """Of the loop."""
+    """Steps of the loop."""
     uses_state: bool
     uses_state_points: float
     """last_step - shuffled_state."""
@@ -283,7 +283,7 @@ class ConfidenceRow:
     confidence: str
     """The read-out, `vote share`, `votes, smoothed`, `mean over chains`, or a control's name."""
     scaled: bool
-    """With temperature scaling."""
+    """True with temperature scaling."""
     top1: float
     """In percent."""
     ece: float
@@ -332,7 +332,7 @@ class Comparison:
     n: int
     """Images."""
     verdict: Verdict
-    """On the vote share."""
+    """Whether the vote share is better or worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +377,7 @@ class ExitRow:
     value: float
     """The score, as stored."""
     mean_steps: float
-    """For each image."""
+    """Mean over images of the steps taken."""
     saved: float
     """Share of the whole chain's steps that is not taken, in [0, 1]."""
     difference: float

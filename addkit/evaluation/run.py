@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,16 +11,16 @@ from pathlib import Path
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.evaluation.audit import audit_settings, conclude
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
-from addkit.evaluation.captions import ClipColumns, nearest_captions, table_rows
+from addkit.evaluation.captions import caption_results
 from addkit.evaluation.early_exit import exit_curve, needs_loop
-from addkit.evaluation.results import CaptionRow, Evaluation, ScoreRow, Scores
+from addkit.evaluation.results import Evaluation, ScoreRow, Scores
 from addkit.evaluation.uncertainty import measure_uncertainty, needs_one_label
 from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import DataSource, Meter
+from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
-from addkit.tasks.captioning import CaptionMeter, captions_of
+from addkit.tasks.captioning import CaptionMeter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,16 +153,11 @@ def _evaluate(
         if isinstance(meter, CaptionMeter)
     ]
     if captions:
-        features = None
-        columns = [{"clip_cosine": None} for _ in captions]
-        if clip is not None:
-            features = ClipColumns.encode(images, captions[0].references, clip)
-            means = [features.means(meter.captions) for meter in captions]
-            columns = [{"clip_cosine": each.clip_cosine} for each in means]
-        # Table 3 compares models, so it takes a single setting: the last one.
-        if options.table3:
-            models = {model_name: captions[-1], **control_meters}
-            table3 = _table3(evaluator, source, predictor, models, features)
+        models = {model_name: captions[-1]} | {
+            name: meter for name, meter in control_meters.items() if isinstance(meter, CaptionMeter)
+        }
+        train = source.split("train") if options.table3 else None
+        columns, table3 = caption_results(evaluator, captions, models, train, clip)
     audit = None
     if audited:
         rights = [100 * float(meter.correct.float().mean()) for meter in control_meters.values()]
@@ -200,24 +195,6 @@ def _evaluate(
 def _key(inference: Inference) -> str:
     """Equal for inferences that cannot differ, such as one pass with any number of steps."""
     return str(inference.settings)
-
-
-def _table3(
-    evaluator: Evaluator,
-    source: DataSource,
-    predictor: Predictor,
-    models: Mapping[str, Meter],
-    clip: ClipColumns | None,
-) -> list[CaptionRow]:
-    captioned = {name: each for name, each in models.items() if isinstance(each, CaptionMeter)}
-    meter = next(iter(captioned.values()))
-    train = source.split("train")
-    training = captions_of(train, meter.vocabulary)
-    copies = nearest_captions(
-        predictor.network, train, training, evaluator.images, evaluator.batch_size
-    )
-    captions = {name: each.captions for name, each in captioned.items()}
-    return table_rows(meter.references, training, copies, captions, clip, evaluator.seed)
 
 
 def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:

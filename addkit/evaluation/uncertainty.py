@@ -62,7 +62,7 @@ def measure_uncertainty(
     """Score every confidence, plain and temperature scaled.
 
     Args:
-        predictor: of one label.
+        predictor: a run of a single label.
         controls: by model name.
         source: the data. Temperatures are fitted on its validation split. Where there is none, or
             it is the split scored, each half of the images is scaled by the temperature of the
@@ -70,8 +70,8 @@ def measure_uncertainty(
         split: which images.
         inference: its read-out is compared with `voting_chains` of it.
         chains: S; None: 10.
-        seed: of the sampling noise and of the bootstrap.
-        draws: of the bootstrap.
+        seed: random seed of the sampling noise and of the bootstrap.
+        draws: resamples of the bootstrap.
 
     Raises:
         DataError: fewer than two images.

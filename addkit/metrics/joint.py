@@ -33,7 +33,7 @@ class JointMeter:
     """Collects joint answers.
 
     Args:
-        combinations: of class ids that occur in training; empty: not listed.
+        combinations: tuples of class ids that occur in training; empty: not listed.
     """
 
     def __init__(self, combinations: Iterable[tuple[int, ...]]) -> None:

@@ -61,7 +61,7 @@ def t_quantile(probability: float, degrees: int) -> float:
 
     Args:
         probability: in (0, 1).
-        degrees: of freedom, a whole number >= 1.
+        degrees: degrees of freedom, a whole number >= 1.
     """
     if probability < 0.5:
         return -t_quantile(1 - probability, degrees)
@@ -101,7 +101,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
 
     Args:
         values: one number (or bool) for each image.
-        seed: of the resampling.
+        seed: random seed of the resampling.
 
     Raises:
         ValueError: there are no values.
@@ -121,7 +121,7 @@ def bootstrap_interval(
 ) -> Interval:
     """The basic bootstrap of a statistic (Davison and Hinkley 1997, 5.6): 2 s - its quantiles.
 
-    For values that are paired, such as two scores of one image, a row holds both, and the
+    For values that are paired, such as two scores of one image, a row has both, and the
     statistic takes their difference. It is about other images, not about other training seeds. Of
     a mean it is the percentile interval mirrored; of a statistic that noise pushes up, such as a
     calibration error, it takes back what resampling adds.
@@ -129,8 +129,8 @@ def bootstrap_interval(
     Args:
         values: (n, ...), drawn with replacement along the first axis; a resample keeps their
             order, so a statistic of sorted values need not sort again.
-        statistic: of such values.
-        seed: of the resampling: the same one gives the same interval.
+        statistic: a number for such values.
+        seed: random seed of the resampling; equal seeds give equal intervals.
         draws: resamples.
 
     Raises:
@@ -173,8 +173,8 @@ def verdict(interval: Interval, higher_is_better: bool, seeds: int | None = None
     An interval that comes within rounding (1e-9) of 0 counts as including it.
 
     Args:
-        interval: of the difference.
-        higher_is_better: of the score that differs.
+        interval: the interval of the difference.
+        higher_is_better: whether a higher score is better.
         seeds: behind the interval; below 3 nothing is claimed. None: the interval is over images
             of one training, and the claim is about that training alone.
     """

@@ -17,7 +17,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 """Range of a fitted temperature; answers that are all right would have it at 0."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 ROUNDING = 1e-6
-"""Of a sum of probabilities in single precision."""
+"""Rounding error of a sum of probabilities in single precision."""
 ROWS_AT_ONCE = 4096
 
 
@@ -171,7 +171,7 @@ def resampled(confidences: Mapping[str, Confidence], seed: int, draws: int = 200
 
     Args:
         confidences: by name, of the same images in the same order.
-        seed: of the resampling.
+        seed: random seed of the resampling.
         draws: resamples.
     """
     images = {each.n for each in confidences.values()}
@@ -250,7 +250,7 @@ def fit_temperature(probabilities: Tensor, labels: Tensor, tolerance: float = 1e
     Args:
         probabilities: (n, K), n >= 1.
         labels: (n,) class ids.
-        tolerance: of log T.
+        tolerance: width of the bracket of log T at which the search ends.
 
     Raises:
         ValueError: there are no images.

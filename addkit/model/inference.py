@@ -99,6 +99,7 @@ class Inference:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
+            # Third parties' samplers too, by their abilities.
             registry = load_registry()
             fit = [
                 name

@@ -59,6 +59,7 @@ class Predictor:
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
+        # A parameter that every network has, whatever its components.
         return self.network.diffusion.null_token.device
 
     @property
@@ -235,10 +236,11 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     }
     network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
     file = checkpoint / f"{weights}.safetensors"
+    # A run that was trained without averaging has no `ema` file.
     if not file.exists():
         file = checkpoint / "raw.safetensors"
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts, run.manifest().get("chosen_steps"))
+    return Predictor(network.to(device), recipe, facts, run.manifest().chosen_steps)
 
 
 # Tensors of runs that were trained before these names changed.
@@ -252,9 +254,10 @@ _RENAMED = {
 
 
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put stored tensors into a network; `RunError` if they are another network's."""
+    """Copy stored tensors into a network; `RunError` if names or shapes differ."""
     tensors = {_RENAMED.get(name, name): tensor for name, tensor in tensors.items()}
     try:
+        # Strict: a network with a missing tensor would answer with initial weights.
         network.load_state_dict(tensors)
     except RuntimeError as error:
         # torch writes a line for each kind of mismatch.

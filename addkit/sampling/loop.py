@@ -55,13 +55,13 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
         )
     settings, generator = chain.settings, chain.generator
     batch, chains, num_tokens = chain.shape
-    steps = sampler.steps(settings.steps, num_tokens)
     constrained = settings.bias is not None or settings.given_labels is not None
-    grid = time_grid(steps).float().to(generator.device)  # (steps + 1,): 1, ..., 1/n, 0
     network = EarlyExit(chain.guided, settings.early_exit, generator.device)
+    steps = sampler.steps(settings.steps, num_tokens)
     now, before = sampler.start(chain), None
     if settings.given_labels is not None:
         now = chain.with_given(now)
+    grid = time_grid(steps).float().to(generator.device)  # (steps + 1,): 1, ..., 1/n, 0
     for index in range(steps):
         logits = network(now.state, now.t, chain.layout)
         if constrained or now.settled is not None or logits.shape[1] < chains:

@@ -134,30 +134,29 @@ class Captioning:
 
     def predictions(self, answer: Answer, top: int) -> list[CaptionPrediction]:
         """The `top` best captions of each image."""
-        return [
-            CaptionPrediction(
-                tuple(
-                    self._caption(*row)
-                    for row in zip(
-                        answer.candidates[image, :top].tolist(),  # (S, N)
-                        answer.confidence[image, :top].tolist(),
-                        answer.scores[image, :top].tolist(),  # (S,)
-                        strict=True,
-                    )
-                ),
-                int(steps),
-                inference=answer.inference,
-                votes_inference=answer.votes_inference,
+        images = []
+        for image, steps in enumerate(answer.steps.tolist()):
+            captions = []
+            for ids, confidence, score in zip(
+                answer.candidates[image, :top].tolist(),  # (S, N)
+                answer.confidence[image, :top].tolist(),  # (S, N)
+                answer.scores[image, :top].tolist(),  # (S,)
+                strict=True,
+            ):
+                # A caption ends at its first pad, whatever follows.
+                stop = ids.index(self.pad) if self.pad in ids else len(ids)
+                pairs = zip(ids[:stop], confidence, strict=False)
+                tokens = tuple(Token(self.vocabulary.tokens[k], p) for k, p in pairs)
+                captions.append(Caption(self.vocabulary.decode(ids), tokens, score))
+            images.append(
+                CaptionPrediction(
+                    tuple(captions),
+                    int(steps),
+                    inference=answer.inference,
+                    votes_inference=answer.votes_inference,
+                )
             )
-            for image, steps in enumerate(answer.steps.tolist())
-        ]
-
-    def _caption(self, ids: list[int], confidence: list[float], score: float) -> Caption:
-        # A caption ends at its first pad, whatever follows.
-        stop = ids.index(self.pad) if self.pad in ids else len(ids)
-        pairs = zip(ids[:stop], confidence, strict=False)
-        tokens = tuple(Token(self.vocabulary.tokens[k], p) for k, p in pairs)
-        return Caption(self.vocabulary.decode(ids), tokens, score)
+        return images
 
     def given_labels(self, given: Mapping[str, str]) -> Tensor:
         """The words of a template, in which `_` is free, or a length; pads behind the end."""

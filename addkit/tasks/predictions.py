@@ -17,9 +17,9 @@ class Made:
     """The settings that made a prediction; base of every prediction."""
 
     inference: InferenceSettings | None = None
-    """Of the probabilities."""
+    """Settings that made the probabilities."""
     votes_inference: InferenceSettings | None = None
-    """Of the votes, where chains ran in addition to a one-pass read-out."""
+    """Settings that made the votes, where chains ran in addition to a one-pass read-out."""
 
     @property
     def chain(self) -> InferenceSettings | None:
@@ -143,6 +143,7 @@ class CaptionPrediction(Made):
         return [
             (
                 c.text or "(no words)",
+                # One number for each token, in the order of the words.
                 " ".join(f"{100 * t.probability:.0f}" for t in c.tokens),
                 f"{c.score:.3f}",
             )

@@ -1,4 +1,4 @@
-"""Settings of the built-in tasks: what their tables in a recipe may say."""
+"""Settings of the built-in tasks: the keys of their tables in a recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CaptioningConfig(Config):
         "does not see them, and a length is given or predicted.",
     )
     pad_weight: float = Field(
-        0.2, ge=0, description="Of the loss of pads behind the end, where they are diffused."
+        0.2, ge=0, description="Weight in the loss of pads behind the end, where they are diffused."
     )
     length_candidates: int = Field(
         3, ge=1, description="Most probable lengths that several chains try, where pads are masked."

@@ -212,7 +212,7 @@ def test_a_folder_of_odd_things(addkit: Cli, digits_run: Path, odd: Path) -> Non
         ("folder.png", "no image in this folder (looked for "),
         ("loop.png", "a link that leads nowhere"),
         ("gone.png", "a link that leads nowhere"),
-        ("pipe.png", "neither a file nor a folder; give what a pipe holds to standard input"),
+        ("pipe.png", "neither a file nor a folder; send a pipe to standard input"),
         ("goood.png", 'no such file or folder (did you mean "good.png"?)'),
         ("x" * 300, "cannot be read (File name too long)"),
     ],

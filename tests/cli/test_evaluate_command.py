@@ -21,46 +21,49 @@ def run(digits_run: Path, tmp_path: Path) -> Path:
 
 def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     words = ["--steps", "1,3", "--guidance", "1,2", "--read-out", "last,one-pass"]
-    said = addkit("evaluate", "--run", run, "--json", *words)
-    assert said.code == 0
-    assert said.err == f"stored: {run}/evaluation.json\n"
-    told = said.json
-    assert len(told["results"]) == 6
+    result = addkit("evaluate", "--run", run, "--json", *words)
+    assert result.code == 0
+    assert result.err == f"stored: {run}/evaluation.json\n"
+    evaluation = result.json
+    assert len(evaluation["results"]) == 6
     agreed = {"model_name", "steps", "guidance", "to_one", "sampler", "read_out", "chains"}
     scores = {"top1", "top5", "nll", "brier", "ece", "count"}
-    for row in told["results"]:
+    for row in evaluation["results"]:
         assert agreed | scores <= set(row)
         assert row["count"] == 539
         assert 0 <= row["top1"] <= row["top5"] <= 100
         assert 0 <= row["brier"] <= 2
         assert 0 <= row["ece"] <= 100
         assert math.isfinite(row["nll"])
-    order = [(row["read_out"], row["guidance"], row["steps"]) for row in told["results"]]
+    order = [(row["read_out"], row["guidance"], row["steps"]) for row in evaluation["results"]]
     assert order == [
         *(("last", 1, 1), ("last", 1, 3), ("last", 2, 1), ("last", 2, 3)),
         *(("one-pass", 1, 1), ("one-pass", 2, 1)),
     ]
-    audit = told["audit"]
+    audit = evaluation["audit"]
     assert {"first_step", "last_step", "shuffled_state", "no_image", "control"} <= set(audit)
     assert audit["steps"] == 20
     assert audit["no_image"] < 16 < audit["last_step"]
     assert audit["answer"].startswith("The network ")
-    assert [row["model_name"] for row in told["controls"]] == ["control, linear", "control, mlp"]
-    assert told["units"]["top1"] == "%"
-    assert audit["control"] == told["controls"][0]["top1"]
-    assert json.loads((run / "evaluation.json").read_text("utf-8")) == told
+    assert [row["model_name"] for row in evaluation["controls"]] == [
+        "control, linear",
+        "control, mlp",
+    ]
+    assert evaluation["units"]["top1"] == "%"
+    assert audit["control"] == evaluation["controls"][0]["top1"]
+    assert json.loads((run / "evaluation.json").read_text("utf-8")) == evaluation
 
 
-def test_the_recipes_own_way_gives_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
-    told = addkit("evaluate", "--run", run, "--json").json
-    (row,) = told["results"]
-    stored = Run(run).manifest()["scores"]["ema"]
+def test_the_recipes_own_settings_give_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
+    evaluation = addkit("evaluate", "--run", run, "--json").json
+    (row,) = evaluation["results"]
+    stored = Run(run).manifest().scores["ema"]
     assert {key: row[key] for key in stored} == pytest.approx(stored)
-    control = Run(run).control("mlp").manifest()["scores"]["ema"]
-    assert {key: told["controls"][1][key] for key in control} == pytest.approx(control)
+    control = Run(run).control("mlp").manifest().scores["ema"]
+    assert {key: evaluation["controls"][1][key] for key in control} == pytest.approx(control)
     raw = addkit("evaluate", "--run", run, "--json", "--weights", "raw", "--no-audit").json
     assert raw["audit"] is None
-    assert raw["results"][0]["nll"] == pytest.approx(Run(run).manifest()["scores"]["raw"]["nll"])
+    assert raw["results"][0]["nll"] == pytest.approx(Run(run).manifest().scores["raw"]["nll"])
 
 
 def test_a_read_out_of_one_pass_has_no_steps(addkit: Cli, run: Path) -> None:
@@ -91,8 +94,8 @@ def test_the_seed_and_the_split(addkit: Cli, run: Path) -> None:
 
 
 def test_a_table_for_people(addkit: Cli, run: Path) -> None:
-    said = addkit("evaluate", "--run", run, "--read-out", "one-pass,last", "--steps", "2")
-    lines = said.out.splitlines()
+    result = addkit("evaluate", "--run", run, "--read-out", "one-pass,last", "--steps", "2")
+    lines = result.out.splitlines()
     headings = ["model", "read-out", "sampler", "to-one", "steps", "w", "chains", "top-1", "%"]
     assert lines[0].split()[:9] == headings
     names = ["ADD", "ADD", "control, linear", "control, mlp"]
@@ -103,30 +106,30 @@ def test_a_table_for_people(addkit: Cli, run: Path) -> None:
 
 
 def test_without_being_asked_nothing_is_compared(addkit: Cli, run: Path) -> None:
-    told = addkit("evaluate", "--run", run, "--json", "--no-audit").json
-    assert (told["uncertainty"], told["early_exit"]) == (None, [])
+    evaluation = addkit("evaluate", "--run", run, "--json", "--no-audit").json
+    assert (evaluation["uncertainty"], evaluation["early_exit"]) == (None, [])
 
 
 def test_uncertainty_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     words = ["--uncertainty", "--chains", "3", "--steps", "2", "--no-audit"]
-    said = addkit("evaluate", "--run", run, "--json", *words)
-    told = said.json["uncertainty"]
-    assert json.loads((run / "evaluation.json").read_text("utf-8"))["uncertainty"] == told
-    assert set(told) == {"chains", "steps", "temperature_from", "rows", "comparisons"}
-    assert (told["chains"], told["steps"]) == (3, 2)
+    result = addkit("evaluate", "--run", run, "--json", *words)
+    evaluation = result.json["uncertainty"]
+    assert json.loads((run / "evaluation.json").read_text("utf-8"))["uncertainty"] == evaluation
+    assert set(evaluation) == {"chains", "steps", "temperature_from", "rows", "comparisons"}
+    assert (evaluation["chains"], evaluation["steps"]) == (3, 2)
     scores = {"confidence", "scaled", "top1", "ece", "ece_low", "ece_high", "nll", "brier", "aurc"}
     scores |= {"aurc_low", "aurc_high", "risk80", "set_size", "set_coverage", "count"}
     scores |= {"temperatures", "reliability", "risk_coverage"}
-    for row in told["rows"]:
+    for row in evaluation["rows"]:
         assert set(row) == scores
         assert set(row["reliability"][0]) == {"count", "confidence", "accuracy"}
         assert [set(point) for point in row["risk_coverage"]] == [{"coverage", "risk"}] * 20
-    plain = {row["confidence"]: row for row in told["rows"] if not row["scaled"]}
-    assert plain["one-pass"]["ece"] == pytest.approx(said.json["results"][0]["ece"], rel=1e-4)
-    mlp = said.json["controls"][1]
+    plain = {row["confidence"]: row for row in evaluation["rows"] if not row["scaled"]}
+    assert plain["one-pass"]["ece"] == pytest.approx(result.json["results"][0]["ece"], rel=1e-4)
+    mlp = result.json["controls"][1]
     assert plain["control, mlp"]["nll"] == pytest.approx(mlp["nll"], rel=1e-4)
     difference = {"against", "scaled", "score", "difference", "low", "high", "n", "verdict"}
-    assert [set(row) for row in told["comparisons"]] == [difference] * 12
+    assert [set(row) for row in evaluation["comparisons"]] == [difference] * 12
 
 
 def test_confidences_as_a_table(addkit: Cli, run: Path) -> None:
@@ -151,21 +154,21 @@ def test_confidences_as_a_table(addkit: Cli, run: Path) -> None:
 
 def test_one_early_exit_is_part_of_each_result(addkit: Cli, run: Path) -> None:
     words = ["--read-out", "last", "--steps", "9", "--no-audit", "--json"]
-    told = addkit("evaluate", "--run", run, *words, "--early-exit", "1").json
-    assert [row["early_exit"] for row in told["early_exit"]] == [0, 1]
-    assert told["results"][0]["top1"] == told["early_exit"][1]["value"]
-    assert told["early_exit"][1]["mean_steps"] == 1
+    evaluation = addkit("evaluate", "--run", run, *words, "--early-exit", "1").json
+    assert [row["early_exit"] for row in evaluation["early_exit"]] == [0, 1]
+    assert evaluation["results"][0]["top1"] == evaluation["early_exit"][1]["value"]
+    assert evaluation["early_exit"][1]["mean_steps"] == 1
 
 
 def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
     words = ["--read-out", "last", "--steps", "9", "--no-audit", "--early-exit", "0,1,2,3"]
-    told = addkit("evaluate", "--run", run, *words, "--json").json
-    rows = told["early_exit"]
+    evaluation = addkit("evaluate", "--run", run, *words, "--json").json
+    rows = evaluation["early_exit"]
     agreed = {"early_exit", "metric", "value", "mean_steps", "saved", "difference", "low", "high"}
     assert [set(row) for row in rows] == [agreed] * 4
     assert [row["early_exit"] for row in rows] == [0, 1, 2, 3]
     assert sorted(row["mean_steps"] for row in rows[1:]) == [r["mean_steps"] for r in rows[1:]]
-    assert told["results"][0]["top1"] == rows[0]["value"]
+    assert evaluation["results"][0]["top1"] == rows[0]["value"]
     lines = addkit("evaluate", "--run", run, *words).out.splitlines()[-5:]
     assert lines[0].split()[:3] == ["unchanged", "for", "steps"]
     assert [line.split()[0] for line in lines[1:]] == ["whole", "1", "2", "3"]
@@ -192,26 +195,26 @@ def test_several_early_exits_are_a_curve(addkit: Cli, run: Path) -> None:
 def test_invalid_options_are_named_with_what_is_allowed(
     addkit: Cli, run: Path, words: list[str], code: int, parts: tuple[str, ...]
 ) -> None:
-    said = addkit("evaluate", "--run", run, "--json", *words)
-    assert (said.code, said.out) == (code, "")
-    assert all(part in said.err for part in parts), said.err
+    result = addkit("evaluate", "--run", run, "--json", *words)
+    assert (result.code, result.out) == (code, "")
+    assert all(part in result.err for part in parts), result.err
     assert not (run / "evaluation.json").exists()
 
 
 def test_a_checkpoint_is_scored_and_stores_nothing(addkit: Cli, run: Path) -> None:
     checkpoint = run / "checkpoints" / "step-00000038"
-    said = addkit("evaluate", "--run", checkpoint, "--json", "--no-audit")
-    assert (said.code, said.err) == (0, "")
-    assert said.json["controls"] == []
+    result = addkit("evaluate", "--run", checkpoint, "--json", "--no-audit")
+    assert (result.code, result.err) == (0, "")
+    assert result.json["controls"] == []
     assert not list(run.rglob("evaluation.json"))
 
 
 def test_the_newest_finished_run_is_scored(addkit: Cli, run: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     run.rename(tmp_path / "runs" / "mine")
-    said = addkit("evaluate", "--json", "--no-audit")
-    assert said.err.splitlines() == [
+    result = addkit("evaluate", "--json", "--no-audit")
+    assert result.err.splitlines() == [
         "run: runs/mine (the newest finished one; --run names another)",
         "stored: runs/mine/evaluation.json",
     ]
-    assert said.json["run"] == "runs/mine"
+    assert result.json["run"] == "runs/mine"

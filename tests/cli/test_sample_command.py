@@ -17,11 +17,11 @@ Cli = Callable[..., Any]
 def test_json_is_a_list_with_the_agreed_keys(
     addkit: Cli, digits_run: Path, digit_images: list[Path]
 ) -> None:
-    said = addkit("sample", *digit_images, "--run", digits_run, "--json", "--steps", "4")
-    assert (said.code, said.err) == (0, "")
-    told = said.json
-    assert [entry["image"] for entry in told] == [str(path) for path in digit_images]
-    for entry in told:
+    result = addkit("sample", *digit_images, "--run", digits_run, "--json", "--steps", "4")
+    assert (result.code, result.err) == (0, "")
+    entries = result.json
+    assert [entry["image"] for entry in entries] == [str(path) for path in digit_images]
+    for entry in entries:
         assert {"image", "labels", "steps"} <= set(entry)
         assert entry["steps"] == 4
         assert len(entry["labels"]) == 5
@@ -50,72 +50,72 @@ def test_top_and_seed(addkit: Cli, digits_run: Path, digit_images: list[Path]) -
     assert len(addkit(*words, "--top", "1").json[0]["labels"]) == 1
 
 
-def test_a_folder_stands_for_its_images(
+def test_a_folder_is_replaced_by_its_images(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     shutil.copy(digit_images[0], tmp_path / "in" / "b.png")
     shutil.copy(digit_images[1], tmp_path / "in" / "deep" / "a.PNG")
     (tmp_path / "in" / "notes.txt").write_text("x")
-    said = addkit("sample", "in", digit_images[2], "--run", digits_run, "--json")
-    names = [entry["image"] for entry in said.json]
+    result = addkit("sample", "in", digit_images[2], "--run", digits_run, "--json")
+    names = [entry["image"] for entry in result.json]
     assert names == ["in/b.png", "in/deep/a.PNG", str(digit_images[2])]
 
 
 def test_standard_input(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
     words = ["--run", digits_run, "--json", "--trace", "t.png"]
-    said = addkit("sample", "-", *words, stdin=digit_images[0].read_bytes())
-    assert (said.code, said.json[0]["image"]) == (0, "-")
+    result = addkit("sample", "-", *words, stdin=digit_images[0].read_bytes())
+    assert (result.code, result.json[0]["image"]) == (0, "-")
     file = addkit("sample", digit_images[0], "--run", digits_run, "--json")
-    assert said.json[0]["labels"] == file.json[0]["labels"]
+    assert result.json[0]["labels"] == file.json[0]["labels"]
     assert Path("t.png").is_file()
-    said = addkit("sample", "-", "--run", digits_run)
-    assert (said.code, said.err) == (1, "error: standard input: empty file\n")
+    result = addkit("sample", "-", "--run", digits_run)
+    assert (result.code, result.err) == (1, "error: standard input: empty file\n")
 
 
 def test_an_empty_name_is_not_the_working_directory(addkit: Cli, digit_images: list[Path]) -> None:
     Path("x.png").write_bytes(digit_images[0].read_bytes())
-    said = addkit("sample", "")
-    assert (said.code, said.err) == (1, 'error: "": an empty name; give a file or a folder\n')
+    result = addkit("sample", "")
+    assert (result.code, result.err) == (1, 'error: "": an empty name; give a file or a folder\n')
 
 
 def test_files_that_are_no_images_are_named(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
-    said = addkit("sample", digit_images[0], "notes.txt", "--run", digits_run, "--json")
-    assert (said.code, said.json[0]["image"]) == (1, str(digit_images[0]))
-    assert said.json[1].keys() == {"image", "error"}
-    assert said.err.startswith("error: notes.txt: no image in a format that is read")
+    result = addkit("sample", digit_images[0], "notes.txt", "--run", digits_run, "--json")
+    assert (result.code, result.json[0]["image"]) == (1, str(digit_images[0]))
+    assert result.json[1].keys() == {"image", "error"}
+    assert result.err.startswith("error: notes.txt: no image in a format that is read")
     cut = tmp_path / "cut.png"
     cut.write_bytes(digit_images[0].read_bytes()[:60])
-    said = addkit("sample", "cut.png", "--run", digits_run)
-    assert said.code == 1
-    assert said.err.startswith("error: cut.png: cut short or broken")
+    result = addkit("sample", "cut.png", "--run", digits_run)
+    assert result.code == 1
+    assert result.err.startswith("error: cut.png: cut short or broken")
 
 
 def test_missing_files_are_guessed(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
     shutil.copy(digit_images[0], tmp_path / "seven.png")
-    said = addkit("sample", "sevn.png", "--run", digits_run)
-    assert (said.code, said.err) == (
+    result = addkit("sample", "sevn.png", "--run", digits_run)
+    assert (result.code, result.err) == (
         1,
         'error: sevn.png: no such file or folder (did you mean "seven.png"?)\n',
     )
     assert addkit("sample", "no/where.png", "--run", digits_run).code == 1
     (tmp_path / "empty").mkdir()
-    said = addkit("sample", "empty", "--run", digits_run)
-    assert said.code == 1
-    assert said.err.startswith("error: empty: no image in this folder (looked for .bmp, .gif")
+    result = addkit("sample", "empty", "--run", digits_run)
+    assert result.code == 1
+    assert result.err.startswith("error: empty: no image in this folder (looked for .bmp, .gif")
 
 
 def test_without_a_run_the_newest_finished_one_is_taken(
     addkit: Cli, digits_run: Path, digit_images: list[Path], tmp_path: Path
 ) -> None:
-    said = addkit("sample", digit_images[0], "--json")
-    assert said.code == 1
-    assert said.err.startswith("error: no finished run in runs/; train one with")
+    result = addkit("sample", digit_images[0], "--json")
+    assert result.code == 1
+    assert result.err.startswith("error: no finished run in runs/; train one with")
     for name, age in (("old", 100), ("new", 50), ("newest-but-unfinished", 1)):
         run = Path(shutil.copytree(digits_run, tmp_path / "runs" / name))
         manifest = run / "manifest.json"
@@ -123,17 +123,17 @@ def test_without_a_run_the_newest_finished_one_is_taken(
             manifest.write_text(manifest.read_text().replace('"finished"', '"running"', 1))
         time = 1.9e9 - age
         os.utime(manifest, (time, time))
-    said = addkit("sample", digit_images[0], "--json")
-    assert said.err == "run: runs/new (the newest finished one; --run names another)\n"
-    assert len(said.json) == 1
+    result = addkit("sample", digit_images[0], "--json")
+    assert result.err == "run: runs/new (the newest finished one; --run names another)\n"
+    assert len(result.json) == 1
 
 
 def test_a_run_that_is_none(addkit: Cli, digit_images: list[Path], tmp_path: Path) -> None:
-    said = addkit("sample", digit_images[0], "--run", "nothing")
-    told = "error: nothing: no such run folder; `addkit runs list` lists those in runs/\n"
-    assert (said.code, said.err) == (1, told)
-    said = addkit("sample", digit_images[0], "--run", tmp_path)
-    assert said.err == f"error: {tmp_path}: not a run (it holds no recipe.toml)\n"
+    result = addkit("sample", digit_images[0], "--run", "nothing")
+    entries = "error: nothing: no such run folder; `addkit runs list` lists those in runs/\n"
+    assert (result.code, result.err) == (1, entries)
+    result = addkit("sample", digit_images[0], "--run", tmp_path)
+    assert result.err == f"error: {tmp_path}: not a run (it has no recipe.toml)\n"
 
 
 def test_a_checkpoint_is_as_good_as_a_run(
@@ -168,40 +168,40 @@ def test_invalid_options_are_named_with_what_is_allowed(
     words: list[str],
     parts: tuple[str, ...],
 ) -> None:
-    said = addkit("sample", digit_images[0], "--run", digits_run, "--json", *words)
-    assert (said.code, said.out) == (2, "")
-    assert all(part in said.err for part in parts), said.err
+    result = addkit("sample", digit_images[0], "--run", digits_run, "--json", *words)
+    assert (result.code, result.out) == (2, "")
+    assert all(part in result.err for part in parts), result.err
     assert list(Path().iterdir()) == []
 
 
 def test_a_trace_is_a_picture(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
     words = ["sample", *digit_images * 4, "--run", digits_run, "--json", "--steps", "5"]
-    said = addkit(*words, "--trace", "t.png")
-    assert said.err == "trace: t.png (the first 8 images)\n"
-    assert len(said.json) == 12
+    result = addkit(*words, "--trace", "t.png")
+    assert result.err == "trace: t.png (the first 8 images)\n"
+    assert len(result.json) == 12
     with Image.open("t.png") as image:
         image.load()
         assert image.height > 1000
-    said = addkit("sample", digit_images[0], "--run", digits_run, "--trace", "one.svg")
-    assert said.err == "trace: one.svg\n"
+    result = addkit("sample", digit_images[0], "--run", digits_run, "--trace", "one.svg")
+    assert result.err == "trace: one.svg\n"
     assert "svg" in Path("one.svg").read_text()
 
 
 def test_a_table_for_people(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
     words = ["sample", *digit_images, "--run", digits_run, "--top", "2"]
-    said = addkit(*words)
-    lines = said.out.splitlines()
+    result = addkit(*words)
+    lines = result.out.splitlines()
     assert lines[0].split() == ["image", "class", "probability", "%"]
     assert [line.split()[0] for line in lines[1:7:2]] == [str(path) for path in digit_images]
     assert lines[-1] == "probability: read-out one-pass, one pass at t = T"
-    said = addkit(*words, "--chains", "3", "--steps", "2")
-    assert said.out.splitlines()[0].split()[-2:] == ["votes", "%"]
-    assert said.out.splitlines()[-1] == (
+    result = addkit(*words, "--chains", "3", "--steps", "2")
+    assert result.out.splitlines()[0].split()[-2:] == ["votes", "%"]
+    assert result.out.splitlines()[-1] == (
         "probability: read-out one-pass, one pass at t = T; "
         "votes: 3 chains of 2 steps (renoise, argmax, w 1)"
     )
-    said = addkit(*words, "--read-out", "vote", "--sampler", "gibbs", "--guidance", "1.5")
-    assert said.out.splitlines()[-1] == (
+    result = addkit(*words, "--read-out", "vote", "--sampler", "gibbs", "--guidance", "1.5")
+    assert result.out.splitlines()[-1] == (
         "probability: read-out vote of 1 chain of 20 steps (gibbs, sample, w 1.5)"
     )
 
@@ -216,14 +216,14 @@ def test_names_are_shown_as_they_are(
     stored = json.loads(facts.read_text())
     stored["class_names"] = [f"[link]{name}" for name in stored["class_names"]]
     facts.write_text(json.dumps(stored))
-    said = addkit("sample", odd.name, "--run", run)
-    assert said.code == 0
-    assert odd.name in said.out
-    assert "[link]" in said.out
-    said = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
-    assert said.code == 0
-    assert f"run: {run}" in said.err
-    assert f"addkit evaluate --run {run}" in said.err
+    result = addkit("sample", odd.name, "--run", run)
+    assert result.code == 0
+    assert odd.name in result.out
+    assert "[link]" in result.out
+    result = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
+    assert result.code == 0
+    assert f"run: {run}" in result.err
+    assert f"addkit evaluate --run {run}" in result.err
 
 
 def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,12 @@ def test_the_whole_chain_comes_first_and_each_value_once(predictor: Predictor) -
 
 
 def test_steps_are_those_of_the_answers(predictor: Predictor) -> None:
-    way = predictor.inference.replace(read_out="vote", steps=6, chains=2)
-    row = exit_curve(_evaluator(predictor), way, [2], "top1")[1]
+    inference = predictor.inference.replace(read_out="vote", steps=6, chains=2)
+    row = exit_curve(_evaluator(predictor), inference, [2], "top1")[1]
     taken = [
-        int(n) for answer in _answers(predictor, way.replace(early_exit=2)) for n in answer.steps
+        int(n)
+        for answer in _answers(predictor, inference.replace(early_exit=2))
+        for n in answer.steps
     ]
     assert row.mean_steps == pytest.approx(sum(taken) / len(taken))
     assert len(taken) == 539

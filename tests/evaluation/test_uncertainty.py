@@ -50,16 +50,16 @@ def _measure(models: Any, source: DataSource, split: str = SPLIT, **more: Any) -
 
 
 @pytest.fixture(scope="module")
-def found(models) -> Uncertainty:
+def uncertainty(models) -> Uncertainty:
     return _measure(models, _source(models[0]))
 
 
-def test_a_row_for_each_confidence_plain_and_scaled(found: Uncertainty) -> None:
-    told = [(row.confidence, row.scaled) for row in found.rows]
+def test_a_row_for_each_confidence_plain_and_scaled(uncertainty: Uncertainty) -> None:
+    titles = [(row.confidence, row.scaled) for row in uncertainty.rows]
     names = [*NAMES, "control, linear", "control, mlp"]
     expected = [(n, s) for n in names for s in (False, True) if (n, s) != ("vote share", True)]
-    assert told == expected
-    for row in found.rows:
+    assert titles == expected
+    for row in uncertainty.rows:
         assert row.count == 539
         assert row.ece_low >= 0
         assert row.aurc_low <= row.aurc <= row.aurc_high
@@ -71,7 +71,7 @@ def test_a_row_for_each_confidence_plain_and_scaled(found: Uncertainty) -> None:
         assert sum(one.count for one in row.reliability) == 539
 
 
-def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertainty) -> None:
+def test_unscaled_rows_have_the_scores_of_an_evaluation(models, uncertainty: Uncertainty) -> None:
     predictor, _ = models
     loop = predictor.inference.replace(read_out="vote", steps=3, chains=4)
     cases = {
@@ -81,44 +81,46 @@ def test_unscaled_rows_have_the_scores_of_an_evaluation(models, found: Uncertain
     }
     images = _source(predictor).split(SPLIT)
     meters = Evaluator.for_predictor(predictor, images, seed=0).score(cases)
-    rows = {row.confidence: row for row in found.rows if not row.scaled}
+    rows = {row.confidence: row for row in uncertainty.rows if not row.scaled}
     for name, meter in meters.items():
         scores = meter.compute()
         for key in ("top1", "nll", "brier", "ece"):
             assert getattr(rows[name], key) == pytest.approx(getattr(scores, key), rel=1e-4)
 
 
-def test_without_a_validation_split_halves_scale_each_other(found: Uncertainty) -> None:
-    assert found.temperature_from == "the other half of the test split"
-    for row in found.rows:
+def test_without_a_validation_split_halves_scale_each_other(uncertainty: Uncertainty) -> None:
+    assert uncertainty.temperature_from == "the other half of the test split"
+    for row in uncertainty.rows:
         assert len(row.temperatures) == (2 if row.scaled else 0)
 
 
-def test_scaling_keeps_the_answers(found: Uncertainty) -> None:
-    plain = {row.confidence: row for row in found.rows if not row.scaled}
-    for row in found.rows:
+def test_scaling_keeps_the_answers(uncertainty: Uncertainty) -> None:
+    plain = {row.confidence: row for row in uncertainty.rows if not row.scaled}
+    for row in uncertainty.rows:
         assert row.top1 == pytest.approx(plain[row.confidence].top1, abs=0.4)
 
 
 def test_a_validation_split_gives_one_temperature(models) -> None:
     source = _source(models[0], "data.validation=0.2")
-    found = _measure(models, source)
-    assert found.temperature_from == "the validation split"
-    assert {len(row.temperatures) for row in found.rows if row.scaled} == {1}
+    uncertainty = _measure(models, source)
+    assert uncertainty.temperature_from == "the validation split"
+    assert {len(row.temperatures) for row in uncertainty.rows if row.scaled} == {1}
     other = _measure(models, source, "validation")
     assert other.temperature_from == "the other half of the validation split"
 
 
-def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(found: Uncertainty) -> None:
-    assert [(one.against, one.scaled, one.score) for one in found.comparisons] == [
+def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(
+    uncertainty: Uncertainty,
+) -> None:
+    assert [(one.against, one.scaled, one.score) for one in uncertainty.comparisons] == [
         (name, scaled, score)
         for name in ("one-pass", "control, linear", "control, mlp")
         for scaled in (False, True)
         for score in ("ece", "aurc")
     ]
-    rows = {(row.confidence, row.scaled): row for row in found.rows}
+    rows = {(row.confidence, row.scaled): row for row in uncertainty.rows}
     votes = rows["vote share", False]
-    for one in found.comparisons:
+    for one in uncertainty.comparisons:
         other = rows[one.against, one.scaled]
         expected = getattr(votes, one.score) - getattr(other, one.score)
         assert one.difference == pytest.approx(expected)
@@ -127,25 +129,25 @@ def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(found: Uncert
         assert (one.verdict == "not distinguishable") is not sure
 
 
-def test_the_same_seed_finds_the_same(models, found: Uncertainty) -> None:
-    assert _measure(models, _source(models[0])) == found
-    assert _measure(models, _source(models[0]), seed=1) != found
+def test_the_same_seed_finds_the_same(models, uncertainty: Uncertainty) -> None:
+    assert _measure(models, _source(models[0])) == uncertainty
+    assert _measure(models, _source(models[0]), seed=1) != uncertainty
 
 
 def test_a_read_out_of_its_own_is_named(models) -> None:
-    way = models[0].inference.replace(read_out="last", steps=2)
-    found = _measure(models, _source(models[0]), inference=way)
-    assert found.rows[0].confidence == "last"
-    assert (found.chains, found.steps) == (4, 2)
+    inference = models[0].inference.replace(read_out="last", steps=2)
+    uncertainty = _measure(models, _source(models[0]), inference=inference)
+    assert uncertainty.rows[0].confidence == "last"
+    assert (uncertainty.chains, uncertainty.steps) == (4, 2)
 
 
 def test_which_chains_are_counted(models) -> None:
-    way = models[0].inference
-    assert way.one_pass
-    loop = voting_chains(way.replace(steps=7, early_exit=2), None)
+    inference = models[0].inference
+    assert inference.one_pass
+    loop = voting_chains(inference.replace(steps=7, early_exit=2), None)
     assert (loop.chains, loop.steps, loop.early_exit) == (10, 7, 0)
     assert loop.read_out.name == "last"
-    several = way.replace(read_out="vote", steps=7, sampler="ddim")
+    several = inference.replace(read_out="vote", steps=7, sampler="ddim")
     loop = voting_chains(several, 3)
     assert (loop.chains, loop.steps, loop.sampler.name) == (3, 7, "ddim")
     assert voting_chains(several.replace(steps=1), 3).steps == 20

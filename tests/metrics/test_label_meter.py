@@ -21,34 +21,34 @@ def test_scores_by_hand() -> None:
         [0.1, 0.2, 0.3, 0.2, 0.15, 0.05],
         [0.25, 0.35, 0.2, 0.1, 0.06, 0.04],
     ]
-    found = _scores(rows, [0, 0, 5, 1])
-    assert found.top1 == 50
+    scores = _scores(rows, [0, 0, 5, 1])
+    assert scores.top1 == 50
     # The third label is the least probable of six.
-    assert found.top5 == 75
-    assert found.count == 4
-    assert found.nll == pytest.approx(
+    assert scores.top5 == 75
+    assert scores.count == 4
+    assert scores.nll == pytest.approx(
         -(math.log(0.7) + math.log(0.2) + math.log(0.05) + math.log(0.35)) / 4
     )
     squares = [sum(p * p for p in row) for row in rows]
     picked = [0.7, 0.2, 0.05, 0.35]
-    assert found.brier == pytest.approx(
+    assert scores.brier == pytest.approx(
         sum(square - 2 * p + 1 for square, p in zip(squares, picked, strict=True)) / 4
     )
     # Each row is alone in its bin: |0.7 - 1|, |0.5 - 0|, |0.3 - 0|, |0.35 - 1|, except that 0.3
     # and 0.35 lie in (4/15, 5/15] and (5/15, 6/15].
-    assert found.ece == pytest.approx(100 * (0.3 + 0.5 + 0.3 + 0.65) / 4, rel=1e-5)
+    assert scores.ece == pytest.approx(100 * (0.3 + 0.5 + 0.3 + 0.65) / 4, rel=1e-5)
 
 
 def test_the_calibration_error_of_a_constructed_set() -> None:
     # 100 images at confidence 0.9 of which 80 are right, and 300 at 0.6 of which 180 are.
     high, low = [[0.9, 0.1]] * 100, [[0.4, 0.6]] * 300
     labels = [0] * 80 + [1] * 20 + [1] * 180 + [0] * 120
-    found = _scores(high + low, labels)
-    assert found.ece == pytest.approx(100 * (100 * 0.1 + 300 * 0.0) / 400, abs=1e-4)
-    assert found.top1 == pytest.approx(100 * 260 / 400)
-    assert found.top5 == 100
+    scores = _scores(high + low, labels)
+    assert scores.ece == pytest.approx(100 * (100 * 0.1 + 300 * 0.0) / 400, abs=1e-4)
+    assert scores.top1 == pytest.approx(100 * 260 / 400)
+    assert scores.top5 == 100
     brier = (80 * 2 * 0.01 + 20 * 2 * 0.81 + 180 * 2 * 0.16 + 120 * 2 * 0.36) / 400
-    assert found.brier == pytest.approx(brier, rel=1e-5)
+    assert scores.brier == pytest.approx(brier, rel=1e-5)
 
 
 def test_certainty_and_ignorance() -> None:
@@ -91,14 +91,14 @@ def test_with_few_classes_top5_is_all_of_them(classes: int) -> None:
 
 def test_rounding_above_1_changes_nothing() -> None:
     rows = torch.tensor([[0.9, 0.1], [0.6, 0.4]]).repeat(50, 1)
-    found = []
+    scores = []
     for bump in (0.0, 1e-6):
         meter = LabelMeter(2)
         meter.update(torch.cat([rows, torch.tensor([[1.0 + bump, 0.0]])]), torch.zeros(101).long())
-        found.append(meter.compute())
-    assert found[1].ece == pytest.approx(found[0].ece, rel=1e-4)
-    assert found[1].brier == pytest.approx(found[0].brier, rel=1e-4)
-    assert found[1].nll >= 0
+        scores.append(meter.compute())
+    assert scores[1].ece == pytest.approx(scores[0].ece, rel=1e-4)
+    assert scores[1].brier == pytest.approx(scores[0].brier, rel=1e-4)
+    assert scores[1].nll >= 0
 
 
 def test_half_precision_is_scored_in_full() -> None:

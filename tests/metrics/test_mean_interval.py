@@ -10,20 +10,20 @@ from addkit.metrics.statistics import Interval, mean_interval
 
 def test_of_many_values_it_is_the_normal_interval() -> None:
     values = np.random.default_rng(1).normal(3, 2, size=2000)
-    found = mean_interval(values.tolist())
+    interval = mean_interval(values.tolist())
     half = 1.96 * values.std() / math.sqrt(len(values))
-    assert found.mean == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
-    assert found.n == 2000
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+    assert interval.n == 2000
 
 
-def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+def test_nineteen_of_twenty_intervals_cover_the_truth() -> None:
     draws = np.random.default_rng(2).random((100, 100)) < 0.3
-    found = [mean_interval(row.tolist()) for row in draws]
-    held = sum(one.low <= 0.3 <= one.high for one in found)
+    interval = [mean_interval(row.tolist()) for row in draws]
+    covered = sum(one.low <= 0.3 <= one.high for one in interval)
     # Binomial(100, .95) lies in [87, 100] but once in 1,000.
-    assert 87 <= held <= 100
+    assert 87 <= covered <= 100
 
 
 def test_the_seed_decides() -> None:

@@ -41,11 +41,11 @@ def test_the_median_of_students_t() -> None:
 
 
 def test_a_paired_interval_by_hand() -> None:
-    found = paired_interval([1.0, 2.0, 6.0])
+    interval = paired_interval([1.0, 2.0, 6.0])
     half = 4.3026527297 * math.sqrt(7) / math.sqrt(3)
-    assert (found.mean, found.n) == (3, 3)
-    assert found.low == pytest.approx(3 - half)
-    assert found.high == pytest.approx(3 + half)
+    assert (interval.mean, interval.n) == (3, 3)
+    assert interval.low == pytest.approx(3 - half)
+    assert interval.high == pytest.approx(3 + half)
 
 
 def test_equal_differences_have_no_width() -> None:
@@ -58,30 +58,30 @@ def test_one_difference_has_no_spread(differences: list[float]) -> None:
         paired_interval(differences)
 
 
-def test_paired_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_paired_intervals_cover_the_truth_at_their_level() -> None:
     draws = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
-    inside = [found.low <= 0 <= found.high for found in map(paired_interval, draws)]
+    inside = [interval.low <= 0 <= interval.high for interval in map(paired_interval, draws)]
     assert sum(inside) / len(inside) == pytest.approx(0.95, abs=0.02)
 
 
 def test_a_bootstrapped_mean_agrees_with_theory() -> None:
     values = torch.randn(400, generator=torch.Generator().manual_seed(1))
-    found = bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=0)
+    interval = bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=0)
     half = 1.96 * float(values.std(correction=0)) / 20
-    assert (found.mean, found.n) == (pytest.approx(float(values.mean())), 400)
-    assert found.low == pytest.approx(found.mean - half, rel=0.1, abs=0.1 * half)
-    assert found.high == pytest.approx(found.mean + half, rel=0.1, abs=0.1 * half)
-    assert bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=0) == found
-    assert bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=1) != found
+    assert (interval.mean, interval.n) == (pytest.approx(float(values.mean())), 400)
+    assert interval.low == pytest.approx(interval.mean - half, rel=0.1, abs=0.1 * half)
+    assert interval.high == pytest.approx(interval.mean + half, rel=0.1, abs=0.1 * half)
+    assert bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=0) == interval
+    assert bootstrap_interval(values, lambda drawn: float(drawn.mean()), seed=1) != interval
 
 
 def test_pairs_stay_together() -> None:
     first = torch.randn(200, generator=torch.Generator().manual_seed(2))
     pairs = torch.stack([first + 0.25, first], dim=1)
-    found = bootstrap_interval(
+    interval = bootstrap_interval(
         pairs, lambda drawn: float((drawn[:, 0] - drawn[:, 1]).mean()), seed=0, draws=100
     )
-    assert (found.low, found.high) == (pytest.approx(0.25), pytest.approx(0.25))
+    assert (interval.low, interval.high) == (pytest.approx(0.25), pytest.approx(0.25))
 
 
 def test_a_resample_keeps_the_order() -> None:

@@ -44,8 +44,8 @@ def test_the_calibration_error_is_torchmetrics() -> None:
     _, probabilities, labels = _drawn()
     meter = LabelMeter(5)
     meter.update(probabilities, labels)
-    found = Confidence.of(probabilities, labels)
-    assert float(found.ece()) == pytest.approx(meter.compute().ece, rel=1e-5)
+    measured = Confidence.of(probabilities, labels)
+    assert float(measured.ece()) == pytest.approx(meter.compute().ece, rel=1e-5)
 
 
 def test_the_calibration_error_of_votes_with_the_sure_ones_is_torchmetrics() -> None:
@@ -54,14 +54,16 @@ def test_the_calibration_error_of_votes_with_the_sure_ones_is_torchmetrics() -> 
     # The larger of two probabilities is at least a half.
     sure = share[share >= 0.5]
     meter.update(torch.stack([sure, 1 - sure], dim=1), (~right[share >= 0.5]).long())
-    found = Confidence(sure, right[share >= 0.5])
-    assert float(found.ece()) == pytest.approx(meter.compute().ece, rel=1e-4)
+    measured = Confidence(sure, right[share >= 0.5])
+    assert float(measured.ece()) == pytest.approx(meter.compute().ece, rel=1e-4)
 
 
 def test_the_area_without_ties_by_hand() -> None:
     _, probabilities, labels = _drawn()
-    found = Confidence.of(probabilities, labels)
-    assert float(found.aurc()) == pytest.approx(_area_by_hand(found.confidence, found.right))
+    measured = Confidence.of(probabilities, labels)
+    assert float(measured.aurc()) == pytest.approx(
+        _area_by_hand(measured.confidence, measured.right)
+    )
     four = Confidence(torch.tensor([0.9, 0.7, 0.8, 0.6]), torch.tensor([True, False, False, True]))
     assert float(four.aurc()) == pytest.approx(100 * (0 + 1 / 2 + 2 / 3 + 2 / 4) / 4)
 
@@ -79,40 +81,40 @@ def test_the_area_with_ties_is_the_mean_over_their_orders() -> None:
 @pytest.mark.parametrize("score", ["ece", "aurc"])
 def test_counting_is_as_good_as_drawing(score: str) -> None:
     share, right = _votes(50)
-    found = Confidence(share, right)
+    measured = Confidence(share, right)
     counts = next(resamples(50, seed=1, draws=5))
     expected = []
     for count in counts:
         index = torch.arange(50).repeat_interleave(count)
         expected.append(float(getattr(Confidence(share[index], right[index]), score)()))
-    assert getattr(found, score)(counts).tolist() == pytest.approx(expected)
+    assert getattr(measured, score)(counts).tolist() == pytest.approx(expected)
 
 
 def test_all_alike_confidences_have_the_risk_of_everything() -> None:
     right = torch.arange(100) < 70
-    found = Confidence(torch.full((100,), 0.7), right)
-    assert float(found.ece()) == pytest.approx(0, abs=1e-4)
-    assert float(found.aurc()) == pytest.approx(30)
-    assert [found.risk(x) for x in (0.05, 0.5, 1.0)] == pytest.approx([30, 30, 30])
+    measured = Confidence(torch.full((100,), 0.7), right)
+    assert float(measured.ece()) == pytest.approx(0, abs=1e-4)
+    assert float(measured.aurc()) == pytest.approx(30)
+    assert [measured.risk(x) for x in (0.05, 0.5, 1.0)] == pytest.approx([30, 30, 30])
 
 
 def test_risk_of_the_surest() -> None:
     confidence = torch.tensor([0.9, 0.8, 0.5, 0.5, 0.1])
     right = torch.tensor([True, False, True, False, False])
-    found = Confidence(confidence, right)
-    assert found.risk(0.2) == pytest.approx(0)
-    assert found.risk(0.4) == pytest.approx(50)
+    measured = Confidence(confidence, right)
+    assert measured.risk(0.2) == pytest.approx(0)
+    assert measured.risk(0.4) == pytest.approx(50)
     # One of the two ties, half of them wrong.
-    assert found.risk(0.6) == pytest.approx(100 * 1.5 / 3)
-    assert found.risk(0.8) == pytest.approx(50)
-    assert found.risk(0.81) == pytest.approx(60)
-    assert found.risk(1.0) == pytest.approx(60)
+    assert measured.risk(0.6) == pytest.approx(100 * 1.5 / 3)
+    assert measured.risk(0.8) == pytest.approx(50)
+    assert measured.risk(0.81) == pytest.approx(60)
+    assert measured.risk(1.0) == pytest.approx(60)
 
 
 def test_bins_add_up_to_the_calibration_error() -> None:
     share, right = _votes()
-    found = Confidence(share, right)
-    bins = found.reliability()
+    measured = Confidence(share, right)
+    bins = measured.reliability()
     assert (len(bins), sum(one.count for one in bins)) == (16, 400)
     assert bins[0] == Bin(0, None, None)
     assert bins[-1].confidence == 1
@@ -121,16 +123,16 @@ def test_bins_add_up_to_the_calibration_error() -> None:
         for one in bins
         if one.confidence is not None and one.accuracy is not None
     ]
-    assert float(found.ece()) == pytest.approx(100 * sum(gaps) / 400)
+    assert float(measured.ece()) == pytest.approx(100 * sum(gaps) / 400)
 
 
 def test_a_bootstrap_is_paired_by_image() -> None:
     share, right = _votes(300)
     same = {"votes": Confidence(share, right), "again": Confidence(share, right)}
-    found = resampled(same, seed=0, draws=200)
-    for one in found.interval("votes", "again"):
+    measured = resampled(same, seed=0, draws=200)
+    for one in measured.interval("votes", "again"):
         assert (one.mean, one.low, one.high, one.n) == (0, 0, 0, 300)
-    ece, aurc = found.interval("votes")
+    ece, aurc = measured.interval("votes")
     assert ece.mean == pytest.approx(float(same["votes"].ece()))
     assert aurc.low < aurc.mean < aurc.high
     assert resampled(same, seed=0, draws=200).interval("votes") == (ece, aurc)
@@ -145,7 +147,7 @@ def test_a_worse_confidence_is_found_out() -> None:
     assert aurc.low <= 0 <= aurc.high
 
 
-def test_intervals_of_a_calibration_error_hold_the_truth() -> None:
+def test_intervals_of_a_calibration_error_cover_the_truth() -> None:
     """Confidence 0.3 too high everywhere: the truth is 30 %, and noise pushes estimates up."""
     inside = 0
     for seed in range(40):
@@ -173,9 +175,9 @@ def test_credible_sets_by_hand() -> None:
         ]
     )
     # {0}, all, {2, 0} and, since 0.6 + 0.3 is enough, {0, 1}.
-    found = credible_sets(rows, torch.tensor([0, 2, 1, 2]))
-    assert found.size == pytest.approx((1 + 3 + 2 + 2) / 4)
-    assert found.coverage == 50
+    measured = credible_sets(rows, torch.tensor([0, 2, 1, 2]))
+    assert measured.size == pytest.approx((1 + 3 + 2 + 2) / 4)
+    assert measured.coverage == 50
     assert credible_sets(rows, torch.tensor([0, 0, 2, 0]), mass=0.5).size == 1
 
 
@@ -184,19 +186,19 @@ def test_credible_sets_of_votes_that_are_just_enough() -> None:
     assert credible_sets(rows, torch.tensor([1, 0])).size == 1
 
 
-def test_credible_sets_of_many_rows_hold_what_they_promise() -> None:
+def test_credible_sets_of_many_rows_have_at_least_their_mass() -> None:
     _, probabilities, labels = _drawn(9000, 6)
-    found = credible_sets(probabilities, labels)
-    assert 90 <= found.coverage <= 98
-    assert 1 < found.size < 6
+    measured = credible_sets(probabilities, labels)
+    assert 90 <= measured.coverage <= 98
+    assert 1 < measured.size < 6
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_a_temperature_is_found_again(temperature: float) -> None:
     logits, _, labels = _drawn(20000)
     # Logits that were divided by 1/T must be divided by T.
-    found = fit_temperature((logits * temperature).softmax(1), labels)
-    assert found == pytest.approx(temperature, rel=0.04)
+    measured = fit_temperature((logits * temperature).softmax(1), labels)
+    assert measured == pytest.approx(temperature, rel=0.04)
 
 
 def test_a_fitted_temperature_has_the_least_nll() -> None:

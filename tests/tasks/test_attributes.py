@@ -78,64 +78,68 @@ def test_attributes_need_names() -> None:
         Attributes(Problem())
 
 
-def test_joint_answers_are_told_once_with_their_share() -> None:
+def test_joint_answers_are_listed_once_with_their_share() -> None:
     rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK], [BIG, LIGHT]]
-    (told,) = Attributes(PETS).predictions(_answer(rows), 5)
-    assert isinstance(told, JointPrediction)
-    assert [answer.values for answer in told.answers] == [
+    (prediction,) = Attributes(PETS).predictions(_answer(rows), 5)
+    assert isinstance(prediction, JointPrediction)
+    assert [answer.values for answer in prediction.answers] == [
         {"size": "big", "tone": "dark"},
         {"size": "small", "tone": "light"},
         {"size": "big", "tone": "light"},
     ]
-    assert [answer.votes for answer in told.answers] == [0.5, 0.25, 0.25]
-    assert [answer.probability for answer in told.answers] == [None, None, None]
-    assert told.values == {"size": "big", "tone": "dark"}
-    assert told.steps == 4
+    assert [answer.votes for answer in prediction.answers] == [0.5, 0.25, 0.25]
+    assert [answer.probability for answer in prediction.answers] == [None, None, None]
+    assert prediction.values == {"size": "big", "tone": "dark"}
+    assert prediction.steps == 4
 
 
 def test_the_read_outs_own_answer_comes_first_even_if_no_chain_gave_it() -> None:
-    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK], [SMALL, LIGHT]], [BIG, LIGHT]), 2)
-    assert told.values == {"size": "big", "tone": "light"}
-    assert [answer.votes for answer in told.answers] == [0, 0.5]
+    (prediction,) = Attributes(PETS).predictions(
+        _answer([[BIG, DARK], [SMALL, LIGHT]], [BIG, LIGHT]), 2
+    )
+    assert prediction.values == {"size": "big", "tone": "light"}
+    assert [answer.votes for answer in prediction.answers] == [0, 0.5]
 
 
 def test_an_answer_whose_likelihood_is_known_has_its_probability() -> None:
     rows = [[BIG, DARK], [SMALL, LIGHT], [BIG, DARK]]
     log_p = torch.tensor([[0.5, 0.125, 0.5]]).log()
-    (told,) = Attributes(PETS).predictions(replace(_answer(rows), log_p=log_p), 5)
-    assert [answer.probability for answer in told.answers] == pytest.approx([0.5, 0.125])
-    (told,) = Attributes(PETS).predictions(replace(_answer(rows, [BIG, LIGHT]), log_p=log_p), 5)
-    assert told.answers[0].probability is None
+    (prediction,) = Attributes(PETS).predictions(replace(_answer(rows), log_p=log_p), 5)
+    assert [answer.probability for answer in prediction.answers] == pytest.approx([0.5, 0.125])
+    (prediction,) = Attributes(PETS).predictions(
+        replace(_answer(rows, [BIG, LIGHT]), log_p=log_p), 5
+    )
+    assert prediction.answers[0].probability is None
 
 
-def test_each_attribute_is_told_by_itself_with_its_own_values() -> None:
-    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 2)
-    tone = told.marginals["tone"]
+def test_each_attribute_has_marginals_of_its_own_values() -> None:
+    (prediction,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 2)
+    tone = prediction.marginals["tone"]
     assert [(score.name, score.index) for score in tone] == [("light", 3), ("medium", 4)]
     assert [score.probability for score in tone] == pytest.approx([0.6, 0.3])
     assert [score.votes for score in tone] == [0.5, 0]
-    assert [score.name for score in told.marginals["size"]] == ["big", "small"]
-    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 9)
-    assert [len(scores) for scores in told.marginals.values()] == [2, 3]
+    assert [score.name for score in prediction.marginals["size"]] == ["big", "small"]
+    (prediction,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 9)
+    assert [len(scores) for scores in prediction.marginals.values()] == [2, 3]
 
 
 def test_rows_and_data_say_the_same() -> None:
     answer = replace(
         _answer([[BIG, DARK], [SMALL, LIGHT]]), log_p=torch.tensor([[0.25, 0.5]]).log()
     )
-    (told,) = Attributes(PETS).predictions(answer, 1)
-    assert told.rows() == [
+    (prediction,) = Attributes(PETS).predictions(answer, 1)
+    assert prediction.rows() == [
         ("joint", "big, dark", "25.00", "50"),
         ("size", "big", "70.00", "75"),
         ("tone", "light", "60.00", "50"),
     ]
-    (joint,) = told.data()["answers"]
+    (joint,) = prediction.data()["answers"]
     assert joint["values"] == {"size": "big", "tone": "dark"}
     assert (joint["probability"], joint["votes"]) == (pytest.approx(0.25), 0.5)
-    assert told.data()["marginals"]["size"][0]["name"] == "big"
-    assert all(len(row) == len(Attributes.columns) for row in told.rows())
-    (told,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 1)
-    assert told.rows()[0] == ("joint", "big, dark", "-", "100")
+    assert prediction.data()["marginals"]["size"][0]["name"] == "big"
+    assert all(len(row) == len(Attributes.columns) for row in prediction.rows())
+    (prediction,) = Attributes(PETS).predictions(_answer([[BIG, DARK]]), 1)
+    assert prediction.rows()[0] == ("joint", "big, dark", "-", "100")
 
 
 def test_its_meter_knows_the_combinations() -> None:

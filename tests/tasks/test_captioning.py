@@ -117,29 +117,29 @@ def test_captions_need_a_tokenizer() -> None:
         Captioning(CaptioningConfig.model_validate({}), Problem(pad=0))
 
 
-def test_captions_are_told_with_how_sure_each_token_is() -> None:
+def test_captions_have_the_probability_of_each_token() -> None:
     candidates = torch.stack([_rows([A, RED, CAT], [A, DOG]), _rows([DOG], [A, A, A, A, A])])
-    told = _task().predictions(_answer(candidates), 5)
-    assert [prediction.text for prediction in told] == ["a red cat", "dog"]
-    assert [prediction.steps for prediction in told] == [2, 3]
-    first = told[0]
+    predictions = _task().predictions(_answer(candidates), 5)
+    assert [prediction.text for prediction in predictions] == ["a red cat", "dog"]
+    assert [prediction.steps for prediction in predictions] == [2, 3]
+    first = predictions[0]
     assert isinstance(first, CaptionPrediction)
     assert [caption.text for caption in first.captions] == ["a red cat", "a dog"]
     assert [token.text for token in first.captions[0].tokens] == ["a", "red", "cat"]
     sure = [token.probability for token in first.captions[0].tokens]
     assert sure == pytest.approx([0.5, 0.49, 0.48])
     assert [caption.score for caption in first.captions] == [2, 1]
-    assert len(told[1].captions[1].tokens) == 5
+    assert len(predictions[1].captions[1].tokens) == 5
     assert first.rows()[0] == ("a red cat", "50 49 48", "2.000")
     assert first.data()["captions"][1]["text"] == "a dog"
     assert len(_task().columns) == len(first.rows()[0])
     assert [len(p.captions) for p in _task().predictions(_answer(candidates), 1)] == [1, 1]
 
 
-def test_an_empty_caption_is_told_too() -> None:
-    (told,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
-    assert told.text == ""
-    assert told.captions[0].tokens == ()
+def test_an_empty_caption_has_a_row() -> None:
+    (predictions,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
+    assert predictions.text == ""
+    assert predictions.captions[0].tokens == ()
 
 
 def test_references_are_texts_or_decoded() -> None:

@@ -34,8 +34,8 @@ def _batch(*labels: int) -> Batch:
 
 
 def test_predictions_have_the_most_probable_first() -> None:
-    told = Classification(PETS).predictions(_answer(), 2)
-    assert told == [
+    predictions = Classification(PETS).predictions(_answer(), 2)
+    assert predictions == [
         Prediction(
             (
                 LabelScore("dog", 1, pytest.approx(0.6), 0.75),
@@ -51,7 +51,7 @@ def test_predictions_have_the_most_probable_first() -> None:
             5,
         ),
     ]
-    assert [prediction.label.name for prediction in told] == ["dog", "cat"]
+    assert [prediction.label.name for prediction in predictions] == ["dog", "cat"]
 
 
 def test_predictions_as_json_and_as_rows() -> None:
@@ -85,13 +85,13 @@ def test_there_is_nothing_to_give() -> None:
 
 
 def test_more_than_all_classes_are_all() -> None:
-    told = Classification(PETS).predictions(_answer(), 99)
-    assert [[s.name for s in p.labels] for p in told][1] == ["cat", "emu", "fox", "dog"]
+    predictions = Classification(PETS).predictions(_answer(), 99)
+    assert [[s.name for s in p.labels] for p in predictions][1] == ["cat", "emu", "fox", "dog"]
 
 
 def test_classes_without_names_are_numbers() -> None:
-    told = Classification(Problem(num_classes=4)).predictions(_answer(), 1)
-    assert [prediction.label.name for prediction in told] == ["1", "0"]
+    predictions = Classification(Problem(num_classes=4)).predictions(_answer(), 1)
+    assert [prediction.label.name for prediction in predictions] == ["1", "0"]
 
 
 def test_a_meter_scores_answers() -> None:

@@ -12,12 +12,12 @@ from addkit.metrics.captions.words import paired
 
 _ABSENT = (
     "METEOR needs WordNet, which is not on this machine: run `python -m nltk.downloader wordnet`, "
-    "set NLTK_DATA to a folder that holds corpora/wordnet, or install Debian's wordnet-base."
+    "set NLTK_DATA to a folder with corpora/wordnet, or install Debian's wordnet-base."
 )
 
 
 def meteor_available() -> str | None:
-    """None where METEOR can be computed, else one line that says why not and what to do."""
+    """None where METEOR can be computed, else one line with the reason and the remedy."""
     from addkit.metrics.captions.wordnet import find_wordnet
 
     return _ABSENT if find_wordnet() is None else None
@@ -34,7 +34,7 @@ def meteor(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> lis
 
     (Lavie and Agarwal 2007). nltk looks synonyms up by stem, and so misses words whose stem is no
     word (`picture`, stem `pictur`). Not the Java METEOR 1.5 of the COCO evaluation, which also
-    knows paraphrases and function words: don't compare with numbers from there.
+    matches paraphrases and weighs function words: don't compare with numbers from there.
 
     Raises:
         DataError: WordNet is not on this machine.

@@ -43,7 +43,7 @@ class CaptionScores:
     count: int
     """Images."""
     valid: float | None = None
-    """Of several chains: share that are one of the references."""
+    """Share of several chains whose caption is one of the references."""
     any_valid: float | None = None
     """Share of images with at least one such chain."""
     coverage: float | None = None

@@ -22,7 +22,7 @@ WEIGHTS_NAME = "weights_name"
 """Key in a folder's config by which its weights are named in every report; open_clip skips it."""
 _CAUSE_LENGTH = 300
 _ONLY_TENSORS = (
-    "it is broken or holds more than tensors (a whole model, or TorchScript as in OpenAI's own "
+    "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
     "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
 )
 _TORCHSCRIPT = "'torch.load' received a zip file that looks like a TorchScript archive"
@@ -96,7 +96,7 @@ def _options_of_tag(source: ClipTag) -> dict[str, Any]:
         ) from error
     return {
         "pretrained": file,
-        # Some tags were trained with another activation than the model's name says.
+        # Some tags were trained with another activation than the model's name implies.
         "force_quick_gelu": facts.get("quick_gelu", False),
         # Without these, a file is scaled as for OpenAI's models, whatever the tag was trained on.
         **{

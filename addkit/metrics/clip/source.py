@@ -1,4 +1,4 @@
-"""Which CLIP: an open_clip model with a tag or a weight file, or a folder that holds both."""
+"""Which CLIP: an open_clip model with a tag or a weight file, or a folder with both."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ def test_with_a_match_of_every_order_sacrebleu_agrees(caption_sets: list[Caption
 
 def test_bleu_by_hand() -> None:
     # Of 4 words 3 match (one `the` is one too many), of 3 pairs 1; the reference has 5 words.
-    found = bleu(["the cat the mat"], [["on the mat a cat"]])
+    scores = bleu(["the cat the mat"], [["on the mat a cat"]])
     brevity = math.exp(1 - 5 / 4)
-    assert found[0] == pytest.approx(brevity * 3 / 4)
-    assert found[1] == pytest.approx(brevity * math.sqrt(3 / 4 * 1 / 3))
-    assert found[2] < 1e-4
-    assert found[3] < 1e-3
+    assert scores[0] == pytest.approx(brevity * 3 / 4)
+    assert scores[1] == pytest.approx(brevity * math.sqrt(3 / 4 * 1 / 3))
+    assert scores[2] < 1e-4
+    assert scores[3] < 1e-3
 
 
 def test_of_two_equally_close_references_the_shorter_counts() -> None:
@@ -44,8 +44,8 @@ def test_of_two_equally_close_references_the_shorter_counts() -> None:
 
 
 def test_captions_are_pooled_not_averaged() -> None:
-    found = bleu(["a", "b c d"], [["a"], ["x y z"]])
-    assert found[0] == pytest.approx(1 / 4)
+    scores = bleu(["a", "b c d"], [["a"], ["x y z"]])
+    assert scores[0] == pytest.approx(1 / 4)
 
 
 def test_no_words_score_nothing() -> None:

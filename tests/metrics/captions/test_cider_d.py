@@ -25,11 +25,11 @@ def test_a_perfect_short_caption_has_fewer_orders(words: int) -> None:
 
 def test_by_hand() -> None:
     # log 2 weighs each n-gram alike, but for `a`, which is in both images and weighs 0.
-    found = cider_d(["a red red car", "x"], [["a red car", "blue"], ["a dog"]])
+    scores = cider_d(["a red red car", "x"], [["a red car", "blue"], ["a dog"]])
     single = (1 * 1 + 1 * 1) / (math.sqrt(2**2 + 1) * math.sqrt(2))
     pair = 2 / (math.sqrt(3) * math.sqrt(2))
     penalty = math.exp(-1 / (2 * 6**2))
-    assert found == [pytest.approx(10 / 4 * penalty * (single + pair) / 2), 0]
+    assert scores == [pytest.approx(10 / 4 * penalty * (single + pair) / 2), 0]
 
 
 def test_length_is_punished() -> None:

@@ -8,10 +8,10 @@ from addkit.metrics.captions import ChainValidity, chain_validity
 def test_by_hand() -> None:
     chains = [["a cat", "cat a", "a cat", "dog"], ["dog", "fox", "dog", "fox"], ["emu"] * 4]
     references = [["a cat", "cat a", "the cat"], ["cat"], ["emu", "emu"]]
-    found = chain_validity(chains, references)
-    assert found.valid == pytest.approx((3 / 4 + 0 + 1) / 3)
-    assert found.any_valid == pytest.approx(2 / 3)
-    assert found.coverage == pytest.approx((2 / 3 + 0 + 1) / 3)
+    validity = chain_validity(chains, references)
+    assert validity.valid == pytest.approx((3 / 4 + 0 + 1) / 3)
+    assert validity.any_valid == pytest.approx(2 / 3)
+    assert validity.coverage == pytest.approx((2 / 3 + 0 + 1) / 3)
 
 
 def test_images_weigh_alike_whatever_their_number_of_chains() -> None:

@@ -45,11 +45,11 @@ def _expected(matches: int, chunks: int, length: int, other: int) -> float:
     return mean * (1 - 0.5 * (chunks / matches) ** 3)
 
 
-def test_without_wordnet_one_line_says_what_to_do(nowhere: Path) -> None:
+def test_without_wordnet_the_error_names_the_remedy(nowhere: Path) -> None:
     reason = meteor_available()
     assert reason == (
         "METEOR needs WordNet, which is not on this machine: run `python -m nltk.downloader "
-        "wordnet`, set NLTK_DATA to a folder that holds corpora/wordnet, or install Debian's "
+        "wordnet`, set NLTK_DATA to a folder with corpora/wordnet, or install Debian's "
         "wordnet-base."
     )
     with pytest.raises(DataError) as error:
@@ -68,8 +68,8 @@ def test_stems_and_synonyms_match_wherever_wordnet_lies() -> None:
 
 @pytest.mark.usefixtures("small")
 def test_the_best_reference_counts() -> None:
-    found = meteor(["red cat", "", "red cat"], [["blue dog", "red cat"], ["a dog"], ["fox"]])
-    assert found == [pytest.approx(_expected(2, 1, 2, 2)), 0, 0]
+    scores = meteor(["red cat", "", "red cat"], [["blue dog", "red cat"], ["a dog"], ["fox"]])
+    assert scores == [pytest.approx(_expected(2, 1, 2, 2)), 0, 0]
 
 
 def test_the_real_wordnet() -> None:

@@ -46,7 +46,7 @@ def test_what_cannot_be_scored(
     assert str(error.value) == message
 
 
-def test_leave_one_out_holds_each_reference_against_the_others() -> None:
+def test_leave_one_out_pairs_each_reference_with_the_others() -> None:
     assert leave_one_out([["a", "b", "c"], ["alone"], ["d", "d"]]) == [
         ("a", ["b", "c"]),
         ("b", ["a", "c"]),

@@ -12,8 +12,10 @@ def _by_table(first: str, second: str) -> int:
     above = [0] * (len(first) + 1)
     for letter in second:
         row = [0]
-        for place, other in enumerate(first):
-            row.append(above[place] + 1 if other == letter else max(above[place + 1], row[place]))
+        for column, other in enumerate(first):
+            row.append(
+                above[column] + 1 if other == letter else max(above[column + 1], row[column])
+            )
         above = row
     return above[-1]
 
@@ -30,10 +32,10 @@ def test_thelongest_common_subsequence_is_the_tables() -> None:
 
 def test_by_hand() -> None:
     # `a cat a` is common: P = 3 / 4, R = 3 / 5.
-    found = rouge_l(["a big cat a"], [["see a cat on a"]])
+    scores = rouge_l(["a big cat a"], [["see a cat on a"]])
     precision, recall = 3 / 4, 3 / 5
     expected = (1 + 1.44) * precision * recall / (recall + 1.44 * precision)
-    assert found == [pytest.approx(expected)]
+    assert scores == [pytest.approx(expected)]
 
 
 def test_precision_and_recall_may_come_from_different_references() -> None:

@@ -10,7 +10,7 @@ from addkit.metrics.captions import score_captions
 REFERENCES = [["a red cat", "one cat"], ["a big dog runs fast"], ["a bird"]]
 
 
-def test_each_score_stands_where_it_belongs() -> None:
+def test_each_score_has_its_own_field() -> None:
     scores = score_captions(["one cat", "a big big dog runs", ""], REFERENCES)
     assert scores.exact_match == pytest.approx(1 / 3)
     assert scores.length_accuracy == pytest.approx(2 / 3)
@@ -45,6 +45,6 @@ def test_one_image_and_one_empty_caption() -> None:
 
 
 def test_the_scores_can_be_written_as_json() -> None:
-    told = json.loads(json.dumps(asdict(score_captions(["a cat"] * 3, REFERENCES))))
+    stored = json.loads(json.dumps(asdict(score_captions(["a cat"] * 3, REFERENCES))))
     keys = {"exact_match", "bleu4", "cider_d", "rouge_l", "meteor", "repeats", "length_accuracy"}
-    assert keys | {"count"} <= told.keys()
+    assert keys | {"count"} <= stored.keys()

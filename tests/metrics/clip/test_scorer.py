@@ -20,7 +20,7 @@ def tiny(tiny_folder: Path) -> ClipScorer:
     return ClipScorer(ClipFolder(tiny_folder))
 
 
-def test_a_score_says_where_it_comes_from(tiny: ClipScorer) -> None:
+def test_a_scorer_describes_model_weights_and_prefix(tiny: ClipScorer) -> None:
     assert str(tiny.describe()) == (
         'tiny-clip, weights tiny (random, for tests), prefix "A photo depicts ", float32'
     )
@@ -51,18 +51,18 @@ def test_features_kept_give_the_direct_scores(tiny: ClipScorer, pictures: Pictur
     references = tiny.reference_features(REFERENCES)
     for captions in (CAPTIONS, CAPTIONS[::-1]):
         direct = tiny.score(pictures(6), captions, REFERENCES)
-        kept = clip_scores(images, tiny.text_features(captions), references)
+        reused = clip_scores(images, tiny.text_features(captions), references)
         for name in ("cosine", "clip_score", "ref_clip_score"):
-            torch.testing.assert_close(getattr(direct, name), getattr(kept, name))
+            torch.testing.assert_close(getattr(direct, name), getattr(reused, name))
 
 
 def test_a_caption_that_is_a_reference_has_text_similarity_1(
     tiny: ClipScorer, pictures: Pictures
 ) -> None:
-    found = tiny.score(pictures(6), CAPTIONS, REFERENCES)
-    score = found.clip_score
-    assert found.ref_clip_score is not None
-    torch.testing.assert_close(found.ref_clip_score, 2 * score / (score + 1))
+    scores = tiny.score(pictures(6), CAPTIONS, REFERENCES)
+    score = scores.clip_score
+    assert scores.ref_clip_score is not None
+    torch.testing.assert_close(scores.ref_clip_score, 2 * score / (score + 1))
 
 
 def test_captions_and_references_carry_the_prefix(tiny_folder: Path, tiny: ClipScorer) -> None:

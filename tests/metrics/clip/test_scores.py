@@ -31,17 +31,17 @@ def test_the_same_and_the_opposite_direction() -> None:
 
 
 def test_clip_score_stretches_and_clips_the_cosine() -> None:
-    found = clip_scores(X.expand(3, 2), _at(0.3, 0.0, -0.3))
-    assert found.cosine.tolist() == pytest.approx([0.3, 0, -0.3])
-    assert found.clip_score.tolist() == pytest.approx([0.75, 0, 0])
-    assert found.ref_clip_score is None
+    scores = clip_scores(X.expand(3, 2), _at(0.3, 0.0, -0.3))
+    assert scores.cosine.tolist() == pytest.approx([0.3, 0, -0.3])
+    assert scores.clip_score.tolist() == pytest.approx([0.75, 0, 0])
+    assert scores.ref_clip_score is None
 
 
 def test_the_reference_form_by_hand() -> None:
     # CLIP-S = 2.5 x 0.5; the caption is (1, 0), so its references' cosines are 0.2 and 0.8.
-    found = clip_scores(_at(0.5), X, [_at(0.2, 0.8)])
-    assert found.ref_clip_score is not None
-    assert float(found.ref_clip_score) == pytest.approx(2 * 1.25 * 0.8 / (1.25 + 0.8))
+    scores = clip_scores(_at(0.5), X, [_at(0.2, 0.8)])
+    assert scores.ref_clip_score is not None
+    assert float(scores.ref_clip_score) == pytest.approx(2 * 1.25 * 0.8 / (1.25 + 0.8))
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_the_reference_form_by_hand() -> None:
 )
 def test_the_harmonic_mean_is_zero_where_a_part_is(image_cosine: float, reference: float) -> None:
     caption = _at(image_cosine)
-    found = clip_scores(X, caption, [reference * caption])
-    assert found.ref_clip_score is not None
-    assert found.ref_clip_score.tolist() == [0]
+    scores = clip_scores(X, caption, [reference * caption])
+    assert scores.ref_clip_score is not None
+    assert scores.ref_clip_score.tolist() == [0]
 
 
-def test_each_image_is_held_against_its_own_references() -> None:
+def test_each_image_is_compared_with_its_own_references() -> None:
     generator = torch.Generator().manual_seed(0)
     images, captions = (
         torch.nn.functional.normalize(torch.randn(20, 5, generator=generator), dim=-1)
@@ -67,15 +67,15 @@ def test_each_image_is_held_against_its_own_references() -> None:
         torch.nn.functional.normalize(torch.randn(count, 5, generator=generator), dim=-1)
         for count in counts
     ]
-    found = clip_scores(images, captions, references)
+    scores = clip_scores(images, captions, references)
     expected = []
     for image, caption, own in zip(images, captions, references, strict=True):
         score = 2.5 * max(float(image @ caption), 0)
         nearest = max(0.0, *(float(caption @ one) for one in own))
         both = score + nearest
         expected.append(2 * score * nearest / both if both else 0.0)
-    assert found.ref_clip_score is not None
-    assert found.ref_clip_score.tolist() == pytest.approx(expected, abs=1e-6)
+    assert scores.ref_clip_score is not None
+    assert scores.ref_clip_score.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_each_image_is_held_against_its_own_references() -> None:
     ],
 )
 def test_misfits_are_refused(captions: int, references: list[int] | None, text: str) -> None:
-    told = None if references is None else [torch.ones(count, 2) for count in references]
+    texts = None if references is None else [torch.ones(count, 2) for count in references]
     with pytest.raises(DataError) as error:
-        clip_scores(torch.ones(2, 2), torch.ones(captions, 2), told)
+        clip_scores(torch.ones(2, 2), torch.ones(captions, 2), texts)
     assert str(error.value) == text
