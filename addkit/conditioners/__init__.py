@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def _needs_class_token(config: ClassTokenConfig, choices: Choices) -> Iterable[str]:
+    # By ability: a plugin's encoder may have a class token too.
     if "class-token" not in choices["encoder"].spec.provides:
         yield (
             f'[encoder] "{choices["encoder"].name}" has no class token; '

@@ -22,8 +22,9 @@ def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[...
         # Dependent labels need attention between them: without it the loop learns N marginals.
         if "joint" not in denoiser.spec.provides:
             yield f'[denoiser] "{denoiser.name}" sees one label at a time; use "transformer"'
-        if labels == "captions" and choices["tokenizer"].name == "none":
-            yield '[tokenizer] "none" cuts no captions; use "words"'
+        tokenizer = choices["tokenizer"]
+        if labels == "captions" and "no-text" in tokenizer.spec.provides:
+            yield f'[tokenizer] "{tokenizer.name}" cuts no captions; use "words"'
 
     return check
 

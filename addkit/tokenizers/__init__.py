@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from addkit.tokenizers.settings import NoneConfig
 
 
+# No tokenizer: data sets without captions get None.
 def _none(config: NoneConfig, problem: Problem) -> None:
     return None
 
