@@ -89,22 +89,10 @@ def plan(
             )
     base, shared = matched_base(recipe, [overrides for _, overrides in requested])
     arms = arms_of(base, requested, controls, seeds)
-    _refuse_faulty(requested, arms)
-    if len(arms) < 2:
-        raise UsageError(
-            f"{recipe.source}: nothing to compare: every arm is the recipe itself; name another "
-            "value, such as --loss mse"
-        )
-    return AblationPlan(base, arms, shared)
-
-
-def _refuse_faulty(requested: Sequence[tuple[str, tuple[str, ...]]], arms: Sequence[Arm]) -> None:
-    """Raise `UsageError` for each value that fails in all its arms: it is misspelt.
-
-    A value that fails in some arms alone cannot be combined with theirs; those arms show it.
-    """
+    # A value that fails in all its arms is misspelt. One that fails in some alone cannot be
+    # combined with theirs, and those arms show it.
     errors = {arm.name: arm.error for arm in arms}
-    # A dict for its order: the same fault comes up in every arm of a grid.
+    # A dict for its order: every arm of a grid reports the same fault.
     faults: dict[str, None] = {}
     for value in dict.fromkeys(value for _, overrides in requested for value in overrides):
         names = [name or name_of(overrides) for name, overrides in requested if value in overrides]
@@ -113,6 +101,12 @@ def _refuse_faulty(requested: Sequence[tuple[str, tuple[str, ...]]], arms: Seque
             faults |= dict.fromkeys(failed[0].splitlines())
     if faults:
         raise UsageError("\n".join(faults))
+    if len(arms) < 2:
+        raise UsageError(
+            f"{recipe.source}: nothing to compare: every arm is the recipe itself; name another "
+            "value, such as --loss mse"
+        )
+    return AblationPlan(base, arms, shared)
 
 
 def ablate(
@@ -138,6 +132,7 @@ def ablate(
     # A training counts as run now if it was not finished before, resumed ones included.
     finished_before = {key for key in what.trainings if store.run(key).finished}
     errors = _train_and_score(what, store, progress, jobs)
+    # Each training counts in the first row that uses it, so that the column adds up.
     used: set[str] = set()
     rows = []
     for arm in what.arms:
@@ -166,6 +161,7 @@ def ablate(
         ),
         seconds=perf_counter() - start,
     )
+    # Last, so that a folder with a result.json has all its scores.
     result.write()
     return result
 

@@ -48,6 +48,7 @@ def combinations(axes: Sequence[Axis], *, grid: bool) -> list[tuple[str, ...]]:
     if repeated:
         raise UsageError(f"{repeated[0]} is an axis twice; give all its values at once")
     overrides = [[f"{axis.key}={value}" for value in axis.values] for axis in axes]
+    # The last axis varies fastest, as in nested loops.
     if grid:
         return list(product(*overrides))
     return [(override,) for values in overrides for override in values]
@@ -176,6 +177,7 @@ def _needs(overrides: Sequence[str]) -> dict[str, Any]:
     changes = changes_of(overrides)
     needs: dict[str, Any] = {}
     for key, value in changes.items():
+        # Only `KIND.name` chooses a component; other keys are its settings.
         kind, _, name = key.partition(".")
         if name == "name" and kind in {each.kind for each in KINDS}:
             try:

@@ -66,7 +66,7 @@ class AblationResult:
     train_runs: int
     """Distinct trainings behind the table."""
     trained_now: int
-    """Those of them that this call ran."""
+    """Trainings that this call ran."""
     seconds: float
 
     @classmethod
@@ -116,4 +116,5 @@ def spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     scores = [value for value in values if value is not None]
     if not scores:
         return None, None
+    # n - 1 in the denominator: seeds are a sample.
     return fmean(scores), stdev(scores) if len(scores) > 1 else None

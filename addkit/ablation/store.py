@@ -50,6 +50,7 @@ def _key_of(tables: Mapping[str, Any], recipe: Recipe) -> str:
 
     The code of a plugin may change while the recipe that names it stays the same.
     """
+    # Only the plugins behind these tables: another sampler must not retrain a network.
     names = {kind: choice.name for kind, choice in recipe.choices.items() if kind in tables}
     plugins = third_parties(names)
     return fingerprint({**tables, "plugins": plugins} if plugins else tables)
@@ -98,5 +99,5 @@ class Store:
 
     def folder(self, name: str, key: str) -> Path:
         """The folder of one ablation."""
-        # Eight digits are enough to tell the ablations of one recipe apart.
+        # Eight digits distinguish the ablations of one recipe.
         return self.root / f"{name}-{key[:8]}"

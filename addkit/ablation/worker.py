@@ -22,8 +22,7 @@ from typing import IO, Any, Protocol
 from addkit.ablation.store import StoredScores
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
-from addkit.model import Inference, Predictor, build_data, load
-from addkit.plugin.protocols import DataSource
+from addkit.model import Inference, build_data, load
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.training.backend import pick_device
@@ -104,9 +103,9 @@ def execute(tasks: Mapping[str, Task], jobs: int, progress: AblationProgress) ->
                 progress.begin(name)
             for worker in list(workers):
                 # Progress is read from the run's own files, which the worker writes anyhow.
-                plan, lines = worker.run.manifest().get("plan"), worker.run.metrics()
-                if plan and lines:
-                    progress.step(worker.name, lines[-1]["step"], plan["steps"])
+                steps, lines = worker.run.manifest().steps, worker.run.metrics()
+                if steps and lines:
+                    progress.step(worker.name, lines[-1]["step"], steps)
                 if worker.process.poll() is not None:
                     workers.remove(worker)
                     error = worker.close()
@@ -127,7 +126,7 @@ def _start(name: str, task: Task, jobs: int) -> _Worker:
     # Without a share each worker would start a thread for every core.
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else None
-    # A file, since a pipe that nobody reads until the end would fill up and block the worker.
+    # A file, since a pipe that is not read until the end would fill up and block the worker.
     stderr = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `_Worker.close`.
     # With -c, not -m: the package has imported this module already, which runpy warns about.
     process = subprocess.Popen(
@@ -154,6 +153,7 @@ def main() -> int:
         # At once: checkpoints are written whole or not at all, so there is nothing to clean up.
         os._exit(1)
 
+    # A daemon: a thread that waits for stdin must not keep a finished worker alive.
     threading.Thread(target=end_with_stdin, daemon=True).start()
     try:
         work(task)
@@ -179,9 +179,17 @@ def work(task: Task) -> None:
         return
     predictor = load(run.path, device=pick_device())
     source = build_data(recipe)
-    settings = {
-        file: _inference(predictor, source, tables) for file, tables in task.settings.items()
-    }
+    settings: dict[str, Inference] = {}
+    for file, tables in task.settings.items():
+        changed = recipe_from_tables({**recipe.tables(), **tables}, recipe.source)
+        at_steps = partial(Inference.of, changed, predictor.inference.problem)
+        steps = None
+        if changed.sampling.steps == "auto":
+            # On the validation split: a choice on the test split would flatter its scores.
+            validation = Evaluator.for_predictor(predictor, source.split("validation"), recipe.seed)
+            steps, _ = validation.best_steps(at_steps, predictor.task.headline)
+        settings[file] = at_steps(steps)
+    # One evaluator for all settings, so that each test image is encoded once.
     evaluator = Evaluator.for_predictor(predictor, source.split("test"), recipe.seed)
     meters = evaluator.score({file: Setting(each) for file, each in settings.items()})
     for file, inference in settings.items():
@@ -190,14 +198,3 @@ def work(task: Task) -> None:
             headline=predictor.task.headline, steps=inference.steps, scores=scores
         )
         stored.write(Path(file))
-
-
-def _inference(predictor: Predictor, source: DataSource, tables: Mapping[str, Any]) -> Inference:
-    """The tables' inference settings; the steps are chosen on the validation split if `auto`."""
-    recipe = predictor.recipe
-    changed = recipe_from_tables({**recipe.tables(), **tables}, recipe.source)
-    at_steps = partial(Inference.of, changed, predictor.inference.problem)
-    if changed.sampling.steps != "auto":
-        return at_steps(None)
-    evaluator = Evaluator.for_predictor(predictor, source.split("validation"), recipe.seed)
-    return at_steps(evaluator.best_steps(at_steps, predictor.task.headline)[0])

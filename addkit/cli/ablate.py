@@ -107,8 +107,8 @@ def ablate(
     """
     from addkit.ablation import ABLATIONS, Axis, Store, combinations, plan
     from addkit.ablation import ablate as run
-    from addkit.cli.ablation_progress import AblationBars
     from addkit.cli.output import Output, note
+    from addkit.cli.progress import AblationBars
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe
     from addkit.recipe.files import shipped
@@ -161,6 +161,7 @@ def _print_plan(what: AblationPlan, store: Store, json: bool) -> None:
     from addkit.cli.output import Output
 
     output = Output(json=json)
+    # Shared with other ablations: their trainings count as done.
     trained = sum(store.run(key).finished for key in what.trainings)
     if json:
         arms = [{"name": a.name, "changes": dict(a.changes), "error": a.error} for a in what.arms]
@@ -186,6 +187,7 @@ def _print_result(result: AblationResult) -> None:
     score = Score.named(result.metric)
     rows = []
     for row in (result.base, *result.arms):
+        # Seeds with a score; the others have failed.
         trained = sum(value is not None for value in row.values)
         comparison = ["", "", ""]
         if isinstance(row, ArmRow):

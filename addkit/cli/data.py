@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from addkit.data.shards.index import Shard
 
 
+# Decimal, as disks and webdataset count.
 MB = 1e6
 
 data = typer.Typer(help="Prepare data sets.", rich_markup_mode=None, no_args_is_help=True)
@@ -74,6 +75,7 @@ def _write(
     from addkit.model import build_data
     from addkit.recipe import read_recipe
 
+    # Before the recipe's data are read, which may take minutes.
     refuse_busy(out)
     recipe = read_recipe(file, list(changes))
 
@@ -127,6 +129,7 @@ def _verify(
 
 def _totals(shards: Sequence[Shard]) -> dict[str, object]:
     """Counts of all shards and of each split's, for JSON."""
+    # A dict for its order, that of the index.
     splits = dict.fromkeys(shard.split for shard in shards)
     parts = {split: [shard for shard in shards if shard.split == split] for split in splits}
     return {**_total(shards), "splits": {split: _total(part) for split, part in parts.items()}}

@@ -1,4 +1,4 @@
-"""The live view of a training: a progress bar on a terminal, plain lines elsewhere."""
+"""Live views of trainings and ablations: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from addkit.cli.output import animated, note, stderr
+from addkit.cli.output import animated, note, stderr, warn
 from addkit.evaluation.results import Score
 from addkit.training.trainer import Callback, StepReport, Trainer
 
@@ -98,3 +98,48 @@ class LiveView(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+class AblationBars:
+    """The `AblationProgress` of the command line.
+
+    Args:
+        trainings: number of trainings in the ablation, those finished before included.
+    """
+
+    def __init__(self, trainings: int) -> None:
+        self.trainings = trainings
+        self.began: dict[str, float] = {}
+        self.bars: dict[str, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TimeElapsedColumn(),
+            console=stderr(),
+            transient=True,
+            disable=not animated(),
+        )
+
+    def begin(self, name: str) -> None:
+        """A line, and a bar on a terminal."""
+        if not self.began:
+            note(f"{self.trainings} trainings in all")
+        self.progress.start()
+        self.began[name] = monotonic()
+        self.bars[name] = self.progress.add_task(name, total=None)
+
+    def step(self, name: str, step: int, steps: int) -> None:
+        """Move the bar."""
+        self.progress.update(self.bars[name], completed=step, total=steps)
+
+    def end(self, name: str, error: str | None) -> None:
+        """A line with the outcome; after the last one the bars are removed."""
+        self.progress.remove_task(self.bars.pop(name))
+        if not self.bars:
+            self.progress.stop()
+        seconds = monotonic() - self.began[name]
+        if error is None:
+            note(f"{name}: done in {seconds:.0f} s")
+        else:
+            warn(f"{name}: failed: {error}")

@@ -38,6 +38,7 @@ def report(
     path = newest_run().path if folder is None else find_folder(folder)
     source = open_source(path, set_ or [])
     file = path / "report.html" if output is None else output
+    # Before any section is made, which may take minutes.
     check_page(file)
     sections = write_page(file, source)
     if json:

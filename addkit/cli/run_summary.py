@@ -59,15 +59,15 @@ class RunDetails:
     steps: int | None
     status: str
     seed: int | None
-    facts: dict[str, Any]
-    plan: dict[str, Any] | None
+    facts: dict[str, object]
+    plan: dict[str, int | float] | None
     parameters: dict[str, int] | None
     seconds: float | None
     finished: str | None
     chosen_steps: int | None
     scores: dict[str, dict[str, float | None]]
     """`MODEL, WEIGHTS` -> scores."""
-    environment: dict[str, Any]
+    environment: dict[str, object]
     components: dict[str, str]
     files: dict[str, int]
     """Name -> bytes; of a folder those of all files in it."""
@@ -123,9 +123,9 @@ def run_entry(path: Path) -> RunEntry:
     try:
         run = Run.open(path)
         manifest = run.manifest()
-        headline = manifest.get("headline")
-        # A run that no process writes to is not running, whatever its manifest says.
-        status = str(manifest.get("status", "not begun"))
+        headline = manifest.headline
+        # A run that no process writes to is not running, whatever its manifest has.
+        status = manifest.status
         if status == "running" and not is_locked(path):
             status = "stopped"
         return RunEntry(
@@ -137,7 +137,7 @@ def run_entry(path: Path) -> RunEntry:
                 head: _final_scores(control).get(headline or "")
                 for head, control in run.controls().items()
             },
-            steps=manifest.get("plan", {}).get("steps"),
+            steps=manifest.steps,
             age_seconds=age,
             status=status,
         )
@@ -147,6 +147,7 @@ def run_entry(path: Path) -> RunEntry:
 
 def _final_scores(run: Run) -> dict[str, float | None]:
     """Scores of the averaged weights, else of the raw ones."""
+    # Empty until the training has ended.
     by_weights = run.scores()
     return by_weights.get("ema") or by_weights.get("raw") or {}
 
@@ -184,8 +185,6 @@ def run_details(path: Path) -> RunDetails:
     with _usable(path):
         run = Run.open(path)
         manifest, facts = run.manifest(), run.facts()
-        environment = dict(manifest.get("environment", {}))
-        components = environment.pop("components", {})
         if run.finished:
             commands = ["evaluate --run {}", "sample --run {} IMAGE", "report {}"]
         else:
@@ -206,18 +205,18 @@ def run_details(path: Path) -> RunDetails:
                 "image_channels": facts.image_channels,
                 "splits": dict(facts.split_sizes),
             },
-            plan=manifest.get("plan"),
-            parameters=manifest.get("parameters"),
-            seconds=manifest.get("seconds"),
-            finished=manifest.get("finished"),
-            chosen_steps=manifest.get("chosen_steps"),
+            plan=manifest.plan or None,
+            parameters=manifest.parameters or None,
+            seconds=manifest.seconds,
+            finished=manifest.finished,
+            chosen_steps=manifest.chosen_steps,
             scores={
                 f"{name}, {weights}": scores
                 for name, model in run.models().items()
                 for weights, scores in model.scores().items()
             },
-            environment=environment,
-            components=components,
+            environment=manifest.environment.model_dump(exclude_unset=True, exclude={"components"}),
+            components=manifest.environment.components,
             files={file.name: _size(file) for file in sorted(path.iterdir())},
             checkpoints={file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
             next=[f"addkit {command.format(quote(str(path)))}" for command in commands],
@@ -226,6 +225,7 @@ def run_details(path: Path) -> RunDetails:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
+    # Checkpoints of a sharded training have sub-folders.
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -247,7 +247,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
             scores.append(_final_scores(run))
             data.append(_test_data(run))
             recipes.append(run.recipe_tables())
-            environments.append(run.manifest().get("environment", {}))
+            environments.append(run.manifest().environment.model_dump(exclude_unset=True))
     # Scores on other test images are shown, but a difference of them would mislead.
     comparable = [not differences([data[0], each]) for each in data]
     rows = []
@@ -272,6 +272,7 @@ def _test_data(run: Run) -> dict[str, Any]:
     """
     facts = run.facts()
     table = run.recipe_tables().get("data", {})
+    # A moved folder has the same images; its classes and counts are compared instead.
     ignored = HARMLESS | path_keys(table)
     return {
         "data": {key: value for key, value in table.items() if key not in ignored},

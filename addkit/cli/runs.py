@@ -41,6 +41,7 @@ def list_runs(
     if json:
         output.data([asdict(entry) for entry in entries])
     elif not entries:
+        # The default folder need not exist yet: that is no mistake.
         what = "no run in" if root.is_dir() or root == Path("runs") else "no such folder:"
         note(f"{what} {root}/; train one with `addkit train RECIPE`")
     else:
@@ -117,6 +118,7 @@ def _print_details(output: Output, details: RunDetails) -> None:
     values = asdict(details)
     keys = ("run", "recipe", "status", "seed", "finished", "seconds", "chosen_steps")
     tables = ("facts", "plan", "parameters", "environment", "components")
+    # Nested tables as `plan.steps`, one row each.
     facts = {key: values[key] for key in keys} | flat({key: values[key] or {} for key in tables})
     rows = [
         [key, f"{value:,.6g}" if isinstance(value, float) else str(value)]
@@ -165,6 +167,7 @@ def compare(
     if page is not None:
         from addkit.cli.runs_page import write_comparison
 
+        # Before anything is printed: a path that cannot be written is an error of usage.
         write_comparison(page, paths, comparison)
     output = Output(json=json)
     if json:

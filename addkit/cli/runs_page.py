@@ -94,6 +94,7 @@ def _show_scores(names: Sequence[str], comparison: Comparison) -> Shown:
     rows = []
     for row in comparison.scores:
         score = Score.named(row.score)
+        # Signs, since a difference without one reads as a score.
         deltas = [score.text(row.differences[index], "+") for index, _ in columns]
         rows.append([score.heading, *map(score.text, row.values), *deltas])
     return Shown(
@@ -115,6 +116,7 @@ def _show_keys(names: Sequence[str], differing: Sequence[Difference], what: str)
 def _show_accuracy(runs: dict[str, Run], headline: Score) -> Shown:
     candidates = [accuracy_line(name, run, headline.name) for name, run in runs.items()]
     lines = [line for line in candidates if line is not None]
+    # After the runs without a scored epoch are left out.
     check_epochs(lines, "addkit train RECIPE")
     data = Curves(headline.axis(scored_split(next(iter(runs.values())))), lines)
     caption = "The headline score over the epochs, a line for each run."

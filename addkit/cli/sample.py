@@ -204,10 +204,10 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
 def _check_trace(predictor: Predictor, path: Path) -> None:
     """One label is traced in a picture, several labels in a page."""
     from addkit.errors import UsageError
-    from addkit.report import caption_trace, trace
+    from addkit.report import trace
 
     labels = predictor.facts.num_tokens
-    fit, other = trace.ENDINGS, caption_trace.ENDINGS
+    fit, other = trace.ENDINGS, trace.PAGE_ENDINGS
     if labels > 1:
         fit, other = other, fit
     if path.suffix.lower() in other:
@@ -226,8 +226,7 @@ def _trace(
 ) -> None:
     from addkit.cli.image_arguments import rewind
     from addkit.cli.output import note
-    from addkit.report.caption_trace import draw_caption_trace
-    from addkit.report.trace import MOST_IMAGES, draw_trace
+    from addkit.report.trace import MOST_IMAGES, draw_caption_trace, draw_trace
 
     # A trace has the images of one batch.
     traced = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]

@@ -19,6 +19,7 @@ class TokenConditioner(nn.Module):
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__()
         self.width = width or problem.encoder_width
+        # C; `AllTokens` replaces it.
         self.num_tokens = 1
         self.prefix = problem.num_prefix_tokens
         # Normalised first: the scale of an encoder's features is arbitrary.
@@ -34,7 +35,7 @@ class ClassToken(TokenConditioner):
 
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__(width, problem)
-        # The recipe's check asks for the ability alone; some ViTs of timm pool without a token.
+        # The recipe's check reads the encoder's ability alone; some of timm's ViTs have no token.
         if problem.num_prefix_tokens == 0:
             raise RecipeError(
                 'conditioner "class-token": this encoder\'s model has no class token; '
@@ -61,6 +62,7 @@ class AllTokens(TokenConditioner):
 
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__(width, problem)
+        # C = L, the prefix included.
         self.num_tokens = problem.num_encoder_tokens
 
     def forward(self, tokens: Tensor) -> Tensor:

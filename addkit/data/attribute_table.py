@@ -12,8 +12,7 @@ from addkit.data.folders import Listing, shortened
 from addkit.data.image_sets import FileImages
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
-from addkit.data.source import Source
-from addkit.data.splits import hold_out_combinations
+from addkit.data.source import Source, hold_out_combinations
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError, guess
 
@@ -38,6 +37,7 @@ class AttributeTable(Source):
         self.side_files = (self._table,)
         # From the copy next to the shards, if there are any.
         names, self._splits = read_splits(config.model_copy(update={"file": self._table}))
+        # From train alone, so that test data do not change the network.
         self._attributes = Attributes.learn(names, self._splits["train"])
         self._check_values()
         self._refuse_missing()
@@ -56,7 +56,7 @@ class AttributeTable(Source):
             if len(values) == 1:  # trains, yet teaches nothing: a warning, no error
                 warnings.warn(
                     f'{self._table}: column "{name}" has one value in training, "{values[0]}": '
-                    "there is nothing to tell apart",
+                    "there is nothing to distinguish",
                     DataWarning,
                     stacklevel=2,
                 )
@@ -107,6 +107,7 @@ class AttributeTable(Source):
         if name not in self._verified:
             self._verified[name] = self._checked(name)
         rows = self._verified[name]
+        # After the check, since a skipped image has no row.
         labels = self._attributes.labels(rows)
         return self.store.images([*map(self._file, rows)], labels, self.pixels, augmenter)
 
@@ -119,6 +120,7 @@ class AttributeTable(Source):
                 text = f"left out {row.location}: {self._file(row)} is no file"
                 warnings.warn(text, DataWarning, stacklevel=2)
         rows = [row for row in self._splits[name] if row not in missing]
+        # Without `skip` the broken files of every split are reported at once.
         others = [self._listing(part) for split, part in self._splits.items() if split != name]
         skip = self._config.bad_files == "skip"
         positions = self.store.sound(self._listing(rows), self._table, skip, others).labels
@@ -145,7 +147,16 @@ def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
     table = read_csv(config.file.expanduser(), config.separator)
     names = _attributes(table, config)
     rows = _rows(table, names, config)
-    _refuse_free_values(table, names, rows, config.max_classes)
+    for n, name in enumerate(names):
+        values = [row.values[n] for row in rows if row.values[n] is not None]
+        count = len(set(values))
+        # As many values as rows: ids, dates or free text rather than classes.
+        if count > config.max_classes or (count > 1 and count == len(values)):
+            raise DataError(
+                f'{table.path}: column "{name}" has {count} different values in {len(values)} rows '
+                f'(such as "{values[0]}"); {config.max_classes} are allowed, and some must occur '
+                "twice.\nName the columns to predict in data.attributes, or set data.max_classes."
+            )
     if config.split_column:
         given = table.splits(config.split_column, config.validation)
         splits: Splits = {name: [rows[number] for number in part] for name, part in given.items()}
@@ -185,24 +196,10 @@ def _rows(table: CsvTable, names: Sequence[str], config: AttributeTableConfig) -
     return list(rows.values())
 
 
-def _refuse_free_values(
-    table: CsvTable, names: Sequence[str], rows: Sequence[Row], most: int
-) -> None:
-    for n, name in enumerate(names):
-        values = [row.values[n] for row in rows if row.values[n] is not None]
-        count = len(set(values))
-        # As many values as rows: ids, dates or free text rather than classes.
-        if count > most or (count > 1 and count == len(values)):
-            raise DataError(
-                f'{table.path}: column "{name}" has {count} different values in {len(values)} rows '
-                f'(such as "{values[0]}"); {most} are allowed, and some must occur twice.\n'
-                "Name the columns to predict in data.attributes, or set data.max_classes."
-            )
-
-
 def _held_out(table: CsvTable, splits: Splits, purpose: str, share: float, seed: int) -> Splits:
     rows = splits["train"]
     parts, names = [row.parts for row in rows], [row.name for row in rows]
+    # By combination: each value of an attribute stays in train.
     kept, held = hold_out_combinations(parts, names, share, seed)
     if not held:
         raise DataError(

@@ -28,7 +28,7 @@ class Row:
 
     @property
     def parts(self) -> frozenset[str]:
-        """What must stay in train if this image is held out: each value with its attribute."""
+        """Each value with its attribute: these must stay in train if this image is held out."""
         pairs = enumerate(self.values)
         return frozenset(f"{n} {value}" for n, value in pairs if value is not None)
 
@@ -76,7 +76,7 @@ class Attributes:
         return torch.tensor(table, dtype=torch.int64).reshape(-1, len(self.names))
 
     def missing(self, rows: Sequence[Row]) -> list[int]:
-        """How many labels of each attribute are `MISSING`."""
+        """The number of `MISSING` labels of each attribute."""
         counts: list[int] = (self.labels(rows) == MISSING).sum(0).tolist()
         return counts
 

@@ -52,7 +52,7 @@ class Augmenter:
     def part(self, draws: Tensor, width: int, height: int) -> Part:
         """The part of one image file that is cut out before it is resampled to S x S.
 
-        As `random_boxes`, on whole pixels; a part of at least 2 S x 2 S (4 S, 8 S) lies on
+        As `random_boxes`, on whole pixels; a part of at least 2 S x 2 S (4 S, 8 S) has its edges at
         multiples of 2 (4, 8) pixels, so that a JPEG can be decoded at that scale. `draws` (12,).
         """
         numbers = draws[_CROP_BOX].tolist()
@@ -68,6 +68,7 @@ class Augmenter:
         down = across / aspect
 
         reach = min(down, across) / self._pixels.image_size
+        # JPEG decoders shrink by powers of two; never below the size of the input.
         scale = next(scale for scale in (8, 4, 2, 1) if reach >= scale or scale == 1)
         columns, rows = width // scale, height // scale
         across = min(max(round(across / scale), 1), columns)
@@ -103,6 +104,7 @@ class Augmenter:
             return images
         pairs = zip((images * 255).round().byte(), indices, strict=True)
         changed = [self.recolour_levels(levels, seed, index) for levels, index in pairs]
+        # 8 bits as in a file, so that images in memory and in files are changed alike.
         return torch.stack(changed).float() / 255
 
     def moved(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -172,6 +174,7 @@ def _rand_augment(policy: str, pixels: Pixels) -> Callable[[Image.Image], Image.
     return cast("Callable[[Image.Image], Image.Image]", transform)
 
 
+# At module level: a spawned loader process has to unpickle it with the transform.
 def _one_bit_or_more(
     level_to_bits: Callable[[float, Any], tuple[int]], level: float, settings: Any
 ) -> tuple[int]:
@@ -207,7 +210,7 @@ def _whole_64ths(lengths: Tensor) -> Tensor:
 
 
 def covered(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which pixels have their centre in the box of their image: (B, 4) -> bool (B, 1, H, W)."""
+    """True for pixels with their centre in the box of their image, (B, 4) -> (B, 1, H, W)."""
     top, left, down, across = boxes[:, :, None].unbind(1)  # each (B, 1)
     rows = torch.arange(height, device=boxes.device) + 0.5
     columns = torch.arange(width, device=boxes.device) + 0.5
@@ -250,6 +253,7 @@ def mix(
 def _pastes(beta: float, images: Tensor, generator: torch.Generator) -> Tensor:
     """(B, 1, H, W): 0 in a random box, 1 elsewhere."""
     height, width = images.shape[2:]
+    # (2,)
     extent = torch.tensor([height, width], device=images.device)
     sides = (1 - _betas(beta, images, generator)).sqrt()[:, None] * extent  # (B, 2)
     corners = _uniform((len(images), 2), images, generator) * extent - sides / 2

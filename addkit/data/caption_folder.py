@@ -88,6 +88,7 @@ class CaptionFolder(Source):
             if not sound:
                 raise DataError(f"{self._root}: no image of {name} can be read. Add images.")
             self._sound[name] = sound
+        # Captions and references in the order of the readable images.
         captions = self._captions[name].at(self._sound[name])
         references = self._tokens.references[name].at(self._sound[name])
         images = self.store.images(captions.names, references.first(), self.pixels, augmenter)
@@ -107,6 +108,7 @@ def read_captions(path: Path, config: CaptionFolderConfig) -> Captions:
 
     Raises `DataError`, with file and line, for a file that cannot be used.
     """
+    # By the ending alone: JSON lines and JSON begin alike.
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl", ".json"):
         raise DataError(
@@ -124,17 +126,13 @@ def read_captions(path: Path, config: CaptionFolderConfig) -> Captions:
                 f"{path}: empty captions, of\n  {shortened(empty)}\nWrite or remove these captions."
             )
         return captions
-    return _by_image(path, (_csv_rows if suffix == ".csv" else _json_rows)(path, config))
-
-
-def _csv_rows(path: Path, config: CaptionFolderConfig) -> list[_Row]:
+    if suffix == ".jsonl":
+        return _by_image(path, _json_rows(path, config))
     table = read_csv(path, ",")
+    locations = map(table.location, table.rows)
     images = table.cells(config.image_column, "image_column")
-    captions = table.cells(config.caption_column, "caption_column")
-    return [
-        _Row(table.location(row), image, caption)
-        for row, image, caption in zip(table.rows, images, captions, strict=True)
-    ]
+    texts = table.cells(config.caption_column, "caption_column")
+    return _by_image(path, [*map(_Row, locations, images, texts)])
 
 
 def _json_rows(path: Path, config: CaptionFolderConfig) -> list[_Row]:
@@ -173,6 +171,7 @@ def _text(location: str, values: object, name: str, key: str) -> str:
 
 def _by_image(path: Path, rows: Sequence[_Row]) -> Captions:
     faults = []
+    # By image and caption: two images may have one caption, and the reverse.
     locations: dict[tuple[str, str], str] = {}
     texts: dict[str, list[str]] = defaultdict(list)
     for row in rows:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from addkit.data.image_sets import FileImages, WrappedImages
 from addkit.data.settings import CaptionConfig
-from addkit.data.source import facts_of
-from addkit.data.splits import hold_out
+from addkit.data.source import facts_of, hold_out
 from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
 
@@ -60,6 +59,7 @@ class References:
         cls, answers: Sequence[Sequence[Sequence[int]]], num_tokens: int, pad: int
     ) -> References:
         """From token ids by image and answer; longer answers are cut to `num_tokens`."""
+        # A cut caption has no pad: the network is not taught an end that is none.
         rows = [[*ids[:num_tokens]] for image in answers for ids in image]
         filled = [row + [pad] * (num_tokens - len(row)) for row in rows]
         # reshape gives an empty split its second dimension.
@@ -78,8 +78,9 @@ class References:
         return self.ids[list(self.starts[:-1])]
 
     def at(self, positions: Sequence[int]) -> References:
-        """Those of these images, in this order."""
+        """The answers of these images, in this order."""
         rows = [self.of_image(position) for position in positions]
+        # cat refuses an empty list.
         ids = torch.cat(rows) if rows else self.ids[:0]
         return References(ids, tuple(accumulate(map(len, rows), initial=0)))
 
@@ -88,6 +89,7 @@ class References:
         rows = [self.of_image(index) for index in indices]  # each (C_i, N)
         counts = torch.tensor([len(row) for row in rows])
         most = int(counts.max())
+        # A repeated answer rather than pads: every row is a right answer.
         filled = [torch.cat([row, row[:1].expand(most - len(row), -1)]) for row in rows]
         return torch.stack(filled), counts
 

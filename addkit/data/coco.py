@@ -15,8 +15,7 @@ from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, capti
 from addkit.data.folders import missing_folder, shortened
 from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import held_out_count
+from addkit.data.source import Source, facts_of, held_out_count
 from addkit.errors import DataError
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import Tokenizer
@@ -59,19 +58,18 @@ class CocoCaptions(Source):
             folders = dict(zip(("train2014", "val2014"), self._folders, strict=True))
             self._captions = read_karpathy(self.side_files[0], folders, _KARPATHY)
         else:
-            self._captions = self._split_of_2014()
+            train, test = map(read_coco, self.side_files)
+            splits = {"train": train}
+            if config.validation:
+                splits["train"], splits["validation"] = train.split(
+                    config.validation, config.split_seed, "validation"
+                )
+            splits = {name: part.below(self._folders[0]) for name, part in splits.items()}
+            # In this order, which `facts.split_sizes` and every list of the splits follow.
+            test = test.below(self._folders[1])
+            self._captions = {"train": splits.pop("train"), "test": test, **splits}
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         super().__init__(caption_facts(config, self._tokens, files))
-
-    def _split_of_2014(self) -> Mapping[str, Captions]:
-        train, test = map(read_coco, self.side_files)
-        train_images, val_images = self._folders
-        splits = {"train": train}
-        share, seed = self._config.validation, self._config.split_seed
-        if share:
-            splits["train"], splits["validation"] = train.split(share, seed, "validation")
-        splits = {name: part.below(train_images) for name, part in splits.items()}
-        return {"train": splits.pop("train"), "test": test.below(val_images), **splits}
 
     def _published_facts(self, tokenizer: Tokenizer, files: tuple[Path, ...]) -> DataFacts:
         config = self._config
@@ -101,7 +99,7 @@ class CocoCaptions(Source):
         absent = [str(path) for path in self.side_files if not path.is_file()]
         split = self._config.split
         return (
-            f'{" and ".join(absent)} not found. With data.split = "{split}" COCO\'s captions come '
+            f'{" and ".join(absent)} missing. With data.split = "{split}" COCO\'s captions come '
             f"from {_ARCHIVES[split]}.\nUnpack it there, or set data.root to where it is."
         )
 
@@ -180,6 +178,7 @@ def read_coco(path: Path) -> Captions:
     texts: dict[int | str, list[str]] = defaultdict(list)
     for annotation in content.annotations:
         texts[annotation.image_id].append(annotation.caption)
+    # A set: an id that occurs twice would give an image another one's captions.
     ids = {image.id for image in content.images}
     strange = [repr(key) for key in texts if key not in ids]
     if strange:
@@ -210,6 +209,7 @@ def read_karpathy(
     """
     images: dict[str, list[tuple[str, Sequence[str]]]] = {name: [] for name in splits.values()}
     for image in _read(path, _Karpathy).images:
+        # As written: his tokens have lost their punctuation and case.
         texts = [sentence.raw for sentence in image.sentences]
         images[splits[image.split]].append((str(folders[image.filepath] / image.filename), texts))
     return {name: _captions(path, f" of {name}", part) for name, part in images.items()}

@@ -12,8 +12,7 @@ import torch
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.settings import DigitsConfig
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import held_out_count, hold_out_splits, split_sizes
+from addkit.data.source import Source, facts_of, held_out_count, hold_out_splits, split_sizes
 
 # So that facts need no file.
 _CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)

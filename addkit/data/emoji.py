@@ -22,8 +22,7 @@ from addkit.data.captions import Captions, CaptionTokens, ReferencedImages, capt
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.images import read_image, to_levels
 from addkit.data.settings import EmojiAttributesConfig, EmojiConfig
-from addkit.data.source import Source
-from addkit.data.splits import hold_out_combinations
+from addkit.data.source import Source, hold_out_combinations
 from addkit.plugin.protocols import Tokenizer
 
 _FILE = files("addkit.data").joinpath("embedded", "emoji.zip")
@@ -83,6 +82,7 @@ class EmojiCaptions(Source):
         self._captions: dict[str, Captions] = {}
         for name, positions in self._positions.items():
             emoji = [emoji_list()[position] for position in positions]
+            # Several right orders of one caption: a task whose answers are not unique.
             texts = (_orders(e.caption) if config.forms > 1 else (e.caption,) for e in emoji)
             self._captions[name] = Captions(tuple(e.file for e in emoji), tuple(texts))
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)

@@ -14,8 +14,7 @@ from torch import Tensor
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import Bitmaps, MemoryImages
 from addkit.data.settings import FashionMNISTConfig
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import hold_out, split_sizes
+from addkit.data.source import Source, facts_of, hold_out, split_sizes
 from addkit.errors import DataError
 
 _CLASSES = (
@@ -64,6 +63,7 @@ class FashionMNIST(Source):
                 f"{labels_file}: {len(labels)} labels for the {len(images)} images of "
                 f"{images_file.name}. Get both files again."
             )
+        # max of no labels raises.
         if len(labels) == 0 or int(labels.max()) >= len(_CLASSES):
             raise DataError(f"{labels_file}: labels from 0 to 9 are needed, one or more.")
         names = tuple(f"fashion-mnist {part}, image {number}" for number in range(len(labels)))

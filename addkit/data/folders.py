@@ -1,4 +1,4 @@
-"""Where images lie: folders of classes and of files, listed by name; missing and unreadable files.
+"""Folders of classes and of image files, listed by name; missing and unreadable files.
 
 Data sets read images through an `ImageStore`, a folder (`FolderStore`) or the shards that were
 made of one (`addkit.data.shards`).
@@ -22,7 +22,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels, unreadable
 from addkit.data.settings import DataWarning
-from addkit.data.splits import hold_out
+from addkit.data.source import hold_out
 from addkit.errors import DataError
 
 # Lower case, as Windows writes both spellings.
@@ -70,7 +70,7 @@ class ImageStore(Protocol):
     root: Path
 
     def is_dir(self, folder: Path) -> bool:
-        """True if there is such a folder."""
+        """True if the folder exists."""
         ...
 
     def entries(self, folder: Path) -> tuple[list[str], list[str]]:
@@ -90,7 +90,7 @@ class ImageStore(Protocol):
         ...
 
     def missing(self, paths: Sequence[str]) -> list[str]:
-        """Those of these images that do not exist."""
+        """The images of these that do not exist."""
         ...
 
     def sound(
@@ -118,7 +118,7 @@ class FolderStore:
         self.left_out: set[str] = set()
 
     def is_dir(self, folder: Path) -> bool:
-        """True if there is such a folder."""
+        """True if the folder exists."""
         return folder.is_dir()
 
     def entries(self, folder: Path) -> tuple[list[str], list[str]]:
@@ -144,7 +144,7 @@ class FolderStore:
         return tuple(paths)
 
     def missing(self, paths: Sequence[str]) -> list[str]:
-        """Those of these files that do not exist."""
+        """The files of these that do not exist."""
         return missing_files(paths)
 
     def sound(
@@ -165,6 +165,7 @@ class FolderStore:
         for error in bad:
             warnings.warn(f"left out {error}", DataWarning, stacklevel=2)
         sound = listing.at([i for i, error in enumerate(errors) if error is None])
+        # Collected over splits, for the index of the shards that are made of this folder.
         self.left_out |= set(listing.paths) - set(sound.paths)
         return sound
 
@@ -181,7 +182,7 @@ def visible(name: str) -> bool:
 
 
 def names_below(root: Path, paths: Iterable[str | Path]) -> list[str]:
-    """Paths relative to the root; unchanged where they do not lie below it."""
+    """Paths relative to the root; unchanged where they are not below it."""
     prefix = "" if root == Path() else f"{root}{os.sep}"
     return [str(path).removeprefix(prefix) for path in paths]
 
@@ -189,11 +190,12 @@ def names_below(root: Path, paths: Iterable[str | Path]) -> list[str]:
 def class_names(root: Path, store: ImageStore, least: int = 2) -> tuple[str, ...]:
     """The sub-folders of `root` by name. Raises `DataError` if there are too few."""
     names, files = store.entries(root)
+    # Files next to the class folders are ignored, such as a list of licences.
     if len(names) >= least:
         return tuple(names)
     present = f'only "{names[0]}"' if names else f"no sub-folder and {len(files)} files"
     raise DataError(
-        f"{root}: class folders needed: at least {least}, found {present}.\n"
+        f"{root}: class folders needed: at least {least}, and there is {present}.\n"
         "Put the images of each class into a sub-folder that bears its name."
     )
 
@@ -229,6 +231,7 @@ def missing_folder(path: Path) -> str:
     parent = path.absolute().parent
     if not parent.is_dir():
         return f"{path} {fault}, and neither does {parent}."
+    # Only one level up: a search of a network file system could take minutes.
     folders = [entry.name for entry in parent.iterdir() if entry.is_dir() and entry != path]
     close = get_close_matches(path.name, folders, n=1)
     guess = f" Did you mean {path.parent / close[0]}?" if close else ""
@@ -236,7 +239,7 @@ def missing_folder(path: Path) -> str:
 
 
 def missing_files(paths: Sequence[str]) -> list[str]:
-    """Those that do not exist."""
+    """The files of these that do not exist."""
     # By listing each folder once: on a network file system a stat for each file takes minutes.
     present: dict[str, frozenset[str]] = {}
     missing = []

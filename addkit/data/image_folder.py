@@ -38,6 +38,7 @@ class ImageFolder(Source):
         # Class ids follow from train alone, so that a test/ without some class keeps them.
         classes = class_names(folders.get("train", self._root), self.store)
         self._splits = self._listed(folders, classes)
+        # Split -> its readable images.
         self._verified: dict[str, Listing] = {}
         super().__init__(
             facts_of(
@@ -54,7 +55,7 @@ class ImageFolder(Source):
         splits = {
             name: list_images(folder, classes, self.store) for name, folder in folders.items()
         }
-        if not folders:  # the classes lie directly under root
+        if not folders:  # the classes are directly under root
             pool = list_images(root, classes, self.store)
             splits["train"], splits["test"] = pool.split(root, config.test_share, seed, "test")
         if not len(splits["test"]):
@@ -68,6 +69,7 @@ class ImageFolder(Source):
             raise DataError(
                 f"{folders['validation']} is the validation split; data.validation must be 0."
             )
+        # Out of train, after test: a validation split leaves the test images as they are.
         train, held = splits["train"].split(root, config.validation, seed, "validation")
         return {**splits, "train": train, "validation": held}
 
@@ -90,7 +92,7 @@ class ImageFolder(Source):
 
 
 def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
-    """Split name -> folder; empty where the classes lie directly under root."""
+    """Split name -> folder; empty where the classes are directly under root."""
     train, test, val = root / "train", root / "test", root / "val"
     if not store.is_dir(train):
         return {}

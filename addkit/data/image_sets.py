@@ -65,6 +65,7 @@ class Bitmaps:
 
     def at(self, positions: Sequence[int]) -> Bitmaps:
         """These images, in this order."""
+        # int64 also for no positions: an empty list would become floats.
         chosen = torch.tensor(positions, dtype=torch.int64)
         names = tuple(self.names[position] for position in positions)
         return Bitmaps(self.values[chosen], self.peak, self.labels[chosen], names)
@@ -90,6 +91,7 @@ class MemoryImages:
 
     def picture(self, index: int) -> Image.Image:
         """The image as it was stored, RGB or grey."""
+        # From 0..peak to 0..255; digits have 17 levels.
         levels = self._bitmaps.values[index].float() * (255 / self._bitmaps.peak)
         return as_picture(levels.round().byte())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing, class_names, list_images, missing_folder
+from addkit.data.folders import class_names, list_images, missing_folder
 from addkit.data.image_sets import FileImages
 from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.data.shards import open_store
@@ -32,7 +32,17 @@ class ImageNet(Source):
         self._root = config.root.expanduser()
         self.store = open_store(self._root)
         self.side_files = tuple(filter(Path.is_file, (self._root / _META, self._root / _DEVKIT)))
-        ids, self._splits = self._listed(config)
+        folders = {name: self._root / folder for name, folder in _FOLDERS.items()}
+        present = {name: folder for name, folder in folders.items() if self.store.is_dir(folder)}
+        ids: tuple[str, ...] = ()
+        if present:
+            # In the order of the ids, which torchvision and every pretrained model use too.
+            ids = class_names(present.get("train", self._root / "val"), self.store)
+        self._splits = {name: list_images(path, ids, self.store) for name, path in present.items()}
+        if config.validation and "train" in self._splits:
+            self._splits["train"], self._splits["validation"] = self._splits["train"].split(
+                self._root, config.validation, config.split_seed, "validation"
+            )
         # The published sizes, replaced by those of the folders that exist.
         sizes = dict(_SIZES)
         if config.validation:
@@ -45,25 +55,9 @@ class ImageNet(Source):
                 num_classes=len(ids) or _CLASSES,
                 class_names=_named(self._root, ids),
                 split_sizes=sizes,
-                files=self.store.reads([self._root / folder for folder in _FOLDERS.values()]),
+                files=self.store.reads([*folders.values()]),
             )
         )
-
-    def _listed(self, config: ImageNetConfig) -> tuple[tuple[str, ...], dict[str, Listing]]:
-        """The WordNet ids and the splits of the folders that exist."""
-        root = self._root
-        folders = {name: root / folder for name, folder in _FOLDERS.items()}
-        present = {name: folder for name, folder in folders.items() if self.store.is_dir(folder)}
-        if not present:
-            return (), {}
-        # In the order of the ids, which torchvision and every pretrained model use too.
-        ids = class_names(present.get("train", root / "val"), self.store)
-        splits = {name: list_images(folder, ids, self.store) for name, folder in present.items()}
-        if config.validation and "train" in splits:
-            splits["train"], splits["validation"] = splits["train"].split(
-                root, config.validation, config.split_seed, "validation"
-            )
-        return ids, splits
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._splits:

@@ -55,7 +55,7 @@ class Pixels:
 
     @classmethod
     def of(cls, facts: DataFacts) -> Pixels:
-        """Those of a data set."""
+        """Size and scale of a data set's pixels."""
         return cls(
             facts.image_size, facts.image_channels, facts.mean, facts.std, facts.shorter_side
         )
@@ -179,6 +179,7 @@ def read_part(
 def check_image(path: Path) -> None:
     """Raise the `DataError` of `read_image`, if any. JPEGs are decoded small, yet to their end."""
     with _explained(path), Image.open(path, formats=_formats()) as image:
+        # The smallest scale that the decoder has: an eighth.
         image.draft("RGB", (1, 1))
         image.load()
         _flat(image, 1)
@@ -199,6 +200,7 @@ def unreadable(paths: Sequence[str]) -> list[str | None]:
 
     # In chunks, since a pool allocates an object for each task.
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    # Threads: Pillow decodes without the interpreter's lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(chain.from_iterable(pool.map(errors, chunks)))
 
@@ -240,6 +242,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
             raise _UnfitError(
                 f"grey values run from {values.min()} to {values.max()}; 0 to 65535 is allowed"
             )
+        # 65535 / 257 = 255.
         image = Image.fromarray((values / 257).round().astype(np.uint8))
     if image.mode == "F":
         raise _UnfitError("floating-point pixels have no set range; save it with 8 or 16 bits")
@@ -257,24 +260,23 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
     except MemoryError:
         raise  # the file may be sound
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
+        match error:
+            case UnidentifiedImageError():
+                if isinstance(file, Path):
+                    empty = file.stat().st_size == 0
+                else:
+                    # A pipe cannot seek; whether it was empty is then unknown.
+                    empty = file.seekable() and file.seek(0, 2) == 0
+                reason = "no image in a format that is read (JPEG, PNG, WebP, ...)"
+                reason = "empty file" if empty else reason
+            # An OSError without strerror is Pillow's own, about the content: see below.
+            case OSError() if error.strerror:
+                reason = f"cannot be read ({error.strerror})"
+            case _UnfitError():
+                reason = str(error)
+            case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+                reason = f"too large to open safely: {error}"
+            case _:
+                reason = f"cut short or broken ({error or type(error).__name__})"
         name = str(file) if isinstance(file, Path) else name or "standard input"
-        raise DataError(f"{name}: {_reason(file, error)}") from error
-
-
-def _reason(file: ImageFile, error: Exception) -> str:
-    match error:
-        case UnidentifiedImageError():
-            if isinstance(file, Path):
-                empty = file.stat().st_size == 0
-            else:
-                empty = file.seekable() and file.seek(0, 2) == 0
-            if empty:
-                return "empty file"
-            return "no image in a format that is read (JPEG, PNG, WebP, ...)"
-        case OSError() if error.strerror:
-            return f"cannot be read ({error.strerror})"
-        case _UnfitError():
-            return str(error)
-        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return f"too large to open safely: {error}"
-    return f"cut short or broken ({error or type(error).__name__})"
+        raise DataError(f"{name}: {reason}") from error

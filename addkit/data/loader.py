@@ -1,4 +1,4 @@
-"""Reading batches, in this process or in worker processes: the same batches either way."""
+"""Reading batches, in this process or in worker processes: with equal batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fitting_workers(wanted: int | Literal["auto"], processes: int) -> int:
 
     A number stays as it is. `auto` shares out the cores that this process may use, by its affinity
     and its container's quota, leaves each training process one for itself, and gives at most 8:
-    a GPU seldom computes faster than eight cores decode. Data that lie in memory need none.
+    a GPU seldom computes faster than eight cores decode. Data in memory need none.
     """
     if wanted != "auto":
         return wanted
@@ -54,6 +54,7 @@ def fitting_workers(wanted: int | Literal["auto"], processes: int) -> int:
             cores = min(cores, int(quota) // int(period))
     except (OSError, ValueError):
         pass
+    # One core for the training process itself.
     return max(0, min(_MOST_WORKERS, max(1, cores) // processes - 1))
 
 
@@ -80,7 +81,7 @@ class Loader:
         images: the split.
         workers: processes that read; 0: this one does.
         prefetch: batches that each worker reads ahead.
-        pin: whether tensors lie in page-locked memory, from where a GPU copies faster and while
+        pin: put tensors into page-locked memory, from where a GPU copies faster and while
             it computes; without a GPU nothing is pinned.
 
     The workers start with the first batch. `LevelImages` are sent as levels through shared memory:
@@ -108,7 +109,12 @@ class Loader:
         """
         # An unfinished epoch must not leave answers that the next one would take for its own.
         self._stop()
-        self._running = (self._sent if self._workers else self._read)(index_batches, seed)
+        if self._workers:
+            self._running = self._sent(index_batches, seed)
+        else:
+            self._running = (
+                self._pinned(self._images.batch(indices, seed)) for indices in index_batches
+            )
         return self._running
 
     def close(self) -> None:
@@ -126,10 +132,6 @@ class Loader:
         if self._running is not None:
             self._running.close()
         self._running = None
-
-    def _read(self, index_batches: Iterable[Sequence[int]], seed: int | None) -> _Batches:
-        for indices in index_batches:
-            yield self._pinned(self._images.batch(indices, seed))
 
     def _sent(self, index_batches: Iterable[Sequence[int]], seed: int | None) -> _Batches:
         try:
@@ -177,10 +179,12 @@ class Loader:
             return iter(self._processes)
 
     def _received(self, task: _Task, answer: Batch | None) -> Batch:
+        # Sent whole: an image set without levels, or a batch too large for its slot.
         if answer is not None:
             return self._pinned(answer)
         levels = cast("Tensor", self._slots)[task.slot, : len(task.indices)]  # (B, C, S, S)
         if self._pin:
+            # torch caches pinned memory itself.
             out = torch.empty(levels.shape, pin_memory=True)
         else:
             out = self._slabs.empty(levels.shape)
@@ -264,6 +268,7 @@ class _Reader(Dataset[Any]):
         return task, None
 
 
+# At module level: a spawned worker has to unpickle it.
 def _unchanged(item: Any) -> Any:
     return item
 

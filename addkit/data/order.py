@@ -1,4 +1,4 @@
-"""Which images the steps of an epoch read, in which order."""
+"""The order in which the steps of an epoch read images."""
 
 from __future__ import annotations
 
@@ -71,17 +71,19 @@ def epoch_batches(
 
 
 def buffered_order(seed: int, count: int, buffer: int) -> Tensor:
-    """The order in which a shuffle buffer gives out a stream 0, 1, ... count - 1, int64.
+    """The order in which a shuffle buffer returns a stream 0, 1, ... count - 1, int64.
 
     The buffer is filled with the first `buffer` of them; then a random one of it goes out and the
     next of the stream takes its slot, until the stream ends and the rest goes out in random order.
     So the t-th to go out is below t + buffer.
 
-    What a slot gives out at time t is what came into it when it was emptied last: element
+    A slot returns at time t the element that entered it when it was emptied last: element
     buffer + t' of the stream for the last t' < t with the same slot, or its first element.
     """
     buffer = min(buffer, count)
+    # One uniform for each image that goes out: a slot while the stream flows, a rank after.
     draws = uniforms(seed, torch.arange(count), 1)[:, 0]
+    # Images that go out while the stream refills their slots.
     flowing = count - buffer
     slots = torch.cat([(draws[:flowing] * buffer).long(), draws[flowing:].argsort(stable=True)])
     # By slot and, within one, by time: each emptying's predecessor comes just before it.
@@ -118,7 +120,7 @@ def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
             command = f"addkit data shard {recipe} NEW_FOLDER --set data.root=IMAGES"
             remedy = f"Write smaller ones: `{command} --shard-size {size / MB:g}` gives enough. "
     raise DataError(
-        f"the training images lie in {count} {'shard' if count == 1 else 'shards'}, and a step has "
+        f"the training images are in {count} {'shard' if count == 1 else 'shards'}, and a step has "
         f"{parts} micro-batches (processes x accumulation), each of which reads shards of its own."
         f"\n{remedy}Take fewer --processes, or set distributed.per_process_batch higher."
     )

@@ -60,8 +60,8 @@ class Outfits(Source):
     """Joint labels of four tokens that share the ten classes of Fashion-MNIST.
 
     Image i of a split shows combination i mod `combinations`, so that combinations are equally
-    frequent and `ImageSet.labels` holds for every seed. With a seed (training) the pieces and the
-    noise are drawn by (seed, index) alone; without one they are always the same.
+    frequent and `ImageSet.labels` is right for every seed. With a seed (training) the pieces and
+    the noise are drawn by (seed, index) alone; without one they are always the same.
     """
 
     def __init__(self, config: OutfitsConfig) -> None:
@@ -104,13 +104,14 @@ class Outfits(Source):
 
     def _open(self, name: str, augmenter: Augmenter) -> OutfitImages:
         pieces = _Pieces.of(self._clothes.split(name), self._clothes.facts.class_names)
+        # Cycled, so that all combinations are equally frequent.
         numbers = torch.arange(self.facts.split_sizes[name])
         labels = self.combinations[numbers % len(self.combinations)]
         return OutfitImages(name, labels, pieces, self._config, self.pixels, augmenter)
 
 
 class OutfitImages:
-    """An `ImageSet` that draws its images when a batch asks for them."""
+    """An `ImageSet` that draws its images when a batch needs them."""
 
     def __init__(
         self,

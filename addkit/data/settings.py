@@ -22,7 +22,7 @@ class DataWarning(AddkitWarning):
 
 
 class DataConfig(Config):
-    """Settings of every data set. Pixels lie in [0, 1]; the encoder reads (pixel - mean) / std."""
+    """Settings of every data set. Pixels are in [0, 1]; the encoder reads (pixel - mean) / std."""
 
     image_size: int = Field(ge=4, le=4096, description="Height and width of the input in pixels.")
     mean: tuple[float, ...] = Field(description="Subtracted from each channel.")

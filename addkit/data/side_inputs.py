@@ -48,10 +48,10 @@ def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, 
     for cell in cells:
         if cell and cell not in ids:
             more = len(ids) - _MOST_CATEGORIES
-            known = ", ".join(column.categories[:_MOST_CATEGORIES])
+            choices = ", ".join(column.categories[:_MOST_CATEGORIES])
             raise DataError(
                 f'"{cell}" is no category of column "{column.name}"'
-                f"{guess(cell, column.categories)}; known: {known}"
+                f"{guess(cell, column.categories)}; known: {choices}"
                 + (f" and {more} more" if more > 0 else "")
             )
     return torch.tensor([ids[cell] if cell else NO_CATEGORY for cell in cells])  # (n,) int64
@@ -59,6 +59,7 @@ def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, 
 
 def picked(side_inputs: SideInputs, indices: Sequence[int]) -> SideInputs:
     """These rows, in this order."""
+    # Texts are tuples, which a tensor cannot index.
     chosen = torch.tensor(indices, dtype=torch.int64)
     return {
         name: value[chosen]

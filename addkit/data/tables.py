@@ -116,6 +116,7 @@ def read_csv(path: Path, separator: str) -> CsvTable:
     line = 1
     try:
         for cells in reader:
+            # Spreadsheets leave lines of separators alone at the end.
             if any(cells):
                 rows.append(CsvRow(line, tuple(cell.strip() for cell in cells)))
             # A quoted cell may span lines, so a row begins behind the last line that was read.
@@ -126,7 +127,7 @@ def read_csv(path: Path, separator: str) -> CsvTable:
     if not rows:
         raise DataError(f"{path}: empty; its first line must name the columns.")
     header, *body = rows
-    # Empty headers may repeat: columns that nobody names cannot be asked for.
+    # Empty headers may repeat: a recipe cannot name such a column.
     twins = [name for name in header.cells if name and header.cells.count(name) > 1]
     if twins:
         raise DataError(f'{path}:{header.line}: column "{twins[0]}" occurs twice. Rename one.')

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.diffusion.noise import corrupt, log_likelihood_scale, signal_to_noise
-from addkit.embeddings.factor import FactorCache, cholesky
+from addkit.embeddings.linear import FactorCache, cholesky
 
 FAST_CLASSES = 512
 """Up to here the plain draw is as cheap as the fast one."""
@@ -58,19 +58,14 @@ class PosteriorEmbedding(nn.Module):
             # All at t = T: every class weighs the same, so h is the mean row.
             return self.moments(self.weight)[0].expand(*labels.shape, -1)
         m = m.expand(labels.shape).reshape(-1, 1)  # (B R N, 1)
-        return self._draw_all(labels.flatten(), m, generator).reshape(*labels.shape, -1)
-
-    def _draw_all(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
-        """(rows,), (rows, 1) -> (rows, D); draws only for rows whose label has a signal.
-
-        At m = 0 (t = T) every class weighs the same, so h is the mean row whatever the noise.
-        """
-        informative = (m > 0).squeeze(1)
+        # Draws only for rows whose label has a signal; the others get the mean row as above.
+        rows, informative = labels.flatten(), (m > 0).squeeze(1)
         if bool(informative.all()):
-            return self._draw_rows(labels, m, generator)
-        h = self.moments(self.weight)[0].expand(len(labels), -1).clone()
-        h[informative] = self._draw_rows(labels[informative], m[informative], generator)
-        return h
+            h = self._draw_rows(rows, m, generator)
+        else:
+            h = self.moments(self.weight)[0].expand(len(rows), -1).clone()
+            h[informative] = self._draw_rows(rows[informative], m[informative], generator)
+        return h.reshape(*labels.shape, -1)
 
     def _draw_rows(self, labels: Tensor, m: Tensor, generator: torch.Generator) -> Tensor:
         """(rows,), (rows, 1) -> (rows, D); weights are relative to the largest exponent."""
@@ -135,7 +130,7 @@ def _tail_moments(m: Tensor, below: Tensor, count: int) -> tuple[Tensor, Tensor]
     top ones drawn exactly, it is the centred moment that spreads the sum.
     """
     log_phi = torch.special.log_ndtr
-    # In logarithms: below may lie far in the upper tail, and m may be large.
+    # In logarithms: below may be far in the upper tail, and m may be large.
     base = log_phi(below)
     first = 0.5 * m.square() + log_phi(below - m) - base
     second = 2 * m.square() + log_phi(below - 2 * m) - base

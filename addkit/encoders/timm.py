@@ -110,7 +110,18 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise RecipeError(f'[encoder] weights: no file "{path}"')
-    stored = _read_tensors(path)
+    try:
+        if path.suffix == ".safetensors":
+            stored = load_file(path)
+        else:
+            # weights_only: a foreign file could otherwise execute code while it is unpickled.
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Checkpoints of training scripts nest the weights under one of these keys.
+            for key in ("state_dict", "model"):
+                content = content.get(key, content) if isinstance(content, dict) else {}
+            stored = {name: x for name, x in content.items() if isinstance(x, Tensor)}
+    except Exception as error:
+        raise RecipeError(f'[encoder] weights: cannot read "{path}": {error}') from error
     wanted = model.state_dict()
     fitting = {name: stored[name] for name in wanted if name in stored}
     if not fitting:
@@ -126,17 +137,3 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"missing or of another shape, the first is {wrong[0]} {tuple(wanted[wrong[0]].shape)}"
         )
     model.load_state_dict(fitting)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # weights_only: a file from elsewhere could otherwise execute code while it is unpickled.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RecipeError(f'[encoder] weights: cannot read "{path}": {error}') from error
-    # Checkpoints of training scripts nest the weights under one of these keys.
-    for key in ("state_dict", "model"):
-        content = content.get(key, content) if isinstance(content, dict) else {}
-    return {name: x for name, x in content.items() if isinstance(x, Tensor)}

@@ -240,7 +240,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
     if not file.exists():
         file = checkpoint / "raw.safetensors"
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts, run.manifest().get("chosen_steps"))
+    return Predictor(network.to(device), recipe, facts, run.manifest().chosen_steps)
 
 
 # Tensors of runs that were trained before these names changed.

@@ -15,4 +15,5 @@ class OnePass(Last):
     """
 
     start: Literal["noise", "zero"] = "zero"
+    # More steps would leave t = T, where the answer is the classifier's.
     max_steps: int | None = 1

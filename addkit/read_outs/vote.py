@@ -16,4 +16,5 @@ class Vote(Last):
     def probabilities(self, end: Ending) -> Tensor:
         """(B, N, K) of the answer."""
         chains, num_classes = end.step.logits.shape[1], end.step.logits.shape[-1]
+        # (B, N, K): `votes` are shares, so times S they are counts.
         return (end.votes * chains + 1 / num_classes) / (chains + 1)

@@ -73,6 +73,7 @@ class AblationFiles:
         Raises:
             NotShownError: no run exists any more.
         """
+        # Arms of a figure keep the order of the table, also when the largest are chosen.
         largest = sorted(self.trained, key=lambda arm: -abs(arm.difference or 0.0))[:MOST_ARMS]
         arms: list[BaseRow] = [self.result.base]
         arms += [arm for arm in self.trained if arm in largest]
@@ -103,6 +104,7 @@ def arm_accuracies(files: AblationFiles) -> Curves:
     """Figure 3 over arms: the score after each evaluated epoch, mean over seeds."""
     lines = []
     for name, runs in files.curves.items():
+        # A run that was stopped early may have no scored epoch, and then no line.
         by_seed = [accuracy_line(name, run, files.score.name) for run in runs]
         scored = [line for line in by_seed if line is not None]
         if scored:
@@ -133,9 +135,11 @@ def arm_steps(files: AblationFiles) -> Curves:
     groups: dict[str, dict[float, list[float]]] = {}
     for arm in result.arms:
         if arm.error is None and STEPS in arm.changes:
+            # Arms with equal other changes are points of one line.
             points = groups.setdefault(name_of(arm.changes), {})
             points[float(arm.changes[STEPS])] = _scored(arm)
     base_run = next(iter(files.runs(result.base)), None)
+    # From the stored recipe: the result has only what differs from the base.
     own_steps = base_run and base_run.recipe_tables().get("sampling", {}).get("steps")
     if isinstance(own_steps, int):  # Not `auto`.
         # Each line also has a point of the arm that keeps the base's own steps.

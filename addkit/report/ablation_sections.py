@@ -26,6 +26,7 @@ def show_table(files: AblationFiles) -> Shown:
     """Every arm with its difference to the base."""
     result = files.result
     seeds = len(result.seeds)
+    # Below this number even a large difference is no evidence, which the reader must see first.
     few = (
         [f"Fewer than {FEWEST_SEEDS} seeds: no claim can rest on this table."]
         if seeds < FEWEST_SEEDS
@@ -35,6 +36,7 @@ def show_table(files: AblationFiles) -> Shown:
     score = files.score
     rows = []
     for row in (result.base, *result.arms):
+        # The base has no difference to itself.
         difference, interval, verdict = "-", "-", "-"
         if isinstance(row, ArmRow):
             difference = score.text(row.difference, "+")
@@ -104,6 +106,7 @@ def show_steps(files: AblationFiles) -> Shown:
 
 
 def _bands(files: AblationFiles) -> str:
+    # Arms that differ in inference settings alone have the base's curve.
     count = len(files.trained)
     more = f" The {MOST_ARMS} that differ most of {count} arms." if count > MOST_ARMS else ""
     return (

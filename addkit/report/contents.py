@@ -8,6 +8,7 @@ from addkit.report import run_sections as run
 from addkit.report.run_files import NotShownError
 from addkit.report.sections import RunReport, Section, Shown, Source
 
+# From the result to its reasons to its origin, as one reads a run.
 SECTIONS: tuple[Section, ...] = (
     Section(
         name="scores",
@@ -83,6 +84,7 @@ def figure_of(name: str, source: Source) -> Shown:
     check_name(name)
     content = FIGURES[name].content_of(source)
     if content is None:
+        # Names the figures that this source has, since some are of runs alone.
         kinds = ["a run", "an ablation"]
         kind, other = kinds if isinstance(source, RunReport) else kinds[::-1]
         names = ", ".join(n for n, each in FIGURES.items() if each.content_of(source))

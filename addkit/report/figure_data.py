@@ -44,6 +44,7 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
         ChainStep(step.index, step.t, step.logits.float().cpu(), step.clean, step.exited.cpu())
         for step in predictor.trace(batch.images, setting)
     ]
+    # (B, R, N, K) logits at each step, of which the first chain (R = 1) is drawn.
     facts, names = fresh.facts, predictor.class_names
     stories = []
     for row, (index, truth) in enumerate(zip(indices, truths(batch, predictor), strict=True)):
@@ -69,9 +70,10 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
 
 def reliabilities(fresh: FreshPredictions) -> list[Reliability]:
     """Reliability of the run and its controls, where answers have a confidence."""
-    found = []
+    models = []
     for model in fresh.tested:
         confidence, right = model.confidence, model.right
+        # A model whose answers have no probability is left out, not drawn at 0.
         if np.isnan(confidence).any():
             continue
         # A confidence of exactly 1 belongs to the last bin.
@@ -82,18 +84,19 @@ def reliabilities(fresh: FreshPredictions) -> list[Reliability]:
             share, count = float(right[inside].mean()), int(inside.sum())
             mean = float(confidence[inside].mean())
             bins.append(Bin(mean, share, *wilson(share, count), count))
+        # Expected calibration error: the gap of each bin, weighted by its share of the answers.
         gaps = sum(each.count * abs(each.confidence - each.right) for each in bins)
-        found.append(Reliability(model.name, 100 * gaps / len(right), bins))
-    return found
+        models.append(Reliability(model.name, 100 * gaps / len(right), bins))
+    return models
 
 
 def class_accuracies(fresh: FreshPredictions) -> list[ClassAccuracy]:
     """Accuracy by class, or by attribute; of more than 20 classes the 20 worst ones."""
     facts, labels = fresh.facts, fresh.labels
     ids = _ids(fresh)
-    right, known = ids == labels, labels != MISSING  # (images, N) bool
+    right, labelled = ids == labels, labels != MISSING  # (images, N) bool
     if facts.token_names:
-        columns = [(name, right[known[:, n], n]) for n, name in enumerate(facts.token_names)]
+        columns = [(name, right[labelled[:, n], n]) for n, name in enumerate(facts.token_names)]
     else:
         names = fresh.predictor.class_names
         columns = [
@@ -103,9 +106,11 @@ def class_accuracies(fresh: FreshPredictions) -> list[ClassAccuracy]:
     for name, part in columns:
         if len(part):
             share = float(part.numpy().mean())
+            # Wilson's, which stays within [0, 1] at shares of 0 and 1 and for few images.
             low, high = wilson(share, len(part))
             rows.append(ClassAccuracy(name, 100 * share, 100 * low, 100 * high, len(part)))
     if len(rows) > MOST_CLASSES:
+        # The worst: a class that is always right needs no attention.
         rows = sorted(rows, key=lambda row: row.right)[:MOST_CLASSES]
     return rows
 
@@ -123,6 +128,7 @@ def confusion(fresh: FreshPredictions) -> Confusion:
         raise NotShownError(
             "only a single label has a confusion matrix; `addkit plot classes` shows each attribute"
         )
+    # Counted in a dict: a K x K matrix of 1,000 classes would be nearly empty.
     pairs = zip(fresh.labels[:, 0].tolist(), _ids(fresh)[:, 0].tolist(), strict=True)
     return Confusion(fresh.predictor.class_names, dict(Counter(pairs)))
 

@@ -1,4 +1,4 @@
-"""One page without outside parts: every section of a run or an ablation that can be shown."""
+"""A self-contained HTML page: every section of a run or an ablation that has its data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COARSE = 48
 
 @dataclass(frozen=True, slots=True)
 class SectionStatus:
-    """Whether a section is on the page."""
+    """The presence of a section on the page."""
 
     name: str
     shown: bool
@@ -92,6 +92,7 @@ def write_page(
         )
     # One file with styles and pictures inside: it can be sent, and opens without a network.
     template = resources.files("addkit.report").joinpath("page.html").read_text("utf-8")
+    # `substitute`, not a template language: the page has four holes and no loop.
     page = Template(template).substitute(
         title=escape(page_title),
         summary=_marked(summary),
@@ -103,6 +104,7 @@ def write_page(
 
 
 def _section(section: Section, shown: Shown) -> str:
+    # Tables and examples need the whole width, a figure is as wide as a phone.
     wide = not section.figure or bool(shown.examples)
     inner = "".join(f"<p>{_marked(text)}</p>\n" for text in shown.sentences)
     tables = "".join(_table(table, section.title) for table in shown.tables)
@@ -153,6 +155,7 @@ def _example(example: Example) -> str:
     small.save(file, "PNG", optimize=True)
     data = b64encode(file.getvalue()).decode("ascii")
     coarse = " class=coarse" if max(example.picture.size) <= COARSE else ""
+    # The truth is in the description: without the picture it is all that a reader has.
     alt = escape(f"Test image, truth: {example.truth}")
     title = escape(Path(example.name).name)
     picture = f'<img{coarse} src="data:image/png;base64,{data}" alt="{alt}" title="{title}">'

@@ -1,4 +1,4 @@
-"""Predictions of a run and its controls on test images, made anew with their weights."""
+"""Predictions of a run and its controls on test images, computed again with their weights."""
 
 from __future__ import annotations
 
@@ -88,18 +88,21 @@ class FreshPredictions:
     @cached_property
     def images(self) -> ImageSet:
         """The test split."""
-        # A failure is kept: each of several sections would otherwise look for the data again.
+        # A failure is kept: each of several sections would otherwise try to open the data again.
         if self._failure is not None:
             raise NotShownError(self._failure)
         try:
+            # The recipe of the run rather than of its file, which may have changed since.
             recipe = self.files.run.recipe()
             moved = recipe_from_tables(
                 recipe.tables(), recipe.source, overrides=list(self.overrides)
             )
             source = build_data(moved)
-            found, trained = source.facts.num_classes, self.facts.num_classes
-            if found != trained:
-                raise AddkitError(f"it has {found} classes, and the run was trained on {trained}")
+            num_classes, trained = source.facts.num_classes, self.facts.num_classes
+            if num_classes != trained:
+                raise AddkitError(
+                    f"it has {num_classes} classes, and the run was trained on {trained}"
+                )
             return source.split("test")
         except AddkitError as error:
             self._failure = (
@@ -127,12 +130,14 @@ class FreshPredictions:
         # All models answer a batch while it is in memory: images are read and decoded once.
         models = {own: self.predictor, **{name: self._loaded(name) for name in controls}}
         judged: dict[str, list[Judged]] = {name: [] for name in models}
+        # The run's own batch size: its memory was chosen for it.
         recipe, indices = self.predictor.recipe, list(self.indices)
         size, workers = recipe.sampling.batch_size, recipe.distributed.workers
         slices = [indices[start : start + size] for start in range(0, len(indices), size)]
         batches = load_batches(self.images, slices, seed=None, workers=fitting_workers(workers, 1))
         for number, batch in enumerate(batches):
             for name, predictor in models.items():
+                # Seeded by the batch, so that a report that is written again has the same answers.
                 answers = predictor.predict(
                     batch.images, side_inputs=batch.side_inputs, seed=number, top=TOP
                 )

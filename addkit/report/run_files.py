@@ -15,7 +15,7 @@ from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPa
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
-from addkit.runs.stored import read_json
+from addkit.runs.stored import Manifest, read_json
 
 if TYPE_CHECKING:
     from addkit.plugin.values import InferenceSettings
@@ -53,14 +53,14 @@ class RunFiles:
         return self.run.recipe_tables()
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Versions, counts, scores."""
         return self.run.manifest()
 
     @property
     def headline(self) -> Score:
         """The task's own score."""
-        return Score.named(str(self.manifest.get("headline", "top1")))
+        return Score.named(self.manifest.headline or "top1")
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -92,7 +92,7 @@ def check_epochs(lines: Sequence[Line], command: str) -> None:
     """Raise `NotShownError` where no line has two points."""
     if not any(len(line.x) > 1 for line in lines):
         raise NotShownError(
-            f"fewer than two epochs were scored on the way; `{command} --set "
+            f"fewer than two epochs were scored during training; `{command} --set "
             "training.evaluate_every=1` scores each"
         )
 
@@ -112,6 +112,7 @@ def accuracy_line(name: str, run: Run, score: str) -> Line | None:
     }
     if not points:
         return None
+    # The recipe as stored, unchecked: a report needs no plugin that it names.
     epochs = run.recipe_tables().get("training", {}).get("epochs")
     final = next(iter(run.scores().values()), {}).get(score)
     # The end of a training is scored on the test split alone.
@@ -168,6 +169,7 @@ def losses_by_time(run: Run) -> list[Line]:
     Raises:
         NotShownError: no entry has `loss_by_time`.
     """
+    # Missing for processes without noise levels, such as autoregression.
     entries = [entry for entry in run.metrics() if entry.get("loss_by_time")]
     if not entries:
         raise NotShownError(
@@ -180,7 +182,7 @@ def losses_by_time(run: Run) -> list[Line]:
         """The middle of a bin such as `0.1-0.2`, or `T`."""
         if interval == "T":
             return PURE_NOISE
-        low, high = map(float, interval.split("-"))
+        low, high = map(float, interval.split("-"))  # "0.1-0.2" -> 0.1, 0.2
         return (low + high) / 2
 
     moments = [entries[index] for index in spread(len(entries), MOMENTS)]
@@ -201,6 +203,7 @@ def step_times(run: Run) -> list[Line]:
         NotShownError: no entry has `parts`.
     """
     pieces = _pieces([entry for entry in run.metrics() if entry.get("parts")])
+    # A dict for its order: a part that began late, such as a checkpoint, still has one line.
     names = dict.fromkeys(name for piece in pieces for entry in piece for name in entry["parts"])
     if not names:
         raise NotShownError(
@@ -223,9 +226,9 @@ def _positive_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list
 
 def step_curves(files: RunFiles) -> Curves:
     """Figure 5: the headline over sampling steps, a line for each other setting."""
-    # The command that would make the missing rows; captions have no answer of one pass.
+    # The command that would make the missing rows. Only of one label is one pass the exact answer.
     options = " --steps 1,2,5,10,20"
-    if files.tables.get("task", {}).get("name") == "classification":
+    if files.run.facts().num_tokens == 1:
         options += " --read-out one-pass,last"
     evaluation = files.evaluated(options)
     score = files.headline
@@ -248,6 +251,7 @@ def step_curves(files: RunFiles) -> Curves:
             "the last evaluation has one chain length; `addkit evaluate --run "
             f"{files.run.path}{options}` has several"
         )
+    # After the selection, so that a setting all lines share is in no name.
     names = _names_of(list(chains))
     lines = [_step_line(names[setting], rows, score) for setting, rows in chains.items()]
     levels = [

@@ -41,6 +41,7 @@ from addkit.report.sections import RunReport, Shown, Table
 
 def show_scores(report: RunReport) -> Shown:
     """Final test scores."""
+    # From the manifest, so that it is there before any `addkit evaluate`.
     table = tables.final_scores(report.files)
     return Shown(
         "Scores on the test split at the end of training, with the recipe's inference settings; "
@@ -65,7 +66,7 @@ def show_settings(report: RunReport) -> Shown:
 
 
 def show_audit(report: RunReport) -> Shown:
-    """Whether the loop uses its state, and whether that helps."""
+    """Test whether the loop uses its state, and whether that helps."""
     table, answer = tables.audit(report.files)
     return Shown(
         "Images right after the recipe's loop under five conditions; +- is the half width of a "
@@ -77,11 +78,12 @@ def show_audit(report: RunReport) -> Shown:
 
 def show_table3(report: RunReport) -> Shown:
     """Captions compared with copies and with other processes."""
+    # Before the evaluation is read: without captions no option of it would help.
     if report.fresh.facts.pad is None:
         raise NotShownError("table 3 is of captions, and this run has none")
     return Shown(
         "The paper's table 3: captions of each kind, by CLIP's cosine to the image (95 %: "
-        "bootstrap over images) and by their text; share is the way from shuffled to true "
+        "bootstrap over images) and by their text; share is the position from shuffled to true "
         f"captions, by cosine. CLIP: {report.files.evaluated().clip or 'none given'}. "
         f"{_evaluated(report)}",
         tables=[tables.table3(report.files)],
@@ -147,7 +149,7 @@ def show_steps(report: RunReport) -> Shown:
         f"{data.score} over sampling steps (the paper's figure 5), a line for each setting; "
         f"level lines do not depend on steps.{band} {_evaluated(report)}",
         f"Lines over sampling steps. {ends(data.lines)} "
-        + " ".join(f"{level.name} lies at {level.y:.3g}." for level in data.levels),
+        + " ".join(f"{level.name} is at {level.y:.3g}." for level in data.levels),
         partial(draw_steps, data),
     )
 
@@ -155,6 +157,7 @@ def show_steps(report: RunReport) -> Shown:
 def show_chain(report: RunReport) -> Shown:
     """Figure 6."""
     data = chain_stories(report.fresh)
+    # With one label the map has a row for each class, with several one for each token.
     several = report.fresh.facts.num_tokens > 1
     what = (
         "probability of each label of the final answer"
@@ -164,7 +167,7 @@ def show_chain(report: RunReport) -> Shown:
     number = data[0].p.shape[1]
     return Shown(
         f"How an answer sharpens (the paper's figure 6): {what} at each of {number} steps of one "
-        f"chain, for {len(data)} test images spread over the split. Run anew with the weights of "
+        f"chain, for {len(data)} test images spread over the split. Run again with the weights of "
         f"`{report.path}`, by `addkit report {report.path}`.",
         f"{len(data)} maps, rows by steps, the brighter the more probable. "
         + " ".join(
@@ -178,6 +181,7 @@ def show_chain(report: RunReport) -> Shown:
 
 def show_reliability(report: RunReport) -> Shown:
     """Calibration of the confidences."""
+    # The stored ones first: they are of all test images, and cost no pass of the network.
     stored = stored_reliabilities(report.files)
     data = stored or reliabilities(report.fresh)
     if not data:
@@ -218,6 +222,7 @@ def show_classes(report: RunReport) -> Shown:
 def show_confusion(report: RunReport) -> Shown:
     """Confusions of classes."""
     data = confusion(report.fresh)
+    # The counts have the right answers too; pairs are mistakes alone.
     pairs = data.pairs()
     if not pairs:
         raise NotShownError(f"no image is confused. {_asked(report)}")
@@ -244,6 +249,7 @@ def show_samples(report: RunReport) -> Shown:
     groups = [(f"{len(even)} images spread over the test split, whatever the answer", even)]
     if wrong:
         groups.append((f"{len(wrong)} of the mistakes, the most confident first", wrong))
+    # The run's own answers come first.
     right = sum(example.answers[0].right for example in even)
     return Shown(
         "Test images, the truth, and the answer of each model (for captions the paper's figure 7); "
@@ -288,7 +294,7 @@ def _asked(report: RunReport) -> str:
     count, total = len(fresh.indices), len(fresh.images)
     images = f"all {total:,}" if count == total else f"{count:,} of {total:,}"
     return (
-        f"Predicted anew with the weights of `{report.path}` for {images} images of its test "
+        f"Predicted again with the weights of `{report.path}` for {images} images of its test "
         f"split, by `addkit report {report.path}`."
     )
 

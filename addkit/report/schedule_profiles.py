@@ -1,4 +1,4 @@
-"""How informative the noisy labels of each schedule are, for labels of K classes."""
+"""Information in the noisy labels of each schedule, for labels of K classes."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class ScheduleProfile:
             "informative_share": profile.share,
             "t": profile.t.tolist(),
             "alpha_bar": profile.alpha_bar.tolist(),
+            # JSON has no infinity.
             "log_snr": [None if x == -torch.inf else x for x in profile.log_snr.tolist()],
             "p_arg_max": profile.probability.tolist(),
             "bits": profile.bits.tolist(),
@@ -65,6 +66,7 @@ def schedule_profiles(
     """
     registry = load_registry()
     specs = [registry.get("schedule", name).spec for name in names or registry.names("schedule")]
+    # fp64: 1 - alpha_bar near t = 0 has no digits left in fp32.
     times = torch.linspace(0, 1, POINTS, dtype=torch.float64)
     profiles = []
     for spec in specs:
@@ -77,9 +79,10 @@ def schedule_profiles(
                 key = ".".join(map(str, first["loc"])) or "settings"
                 value = f" {settings[key]:g}" if key in settings else ""
                 raise UsageError(f'schedule "{spec.name}": {key}{value}: {first["msg"]}') from error
-            # A plugin's schedule may have a scale that is no setting: it is asked, not the config.
+            # A plugin's schedule may have a scale that is no setting: below it is read from the
+            # schedule, not from the config.
             scale = getattr(config, "scale", 1.0)
             schedule = spec.create(config, Problem(num_classes=num_classes, scale=scale))
-            found = profile(schedule, num_classes, times)
-            profiles.append(ScheduleProfile(spec.name, schedule.scale, found))
+            values = profile(schedule, num_classes, times)
+            profiles.append(ScheduleProfile(spec.name, schedule.scale, values))
     return profiles

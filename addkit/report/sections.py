@@ -30,7 +30,7 @@ class Shown:
     """The content of one section. Words between backticks are code."""
 
     caption: str
-    """What it shows, from which file, by which command."""
+    """The content, its file and the command that wrote the file."""
     alt: str = ""
     """Description of the figure for readers who do not see it."""
     draw: Callable[[], Figure] | None = None

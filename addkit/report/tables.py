@@ -41,6 +41,7 @@ def final_scores(files: RunFiles) -> Table:
 def settings(files: RunFiles) -> Table:
     """The last evaluation: each setting, then the controls."""
     rows = files.evaluated().rows
+    # Of any row: the controls have no scores of a chain.
     columns = present(row.scores for row in rows)
     cells = [
         [
@@ -69,6 +70,7 @@ def _cells(scores: Scores, columns: Sequence[Score], headline: Score) -> list[st
         value = scores.get(score.name)
         cells.append(score.text(value))
         if score == headline:
+            # Only shares of images have one; of a mean the scores keep no spread.
             interval = score.interval(value, int(count) if count else None)
             cells.append("-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}")
     return cells
@@ -76,12 +78,12 @@ def _cells(scores: Scores, columns: Sequence[Score], headline: Score) -> list[st
 
 def audit(files: RunFiles) -> tuple[Table, str]:
     """Accuracy of the loop under five conditions, and the conclusion."""
-    found = files.evaluated().audit
-    if found is None:
+    audit = files.evaluated().audit
+    if audit is None:
         raise NotShownError(
             f"the last evaluation has no audit; `addkit evaluate --run {files.run.path}` makes one"
         )
-    return Table(["the loop", "right, %"], found.rows()), found.answer
+    return Table(["the loop", "right, %"], audit.rows()), audit.answer
 
 
 def table3(files: RunFiles) -> Table:
@@ -109,26 +111,24 @@ def table3(files: RunFiles) -> Table:
 def origin(files: RunFiles) -> Table:
     """The origin of a run: recipe, seed, sizes, time."""
     manifest = files.manifest
-    parameters = manifest.get("parameters", {})
+    total, seconds = manifest.parameters.get("total"), manifest.seconds
     rows = [
         ["recipe", str(files.tables.get("name", "-"))],
         ["seed", str(files.tables.get("seed", 0))],
-        ["finished", str(manifest.get("finished", "not yet"))],
-        ["optimizer steps", str(manifest.get("plan", {}).get("steps", "-"))],
-        ["parameters", f"{parameters['total']:,}" if "total" in parameters else "-"],
-        ["training, seconds", f"{manifest['seconds']:.0f}" if "seconds" in manifest else "-"],
+        ["finished", manifest.finished or "not yet"],
+        ["optimizer steps", str(manifest.steps or "-")],
+        ["parameters", "-" if total is None else f"{total:,}"],
+        ["training, seconds", "-" if seconds is None else f"{seconds:.0f}"],
     ]
     return Table(["what", "value"], rows, words=2)
 
 
 def versions(run: Run) -> Table:
     """Python, packages, components and the machine, from the run's manifest."""
-    environment = run.manifest().get("environment", {})
-    rows = [
-        [name, str(environment[name])]
-        for name in ("python", "platform", "device", "cores", "threads")
-        if name in environment
-    ]
-    for group in ("packages", "components"):
-        rows += [[str(name), str(value)] for name, value in environment.get(group, {}).items()]
+    environment = run.manifest().environment
+    machine = environment.model_dump(
+        include={"python", "platform", "device", "cores", "threads"}, exclude_unset=True
+    )
+    groups = (machine, environment.packages, environment.components)
+    rows = [[name, str(value)] for group in groups for name, value in group.items()]
     return Table(["what", "version"], rows, words=2)

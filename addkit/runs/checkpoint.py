@@ -70,6 +70,7 @@ class CheckpointWriter:
                 caller waits.
         """
         self.folder, self.keep, self.asynchronous = folder, keep, asynchronous
+        # A resumed training has a whole checkpoint before it saves one.
         self.saved = pointed_at(folder, "latest")
         self._staging = Staging()
         self._pending: Future[list[str]] | None = None
@@ -160,7 +161,7 @@ class CheckpointWriter:
         self.wait()
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return the writer; its pending save ends with the block."""
         return self
 
     def __exit__(
@@ -206,6 +207,7 @@ def _write(
         whole = {key: value.detach().cpu().contiguous() for key, value in group.items()}
         save_file(whole, temporary / f"{name}.safetensors")
     (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
+    # After this process's own files: others write theirs meanwhile.
     finish()
     seal(temporary)
 
@@ -217,6 +219,7 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
         RunError: the file is missing, truncated or altered.
     """
     try:
+        # safetensors, not pickle: reading a file executes nothing.
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file}: cannot be read: {error}") from error

@@ -32,6 +32,7 @@ def step_of(checkpoint: Path) -> int:
 def checkpoints_in(folder: Path) -> list[Path]:
     """All checkpoints, whole or not, by step."""
     paths = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    # By number: names of more than eight digits do not sort as text.
     return sorted(paths, key=step_of)
 
 
@@ -67,6 +68,7 @@ def checkpoint_of(folder: Path) -> Path | None:
     name = _name_in(folder / "latest")
     path = pointed_at(folder, "latest")
     if name is not None and path is None:
+        # By step: resuming from the last whole one loses the least.
         others = [path for path in checkpoints_in(folder) if (path / "progress.json").is_file()]
         remedy = (
             f"write {others[-1].name} into it, a checkpoint that is whole"
@@ -187,7 +189,7 @@ class Keep:
     last: int = 2
     """The newest ones, the new one among them."""
     every: int = 0
-    """Those whose step is a multiple of this, 0 aside, are never deleted; 0 disables."""
+    """Checkpoints whose step is a multiple of this, 0 aside, are never deleted; 0 disables."""
 
 
 def delete_old(folder: Path, keep: Keep, step: int) -> list[str]:

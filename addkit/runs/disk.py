@@ -16,7 +16,7 @@ FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota of the disk i
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
-"""How safetensors and torch.distributed.checkpoint quote the system's error in their own."""
+"""The system's error number as safetensors and torch.distributed.checkpoint quote it."""
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def _errno_of(error: BaseException) -> int | None:
     """The errno behind an error; None if the file system is not its cause."""
     if isinstance(error, OSError):
         return error.errno or errno.EIO
+    # It has been explained already, even if its text quotes an error of the system.
     if isinstance(error, AddkitError):
         return None
     quoted = NUMBER.search(str(error))

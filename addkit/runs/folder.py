@@ -27,7 +27,7 @@ from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
 from addkit.runs.atomic import json_text, write_text
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
-from addkit.runs.stored import read_json, read_typed
+from addkit.runs.stored import Manifest, read_json, read_typed
 
 RUNS = Path("runs")
 """The default folder of runs."""
@@ -59,7 +59,7 @@ class Run:
     def open(cls, path: Path) -> Run:
         """An existing run."""
         if not (path / "recipe.toml").is_file():
-            raise RunError(f"{path}: not a run (it holds no recipe.toml)")
+            raise RunError(f"{path}: not a run (it has no recipe.toml)")
         return cls(path)
 
     def recipe(self, *, tracked: bool = True) -> Recipe:
@@ -73,7 +73,7 @@ class Run:
             # The manifest has the name and version of a plugin that is not installed any more.
             plugins = ", ".join(
                 f"{kind} {identity}"
-                for kind, identity in self._components().items()
+                for kind, identity in self.manifest().environment.components.items()
                 if "(addkit " not in identity
             )
             made_with = f" This run was made with {plugins}." if plugins else ""
@@ -91,11 +91,10 @@ class Run:
         """Facts of the data that the run was trained on."""
         return read_typed(self.path / "facts.json", DataFacts)
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Versions, counts, status; empty before training begins."""
-        if not (self.path / "manifest.json").exists():
-            return {}
-        return read_json(self.path / "manifest.json")
+        file = self.path / "manifest.json"
+        return read_typed(file, Manifest) if file.exists() else Manifest()
 
     def changed_plugins(self, recipe: Recipe) -> list[str]:
         """`KIND was OLD and is NEW`, for each component whose code has changed since the training.
@@ -103,7 +102,8 @@ class Run:
         Runs from before components had hashes are not compared.
         """
         names = {k: choice.name for k, choice in recipe.choices.items() if k not in NO_EFFECT}
-        before = self._components()
+        # Hashes, not versions: code under development changes without a new version.
+        before = self.manifest().environment.components
 
         def digest(identity: str) -> str:
             return identity.rpartition(HASH)[2].rstrip(")")
@@ -114,14 +114,12 @@ class Run:
             if HASH in before.get(kind, "") and digest(before[kind]) != digest(now)
         ]
 
-    def _components(self) -> dict[str, str]:
-        """Kind -> `NAME (IDENTITY)` of the components that the run was trained with."""
-        components: dict[str, str] = self.manifest().get("environment", {}).get("components", {})
-        return components
-
     def note(self, **entries: Any) -> None:
-        """Add to the manifest."""
-        self._write("manifest.json", json_text({**self.manifest(), **entries}))
+        """Add entries, named as the fields of `Manifest`, to manifest.json."""
+        file = self.path / "manifest.json"
+        # The file's own JSON rather than a `Manifest`: the order and the absence of keys stay.
+        stored = read_json(file) if file.exists() else {}
+        self._write(file.name, json_text({**stored, **entries}))
 
     def control(self, head: str) -> Run:
         """The matched control of that name; it may not exist."""
@@ -130,13 +128,13 @@ class Run:
     def controls(self) -> dict[str, Run]:
         """The finished matched controls by name."""
         files = sorted((self.path / "controls").glob("*/recipe.toml"))
+        # An unfinished control has no scores to compare with.
         runs = {file.parent.name: Run(file.parent) for file in files}
         return {name: run for name, run in runs.items() if run.finished}
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
-        scores: dict[str, dict[str, float | None]] = self.manifest().get("scores", {})
-        return scores
+        return self.manifest().scores
 
     @property
     def model_name(self) -> str:
@@ -144,9 +142,9 @@ class Run:
 
         Stored when training begins, so that reading it needs no plugin.
         """
-        stored = self.manifest().get("model_name")
+        stored = self.manifest().model_name
         if stored is not None:
-            return str(stored)
+            return stored
         if self.path.parent.name == "controls":
             return f"control, {self.path.name}"
         try:
@@ -162,7 +160,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """True once the training has ended."""
-        return self.manifest().get("status") == "finished"
+        return self.manifest().status == "finished"
 
     @property
     def checkpoints(self) -> Path:
@@ -191,6 +189,7 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
+        # A training resumes from its last checkpoint, which may be older than its last line.
         lines = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["step"] <= step]
         self._write("metrics.jsonl", "".join(lines))
 

@@ -95,8 +95,10 @@ def _acquired(file: Path, instead: str) -> BaseFileLock:
     except Timeout as error:
         raise _refusal(file, _signature(file), instead) from error
     except OSError as error:
+        # Only a file system without locks takes the marker; other errors are the disk's.
         if error.errno not in UNSUPPORTED:
             raise
+    # No kernel's lock here: a dead owner on another machine cannot be recognised.
     instead = f"{instead}; if it is gone, delete {file}"
     if _signature(file):
         # Signed by the owner of a kernel's lock, which is no longer to be had: it may still run.
@@ -133,7 +135,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _signature(file: Path) -> dict[str, object]:
-    """The owner of the kernel's lock by its own words; empty if the file is not signed."""
+    """The owner of the kernel's lock as it signed the file; empty if the file is not signed."""
     try:
         signature = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 
 
 class Staging:
-    """Host memory for one set of tensors, reused: allocating it anew costs more than the copy.
+    """Host memory for one set of tensors, reused: allocating it again costs more than the copy.
 
     Copies from a GPU go into pinned memory, in the order of its current stream: after the work that
     is queued and before any that follows, so that the caller may change the tensors without
@@ -45,6 +45,7 @@ class Staging:
 
     def wait(self) -> None:
         """Wait until copies from GPUs are complete; may be called in another thread."""
+        # Events, not torch.cuda.synchronize: work queued after the copies need not end.
         for event in self._events:
             event.synchronize()
 

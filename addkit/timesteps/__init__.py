@@ -30,16 +30,12 @@ def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in training times."""
     yield TimestepsSpec(
-        name="power",
-        config="addkit.timesteps.settings:PowerConfig",
-        # No component: `draw_times` computes the power where there is no map to learn.
-        build=lambda *_: None,
-        summary="t = u ** t_power (paper: 1).",
+        "power", ".settings:PowerConfig", lambda *_: None, "t = u ** t_power (paper: 1)."
     )
     yield TimestepsSpec(
-        name="warped",
-        config="addkit.timesteps.settings:WarpedConfig",
-        build="addkit.timesteps.warped:WarpedTimes",
+        "warped",
+        ".settings:WarpedConfig",
+        ".warped:WarpedTimes",
+        "Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
         check=_needs_a_rising_loss,
-        summary="Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
     )

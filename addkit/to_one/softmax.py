@@ -18,4 +18,4 @@ class Softmax:
         """(B, R, N, K) -> soft labels; the generator is not used."""
         # (B, R, N, K). A soft label has no `draw`: y_t is noised K-wide.
         soft = (logits / self.temperature).softmax(-1)
-        return Clean(soft.argmax(-1), soft)
+        return Clean(soft.argmax(-1), soft)  # (B, R, N), (B, R, N, K)

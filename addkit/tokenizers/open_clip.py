@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from open_clip.tokenizer import SimpleTokenizer
 
-from addkit.tokenizers.subwords import Subwords
+from addkit.tokenizers.tokenizers_file import Subwords
 
 
 class ClipVocabulary:
@@ -30,6 +30,7 @@ class ClipVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text up to the first pad, with spaces where words end."""
+        # What follows the first pad is no part of the caption, whatever a model predicts there.
         end = ids.index(self.pad) if self.pad in ids else len(ids)
         words: str = self._tokenizer.decode([i for i in ids[:end] if i not in self._specials])
         return words.strip()

@@ -1,15 +1,43 @@
-"""Subwords from a file of the library `tokenizers`."""
+"""Subwords from a file of the library `tokenizers`, and the base of all subword tokenizers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from addkit.errors import RecipeError, guess
+from addkit.errors import RecipeError, RunError, guess
+from addkit.plugin.protocols import Vocabulary
 from addkit.tokenizers.settings import TokenizersFileConfig
-from addkit.tokenizers.subwords import Subwords
+
+
+class Subwords:
+    """A tokenizer with one vocabulary, whatever the captions."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def learn(self, captions: Iterable[str]) -> Vocabulary:
+        """The vocabulary; the captions are ignored."""
+        return self._vocabulary
+
+    def restore(self, tokens: Sequence[str]) -> Vocabulary:
+        """The vocabulary. Raises `RunError` if its tokens are not these."""
+        own = self._vocabulary.tokens
+        # Ids are positions, so the same tokens in another order are another vocabulary.
+        if tuple(tokens) == own:
+            return self._vocabulary
+        if len(tokens) != len(own):
+            difference = f"it has {len(own)} tokens, the run's had {len(tokens)}"
+        else:
+            first = next(i for i, (a, b) in enumerate(zip(own, tokens, strict=True)) if a != b)
+            difference = f"its token {first} is {own[first]!r}, the run's was {tokens[first]!r}"
+        raise RunError(
+            f"The tokenizer is not the one that the run was trained with: {difference}. "
+            "Restore the tokenizer's file, or the package version that the run's manifest names."
+        )
+
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,6 +62,7 @@ class FileVocabulary:
     def encode(self, text: str) -> list[int]:
         """Ids of its subwords, without the special tokens that models add; no pad is among them."""
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # A caption that spells the pad out would otherwise end there.
         return [number for number in ids if number != self.pad]
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -29,6 +29,7 @@ class WordVocabulary:
 
     def __init__(self, tokens: Sequence[str], keep_case: bool) -> None:
         self.tokens = tuple(tokens)
+        # Captions are encoded word by word: a list would be searched each time.
         self._ids = {token: number for number, token in enumerate(self.tokens)}
         self._keep_case = keep_case
 

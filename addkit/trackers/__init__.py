@@ -11,16 +11,10 @@ from addkit.plugin.spec import Spec, TrackerSpec, hookimpl
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in trackers."""
+    yield TrackerSpec("none", ".settings:NoneConfig", lambda *_: None, "metrics.jsonl alone.")
     yield TrackerSpec(
-        name="none",
-        config="addkit.trackers.settings:NoneConfig",
-        # No tracker at all: metrics.jsonl is written in any case.
-        build=lambda *_: None,
-        summary="metrics.jsonl alone.",
-    )
-    yield TrackerSpec(
-        name="tensorboard",
-        config="addkit.trackers.settings:TensorBoardConfig",
-        build="addkit.trackers.tensorboard:TensorBoard",
-        summary="TensorBoard's event files, in the run's folder.",
+        "tensorboard",
+        ".settings:TensorBoardConfig",
+        ".tensorboard:TensorBoard",
+        "TensorBoard's event files, in the run's folder.",
     )

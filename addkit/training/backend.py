@@ -19,6 +19,7 @@ from addkit.model import Network
 from addkit.plugin import load_registry
 from addkit.plugin.registry import identity_of
 from addkit.recipe import Recipe
+from addkit.runs.stored import Environment
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """cuBLAS is deterministic only with a workspace of its own; read when it is first used."""
@@ -82,7 +83,7 @@ def _compile(part: nn.Module) -> None:
     part.forward = forward
 
 
-def environment(recipe: Recipe, device: str) -> dict[str, Any]:
+def environment(recipe: Recipe, device: str) -> Environment:
     """Versions, hardware and the package of each component, for a run's manifest."""
     registry = load_registry()
     packages: dict[str, str | None] = {}
@@ -91,15 +92,15 @@ def environment(recipe: Recipe, device: str) -> dict[str, Any]:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = None
-    return {
-        "python": platform.python_version(),
-        "packages": packages,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "components": {
+    return Environment(
+        python=platform.python_version(),
+        packages=packages,
+        platform=platform.platform(),
+        device=torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        components={
             kind: f"{choice.name} ({identity_of(registry.get(kind, choice.name))})"
             for kind, choice in recipe.choices.items()
         },
-    }
+    )

@@ -25,7 +25,7 @@ from addkit.training.control import control_recipe, heads_of
 from addkit.training.scoring import choose_steps, meters_of
 from addkit.training.trainer import Callback, Trainer
 
-Scores = dict[str, dict[str, float]]
+Scores = dict[str, dict[str, float | None]]
 """Weights (ema, raw) -> the task's scores."""
 
 
@@ -106,7 +106,7 @@ def train(
     with owned, StopSignals() as stop:
         session = _Session(callbacks, device or pick_device(), world, stop, profile)
         # A resumed run keeps the time at which it was first started.
-        if world.is_main and "command_started" not in run.manifest():
+        if world.is_main and run.manifest().command_started is None:
             run.note(command_started=_now(), status="running", recipe=recipe.name)
         scores = _train_network(recipe, run, session, recipe.model_name)
         controls = {head: _train_control(recipe, run, session, head) for head in heads_of(recipe)}
@@ -115,9 +115,11 @@ def train(
         # Nobody reads the run before rank 0 has written it.
         world.barrier()
     manifest = run.manifest()
-    metric = manifest.get("headline", "top1")
+    assert manifest.steps is not None  # noted when the training was opened
+    metric = manifest.headline or "top1"
     # The averaged weights come first, the raw ones where there are no others.
     values = [next(iter(each.values()))[metric] for each in (scores, *controls.values())]
+    assert values[0] is not None  # only scores beside the headline may be undefined
     return TrainResult(
         run=str(run.path),
         model_name=run.model_name,
@@ -125,8 +127,8 @@ def train(
         value=values[0],
         control_value=values[1] if controls else None,
         seconds=perf_counter() - start,
-        steps=manifest["plan"]["steps"],
-        parameters=manifest["parameters"],
+        steps=manifest.steps,
+        parameters=manifest.parameters,
         scores=scores,
         controls=controls,
     )
@@ -150,9 +152,9 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
     """Train one network to its end and score it; a finished run returns its stored scores."""
     world = session.world
     # Rank 0 decides, so that no process trains alone.
-    stored: Scores | None = world.broadcast(run.manifest().get("scores") if world.is_main else None)
-    if stored is not None:
-        return dict(stored)
+    stored = world.broadcast(run.scores() if world.is_main else {})
+    if stored:
+        return stored
     with closing(Trainer.open(run, recipe, session.device, world, session.stop, name)) as trainer:
         if world.is_main:
             run.note(
@@ -163,7 +165,7 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
                 plan=asdict(trainer.plan),
                 parameters=asdict(trainer.network.parameter_counts()),
                 data=dict(trainer.source.facts.notes),
-                environment=environment(recipe, session.device),
+                environment=environment(recipe, session.device).model_dump(),
             )
         choice = recipe.choices["tracker"]
         tracker = choice.spec.create(choice.config, Problem()) if world.is_main else None

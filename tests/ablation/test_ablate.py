@@ -38,7 +38,7 @@ def test_arms_that_answer_apart_share_their_training(result: AblationResult) -> 
     assert result.arms[1].values != result.base.values
 
 
-def test_the_table_is_stored_as_it_is_told(result: AblationResult) -> None:
+def test_the_stored_table_is_the_result(result: AblationResult) -> None:
     stored = json.loads((Path(result.folder) / "result.json").read_text("utf-8"))
     assert AblationResult.read(Path(result.folder)) == result
     assert {"base", "arms", "train_runs", "seconds"} <= set(stored)
@@ -68,7 +68,7 @@ def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
     assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
 
 
-def test_a_failed_arm_is_told_and_the_others_go_on(
+def test_a_failed_arm_has_an_error_and_the_others_finish(
     small: Recipe, tmp_path: Path, here: None, view: Any
 ) -> None:
     wanted = [("", ("training.batch_size=5120",)), WANTED[1]]
@@ -81,7 +81,7 @@ def test_a_failed_arm_is_told_and_the_others_go_on(
     assert result.base.mean is not None
 
 
-def test_a_worker_that_fails_tells_its_last_line(tmp_path: Path, view: Any) -> None:
+def test_the_error_of_a_failed_worker_is_its_last_line(tmp_path: Path, view: Any) -> None:
     errors = execute({"lost": Task(str(tmp_path / "lost"), {"los": {}}, "x.toml", {})}, 1, view)
     assert list(errors) == view.begun == ["lost"]
     first, second, *_ = errors["lost"].split("; ")
@@ -102,12 +102,12 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     first.send_signal(signal.SIGKILL)
     first.wait()
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
-    told = json.loads(done.stdout)
-    assert (told["train_runs"], told["trained_now"]) == (2, 2)
-    assert told["arms"][0]["difference"] is not None
+    table = json.loads(done.stdout)
+    assert (table["train_runs"], table["trained_now"]) == (2, 2)
+    assert table["arms"][0]["difference"] is not None
     lines = [
         json.loads(line)
-        for line in (Path(told["base"]["runs"][0]) / "metrics.jsonl").read_text().splitlines()
+        for line in (Path(table["base"]["runs"][0]) / "metrics.jsonl").read_text().splitlines()
     ]
     steps = [line["step"] for line in lines if "loss" in line]
     assert steps == sorted(set(steps))

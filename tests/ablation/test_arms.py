@@ -67,12 +67,12 @@ def test_arms_that_are_the_base_or_each_other_are_shown_once(small: Recipe) -> N
 
 
 def test_what_an_arm_needs_to_be_trained_every_arm_gets(small: Recipe) -> None:
-    base, told = matched_base(small, [("loss.name=mse",), ("loss.name=weighted-ce",)])
-    assert told == ["denoiser.bayes_skip=false"]
+    base, shared = matched_base(small, [("loss.name=mse",), ("loss.name=weighted-ce",)])
+    assert shared == ["denoiser.bayes_skip=false"]
     assert base.tables()["denoiser"]["bayes_skip"] is False
     assert small.tables()["denoiser"]["bayes_skip"] is True
-    untouched, told = matched_base(small, [("loss.name=mse", "denoiser.bayes_skip=false")])
-    assert (untouched.tables()["denoiser"]["bayes_skip"], told) == (True, [])
+    untouched, shared = matched_base(small, [("loss.name=mse", "denoiser.bayes_skip=false")])
+    assert (untouched.tables()["denoiser"]["bayes_skip"], shared) == (True, [])
 
 
 def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
@@ -96,7 +96,7 @@ def test_values_that_make_no_recipe_are_refused_together(small: Recipe) -> None:
         plan(small, [("", ("seed",))], seeds=1)
 
 
-def test_a_combination_that_makes_no_recipe_says_why_and_the_others_go_on(small: Recipe) -> None:
+def test_an_invalid_combination_has_an_error_and_the_others_remain(small: Recipe) -> None:
     skip = Axis("denoiser.bayes_skip", ("true", "false"))
     pairs = combinations([Axis("loss.name", ("mse", "weighted-ce")), skip], grid=True)
     what = plan(small, [("", overrides) for overrides in pairs], seeds=1)
@@ -112,7 +112,7 @@ def test_a_control_of_another_task(small: Recipe) -> None:
         plan(small, [], controls=["linaer"])
 
 
-def test_a_loop_that_the_read_out_does_not_run_is_told(small: Recipe) -> None:
+def test_a_loop_that_the_read_out_does_not_run_gets_a_note(small: Recipe) -> None:
     vain = plan(small, [("", ("sampling.steps=5",))], seeds=1)
     assert vain.notes == [
         "steps 5: the read-out answers in one pass, whatever the steps; add --read-out last to see "
@@ -142,7 +142,7 @@ def test_the_needs_of_every_component_are_settings_that_satisfy_it(small: Recipe
                 assert _changed(small, f"{kind}.name={name}", *changes)
 
 
-def test_how_a_network_is_asked_says_nothing_of_its_training(small: Recipe) -> None:
+def test_inference_settings_do_not_change_the_training_key(small: Recipe) -> None:
     telling = ("name=x", "tracker.name=tensorboard")
     for change in ("sampling.steps=5", "to_one.name=softmax", "read_out.name=last", *telling):
         other = _changed(small, change)

@@ -66,9 +66,9 @@ def test_the_manifest_counts_words_and_the_steps_that_were_chosen(captions: Path
     from addkit.runs import Run
 
     manifest = Run(captions).manifest()
-    assert manifest["data"]["train_captions"] == 1802
-    assert manifest["data"]["train_captions_cut"] == 0
-    assert str(manifest["chosen_steps"]) in manifest["chosen_from"]
+    assert manifest.data["train_captions"] == 1802
+    assert manifest.data["train_captions_cut"] == 0
+    assert str(manifest.chosen_steps) in manifest.chosen_from
     assert {"real_loss", "pad_loss"} <= set(Run(captions).metrics()[0])
 
 

@@ -142,7 +142,7 @@ def test_too_few_shards_are_refused_before_a_training_with_a_size_that_is_enough
     for more in (["--dry-run"], ["--dry-run", "--processes", "2"], ["--processes", "2"]):
         said = addkit(*train, *more)
         assert (said.code, said.out) == (1, "")
-        assert said.err.count("the training images lie in 5 shards, and a step has 8 micro") == 1
+        assert said.err.count("the training images are in 5 shards, and a step has 8 micro") == 1
     assert not Path("runs").exists()
     assert f"`addkit data shard {words[0]} NEW_FOLDER --set data.root=IMAGES --s" in said.err
     (size,) = re.findall(r"--shard-size ([\d.]+)` gives enough", said.err)

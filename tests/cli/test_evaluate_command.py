@@ -57,13 +57,13 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
 def test_the_recipes_own_settings_give_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
     evaluation = addkit("evaluate", "--run", run, "--json").json
     (row,) = evaluation["results"]
-    stored = Run(run).manifest()["scores"]["ema"]
+    stored = Run(run).manifest().scores["ema"]
     assert {key: row[key] for key in stored} == pytest.approx(stored)
-    control = Run(run).control("mlp").manifest()["scores"]["ema"]
+    control = Run(run).control("mlp").manifest().scores["ema"]
     assert {key: evaluation["controls"][1][key] for key in control} == pytest.approx(control)
     raw = addkit("evaluate", "--run", run, "--json", "--weights", "raw", "--no-audit").json
     assert raw["audit"] is None
-    assert raw["results"][0]["nll"] == pytest.approx(Run(run).manifest()["scores"]["raw"]["nll"])
+    assert raw["results"][0]["nll"] == pytest.approx(Run(run).manifest().scores["raw"]["nll"])
 
 
 def test_a_read_out_of_one_pass_has_no_steps(addkit: Cli, run: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_run_that_is_none(addkit: Cli, digit_images: list[Path], tmp_path: Pat
     entries = "error: nothing: no such run folder; `addkit runs list` lists those in runs/\n"
     assert (result.code, result.err) == (1, entries)
     result = addkit("sample", digit_images[0], "--run", tmp_path)
-    assert result.err == f"error: {tmp_path}: not a run (it holds no recipe.toml)\n"
+    assert result.err == f"error: {tmp_path}: not a run (it has no recipe.toml)\n"
 
 
 def test_a_checkpoint_is_as_good_as_a_run(

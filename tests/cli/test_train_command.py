@@ -66,7 +66,7 @@ def test_resume_takes_the_newest_unfinished_run(
         patch.setattr(LiveView, "step", stop)
         assert addkit("train", recipes / "digits.toml", *SMALL).code == 130
     (run,) = Path("runs").iterdir()
-    assert Run(run).manifest()["status"] == "running"
+    assert Run(run).manifest().status == "running"
     said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--json")
     assert (said.code, said.json["run"]) == (0, str(run))
     assert Run(run).finished

@@ -107,7 +107,7 @@ def test_mse_noise_is_the_mean_squared_distance_to_the_noise(build) -> None:
     loss = build("loss", "mse-noise")
     expected = (outputs - noise).square().sum(-1) / CLASSES
     torch.testing.assert_close(loss(outputs, labels, alpha_bar, noise), expected)
-    with pytest.raises(ValueError, match="needs the noise"):
+    with pytest.raises(ValueError, match="needs the noise of y_t"):
         loss(outputs, labels, alpha_bar, None)
     with pytest.raises(ValueError, match="only with y_t"):
         loss.logits(outputs, None, alpha_bar)

@@ -153,11 +153,11 @@ def test_missing_captions_are_named_when_a_split_is_opened(root: Path) -> None:
     (root / "annotations" / "captions_val2014.json").unlink()
     source = _source(root, _words(max_size=9))
     with pytest.raises(
-        DataError, match=r"captions_val2014\.json not found\..*annotations_trainval2014\.zip"
+        DataError, match=r"captions_val2014\.json missing\..*annotations_trainval2014\.zip"
     ):
         source.split("train")
     source = _source(root, _words(max_size=9), split="karpathy")
-    with pytest.raises(DataError, match=r"dataset_coco\.json not found\..*caption_datasets\.zip"):
+    with pytest.raises(DataError, match=r"dataset_coco\.json missing\..*caption_datasets\.zip"):
         source.split("test")
 
 

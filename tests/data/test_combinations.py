@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from addkit.data.splits import hold_out_combinations
+from addkit.data.source import hold_out_combinations
 
 PARTS = [frozenset({shape, colour}) for shape in "abcde" for colour in "123456"]
 NAMES = ["".join(sorted(parts)) for parts in PARTS]

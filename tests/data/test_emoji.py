@@ -96,7 +96,7 @@ def test_facts(settings: dict[str, object], classes: int, sizes: dict[str, int])
 
 
 @pytest.mark.parametrize("subset", ["variants", "all"])
-def test_validation_holds_new_combinations_of_seen_things(subset: str) -> None:
+def test_validation_has_new_combinations_of_seen_things(subset: str) -> None:
     source = _source(subset=subset)
     train = _emoji(source, "train")
     bases = {emoji.base for emoji in train}

@@ -141,8 +141,8 @@ def test_bad_files_can_be_skipped_with_a_warning_each(spoilt: Path) -> None:
     source = _source(spoilt, bad_files="skip")
     with pytest.warns(DataWarning) as caught:
         assert len(source.split("train")) == 16
-    told = [str(warning.message) for warning in caught]
-    for text, name in zip(told, BAD, strict=True):
+    messages = [str(warning.message) for warning in caught]
+    for text, name in zip(messages, BAD, strict=True):
         assert text.startswith(f"left out {spoilt / 'train' / name}: ")
     assert not any(Path(path).name == "notes.txt" for path in _sources(source, "train"))
 
@@ -184,10 +184,10 @@ def test_missing_root(pets: Path) -> None:
 
 
 def test_folders_without_classes(pets: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least 2, found no sub-folder and 10 files"):
+    with pytest.raises(DataError, match="at least 2, and there is no sub-folder and 10 files"):
         _source(pets / "cat")
     shutil.rmtree(pets / "dog")
-    with pytest.raises(DataError, match='at least 2, found only "cat"'):
+    with pytest.raises(DataError, match='at least 2, and there is only "cat"'):
         _source(pets)
     (pets / "dog").mkdir()
     with pytest.raises(DataError, match="class folders without a file: dog"):

@@ -37,18 +37,18 @@ def _simulated(slots: list[int], count: int, buffer: int) -> list[int]:
 @pytest.mark.parametrize("extra", [{}, {"shards": None}])
 def test_files_have_todays_order(extra: dict[str, Any]) -> None:
     images = Images(count=53, **extra)
-    told = epoch_batches(images, 3, 2, steps=4, parts=3, size=4)
-    assert told.shape == (4, 3, 4)
-    assert torch.equal(told.flatten(), epoch_order(3, 2, 53)[:48])
+    batches = epoch_batches(images, 3, 2, steps=4, parts=3, size=4)
+    assert batches.shape == (4, 3, 4)
+    assert torch.equal(batches.flatten(), epoch_order(3, 2, 53)[:48])
 
 
 def test_each_image_once_and_each_segment_to_one_part() -> None:
     images = _sharded([9, 11, 8, 12, 10, 14])
-    told = epoch_batches(images, 0, 0, steps=8, parts=2, size=4, buffer=5)
-    assert told.shape == (8, 2, 4)
-    assert told.dtype == torch.int64
-    assert told.unique().numel() == told.numel() == 64
-    shards = [set(images.shards[told[:, part].flatten(), 0].tolist()) for part in (0, 1)]
+    batches = epoch_batches(images, 0, 0, steps=8, parts=2, size=4, buffer=5)
+    assert batches.shape == (8, 2, 4)
+    assert batches.dtype == torch.int64
+    assert batches.unique().numel() == batches.numel() == 64
+    shards = [set(images.shards[batches[:, part].flatten(), 0].tolist()) for part in (0, 1)]
     # Of six shards, only the one at the border may be read by both.
     assert len(shards[0] & shards[1]) <= 1
     whole = epoch_batches(_sharded([16] * 4), 0, 0, steps=8, parts=2, size=4, buffer=5)
@@ -57,22 +57,22 @@ def test_each_image_once_and_each_segment_to_one_part() -> None:
 
 def test_the_order_follows_from_seed_and_epoch_alone() -> None:
     images = _sharded([20] * 6)
-    told = [
+    batches = [
         epoch_batches(images, seed, epoch, steps=10, parts=2, size=5, buffer=16)
         for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
     ]
-    assert torch.equal(told[0], told[1])
-    assert not torch.equal(told[0], told[2])
-    assert not torch.equal(told[0], told[3])
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+    assert not torch.equal(batches[0], batches[3])
     # Fewer steps are the beginning of more.
     few = epoch_batches(images, 0, 0, steps=3, parts=2, size=5, buffer=16)
-    assert torch.equal(few, told[0][:3])
+    assert torch.equal(few, batches[0][:3])
 
 
 def test_shards_are_read_one_after_the_other() -> None:
     images = _sharded([50] * 8)
-    told = epoch_batches(images, 0, 0, steps=400, parts=1, size=1, buffer=1).flatten()
-    places = images.shards[told]
+    batches = epoch_batches(images, 0, 0, steps=400, parts=1, size=1, buffer=1).flatten()
+    places = images.shards[batches]
     assert torch.equal(places[:, 1].view(8, 50), torch.arange(50).mul(100).expand(8, 50))
     assert (places[:, 0].view(8, 50) == places[::50, :1]).all()
     assert places[::50, 0].tolist() != sorted(places[::50, 0].tolist())
@@ -112,7 +112,7 @@ def test_fewer_shards_than_parts() -> None:
     with pytest.raises(DataError) as error:
         epoch_batches(_sharded([40, 40, 40]), 0, 0, steps=2, parts=4, size=2)
     assert str(error.value) == (
-        "the training images lie in 3 shards, and a step has 4 micro-batches (processes x "
+        "the training images are in 3 shards, and a step has 4 micro-batches (processes x "
         "accumulation), each of which reads shards of its own.\nTake fewer --processes, or set "
         "distributed.per_process_batch higher."
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from addkit.data.splits import held_out_count, hold_out, split_sizes
+from addkit.data.source import held_out_count, hold_out, split_sizes
 
 
 @pytest.mark.parametrize(

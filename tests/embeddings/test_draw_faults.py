@@ -38,11 +38,11 @@ def _distance(embedding: nn.Module, ks: Callable[[Tensor, Tensor], float]) -> fl
         alpha_bar = alpha_bar_at(torch.full((1, 1, 1), m))
         y_t = corrupt(labels, alpha_bar, CLASSES, _generator(3)).y_t
         doors = embedding.draw(labels, alpha_bar, _generator(4)), embedding.read(y_t, alpha_bar)
-        told = [
+        samples = [
             (h.norm(dim=1), cosine_similarity(h, own), *(h @ directions).T)
             for h in (x.flatten(0, 2) for x in doors)
         ]
-        worst = max(worst, *(ks(one, other) for one, other in zip(*told, strict=True)))
+        worst = max(worst, *(ks(one, other) for one, other in zip(*samples, strict=True)))
     return worst
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from addkit.embeddings.factor import FactorCache, cholesky
+from addkit.embeddings.linear import FactorCache, cholesky
 
 
 class Counted:

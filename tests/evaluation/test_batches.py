@@ -18,7 +18,7 @@ def _evaluator(predictor: Predictor, seed: int = 0) -> Evaluator:
 def test_stored_scores_are_those_of_the_stored_weights(digits_run: Path) -> None:
     predictor = load(digits_run)
     meters = _evaluator(predictor).score({"recipe": Setting(predictor.inference)})
-    stored = Run(digits_run).manifest()["scores"]["ema"]
+    stored = Run(digits_run).manifest().scores["ema"]
     scores = meters["recipe"].compute()
     assert scores.top1 == stored["top1"]
     assert scores.nll == pytest.approx(stored["nll"], rel=1e-5)

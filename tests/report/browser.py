@@ -30,18 +30,18 @@ class Page:
         self.events: list[dict[str, Any]] = []
         self.until = time.monotonic() + SECONDS
 
-    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
         self.number += 1
         message = {"id": self.number, "method": method, "params": params}
         if self.session is not None:
             message["sessionId"] = self.session
         os.write(self.writer, json.dumps(message).encode() + b"\0")
         while True:
-            told = self._next()
-            if told.get("id") == self.number:
-                assert "error" not in told, told
-                return told["result"]
-            self.events.append(told)
+            reply = self._next()
+            if reply.get("id") == self.number:
+                assert "error" not in reply, reply
+                return reply["result"]
+            self.events.append(reply)
 
     def wait(self, method: str) -> None:
         while not any(event.get("method") == method for event in self.events):
@@ -58,13 +58,13 @@ class Page:
         return json.loads(one)
 
     def measure(self, script: str) -> Any:
-        told = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"]["value"]
+        reply = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in reply, reply
+        return reply["result"]["value"]
 
     def picture(self, path: Path) -> None:
-        told = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(told["data"]))
+        reply = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(reply["data"]))
 
     @property
     def complaints(self) -> list[str]:
@@ -100,16 +100,16 @@ def opened(file: Path, profile: Path, width: int, scheme: str = "light") -> Iter
     os.close(to_write)
     try:
         page = Page(from_it, from_us)
-        target = page.ask("Target.createTarget", url="about:blank")["targetId"]
-        session = page.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        target = page.call("Target.createTarget", url="about:blank")["targetId"]
+        session = page.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page.session = session
         for domain in ("Page", "Runtime", "Log", "Network"):
-            page.ask(f"{domain}.enable")
+            page.call(f"{domain}.enable")
         size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
-        page.ask("Emulation.setDeviceMetricsOverride", **size)
+        page.call("Emulation.setDeviceMetricsOverride", **size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
-        page.ask("Emulation.setEmulatedMedia", features=[feature])
-        page.ask("Page.navigate", url=file.absolute().as_uri())
+        page.call("Emulation.setEmulatedMedia", features=[feature])
+        page.call("Page.navigate", url=file.absolute().as_uri())
         page.wait("Page.loadEventFired")
         yield page
     finally:

@@ -73,10 +73,10 @@ def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
     """Write evaluation.json."""
-    told = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
-    told |= {"audit": None, "table3": None, "clip": None, "uncertainty": None, "early_exit": []}
-    told |= given
-    (path / "evaluation.json").write_text(json.dumps(told))
+    fields = {"run": "r", "split": "test", "weights": "ema", "results": results, "controls": []}
+    fields |= {"audit": None, "table3": None, "clip": None, "uncertainty": None, "early_exit": []}
+    fields |= given
+    (path / "evaluation.json").write_text(json.dumps(fields))
 
 
 def uncertainty(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def arm(
     off = {"difference": None, "low": None, "high": None, "verdict": "failed"}
     if mean is not None:
         off = {"difference": mean - 80, "low": mean - 81, "high": mean - 79, "verdict": "worse"}
-    told = {
+    fields = {
         "name": ", ".join(f"{key} = {value}" for key, value in changes.items()),
         "changes": dict(changes),
         "seeds": list(range(len(values))),
@@ -111,7 +111,7 @@ def arm(
         "runs": list(runs),
         **off,
     }
-    return ArmRow(**{**told, **given})
+    return ArmRow(**{**fields, **given})
 
 
 def made_result(
@@ -136,7 +136,7 @@ def made_result(
         train_runs=len(runs),
         runs=list(runs),
     )
-    told = {
+    fields = {
         "folder": str(path),
         "recipe": "digits",
         "command": "addkit ablate --loss mse odd",
@@ -150,7 +150,7 @@ def made_result(
         "trained_now": 6,
         "seconds": 12.0,
     }
-    result = AblationResult(**{**told, **given})
+    result = AblationResult(**{**fields, **given})
     (path / "result.json").write_text(json.dumps(asdict(result)))
     return path
 

@@ -71,7 +71,7 @@ def test_differences_leave_out_failed_arms(files: AblationFiles) -> None:
     assert shares.rows[0].mean == -900
 
 
-def test_the_table_tells_of_failures_and_few_seeds(files: AblationFiles) -> None:
+def test_the_table_notes_failures_and_few_seeds(files: AblationFiles) -> None:
     shown = show_table(files)
     assert shown.sentences == ["loss.name = odd failed: loss is <nan>"]
     assert shown.tables[0].rows[1] == (

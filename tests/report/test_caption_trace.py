@@ -16,8 +16,7 @@ from torch import Tensor
 
 from addkit.diffusion import ChainStep, Clean
 from addkit.errors import UsageError
-from addkit.report.caption_trace import FREE, GIVEN, SETTLED, draw_caption_trace
-from addkit.report.trace import MOST_IMAGES
+from addkit.report.trace import FREE, GIVEN, MOST_IMAGES, SETTLED, draw_caption_trace
 from addkit.sampling import forced
 
 WORDS = ("<pad>", "a", "red", "cat", "dog", "on", "mat")
@@ -54,8 +53,8 @@ def _page(path: Path, steps: Sequence[ChainStep], names: Sequence[str] = (), **h
     images = len(steps[0].logits)
     names = names or [f"photos/{number}.png" for number in range(images)]
     pictures = how.pop("pictures", torch.rand(images, 3, 8, 8) * 1.2 - 0.1)
-    ask: dict[str, Any] = {"class_names": WORDS, "pad": PAD, **how}
-    draw_caption_trace(path, steps, pictures, names, **ask)
+    options: dict[str, Any] = {"class_names": WORDS, "pad": PAD, **how}
+    draw_caption_trace(path, steps, pictures, names, **options)
     return path.read_text("utf-8")
 
 
@@ -70,14 +69,14 @@ def page(tmp_path: Path) -> Path:
     return tmp_path / "t.html"
 
 
-def test_a_token_tells_its_label_and_the_five_best(page: Path) -> None:
+def test_a_token_has_its_label_and_the_five_best(page: Path) -> None:
     logits = _logits(3, (2, 2, 4, 7))
     generator = torch.Generator().manual_seed(1)
     ids = [torch.randint(7, (2, 2, 4), generator=generator) for _ in logits]
     data = _data(page, _steps(logits, ids))
     assert data["t"] == [1.0, 0.6667, 0.3333]
-    for image, told in enumerate(data["images"]):
-        for step, row in enumerate(told["steps"]):
+    for image, image_data in enumerate(data["images"]):
+        for step, row in enumerate(image_data["steps"]):
             for token, (label, p, _, *best) in enumerate(row):
                 expected = logits[step][image, 0, token].softmax(-1)
                 own = int(ids[step][image, 0, token])
@@ -103,9 +102,9 @@ def test_only_words_that_are_shown_are_stored(page: Path) -> None:
 
 def test_the_text_ends_before_the_first_pad(page: Path) -> None:
     rows = ("<pad> cat on mat", "a cat <pad> dog", "a red cat on")
-    told = _data(page, _steps([_sure(row) for row in rows]))["images"][0]
-    assert told["texts"] == ["", "a cat", "a red cat on"]
-    assert told["stops"] == [0, 2, 4]
+    image_data = _data(page, _steps([_sure(row) for row in rows]))["images"][0]
+    assert image_data["texts"] == ["", "a cat", "a red cat on"]
+    assert image_data["stops"] == [0, 2, 4]
 
 
 def test_subwords_are_joined_by_their_tokenizer(page: Path) -> None:
@@ -115,8 +114,8 @@ def test_subwords_are_joined_by_their_tokenizer(page: Path) -> None:
         seen.append(ids)
         return "".join(WORDS[k] for k in ids)
 
-    told = _data(page, _steps([_sure("red cat <pad> dog")]), decode=decode)["images"][0]
-    assert told["texts"] == ["redcat"]
+    image_data = _data(page, _steps([_sure("red cat <pad> dog")]), decode=decode)["images"][0]
+    assert image_data["texts"] == ["redcat"]
     assert seen == [[2, 3]]
 
 
@@ -157,15 +156,15 @@ def test_another_label_of_the_same_logits_has_not_settled(page: Path) -> None:
     assert _marks(_data(page, _steps(same, ids)), 0) == [FREE, FREE, SETTLED]
 
 
-def test_a_token_that_is_not_written_yet_says_nothing(page: Path) -> None:
+def test_a_token_that_is_not_written_yet_has_no_label(page: Path) -> None:
     first = _sure("a cat on mat")
     first[0, 0, 2:] = 0
     data = _data(page, _steps([first, _sure("a cat on mat")]))
-    told = data["images"][0]
-    assert [cell[0] for cell in told["steps"][0]][2:] == [-1, -1]
-    assert told["steps"][0][3] == [-1, 0, FREE]
-    assert told["texts"] == ["a cat", "a cat on mat"]
-    assert told["stops"] == [2, 4]
+    image_data = data["images"][0]
+    assert [cell[0] for cell in image_data["steps"][0]][2:] == [-1, -1]
+    assert image_data["steps"][0][3] == [-1, 0, FREE]
+    assert image_data["texts"] == ["a cat", "a cat on mat"]
+    assert image_data["stops"] == [2, 4]
 
 
 def test_one_step_and_few_classes(page: Path) -> None:
@@ -220,7 +219,7 @@ def _template() -> str:
     return resources.files("addkit.report").joinpath("caption_trace.html").read_text("utf-8")
 
 
-def test_the_page_stands_alone() -> None:
+def test_the_page_is_self_contained() -> None:
     page = _template()
     assert page.count("@DATA@") == 1
     assert "default-src 'none'" in page

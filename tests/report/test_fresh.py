@@ -31,7 +31,7 @@ def fresh(digits_run: Path) -> FreshPredictions:
 
 
 def _scores(run: Run) -> dict[str, float]:
-    return run.manifest()["scores"]["ema"]
+    return run.manifest().scores["ema"]
 
 
 def test_fresh_answers_score_as_the_training_did(fresh: FreshPredictions) -> None:
@@ -64,7 +64,7 @@ def test_differences_are_paired_by_image(fresh: FreshPredictions) -> None:
     assert (row.mean, row.low, row.high) == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_chain_tells_a_distribution_at_each_step(fresh: FreshPredictions) -> None:
+def test_a_chain_has_a_distribution_at_each_step(fresh: FreshPredictions) -> None:
     found = figure_data.chain_stories(fresh)
     assert len(found) == 4
     for story in found:

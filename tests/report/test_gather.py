@@ -59,8 +59,8 @@ def test_losses_are_means_over_as_many_steps(tmp_path: Path) -> None:
 def test_losses_of_two_kinds_have_a_panel_each(run: Path) -> None:
     made_run(run / "controls" / "mlp", loss="mse")
     panels = losses(RunFiles.open(run))
-    told = {panel.kind: [line.name for line in panel.lines] for panel in panels}
-    assert told == {"ce": ["ADD", "control, linear"], "mse": ["control, mlp"]}
+    names = {panel.kind: [line.name for line in panel.lines] for panel in panels}
+    assert names == {"ce": ["ADD", "control, linear"], "mse": ["control, mlp"]}
 
 
 def test_no_step_no_loss(run: Path) -> None:

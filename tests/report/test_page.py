@@ -25,8 +25,8 @@ AUDIT = {
 
 
 def _page(folder: Path, output: Path) -> tuple[str, dict[str, str | None]]:
-    told = write_page(output, open_source(folder))
-    return output.read_text("utf-8"), {part.name: part.reason for part in told}
+    reasons = write_page(output, open_source(folder))
+    return output.read_text("utf-8"), {part.name: part.reason for part in reasons}
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def test_files_are_enough_for_most(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(predictions, "build_data", gone)
     run = made_run(tmp_path / "run")
     evaluated(run, [row(1, 70.0), row(5, 80.0)], audit=AUDIT)
-    text, told = _page(run, tmp_path / "r.html")
-    assert {name for name, reason in told.items() if reason is None} == FILES_ALONE
+    text, reasons = _page(run, tmp_path / "r.html")
+    assert {name for name, reason in reasons.items() if reason is None} == FILES_ALONE
     assert all(
-        "`addkit " in reason for reason in told.values() if reason and "table 3" not in reason
+        "`addkit " in reason for reason in reasons.values() if reason and "table 3" not in reason
     )
     assert text.count("<svg") == 3
     assert "A &lt;made&gt; run." in text
@@ -85,24 +85,24 @@ def test_nothing_but_a_recipe_still_makes_a_page(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     for file in ("metrics.jsonl", "manifest.json"):
         (run / file).unlink()
-    text, told = _page(run, tmp_path / "r.html")
-    assert [name for name, reason in told.items() if reason is None] == ["origin"]
+    text, reasons = _page(run, tmp_path / "r.html")
+    assert [name for name, reason in reasons.items() if reason is None] == ["origin"]
     assert "<svg" not in text
-    assert f"`addkit train --resume --run-dir {run} RECIPE`" in (told["scores"] or "")
-    assert f"not evaluated yet; `addkit evaluate --run {run}`" in (told["audit"] or "")
+    assert f"`addkit train --resume --run-dir {run} RECIPE`" in (reasons["scores"] or "")
+    assert f"not evaluated yet; `addkit evaluate --run {run}`" in (reasons["audit"] or "")
 
 
 def test_what_an_evaluation_lacks(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     evaluated(run, [])
-    _, told = _page(run, tmp_path / "r.html")
-    assert f"no audit; `addkit evaluate --run {run}`" in (told["audit"] or "")
-    assert "captions" in (told["table3"] or "")
+    _, reasons = _page(run, tmp_path / "r.html")
+    assert f"no audit; `addkit evaluate --run {run}`" in (reasons["audit"] or "")
+    assert "captions" in (reasons["table3"] or "")
     facts = run / "facts.json"
     facts.write_text(facts.read_text().replace('"mean"', '"pad": 0, "mean"'))
-    _, told = _page(run, tmp_path / "r.html")
+    _, reasons = _page(run, tmp_path / "r.html")
     command = f"`addkit evaluate --run {run} --clip MODEL:WEIGHTS`"
-    assert f"no table 3; {command}" in (told["table3"] or "")
+    assert f"no table 3; {command}" in (reasons["table3"] or "")
 
 
 def test_table_3(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_table_3(tmp_path: Path) -> None:
     empty = dict.fromkeys(clip)
     rows = [{"row": "ground truth", **clip}, {"row": "ADD", **empty, "exact_match": 0.5}]
     evaluated(run, [], table3=rows)
-    text, told = _page(run, tmp_path / "r.html")
-    assert told["table3"] is None
+    text, reasons = _page(run, tmp_path / "r.html")
+    assert reasons["table3"] is None
     table = re.findall(r"<td[^>]*>([^<]*)</td>", text.split('id="table3"')[1].split("</table>")[0])
     assert table[:7] == ["ground truth", "0.5000", "0.4000 to 0.6000", "1.2500", "-", "90.00", "-"]
     assert table[7:] == ["ADD", "-", "-", "-", "-", "-", "50.00"]

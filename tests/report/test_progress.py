@@ -22,8 +22,8 @@ def logged(path: Path, lines: list[dict[str, Any]]) -> Run:
 
 
 def test_losses_by_noise_level_at_four_moments(tmp_path: Path) -> None:
-    told = {"0.0-0.1": 0.5, "0.9-1.0": 2.0, "T": 3.0}
-    run = logged(tmp_path / "r", [{"step": n, "loss_by_time": told} for n in range(50, 60)])
+    by_time = {"0.0-0.1": 0.5, "0.9-1.0": 2.0, "T": 3.0}
+    run = logged(tmp_path / "r", [{"step": n, "loss_by_time": by_time} for n in range(50, 60)])
     lines = losses_by_time(run)
     assert [line.name for line in lines] == [f"up to step {step}" for step in (50, 53, 56, 59)]
     assert lines[0].x == pytest.approx((0.05, 0.95, PURE_NOISE))

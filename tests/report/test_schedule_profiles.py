@@ -45,6 +45,6 @@ def test_a_plugins_schedule_without_a_scale_is_shown_once() -> None:
     assert view.title == "plain, b = 3: 100 % of training times are informative"
 
 
-def test_a_schedule_that_needs_settings_says_so() -> None:
+def test_a_schedule_that_needs_settings_is_refused() -> None:
     with pytest.raises(UsageError, match='schedule "needy": speed: Field required'):
         schedule_profiles.schedule_profiles(["needy"], [], 10)

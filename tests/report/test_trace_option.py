@@ -12,7 +12,7 @@ import torch
 
 from addkit.model import Predictor, build_data, build_network
 from addkit.recipe import read_recipe
-from addkit.report import caption_trace, trace
+from addkit.report import trace
 
 Cli = Callable[..., Any]
 
@@ -37,7 +37,7 @@ def captions(recipes: Path) -> Predictor:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the page was drawn from, call by call."""
     calls: list[dict[str, Any]] = []
 
@@ -45,7 +45,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"steps": steps, "pictures": pictures, "names": names, "decode": decode})
         calls[-1] |= {"pad": pad, "token_names": token_names}
 
-    monkeypatch.setattr(caption_trace, "draw_caption_trace", draw)
+    monkeypatch.setattr(trace, "draw_caption_trace", draw)
     return calls
 
 
@@ -60,8 +60,8 @@ def answer(addkit: Cli, digit_images: list[Path], monkeypatch: pytest.MonkeyPatc
 
 
 def test_captions_become_a_page(answer, captions: Predictor, tmp_path: Path) -> None:
-    said = answer(captions, "--trace", "t.html")
-    assert (said.code, said.err) == (0, "trace: t.html (the first 2 images)\n")
+    done = answer(captions, "--trace", "t.html")
+    assert (done.code, done.err) == (0, "trace: t.html (the first 2 images)\n")
     page = (tmp_path / "t.html").read_text("utf-8")
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert [image["name"] for image in data["images"]] == ["digit-0.png", "digit-1.png"]
@@ -69,27 +69,27 @@ def test_captions_become_a_page(answer, captions: Predictor, tmp_path: Path) -> 
     assert len(data["images"][0]["steps"][0]) == captions.facts.num_tokens
 
 
-def test_what_the_user_gives_stands_in_the_trace(answer, captions: Predictor, told) -> None:
-    said = answer(captions, "--trace", "t.html", "--template", "woman _ hair", "--chains", "4")
-    assert said.code == 0
+def test_labels_that_the_user_gives_are_in_the_trace(answer, captions: Predictor, calls) -> None:
+    done = answer(captions, "--trace", "t.html", "--template", "woman _ hair", "--chains", "4")
+    assert done.code == 0
     facts = captions.facts
     woman, hair = (facts.class_names.index(word) for word in ("woman", "hair"))
-    for step in told[0]["steps"]:
+    for step in calls[0]["steps"]:
         assert step.clean.ids.shape == (2, 1, facts.num_tokens)  # of four chains one is drawn
         first = step.clean.ids[0, 0]
         assert [int(first[0]), int(first[2])] == [woman, hair]
         assert (first[3:] == facts.pad).all()
         assert float(step.logits[0, 0, 0].softmax(-1)[woman]) == 1
-    assert told[0]["decode"]([woman, hair]) == "woman hair"
-    assert (told[0]["pad"], told[0]["token_names"]) == (facts.pad, ())
+    assert calls[0]["decode"]([woman, hair]) == "woman hair"
+    assert (calls[0]["pad"], calls[0]["token_names"]) == (facts.pad, ())
     answer(captions, "--trace", "t.html")
-    assert float(told[1]["steps"][0].logits[0, 0, 0].softmax(-1).amax()) < 0.9
+    assert float(calls[1]["steps"][0].logits[0, 0, 0].softmax(-1).amax()) < 0.9
 
 
-def test_attributes_keep_their_names(answer, recipes: Path, told) -> None:
+def test_attributes_keep_their_names(answer, recipes: Path, calls) -> None:
     predictor = _predictor(recipes, "attributes.toml")
     assert answer(predictor, "--trace", "t.html", "--given", "gender=woman").code == 0
-    (call,) = told
+    (call,) = calls
     assert call["token_names"] == predictor.facts.token_names
     assert (call["pad"], call["decode"]) == (None, None)
     token = predictor.facts.token_names.index("gender")
@@ -106,12 +106,12 @@ def test_attributes_keep_their_names(answer, recipes: Path, told) -> None:
     ],
 )
 def test_no_picture_of_several_labels(answer, captions: Predictor, ending: str, error: str) -> None:
-    said = answer(captions, "--trace", f"t{ending}")
-    assert (said.code, said.out, said.err) == (2, "", f"error: --trace t{ending}: {error}\n")
+    done = answer(captions, "--trace", f"t{ending}")
+    assert (done.code, done.out, done.err) == (2, "", f"error: --trace t{ending}: {error}\n")
 
 
 def test_no_page_of_one_label(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
-    said = addkit("sample", digit_images[0], "--run", digits_run, "--json", "--trace", "t.html")
+    done = addkit("sample", digit_images[0], "--run", digits_run, "--json", "--trace", "t.html")
     error = "single labels are traced in: .png, .svg, .pdf"
-    assert (said.code, said.out, said.err) == (2, "", f"error: --trace t.html: {error}\n")
-    assert set(trace.ENDINGS).isdisjoint(caption_trace.ENDINGS)
+    assert (done.code, done.out, done.err) == (2, "", f"error: --trace t.html: {error}\n")
+    assert set(trace.ENDINGS).isdisjoint(trace.PAGE_ENDINGS)

@@ -18,6 +18,7 @@ from addkit.runs.checkpoint import CheckpointWriter, Progress
 from addkit.runs.checkpoint_files import Keep, checkpoint_of, newest_whole
 from addkit.runs.disk import disk_errors
 from addkit.runs.lock import locked
+from addkit.runs.stored import Manifest
 
 Save = Callable[..., Path]
 
@@ -60,10 +61,10 @@ def test_a_save_that_fails_leaves_all_as_it_was(
     path = save(1)
     writer = CheckpointWriter(path.parent, Keep(last=1), asynchronous=asynchronous)
     monkeypatch.setattr(checkpoints, where, fail)
-    with pytest.raises(RunError, match=rf"step-00000002: cannot be written: {what}") as told:
+    with pytest.raises(RunError, match=rf"step-00000002: cannot be written: {what}") as raised:
         writer.save(Progress(2), TENSORS, wait=True)
     assert f"; the last whole checkpoint is {path}; {remedy}, then continue with --resume" in str(
-        told.value
+        raised.value
     )
     monkeypatch.undo()
     assert (checkpoint_of(path.parent), writer.saved) == (path, path)
@@ -104,13 +105,13 @@ def test_an_error_that_quotes_the_systems(
 
 @pytest.mark.parametrize("error", [ValueError("28"), KeyboardInterrupt(), RunError("[Errno 28]")])
 def test_other_errors_pass(tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)) as told, disk_errors(tmp_path, 0, lambda: None):
+    with pytest.raises(type(error)) as raised, disk_errors(tmp_path, 0, lambda: None):
         raise error
-    assert told.value is error
+    assert raised.value is error
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "size"),
     [
         (0, "0 B"),
         (999, "999 B"),
@@ -120,9 +121,9 @@ def test_other_errors_pass(tmp_path: Path, error: BaseException) -> None:
         (4_000_000_000_000_000, "4e+03 TB"),
     ],
 )
-def test_sizes(tmp_path: Path, count: int, told: str) -> None:
+def test_sizes(tmp_path: Path, count: int, size: str) -> None:
     with (
-        pytest.raises(RunError, match=re.escape(f"({told} needed, ")),
+        pytest.raises(RunError, match=re.escape(f"({size} needed, ")),
         disk_errors(tmp_path / "gone" / "x", count, lambda: None),
     ):
         raise OSError(errno.ENOSPC, "")
@@ -141,7 +142,7 @@ def test_a_note_on_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(atomic, "fsync_path", _full)
     with pytest.raises(RunError, match=r"manifest\.json: .* is full .* checkpoint is .*step-0+1;"):
         run.note(a=2)
-    assert run.manifest() == {"a": 1}
+    assert run.manifest().model_extra == {"a": 1}
     assert not list(run.path.glob(".*"))
 
 
@@ -181,7 +182,7 @@ def test_a_checkpoint_and_a_line_fill_a_real_disk(small_disk: Path, tmp_path: Pa
         run.log({"step": 3, "long": "x" * 1_000_000})
     with pytest.raises(RunError, match=r"manifest\.json: cannot be written: the disk is full"):
         run.note(long="x" * 1_000_000)
-    assert run.manifest() == {}
+    assert run.manifest() == Manifest()
     shutil.rmtree(folder / "step-00000001")
     (small_disk / "metrics.jsonl").unlink()
     writer.save(Progress(3), {"raw": {"w": torch.zeros(100_000)}}, wait=True)
@@ -191,13 +192,13 @@ def test_a_real_disk_that_turns_read_only(small_disk: Path) -> None:
     writer = CheckpointWriter(small_disk / "checkpoints", Keep())
     path = writer.save(Progress(1), TENSORS, wait=True)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    told = rf": Read-only file system \(.*\); the last whole checkpoint is {path}; .* writable"
-    with pytest.raises(RunError, match=told):
+    raised = rf": Read-only file system \(.*\); the last whole checkpoint is {path}; .* writable"
+    with pytest.raises(RunError, match=raised):
         writer.save(Progress(2), TENSORS, wait=True)
     for write in (Run(small_disk).log, lambda entry: Run(small_disk).note(**entry)):
-        with pytest.raises(RunError, match=told):
+        with pytest.raises(RunError, match=raised):
             write({"step": 2})
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=raised):
         locked(small_disk).__enter__()
 
 

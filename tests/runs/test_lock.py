@@ -60,7 +60,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @contextmanager
 def _holder(run: Path, kind: str, fork: str = "") -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock."""
+    """Another process that has the lock."""
     command = [sys.executable, "-W", "ignore", "-c", HOLDER, str(run), kind, fork]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -93,9 +93,9 @@ def test_the_lock_is_freed_by_an_error(tmp_path: Path, kind: str) -> None:
 
 def test_a_second_writer_is_refused(tmp_path: Path, kind: str) -> None:
     with _holder(tmp_path, kind) as holder:
-        with pytest.raises(RunError) as told, locked(tmp_path):
+        with pytest.raises(RunError) as raised, locked(tmp_path):
             pass
-        text = str(told.value)
+        text = str(raised.value)
         assert text.startswith(f"{tmp_path}: is being written by process {holder.pid} on ")
         assert f" on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-}" in text
         assert "--run-dir" in text
@@ -171,7 +171,7 @@ def test_a_file_system_without_locks(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kernel_s_lock_holds_where_locks_have_run_out(
+def test_a_kernel_s_lock_counts_where_locks_have_run_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with _holder(tmp_path, "kernel") as holder:

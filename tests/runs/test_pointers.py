@@ -61,8 +61,8 @@ def test_a_broken_one_is_named_and_the_one_before_is_taken(
     file = third / "raw.safetensors"
     size = file.stat().st_size
     broken(file)
-    told = what.format(size=size, more=size + 1)
-    assert newest_whole(third.parent) == (second, [f"{file}: {told}"])
+    raised = what.format(size=size, more=size + 1)
+    assert newest_whole(third.parent) == (second, [f"{file}: {raised}"])
     broken(second / "raw.safetensors")
     checkpoint, refused = newest_whole(third.parent)
     assert checkpoint == first
@@ -89,12 +89,12 @@ def test_broken_checksums_are_named(save: Save, text: str) -> None:
     assert refused[0].startswith(f"{newer / 'checksums.json'}: cannot be read: ")
 
 
-def test_nothing_whole_says_what_to_do(save: Save) -> None:
+def test_no_whole_checkpoint_is_an_error_with_a_remedy(save: Save) -> None:
     for path in (save(1), save(2)):
         (path / "raw.safetensors").unlink()
-    with pytest.raises(RunError) as told:
+    with pytest.raises(RunError) as raised:
         newest_whole(path.parent)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"{path.parent}: no checkpoint is whole ("
         f"{path / 'raw.safetensors'}: missing; "
         f"{path.parent / 'step-00000001' / 'raw.safetensors'}: missing); "
@@ -127,7 +127,7 @@ def test_a_pointer_to_nowhere(save: Save, text: bytes) -> None:
         newest_whole(path.parent)
 
 
-def test_a_pointer_to_nowhere_says_what_to_do(save: Save) -> None:
+def test_a_pointer_to_nowhere_is_an_error_with_a_remedy(save: Save) -> None:
     older, path = save(9), save(10)
     (path / "progress.json").unlink()
     whole = "names 'step-00000010', .*; write step-00000009 into it, a checkpoint that is whole"

@@ -12,6 +12,7 @@ from addkit.errors import RunError
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run, newest_run
+from addkit.runs.stored import Manifest
 
 
 @pytest.fixture
@@ -21,33 +22,35 @@ def run(recipes: Path, tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
 
 
-def test_a_new_run_holds_its_recipe_and_facts(run: Run, recipes: Path) -> None:
+def test_a_new_run_has_its_recipe_and_facts(run: Run, recipes: Path) -> None:
     recipe = read_recipe(recipes / "digits.toml")
     assert run.recipe().tables() == recipe.tables()
     assert run.facts() == build_data(recipe).facts
     assert run.recipe_tables() == tomllib.loads((run.path / "recipe.toml").read_text())
-    assert (run.manifest(), run.metrics(), run.controls(), run.finished) == ({}, [], {}, False)
+    assert (run.manifest(), run.metrics(), run.controls()) == (Manifest(), [], {})
+    assert not run.finished
     assert Run.open(run.path) == run
     assert run.checkpoints.is_dir()
 
 
 def test_the_manifest_of_a_finished_run(digits_run: Path) -> None:
     manifest = Run(digits_run).manifest()
-    assert manifest["recipe"] == "digits"
-    assert manifest["seed"] == 0
-    assert manifest["status"] == "finished"
-    assert manifest["plan"]["steps"] == 2 * (1258 // 64)
-    assert manifest["parameters"]["total"] > 0
-    assert list(manifest["scores"]) == ["ema", "raw"]
-    assert manifest["seconds"] > 0
-    for key in ("command_started", "trained", "finished"):
-        assert manifest[key].endswith("+00:00")
-    environment = manifest["environment"]
-    assert {"addkit", "torch", "timm", "numpy"} <= set(environment["packages"])
-    assert environment["packages"]["torch"] is not None
-    assert environment["device"] == "cpu"
-    assert environment["components"]["encoder"].startswith("cnn (addkit ")
-    assert set(environment) >= {"python", "platform", "cores", "threads"}
+    assert manifest.recipe == "digits"
+    assert manifest.seed == 0
+    assert manifest.status == "finished"
+    assert manifest.steps == 2 * (1258 // 64)
+    assert manifest.parameters["total"] > 0
+    assert list(manifest.scores) == ["ema", "raw"]
+    assert (manifest.seconds or 0) > 0
+    for time in (manifest.command_started, manifest.trained, manifest.finished):
+        assert time is not None and time.endswith("+00:00")
+    environment = manifest.environment
+    assert {"addkit", "torch", "timm", "numpy"} <= set(environment.packages)
+    assert environment.packages["torch"] is not None
+    assert environment.device == "cpu"
+    assert environment.components["encoder"].startswith("cnn (addkit ")
+    assert environment.python and environment.platform
+    assert environment.cores and environment.threads
 
 
 def test_the_metrics_of_a_finished_run(digits_run: Path) -> None:
@@ -76,8 +79,29 @@ def test_a_cut_last_line_is_left_out_and_forgotten(run: Run) -> None:
 def test_notes_add_up(run: Run) -> None:
     run.note(a=1, status="running")
     run.note(b=[2], status="finished")
-    assert run.manifest() == {"a": 1, "b": [2], "status": "finished"}
+    stored = json.loads((run.path / "manifest.json").read_text())
+    assert stored == {"a": 1, "status": "finished", "b": [2]}
+    assert run.manifest().model_extra == {"a": 1, "b": [2]}
     assert run.finished
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"scores": 3}', "scores"),
+        ('{"scores": {"ema": [1]}}', "scores.ema"),
+        ('{"plan": {"steps": "many"}}', "plan.steps"),
+        ('{"environment": {"cores": "8"}}', "environment.cores"),
+        ('{"status": null, "seed": "x"}', "status: "),
+    ],
+)
+def test_a_manifest_with_a_wrong_type_names_file_and_key(run: Run, text: str, key: str) -> None:
+    (run.path / "manifest.json").write_text(text)
+    with pytest.raises(RunError) as error:
+        run.manifest()
+    assert key in str(error.value)
+    assert str(error.value).startswith(f"{run.path / 'manifest.json'}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_controls_count_once_they_are_finished(digits_run: Path, tmp_path: Path) -> None:
@@ -109,7 +133,7 @@ def test_facts_that_lack_something_are_named(run: Run) -> None:
 
 
 def test_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not a run \(it holds no recipe\.toml\)"):
+    with pytest.raises(RunError, match=r"not a run \(it has no recipe\.toml\)"):
         Run.open(tmp_path)
 
 

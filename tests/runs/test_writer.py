@@ -148,7 +148,7 @@ def _broken_later(temporary: Path) -> Callable[[], None]:
     return lambda: _broken(temporary)
 
 
-def test_a_failure_in_the_thread_is_told_once(tmp_path: Path) -> None:
+def test_a_failure_in_the_thread_is_raised_once(tmp_path: Path) -> None:
     writer = CheckpointWriter(tmp_path, Keep())
     writer.save(Progress(1), _tensors(1.0), wait=True)
     with pytest.raises(RunError, match="process 3 is gone"):

@@ -168,9 +168,9 @@ def test_controls_are_trained_side_inputs_add(digits_run: Path) -> None:
     assert list(run.controls()) == ["linear", "mlp"]
     for control in run.controls().values():
         manifest = control.manifest()
-        assert manifest["plan"] == run.manifest()["plan"]
-        assert manifest["parameters"]["encoder"] == run.manifest()["parameters"]["encoder"]
-        assert manifest["scores"]["ema"]["top1"] > 20
+        assert manifest.plan == run.manifest().plan
+        assert manifest.parameters["encoder"] == run.manifest().parameters["encoder"]
+        assert manifest.scores["ema"]["top1"] > 20
         assert not (control.path / "controls").exists()
 
 

@@ -163,7 +163,7 @@ def test_a_run_is_finished_once_its_controls_are(lab: Any) -> None:
         train(run.recipe(), run, [view], device="cpu")
     assert view.seen == [("ADD", 0), ("control, linear", 0)]
     assert not run.finished
-    scores = run.manifest()["scores"]
+    scores = run.manifest().scores
 
     view = Interrupted("control, mlp")
     with pytest.raises(KeyboardInterrupt):
@@ -185,5 +185,5 @@ def test_a_finished_run_trains_nothing_again(digits_run: Path) -> None:
     view = Interrupted("")
     result = train(run.recipe(), run, [view], device="cpu")
     assert view.seen == []
-    assert result.value == run.manifest()["scores"]["ema"]["top1"]
+    assert result.value == run.manifest().scores["ema"]["top1"]
     assert result.seconds < 1

@@ -48,7 +48,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
     view = View()
     result = train(recipe, run, [view], device="cpu")
-    steps = run.manifest()["plan"]["steps"]
+    steps = run.manifest().plan["steps"]
     each = steps // 3
     one = [
         *(*range(1, each + 1), "validation", *range(each + 1, 2 * each + 1), "validation"),
@@ -59,8 +59,8 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert result.steps == steps
     assert result.value == result.scores["ema"]["top1"]
     assert result.control_value == result.controls["linear"]["ema"]["top1"]
-    assert result.parameters == run.manifest()["parameters"]
-    assert result.seconds > run.manifest()["seconds"] > 0
+    assert result.parameters == run.manifest().parameters
+    assert result.seconds > (run.manifest().seconds or 0) > 0
 
 
 def test_steps_are_chosen_on_the_validation_split(
@@ -77,8 +77,8 @@ def test_steps_are_chosen_on_the_validation_split(
     assert list(values) == [1, 2, 3]
     assert values[steps] == max(values.values())
     manifest = run.manifest()
-    assert manifest["chosen_steps"] == steps
-    assert manifest["chosen_from"] == {str(n): value for n, value in values.items()}
+    assert manifest.chosen_steps == steps
+    assert manifest.chosen_from == {str(n): value for n, value in values.items()}
     assert load(run.path).inference.steps == steps
     row = evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)).results[0]
     assert (row.setting.steps, row.scores["top1"]) == (steps, pytest.approx(result.value))
@@ -122,8 +122,8 @@ def test_a_result_names_its_headline(digits_run: Path) -> None:
 def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
     run = Run(digits_run)
     told, manifest = dry_run(run.recipe()).data(), run.manifest()
-    assert told["parameters"] == manifest["parameters"]
-    plan = manifest["plan"]
+    assert told["parameters"] == manifest.parameters
+    plan = manifest.plan
     assert told["learning_rate"] == plan.pop("peak_lr")
     assert {key: told[key] for key in plan} == plan
     assert told["splits"] == {"train": 1258, "test": 539}
@@ -132,7 +132,7 @@ def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:
 
 def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None:
     path = trained(tmp_path / "run", "training.ema=0", "training.epochs=1", "control.heads=[]")
-    assert list(Run(path).manifest()["scores"]) == ["raw"]
+    assert list(Run(path).manifest().scores) == ["raw"]
     assert not list(path.rglob("ema.safetensors"))
     assert load(path).recipe.training.ema == 0
 

@@ -1,4 +1,4 @@
-"""Images in tar shards: a folder of data whose images lie in a few large files.
+"""Images in tar shards: a folder of data whose images are in a few large files.
 
 OUT/shards.json                  the index: shards with sizes and checksums, written last
 OUT/train-00000.tar              images as they were, with their labels: webdataset's layout

@@ -112,7 +112,7 @@ class Index:
         write_text(root / INDEX, json.dumps(asdict(self), indent=1) + "\n")
 
     def members(self, root: Path) -> list[Members]:
-        """Those of each shard. Raises `DataError` for a file that is missing or altered."""
+        """The members of each shard. Raises `DataError` for a file that is missing or altered."""
         members = []
         for shard in self.shards:
             path = members_file(root, shard.name)
@@ -206,6 +206,7 @@ def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Bro
     for shard in index.shards:
         expected.append(_Expected(out / shard.name, shard.sha256, shard.bytes))
         expected.append(_Expected(members_file(out, shard.name), shard.members_sha256))
+    # Side files too: captions are read from the copy next to the shards.
     expected += [_Expected(out / file.name, file.sha256, file.bytes) for file in index.files]
     # Threads suffice: hashing releases the interpreter's lock.
     with ThreadPoolExecutor(jobs) as pool:

@@ -24,7 +24,7 @@ _ANNOTATIONS = ("cls", "txt", "json")
 
 
 class Shardable(Protocol):
-    """A data set whose images lie in files."""
+    """A data set whose images are files."""
 
     facts: DataFacts
     store: ImageStore
@@ -71,6 +71,7 @@ class PlannedShard:
     @property
     def digest(self) -> str:
         """Changes if a sample's name, size, time or annotations do."""
+        # By time and size rather than content: a second run would read every image again.
         digest = hashlib.sha256()
         for sample in self.samples:
             notes = sorted(sample.notes.items())
@@ -81,11 +82,11 @@ class PlannedShard:
 
 
 def shardable(source: DataSource, name: str) -> tuple[Shardable, FolderStore]:
-    """The data set and its folder. Raises `UsageError` if its images do not lie in files."""
+    """The data set and its folder. Raises `UsageError` if its images are no files."""
     store = getattr(source, "store", None)
     if store is None:
         raise UsageError(
-            f'data.name = "{name}": its images do not lie in files of their own. Shards can be '
+            f'data.name = "{name}": its images are no files of their own. Shards can be '
             "made of image-folder, imagenet, coco-captions, caption-folder and attribute-table."
         )
     if not isinstance(store, FolderStore):
@@ -103,6 +104,7 @@ def plan_shards(source: Shardable, root: Path, seed: int, size: int) -> list[Pla
     """
     shards: list[PlannedShard] = []
     for split in source.facts.split_sizes:
+        # Closed before the next image, so that no shard is empty.
         parts: list[list[Sample]] = [[]]
         filled = 0
         for sample in _samples(source, split, root, seed):

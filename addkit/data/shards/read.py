@@ -1,4 +1,4 @@
-"""Reading images from shards, in the place of the folder that they were made of."""
+"""Reading images from shards, in place of the folder that they were made of."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from addkit.errors import DataError
 _MOST_OPEN = 64
 """Shards that a process has open at once."""
 _EAGER = 8
-"""After so many reads of a shard the system is asked to fetch all of it, in one go."""
+"""After so many reads of a shard the system fetches all of it, at once."""
 _REMEDY = (
     "`addkit data shard RECIPE FOLDER --verify` lists all broken files; without --verify the "
     "command writes them again."
@@ -59,7 +59,7 @@ class ShardStore:
         self._names = sorted([*names, *self._left_out])
 
     def is_dir(self, folder: Path) -> bool:
-        """True if a name lies below it."""
+        """True if a name is below it."""
         start, stop = self._range(self._prefix(folder))
         return start < stop
 
@@ -93,13 +93,13 @@ class ShardStore:
         return self.root / name if name in names else path
 
     def reads(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        """The folder of the shards, and those of these files that lie elsewhere."""
+        """The folder of the shards, and the files of these that are elsewhere."""
         inside = self.root.parts
         elsewhere = [path for path in paths if path.parts[: len(inside)] != inside]
         return self.root, *(path for path in elsewhere if path.is_file())
 
     def missing(self, paths: Sequence[str]) -> list[str]:
-        """Those that the index does not name."""
+        """The images of these that the index does not name."""
         names = names_below(self.root, paths)
         return [
             path
@@ -162,7 +162,7 @@ class ShardStore:
 
 
 class ShardedImages(FileImages):
-    """`FileImages` whose bytes lie in shards.
+    """`FileImages` whose bytes are in shards.
 
     Args:
         names: of the n images, their paths in the folder.
@@ -229,6 +229,7 @@ class ShardReader:
             raise DataError(f"{path}: cannot be read ({error.strerror}). {_REMEDY}") from error
         if len(content) < length:
             raise DataError(f"{path}: cut short. {_REMEDY}")
+        # For each image: SHA-256 of a whole shard would read it all before the first batch.
         if crc32(content) != check:
             raise DataError(f"{path}: altered since it was written. {_REMEDY}")
         return content

@@ -44,7 +44,7 @@ class Written:
 
     shards: tuple[Shard, ...]
     kept: int
-    """How many of them existed before, and whole."""
+    """The number of them that existed before, and whole."""
 
 
 def write_shards(
@@ -60,7 +60,7 @@ def write_shards(
     """Write the missing shards of a data set, and their index last.
 
     Args:
-        source: a data set whose images lie in files.
+        source: a data set whose images are files.
         data: the name of its component.
         out: folder of the shards, new or of an earlier run.
         seed: decides the order of the training images in the shards.
@@ -69,14 +69,24 @@ def write_shards(
         report: called with each shard once it exists, and whether it existed before.
 
     Raises:
-        UsageError: images that do not lie in files.
+        UsageError: images that are no files.
         RunError: another process writes to `out`.
         DataError: broken data, data that has changed since `out` was begun, a foreign folder, or a
             disk that cannot be written to.
     """
     images, store = shardable(source, data)
     with _explained(out):
-        _refuse_foreign(out, store.root)
+        if out.resolve().is_relative_to(store.root.resolve()):
+            raise DataError(
+                f"{out} is in {store.root}, among the images. Name a folder outside of it."
+            )
+        if out.is_file():
+            raise DataError(f"{out} is a file. Name a folder.")
+        if out.is_dir() and not (out / MEMBERS).is_dir():
+            # A process that was killed before it wrote anything may have left a lock's files.
+            others = [entry for entry in out.iterdir() if entry.name not in (LOCK, MARKER)]
+            if others:
+                raise DataError(f"{out} contains other files. Name a new folder.")
     plan = plan_shards(images, store.root, seed, shard_size)
     with _explained(out):
         # Before the lock, which would explain a folder that cannot be written in words for runs.
@@ -93,6 +103,7 @@ def write_shards(
                 report(shard, existed)
                 shards.append(shard)
                 kept += existed
+        # Names of classes explain the .cls files; captions have none.
         names = () if images.facts.pad is not None else images.facts.class_names
         left_out = tuple(sorted(names_below(store.root, store.left_out)))
         files = _copied(images.side_files, store.root, out)
@@ -105,18 +116,6 @@ def refuse_busy(out: Path) -> None:
     if is_locked(out):
         with locked(out, INSTEAD):
             pass
-
-
-def _refuse_foreign(out: Path, root: Path) -> None:
-    if out.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{out} lies in {root}, among the images. Name a folder outside of it.")
-    if out.is_file():
-        raise DataError(f"{out} is a file. Name a folder.")
-    if not out.is_dir() or (out / MEMBERS).is_dir():
-        return
-    # A lock's files alone may be left from a process that was killed before it wrote anything.
-    if any(entry.name not in (LOCK, MARKER) for entry in out.iterdir()):
-        raise DataError(f"{out} contains other files. Name a new folder.")
 
 
 def _recorded(out: Path, plan: Sequence[PlannedShard]) -> Mapping[str, Members]:
@@ -159,6 +158,7 @@ def _ensure(
         members = _write(path, planned)
         # After the tar file, so that a record without its shard is never trusted.
         members.write(record)
+    # Of the record too, so that an altered one is noticed.
     count, sha256 = len(planned.samples), checksum(record)
     shard = Shard(planned.name, planned.split, count, members.bytes, members.sha256, sha256)
     return shard, existed
@@ -243,5 +243,5 @@ def _explained(out: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"{error.filename or out}: cannot be written ({error.strerror}). Shards that are whole "
-            f"stay and count; mend this and give the command again."
+            f"stay and count; repair this and repeat the command."
         ) from error

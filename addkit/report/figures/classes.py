@@ -74,13 +74,15 @@ def _draw_matrix(data: Confusion) -> Figure:
     counts = np.zeros((size, size))  # (truth, answer)
     for pair, number in data.counts.items():
         counts[pair] = number
+    # Rows add up to 100; a class without images stays 0 rather than nan.
     percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = new_figure(3.9)
     axis = figure.subplots()
     axis.imshow(percent, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="none")
     for (row, column), value in np.ndenumerate(percent):
+        # Below that it would read "0", which the colour shows already.
         if value >= 0.5:
-            # Dark letters on bright cells, and the other way round.
+            # Dark letters on bright cells, and bright ones on dark cells.
             colour = "#000000" if value > 50 else "#ffffff"
             axis.text(
                 column, row, f"{value:.0f}",
@@ -99,6 +101,7 @@ def _draw_pairs(data: Confusion) -> Figure:
     pairs = data.pairs()
     figure = new_figure(0.95 + 0.36 * len(pairs))
     axis = figure.subplots()
+    # The name above its bar: to the left long names would leave no room.
     for row, (truth, answer, number) in enumerate(pairs):
         axis.barh(row + 0.2, number, height=0.28, color="#0072b2")
         names = f"{unbroken(data.names[truth], 24)} → {unbroken(data.names[answer], 24)}"

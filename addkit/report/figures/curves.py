@@ -27,7 +27,7 @@ class Line:
     x: tuple[float, ...]
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
-    """Of the band at each x; empty where there is none."""
+    """Lower end of the band at each x; empty where there is none."""
     high: tuple[float, ...] = ()
 
 
@@ -65,6 +65,7 @@ class LossPanel:
 def draw_accuracy(data: Curves) -> Figure:
     """Figure 3: a score over the epochs, a line for each model."""
     figure, axis = _lines_figure(data.lines)
+    # No ticks between epochs.
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
     axis.set_ylabel(data.score)
@@ -168,6 +169,7 @@ def draw_legend(figure: Figure, *axes: Axes) -> None:
     entries = [axis.get_legend_handles_labels() for axis in axes]
     handles = [handle for handles, _ in entries for handle in handles]
     names = [name for _, names in entries for name in names]
+    # Two columns of long names would be cut at the edge of the figure.
     long = max(map(len, names), default=0) > TWO_COLUMNS
     figure.legend(
         handles,

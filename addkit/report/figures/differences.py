@@ -17,7 +17,7 @@ class Difference:
     name: str
     mean: float
     low: float | None
-    """Of the 95 % interval; None where there is none."""
+    """Lower end of the 95 % interval; None where there is none."""
     high: float | None
 
     @property

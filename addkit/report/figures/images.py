@@ -25,7 +25,7 @@ class ModelAnswer:
     confidence: float | None
     """In [0, 1]; None where there is none."""
     marginals: Sequence[tuple[str, str]] = ()
-    """Of joint answers: each attribute, and its most probable values by themselves."""
+    """Joint answers alone: each attribute, and the values with the largest marginals."""
 
     @property
     def mark(self) -> str:
@@ -102,6 +102,7 @@ def draw_chains(data: Sequence[ChainStory]) -> Figure:
         rows, steps = story.p.shape
         right.set_title(unbroken(story.title, 38), loc="left")
         right.set_yticks(range(rows), [unbroken(name, 18) for name in story.rows])
+        # Six numbers fit under a map on a phone.
         ticks = spread(steps, 6)
         right.set_xticks(list(ticks), [str(step + 1) for step in ticks])
         right.spines[:].set_visible(False)

@@ -49,6 +49,7 @@ def draw_reliability(data: Sequence[Reliability]) -> Figure:
     The upper part has bins of at least 10 answers, with whiskers for their intervals.
     """
     figure = new_figure(4.6 + 0.17 * len(data))
+    # Counts below: a bin far from the diagonal matters as much as it has answers.
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.plot([0, 1], [0, 1], color=FAINT, lw=1, label="as sure as right")
     for number, model in enumerate(data):
@@ -73,6 +74,7 @@ def draw_reliability(data: Sequence[Reliability]) -> Figure:
     below.set(ylim=(0, 1.02), ylabel="answers", xlabel="confidence")
     for axis in (above, below):
         axis.grid(True)
+        # The grid behind the points.
         axis.set_axisbelow(True)
         axis.tick_params(color=FAINT)
     draw_legend(figure, above)

@@ -55,8 +55,8 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
-    "text.parse_math": False,  # Names of files and classes may hold dollar signs.
-    "svg.fonttype": "none",  # Text stays text: sharp at any size, to be found and read aloud.
+    "text.parse_math": False,  # Names of files and classes may contain dollar signs.
+    "svg.fonttype": "none",  # Text stays text: sharp at any size, searchable and read aloud.
     "svg.hashsalt": "addkit",
 }
 
@@ -76,6 +76,7 @@ def line_style(number: int) -> dict[str, Any]:
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Let a drawing function use this style, whatever matplotlib's settings are."""
 
+    # At drawing and again at writing: matplotlib reads some settings only then.
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(_RC):
@@ -86,6 +87,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def new_figure(height: float) -> Figure:
     """An empty figure of this height in inches, and of the common width."""
+    # Not pyplot, which keeps every figure alive and chooses a backend by the display.
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -103,7 +105,7 @@ def check_figure(path: Path | None) -> Path:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write .png (300 dots an inch) or .svg on white; a figure drawn anew gives the same bytes."""
+    """Write .png (300 dots an inch) or .svg on white; equal figures give equal bytes."""
     # Without dates and versions, so that figures can be compared by their bytes.
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
     with mpl.rc_context(_RC):

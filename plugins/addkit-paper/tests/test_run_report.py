@@ -32,7 +32,7 @@ def test_a_control_reads_no_noisy_label(digits_run: Path) -> None:
     control = next((digits_run / "controls").iterdir())
     report = trained.measure_run(control, images=2)
     assert report.distances == ()
-    assert report.unknown == "the run's head reads no noisy label"
+    assert report.unknown == trained.NO_STATE
 
 
 def test_there_must_be_a_run_that_has_chains(tmp_path: Path, digits_run: Path, monkeypatch) -> None:
@@ -44,13 +44,10 @@ def test_there_must_be_a_run_that_has_chains(tmp_path: Path, digits_run: Path, m
 
 
 def test_of_several_labels_the_posterior_is_not_known(digits_run: Path) -> None:
-    predictor = trained.load(digits_run)
-    assert trained._unknown(predictor) is None
-    predictor.network.diffusion.num_tokens = 3
-    assert trained._unknown(predictor) == (
-        "the run has several labels an image: what one of them is depends on the others, so the "
-        "exact posterior is not known"
-    )
+    model = trained.load(digits_run).network.diffusion
+    assert trained._unknown(model) is None
+    model.num_tokens = 3
+    assert trained._unknown(model) == trained.SEVERAL
 
 
 @pytest.fixture

@@ -174,8 +174,8 @@ def test_missing_and_broken_images_can_be_skipped(pets: Path, spoilt: list[Path]
     with pytest.warns(DataWarning) as caught:
         train = _source(pets, bad_files="skip").split("train")
     assert len(train) == len(train.labels) == 21
-    told = [str(warning.message) for warning in caught]
-    for text, path in zip(told, spoilt, strict=True):
+    messages = [str(warning.message) for warning in caught]
+    for text, path in zip(messages, spoilt, strict=True):
         assert text.startswith("left out ")
         assert str(path) in text
     assert not set(map(str, spoilt)) & {train.source(index) for index in range(21)}

@@ -41,8 +41,8 @@ def test_labels_are_the_archives(source: EmojiAttributes) -> None:
     for name in facts.split_sizes:
         for file, labels in zip(_files(source, name), source.split(name).labels, strict=True):
             emoji = by_file[file]
-            told = ["" if k == MISSING else facts.class_names[k] for k in labels.tolist()]
-            assert told == [emoji.group, emoji.gender, emoji.tone]
+            values = ["" if k == MISSING else facts.class_names[k] for k in labels.tolist()]
+            assert values == [emoji.group, emoji.gender, emoji.tone]
 
 
 def test_labels_lie_in_their_attributes_range(source: EmojiAttributes) -> None:

@@ -26,7 +26,7 @@ def _source(root: Path, **settings: object) -> Outfits:
 
 @pytest.fixture(scope="module")
 def clean(clothes: Path) -> Outfits:
-    """Without noise, so that a piece's grey level tells its class."""
+    """Without noise, so that a piece's grey level determines its class."""
     return _source(clothes, noise=0.0)
 
 

@@ -90,16 +90,16 @@ def test_a_newer_index(out: Path, open_data: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         ("{", r"damaged \(Expecting property"),
         ("[]", r"damaged \(: Input should be"),
         ('{"version": 1}', r"damaged \(data: Field required\)"),
     ],
 )
-def test_a_damaged_index(out: Path, open_data: Open, content: str, said: str) -> None:
+def test_a_damaged_index(out: Path, open_data: Open, content: str, reason: str) -> None:
     (out / "shards.json").write_text(content)
-    with pytest.raises(DataError, match=rf"shards\.json: {said}"):
+    with pytest.raises(DataError, match=rf"shards\.json: {reason}"):
         open_data("image-folder", root=out)
 
 

@@ -81,23 +81,23 @@ def test_captions(coco: Path, tmp_path: Path, open_data: Open, write: Write) -> 
     assert [sample["txt"].decode() for sample in samples] == [
         f"A val20 number {i}." for i in (0, 1, 2)
     ]
-    told = json.loads(samples[1]["json"])
-    assert told == {
+    annotations = json.loads(samples[1]["json"])
+    assert annotations == {
         "file": "val2014/val2014_1.jpg",
         "captions": ["A val20 number 1.", "More of it"],
     }
-    assert samples[1]["jpg"] == (coco / told["file"]).read_bytes()
+    assert samples[1]["jpg"] == (coco / annotations["file"]).read_bytes()
     assert json.loads((out / "shards.json").read_text())["class_names"] == []
 
 
 def test_attributes(table: Path, tmp_path: Path, open_data: Open, write: Write) -> None:
     out = tmp_path / "out"
     write(open_data("attribute-table", file=table), out, "attribute-table")
-    told = [json.loads(sample["json"]) for sample in _samples(out, "train")]
-    assert all(one.keys() == {"file", "size", "tone"} for one in told)
-    assert {one["tone"] for one in told} == {"dark", "light", None}
+    annotations = [json.loads(sample["json"]) for sample in _samples(out, "train")]
+    assert all(one.keys() == {"file", "size", "tone"} for one in annotations)
+    assert {one["tone"] for one in annotations} == {"dark", "light", None}
     rows = {line.split(",")[0]: line.split(",")[1] for line in table.read_text().splitlines()}
-    assert all(one["size"] == rows[one["file"]] for one in told)
+    assert all(one["size"] == rows[one["file"]] for one in annotations)
 
 
 def test_names_that_would_mislead_are_replaced(

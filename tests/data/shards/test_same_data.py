@@ -171,9 +171,9 @@ def test_unreadable_files_stay_left_out(
     shards = open_data("image-folder", root=out, bad_files="skip")
     with pytest.warns(DataWarning) as caught:
         _assert_same_data(folder, shards, pets, out)
-    said = "no readable image when the shards were written"
+    reason = "no readable image when the shards were written"
     assert {str(warning.message) for warning in caught} == {
-        f"left out {out / name}: {said}" for name in ("cat/cat3.png", "dog/dog5.png")
+        f"left out {out / name}: {reason}" for name in ("cat/cat3.png", "dog/dog5.png")
     }
     with pytest.raises(DataError) as error:
         open_data("image-folder", root=out).split("train")

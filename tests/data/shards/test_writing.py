@@ -44,14 +44,14 @@ class _Killed(BaseException):
     """Nothing cleans up after it but what a context manager must."""
 
 
-def test_a_stopped_run_goes_on(
+def test_a_stopped_run_resumes(
     out: Path, tmp_path: Path, source: Any, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    written = []
 
     def kill(shard: Any, before: bool) -> None:
-        told.append(shard.name)
-        if len(told) == 2:
+        written.append(shard.name)
+        if len(written) == 2:
             raise _Killed
 
     other = tmp_path / "other"
@@ -216,7 +216,7 @@ def test_a_disk_that_cannot_be_written(
             write(source, other, jobs=1)
     assert str(error.value) == (
         f"{other}: cannot be written ({os.strerror(code)}). Shards that are whole stay and count; "
-        "mend this and give the command again."
+        "repair this and repeat the command."
     )
     assert not [path for path in other.rglob("*") if path.suffix == ".tmp"]
     assert write(source, other).kept >= 1
@@ -235,7 +235,7 @@ def test_a_disk_that_loses_bytes(
 def test_output_folders_that_are_refused(
     pets: Path, tmp_path: Path, source: Any, write: Write
 ) -> None:
-    with pytest.raises(DataError, match=r"out lies in .*pets, among the images"):
+    with pytest.raises(DataError, match=r"out is in .*pets, among the images"):
         write(source, pets / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").touch()
@@ -248,7 +248,9 @@ def test_output_folders_that_are_refused(
 def test_data_that_cannot_be_sharded(out: Path, open_data: Open, write: Write) -> None:
     with pytest.raises(UsageError, match=r"data\.root: .*out is a folder of shards"):
         write(open_data("image-folder", root=out), out.with_name("again"))
-    with pytest.raises(UsageError, match=r'data\.name = "digits": its images do not lie in files'):
+    with pytest.raises(
+        UsageError, match=r'data\.name = "digits": its images are no files of their own'
+    ):
         write(Digits(DigitsConfig()), out.with_name("again"), "digits")
 
 

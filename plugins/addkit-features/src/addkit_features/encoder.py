@@ -1,4 +1,4 @@
-"""An encoder that takes images, or the features that it computed of them before."""
+"""An encoder that accepts images, or features that were computed before."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class FrozenFeatures(nn.Module):
 
     def train(self, mode: bool = True) -> FrozenFeatures:
         """As `nn.Module.train`, but the encoder stays in evaluation mode."""
+        # Dropout and batch norm would make features differ from those on disk.
         super().train(mode)
         self.encoder.eval()
         return self
@@ -34,7 +35,7 @@ class FrozenFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) or (B, L, W) -> (B, L, W)."""
         if images.ndim == 3:
-            return images  # Features of a FeatureSource, (B, L, W).
+            return images  # features of a FeatureSource, (B, L, W)
         tokens: Tensor = self.encoder(images)
         return tokens
 

@@ -1,4 +1,4 @@
-"""Files of features: their keys, written whole or not at all, and checked before they are read."""
+"""Files of features: keys, writing whole or not at all, and checks before reading."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ except ImportError:  # Windows has none: two processes there may compute the sam
 
 FEATURES = "features.npy"
 PROBED = 16
-"""Images whose pixels go into a key, so that another transform has another one."""
+"""Images whose pixels enter a key, so that another transform gets another key."""
 
 
 def key_of(
     encoder: nn.Module, images: ImageSet, facts: DataFacts, view: int | None, dtype: str
 ) -> str:
-    """What features depend on: weights, transform, the files with size and time, and the view."""
+    """Hash of what features depend on: weights, transform, files with size and time, view."""
     digest = hashlib.sha256()
+    # Weights by value rather than by the settings: the same settings may load other weights.
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -48,15 +49,15 @@ def key_of(
 
 def _stamp(file: Path) -> str:
     try:
-        found = file.stat()
-    except OSError:  # An embedded image has a name and no file
+        stat = file.stat()
+    except OSError:  # an embedded image has a name and no file
         return str(file)
-    return f"{file} {found.st_size} {found.st_mtime_ns}"
+    return f"{file} {stat.st_size} {stat.st_mtime_ns}"
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One process at a time; the others of a training wait, and find the file."""
+def lock(path: Path) -> Iterator[None]:
+    """Let one process at a time compute; the other ranks wait, then read its file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
         if fcntl is not None:
@@ -64,17 +65,18 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def known(path: Path) -> bool:
-    """True if the cache holds this whole; what is broken counts as not there."""
+def is_complete(path: Path) -> bool:
+    """True if the folder is complete and sound; a broken one is computed again."""
     return path.is_dir() and fault_of(path) is None
 
 
 def write(path: Path, parts: Iterable[np.ndarray], count: int, dtype: str) -> None:
-    """Features (count, L, W), part by part, so that they need not fit in memory."""
+    """Write features (count, L, W) part by part, so that they need not fit in memory."""
     with whole_folder(path) as folder:
         table: np.ndarray | None = None
         done = 0
         for part in parts:
+            # L and W are the encoder's, so the first part decides the shape.
             if table is None:
                 table = np.lib.format.open_memmap(
                     folder / FEATURES, "w+", np.dtype(dtype), (count, *part.shape[1:])
@@ -83,11 +85,11 @@ def write(path: Path, parts: Iterable[np.ndarray], count: int, dtype: str) -> No
             done += len(part)
         if table is None or done != count:
             raise DataError(f"{path}: {done} of {count} images have features")
-        del table
+        del table  # closes the memory map, whose pages must be on disk before the seal
         seal(folder)
 
 
-def opened(path: Path) -> np.ndarray:
-    """Features (n, L, W), read from the disk where they are asked for."""
+def open_features(path: Path) -> np.ndarray:
+    """Features (n, L, W) as a memory map: only the rows of a batch are read."""
     table: np.ndarray = np.load(path / FEATURES, mmap_mode="r")
     return table

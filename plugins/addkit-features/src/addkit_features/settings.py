@@ -28,12 +28,14 @@ class FrozenFeaturesConfig(Config):
         ge=0,
         description="Augmented views of each training image, one at random an epoch; 0: the image.",
     )
-    dtype: Literal["float32", "float16"] = Field("float32", description="Of the features on disk.")
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="Type of the features on disk."
+    )
     batch_size: int = Field(256, ge=1, description="Images at a time while features are computed.")
-    frozen: Literal[True] = Field(True, description="Always true.")
+    frozen: Literal[True] = Field(True, description="True: E cannot be trained.")
 
     def from_scratch(self) -> Self:
-        """Without the first weights of E."""
+        """The same, but E starts from random weights and loads no pretrained ones."""
         spec, config = inner(self.of)
         bare = config.from_scratch().model_dump(mode="json", exclude_none=True)
         return self.model_copy(update={"of": {"name": spec.name, **bare}})
@@ -44,10 +46,11 @@ def inner(table: Mapping[str, Any]) -> tuple[Spec[Any, Any], Config]:
     settings = {key: value for key, value in table.items() if key != "name"}
     spec = load_registry().get("encoder", str(table.get("name", ""))).spec
     if spec.name == "frozen-features":
+        # Itself as E would never end.
         raise PluginError("of names frozen-features itself; name the encoder behind it")
     try:
         config: Config = spec.settings.model_validate(settings)
     except ValidationError as error:
-        what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PluginError(f'encoder "{spec.name}": {what}') from error
+        errors = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PluginError(f'encoder "{spec.name}": {errors}') from error
     return spec, config

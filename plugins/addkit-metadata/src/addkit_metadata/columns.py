@@ -1,4 +1,4 @@
-"""What a table's columns hold, learnt from its training rows."""
+"""Kinds, categories, means and deviations of columns, learned from training rows."""
 
 from __future__ import annotations
 
@@ -15,42 +15,44 @@ from addkit.plugin.facts import Column, SideInputs
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of one column; None where nobody knows."""
+    """The cells of one column; None where the value is missing."""
 
     name: str
     values: Sequence[str | None]
     lines: Sequence[int]
+    """Line of each cell in the file, for error messages."""
 
     def at(self, positions: Sequence[int]) -> Cells:
-        """Those of these rows."""
+        """The cells of these rows."""
         values = [self.values[position] for position in positions]
         return Cells(self.name, values, [self.lines[position] for position in positions])
 
 
 def learn_columns(cells: Sequence[Cells], kinds: Mapping[str, str], table: Path) -> list[Column]:
-    """What each column holds: as `kinds` say, else a number if most of its cells are one.
+    """Learn each column: of the kind in `kinds`, else a number if most of its cells are numbers.
 
     Raises:
         DataError: a column without a value, or a number column with a cell that is none; names
             file, line and column.
     """
-    return [_learnt(one, kinds.get(one.name), table) for one in cells]
+    return [_learn(column, kinds.get(column.name), table) for column in cells]
 
 
-def _learnt(cells: Cells, kind: str | None, table: Path) -> Column:
-    known = [value for value in cells.values if value is not None]
-    if not known:
+def _learn(cells: Cells, kind: str | None, table: Path) -> Column:
+    values = [value for value in cells.values if value is not None]
+    if not values:
         raise DataError(
             f'{table}: column "{cells.name}" has no value in any training row. Fill some in, or '
-            "name the columns to hand out in data.columns."
+            "name the columns to read in data.columns."
         )
-    numbers = [number for number in map(number_in, known) if number is not None]
-    if kind == "category" or (kind is None and 2 * len(numbers) <= len(known)):
-        return Column(cells.name, "category", tuple(sorted(set(known))))
+    numbers = [number for number in map(number_in, values) if number is not None]
+    if kind == "category" or (kind is None and 2 * len(numbers) <= len(values)):
+        return Column(cells.name, "category", tuple(sorted(set(values))))
     _refuse_words(cells, table)
-    values = torch.tensor(numbers, dtype=torch.float64)
-    spread = float(values.std(correction=0))
-    return Column(cells.name, "number", mean=float(values.mean()), std=spread or 1.0)
+    column = torch.tensor(numbers, dtype=torch.float64)  # (n,)
+    # A constant column has deviation 0, by which it could not be divided.
+    spread = float(column.std(correction=0)) or 1.0
+    return Column(cells.name, "number", mean=float(column.mean()), std=spread)
 
 
 def _refuse_words(cells: Cells, table: Path) -> None:
@@ -58,7 +60,7 @@ def _refuse_words(cells: Cells, table: Path) -> None:
         if value is not None and number_in(value) is None:
             raise DataError(
                 f'{table}:{line}: "{value}" in column "{cells.name}" is no number, and the column '
-                "holds numbers. Correct it, add it to data.missing, or write "
+                "contains numbers. Correct it, add it to data.missing, or write "
                 f'columns.{cells.name} = "category".'
             )
 
@@ -66,14 +68,14 @@ def _refuse_words(cells: Cells, table: Path) -> None:
 def side_inputs_of(
     columns: Sequence[Column], cells: Sequence[Cells], table: Path, unknown: str
 ) -> SideInputs:
-    """Rows as batches hold them; with `unknown = "missing"` a new category counts as missing.
+    """Encode cells for batches; with `unknown = "missing"` a new category counts as missing.
 
     Raises:
-        DataError: a cell that the column cannot hold; names file, line and column.
+        DataError: a cell of another kind or of an unknown category; names file, line and column.
     """
     return {
-        column.name: encoded(column, _allowed(column, one, table, unknown))
-        for column, one in zip(columns, cells, strict=True)
+        column.name: encoded(column, _allowed(column, its_cells, table, unknown))
+        for column, its_cells in zip(columns, cells, strict=True)
     }
 
 
@@ -85,15 +87,16 @@ def _allowed(column: Column, cells: Cells, table: Path, unknown: str) -> list[st
     return [_category(column, value, f"{table}:{line}", unknown) for value, line in rows]
 
 
-def _category(column: Column, value: str | None, place: str, unknown: str) -> str | None:
+def _category(column: Column, value: str | None, location: str, unknown: str) -> str | None:
     if value is None or value in column.categories:
         return value
     if unknown == "missing":
         return None
+    # One cell alone, so that the error can name its line.
     try:
         encoded(column, [value])
     except DataError as error:
         raise DataError(
-            f'{place}: {error}.\nCorrect it, or set data.unknown_categories = "missing".'
+            f'{location}: {error}.\nCorrect it, or set data.unknown_categories = "missing".'
         ) from None
     return value

@@ -1,4 +1,4 @@
-"""A condition of the image and of its numbers and categories."""
+"""A condition from an image and its numbers and categories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Metadata(nn.Module):
     reads_side_inputs = True
 
     def __init__(self, config: MetadataConfig, problem: Problem) -> None:
-        """Raises `RecipeError` if a column is named that cannot be read."""
+        """Raises `RecipeError` for a column that the data lacks or that is a text."""
         super().__init__()
         self.config, self.width = config, config.width
         self.columns = _chosen(config.columns, problem.columns)
@@ -31,11 +31,18 @@ class Metadata(nn.Module):
         self.project = nn.Sequential(
             nn.LayerNorm(problem.encoder_width), nn.Linear(problem.encoder_width, config.width)
         )
-        self.readers = nn.ModuleList(_reader(column, config) for column in self.columns)
+        self.readers = nn.ModuleList(
+            NumberReader(config) if column.kind == "number" else CategoryReader(column, config)
+            for column in self.columns
+        )
 
     def forward(self, tokens: Tensor, side_inputs: SideInputs) -> Tensor:
         """(B, L, W) and B rows of each column -> (B, C, V)."""
-        parts = list(self._image(tokens))
+        parts = []  # of shapes (B, C_i, V)
+        if self.config.image == "mean":
+            parts.append(self.project(tokens[:, self.prefix :].mean(1, keepdim=True)))
+        elif self.config.image == "all":
+            parts.append(self.project(tokens))
         for column, reader in zip(self.columns, self.readers, strict=True):
             parts.append(reader(self._with_dropout(side_inputs[column.name])).unsqueeze(1))
         if not parts:
@@ -43,20 +50,14 @@ class Metadata(nn.Module):
             parts = [self.project(tokens.mean(1, keepdim=True)) * 0]
         return torch.cat(parts, 1)
 
-    def _image(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        if self.config.image == "none":
-            return ()
-        if self.config.image == "mean":
-            tokens = tokens[:, self.prefix :].mean(1, keepdim=True)
-        return (self.project(tokens),)
-
     def _with_dropout(self, value: Tensor | tuple[str, ...]) -> Tensor:
-        """In training, some rows as if they were missing; (B,)."""
-        known = cast("Tensor", value)
+        """The column (B,), in training with some rows as if they were missing."""
+        column = cast("Tensor", value)
         if not (self.training and self.config.dropout):
-            return known
-        dropped = torch.rand(known.shape, device=known.device) < self.config.dropout
-        return known.masked_fill(dropped, math.nan if known.is_floating_point() else -1)
+            return column
+        dropped = torch.rand(column.shape, device=column.device) < self.config.dropout
+        # Missing is NaN for numbers and -1 for categories, as in batches.
+        return column.masked_fill(dropped, math.nan if column.is_floating_point() else -1)
 
 
 class NumberReader(nn.Module):
@@ -78,6 +79,7 @@ class NumberReader(nn.Module):
     def forward(self, number: Tensor) -> Tensor:
         """(B,) -> (B, V)."""
         # Clamped, since a far outlier would outweigh every other input of the layers.
+        # NaN is replaced before the layers: through torch.where alone its gradient stays NaN.
         x = number.nan_to_num().clamp(-6, 6).unsqueeze(-1)  # (B, 1)
         angles = x * self.frequencies  # (B, frequencies)
         read = self.layers(torch.cat([x, angles.sin(), angles.cos()], -1))
@@ -93,22 +95,16 @@ class CategoryReader(nn.Module):
 
     def forward(self, category: Tensor) -> Tensor:
         """(B,) -> (B, V)."""
-        row: Tensor = self.rows(category + 1)  # Row 0 is of missing ones.
+        row: Tensor = self.rows(category + 1)  # row 0 is the missing value's
         return row
 
 
-def _reader(column: Column, config: MetadataConfig) -> nn.Module:
-    if column.kind == "number":
-        return NumberReader(config)
-    return CategoryReader(column, config)
-
-
 def _chosen(names: Sequence[str], columns: Sequence[Column]) -> tuple[Column, ...]:
-    known = {column.name: column for column in columns if column.kind != "text"}
+    readable = {column.name: column for column in columns if column.kind != "text"}
     for name in names:
-        if name not in known:
+        if name not in readable:
             raise RecipeError(
                 f'[conditioner] columns: the data has no number or category "{name}"'
-                f"{guess(name, known)}; it has: {', '.join(known) or 'none'}"
+                f"{guess(name, readable)}; it has: {', '.join(readable) or 'none'}"
             )
-    return tuple(known[name] for name in names or known)
+    return tuple(readable[name] for name in names or readable)

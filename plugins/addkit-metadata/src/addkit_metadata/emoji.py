@@ -10,8 +10,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.emoji import EMOJI_FILE, emoji_bitmaps, emoji_list
 from addkit.data.image_sets import MemoryImages
 from addkit.data.side_inputs import SideInputsImages
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import hold_out_splits
+from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.diffusion import counted_seed
 from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
 from addkit_metadata.settings import EmojiColumnsConfig

@@ -12,8 +12,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing
 from addkit.data.shards import open_store
 from addkit.data.side_inputs import SideInputsImages, picked
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import hold_out_splits
+from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
 from addkit.plugin.facts import Column, SideInputs

@@ -1,4 +1,4 @@
-"""Two commands for addkit: the paper's claims beside stored results, and results of theory."""
+"""Two commands for addkit: a test of the paper's claims, and of results of theory."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def addkit_commands() -> Iterable[CommandSpec]:
     )
     yield CommandSpec(
         name="theory",
-        help="Check by number what theory says of label diffusion.",
+        help="Measure results of theory with the exact denoiser.",
         command="addkit_paper.theory_command:theory",
     )

@@ -55,7 +55,7 @@ def theory(
         report = measure_run(run, images, seed)
     if json:
         run_data = None if report is None else report.data()
-        output.data({"results": [one.data() for one in findings], "run": run_data})
+        output.data({"results": [finding.data() for finding in findings], "run": run_data})
     else:
         _show(output, findings)
         _show_run(output, report)
@@ -65,8 +65,9 @@ def theory(
 
 def _list(output: Output, results: Sequence[Result]) -> None:
     if not output.for_people:
+        # Without `check`, which is a function.
         output.data(
-            [{"name": c.name, "statement": c.statement, "equation": c.equation} for c in results]
+            [{"name": r.name, "statement": r.statement, "equation": r.equation} for r in results]
         )
         return
     for result in results:

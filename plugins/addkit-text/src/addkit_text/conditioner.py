@@ -16,8 +16,8 @@ from addkit.plugin import Problem
 from addkit.plugin.facts import SideInputs
 from addkit_text.settings import TextConfig
 
-REMEMBERED = 1 << 16
-"""Sentences whose subwords are kept."""
+CACHED = 1 << 16
+"""Sentences whose subwords are cached."""
 
 
 class Text(nn.Module):
@@ -26,7 +26,7 @@ class Text(nn.Module):
     reads_side_inputs = True
 
     def __init__(self, config: TextConfig, problem: Problem) -> None:
-        """Raises `RecipeError` for a column or a model that is not there."""
+        """Raises `RecipeError` for an unknown column or model."""
         super().__init__()
         self.config, self.width = config, config.width
         self.column = _column(config.column, problem)
@@ -47,31 +47,32 @@ class Text(nn.Module):
     def train(self, mode: bool = True) -> Text:
         """As `nn.Module.train`, but a frozen tower stays in evaluation mode."""
         super().train(mode)
-        if self.config.frozen:
+        if self.config.frozen:  # its dropout would change features that cannot adapt
             self.tower.eval()
         return self
 
     def forward(self, tokens: Tensor, side_inputs: SideInputs) -> Tensor:
         """(B, L, W) and the text column -> (B, C, V)."""
+        # Images without a sentence, such as a user's own files, have it missing.
         texts = side_inputs.get(self.column, ("",) * len(tokens))
-        return torch.cat([*self._image(tokens), self._read(texts, tokens).unsqueeze(1)], 1)
-
-    def _image(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        sentence = self._read(texts, tokens).unsqueeze(1)  # (B, 1, V)
         if self.config.image == "none":
-            return ()
+            return sentence
         if self.config.image == "mean":
-            tokens = tokens[:, self.prefix :].mean(1, keepdim=True)
-        return (self.project(tokens),)
+            tokens = tokens[:, self.prefix :].mean(1, keepdim=True)  # (B, 1, W)
+        return torch.cat([self.project(tokens), sentence], 1)
 
     def _read(self, texts: Any, tokens: Tensor) -> Tensor:
-        ids = torch.stack([_subwords(self.config.model, self.config.context, one) for one in texts])
-        known = torch.tensor([bool(one) for one in texts], device=tokens.device)
+        ids = torch.stack(
+            [_subwords(self.config.model, self.config.context, text) for text in texts]
+        )
+        present = torch.tensor([bool(text) for text in texts], device=tokens.device)  # (B,)
         if self.training and self.config.dropout:
-            known &= torch.rand(len(known), device=known.device) >= self.config.dropout
+            present &= torch.rand(len(present), device=present.device) >= self.config.dropout
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
-            features = self.tower(ids.to(tokens.device))
-        read: Tensor = self.sentence(features)
-        return torch.where(known.unsqueeze(-1), read, self.missing.to(read.dtype))
+            features = self.tower(ids.to(tokens.device))  # (B, context) -> (B, F)
+        read: Tensor = self.sentence(features)  # (B, V)
+        return torch.where(present.unsqueeze(-1), read, self.missing.to(read.dtype))
 
 
 def _column(name: str, problem: Problem) -> str:
@@ -85,25 +86,21 @@ def _column(name: str, problem: Problem) -> str:
 
 
 def _tower(config: TextConfig) -> nn.Module:
-    if config.model:
-        return _open_clip(config)
-    tower: nn.Module = TextTransformer(
-        context_length=config.context,
-        width=config.width,
-        heads=config.heads,
-        layers=config.depth,
-        output_dim=config.width,
-    )
-    return tower
-
-
-def _open_clip(config: TextConfig) -> nn.Module:
-    """The text tower of a whole CLIP, whose image tower is let go."""
+    """A small text tower, or the one of the CLIP that is named, without its image tower."""
+    if not config.model:
+        small: nn.Module = TextTransformer(
+            context_length=config.context,
+            width=config.width,
+            heads=config.heads,
+            layers=config.depth,
+            output_dim=config.width,
+        )
+        return small
     name, _, tag = config.model.partition(".")
-    known = open_clip.list_models()
-    if name not in known:
-        raise RecipeError(f'[conditioner] open_clip has no model "{name}"{guess(name, known)}')
-    here = torch.empty(0).device
+    models = open_clip.list_models()
+    if name not in models:
+        raise RecipeError(f'[conditioner] open_clip has no model "{name}"{guess(name, models)}')
+    device = torch.empty(0).device  # the default device, "meta" in a dry run
     source = (
         str(config.weights) if config.weights is not None else tag if config.pretrained else None
     )
@@ -111,10 +108,10 @@ def _open_clip(config: TextConfig) -> nn.Module:
         model: Any = open_clip.create_model(
             name,
             # A dry run builds without memory, and without weights.
-            pretrained=None if here.type == "meta" else source,
-            device=here,
+            pretrained=None if device.type == "meta" else source,
+            device=device,
             force_custom_text=True,
-            require_pretrained=source is not None and here.type != "meta",
+            require_pretrained=source is not None and device.type != "meta",
         )
     except Exception as error:  # open_clip and torch raise nearly anything for a broken file
         text = " ".join(str(error).split())[:300]
@@ -131,9 +128,10 @@ def _tokenizer(model: str, context: int) -> Any:
     return open_clip.get_tokenizer(name) if name else SimpleTokenizer(context_length=context)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def _subwords(model: str, context: int, text: str) -> Tensor:
-    """(context,) ids, cut or filled up."""
+    """(context,) ids, cut or padded."""
+    # On the CPU: the cache outlives a dry run, whose default device is "meta".
     with torch.device("cpu"):
         ids: Tensor = _tokenizer(model, context)([text])[0]
     return ids

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.emoji import EMOJI_FILE, emoji_bitmaps, emoji_list
 from addkit.data.image_sets import MemoryImages
 from addkit.data.side_inputs import SideInputsImages
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import hold_out_splits
+from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.diffusion import counted_generator, counted_seed
 from addkit.plugin.facts import Column
 from addkit_text.settings import EmojiSentencesConfig
@@ -54,17 +52,16 @@ class EmojiSentences(Source):
         rows = self._splits[name]
         labels = torch.tensor([[self._labels[row]] for row in rows])  # (n, 1)
         bitmaps = emoji_bitmaps(rows, labels)
-        values = torch.stack(list(map(self._noisy, rows, bitmaps.values)))  # (n, 3, 64, 64)
-        images = MemoryImages(replace(bitmaps, values=values), self.pixels, augmenter)
-        return SideInputsImages(images, {NAME.name: tuple(map(self._sentence, rows))})
-
-    def _noisy(self, row: int, levels: Tensor) -> Tensor:
-        # Levels are 0 to 255, and the noise is in units of white.
-        generator = counted_generator(self._config.split_seed, "emoji noise", row)
-        noise = torch.randn(levels.shape, generator=generator) * 255 * self._config.noise
-        return (levels + noise).round().clamp(0, 255).byte()
-
-    def _sentence(self, row: int) -> str:
-        # A counted draw: which sentences are missing does not depend on splits or their order.
-        draw = counted_seed(self._config.split_seed, "missing", row) % CELLS
-        return "" if draw < self._config.missing * CELLS else emoji_list()[row].caption
+        noisy, sentences = [], []
+        for row, levels in zip(rows, bitmaps.values, strict=True):
+            # Levels are 0 to 255, and the noise is in units of white.
+            generator = counted_generator(self._config.split_seed, "emoji noise", row)
+            noise = torch.randn(levels.shape, generator=generator) * 255 * self._config.noise
+            noisy.append((levels + noise).round().clamp(0, 255).byte())  # (3, 64, 64)
+            # A counted draw: which sentences are missing does not depend on the split.
+            draw = counted_seed(self._config.split_seed, "missing", row) % CELLS
+            missing = draw < self._config.missing * CELLS
+            sentences.append("" if missing else emoji_list()[row].caption)
+        bitmaps = replace(bitmaps, values=torch.stack(noisy))
+        images = MemoryImages(bitmaps, self.pixels, augmenter)
+        return SideInputsImages(images, {NAME.name: tuple(sentences)})

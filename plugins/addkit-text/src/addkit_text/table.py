@@ -10,8 +10,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.folders import FolderStore, Listing
 from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
-from addkit.data.source import Source, facts_of
-from addkit.data.splits import hold_out_splits
+from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.data.tables import CsvTable, read_csv
 from addkit.plugin.facts import Column
 from addkit.plugin.protocols import ImageSet

@@ -32,9 +32,9 @@ class Comparison:
     higher: Quantity
     lower: Quantity | Threshold
     margin: float = 0.0
-    """In the unit of the score."""
+    """Smallest difference that counts, in the unit of the score."""
     control: bool = False
-    """True for a comparison that the paper lacks."""
+    """True for a comparison that the paper does not make."""
 
     def measure(self, results: StoredResults) -> MeasuredComparison:
         """Pair the two sides by seed; a missing result makes the comparison `not tested`."""
@@ -49,6 +49,7 @@ class Comparison:
         differences = list((higher - lower).values.values())
         if not differences:
             return MeasuredComparison(self, higher, lower, reason="no seed has both scores")
+        # A seed whose training failed on one side gives no pair.
         higher, lower = higher.restricted_to(lower), lower.restricted_to(higher)
         if len(differences) == 1:
             # One seed has a difference, but no interval.
@@ -75,6 +76,7 @@ class MeasuredComparison:
         if self.difference is None:
             return "not tested"
         interval, margin = self.difference, self.comparison.margin
+        # The interval of the difference, shifted by the margin, is compared with 0.
         excess = Interval(
             interval.mean - margin, interval.low - margin, interval.high - margin, interval.n
         )
@@ -113,20 +115,20 @@ class Claim:
     name: str
     title: str
     quote: str
-    """From the paper."""
+    """Words of the paper."""
     place: str
-    """Of the quote in the paper."""
+    """Section or table of the quote."""
     paper: str
     """The paper's numbers."""
     comparisons: tuple[Comparison, ...] = ()
     repeat: tuple[str, ...]
     """Commands; {ablation}, {seeds} and {captions} are replaced by recipes and number of seeds."""
     note: str = ""
-    """What a reader of the numbers must know."""
+    """A caution about the numbers."""
 
     def assess(self, results: StoredResults) -> AssessedClaim:
         """Measure each comparison."""
-        return AssessedClaim(self, tuple(one.measure(results) for one in self.comparisons))
+        return AssessedClaim(self, tuple(each.measure(results) for each in self.comparisons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +141,12 @@ class AssessedClaim:
     @property
     def verdict(self) -> Verdict:
         """The worst of the paper's own comparisons."""
-        return _worst([one.verdict for one in self.measured if not one.comparison.control])
+        return _worst([each.verdict for each in self.measured if not each.comparison.control])
 
     @property
     def control_verdict(self) -> Verdict:
-        """The worst of the controls, which the paper lacks; a dash if there are none."""
-        verdicts = [one.verdict for one in self.measured if one.comparison.control]
+        """The worst of the control comparisons; a dash if there are none."""
+        verdicts = [each.verdict for each in self.measured if each.comparison.control]
         return _worst(verdicts) if verdicts else "-"
 
     def commands(self, names: Mapping[str, str]) -> list[str]:
@@ -161,7 +163,7 @@ class AssessedClaim:
             "paper": self.claim.paper,
             "verdict": self.verdict,
             "control_verdict": self.control_verdict,
-            "comparisons": [one.data() for one in self.measured],
+            "comparisons": [each.data() for each in self.measured],
             "note": self.claim.note,
             "repeat": self.commands(names),
         }

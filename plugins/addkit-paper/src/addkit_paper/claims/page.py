@@ -85,10 +85,12 @@ def page_text(assessed: Assessment) -> str:
     results, names = assessed.results, command_names(assessed.results)
     columns = [asdict(scale) for scale in scales(results).values()]
     scale_rows = [[key, *(column[key] for column in columns)] for key in columns[0]]
+    differences = [each.difference for claim in assessed.claims for each in claim.measured]
+    count = sum(each is not None and each.n > 1 for each in differences)
     summary = [
-        [f"[{one.claim.title}](#{_anchor(one.claim.title)})", one.claim.place, one.verdict,
-         one.control_verdict]
-        for one in assessed.claims
+        [f"[{claim.claim.title}](#{_anchor(claim.claim.title)})", claim.claim.place, claim.verdict,
+         claim.control_verdict]
+        for claim in assessed.claims
     ]  # fmt: skip
     runs = ",".join(path_text(files.run.path) for files in results.captions.values())
     captions = f" --captions {runs}" if runs else ""
@@ -96,21 +98,14 @@ def page_text(assessed: Assessment) -> str:
         TOP,
         _table(["", *scales(results)], scale_rows),
         HOW,
-        _chance_note(assessed.claims),
+        # At 95 %, some intervals miss by chance: a reader must know how many to expect.
+        f"There are {count} intervals at 95 %: about {count * 0.05:.1f} of them miss "
+        "the true difference by chance alone.\n",
         _table(["claim", "in the paper", "verdict", "controls"], summary),
-        *(_section(one, one.commands(names)) for one in assessed.claims),
+        *(_section(claim, claim.commands(names)) for claim in assessed.claims),
         f"## This page\n\n    addkit claims {path_text(results.ablation.path)}{captions}\n",
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
-
-
-def _chance_note(claims: Iterable[AssessedClaim]) -> str:
-    measured = [one for claim in claims for one in claim.measured]
-    count = sum(one.difference is not None and one.difference.n > 1 for one in measured)
-    return (
-        f"There are {count} intervals at 95 %: about {count * 0.05:.1f} of them miss "
-        "the true difference by chance alone.\n"
-    )
 
 
 def _anchor(title: str) -> str:
@@ -167,9 +162,9 @@ def _mean_and_sd(scores: SeedScores | None) -> str:
 def _reasons(measured: Sequence[MeasuredComparison]) -> Iterator[str]:
     """A paragraph for each reason why comparisons were not tested."""
     by_reason: dict[str, list[str]] = {}
-    for one in measured:
-        if one.reason:
-            by_reason.setdefault(one.reason, []).append(one.comparison.what)
+    for each in measured:
+        if each.reason:
+            by_reason.setdefault(each.reason, []).append(each.comparison.what)
     for reason, comparisons in by_reason.items():
         # Naming them is of no use where it is all of them.
         which = "" if len(comparisons) == len(measured) else f" ({'; '.join(comparisons)})"

@@ -16,7 +16,7 @@ from addkit_paper.claims.stored_results import MissingResultError, StoredResults
 BASE_STEPS = 20
 """Sampling steps of the paper, and of recipes/ablation.toml."""
 FEWEST_EPOCHS = 30
-"""A shorter training has had no time to overfit."""
+"""Epochs below which no claim about overfitting is tested."""
 NO_CAPTIONS = "no captioning runs were given; `addkit claims --captions RUN,...`"
 
 
@@ -27,7 +27,7 @@ class SeedScores:
     title: str
     """The score's heading, with its unit."""
     digits: int
-    """Printed after the point."""
+    """Digits after the point."""
     values: Mapping[int, float]
     """Seed -> score, in the title's unit."""
 
@@ -40,12 +40,12 @@ class SeedScores:
 
     def __sub__(self, other: SeedScores) -> SeedScores:
         """Differences seed by seed, over the seeds that both have."""
-        mine = self.restricted_to(other).values
-        values = {seed: value - other.values[seed] for seed, value in mine.items()}
+        shared = self.restricted_to(other).values
+        values = {seed: value - other.values[seed] for seed, value in shared.items()}
         return SeedScores(self.title, self.digits, values)
 
     def restricted_to(self, other: SeedScores) -> SeedScores:
-        """The same without seeds that the other lacks."""
+        """The scores of the seeds that `other` has too."""
         seeds = sorted(self.values.keys() & other.values.keys())
         return SeedScores(self.title, self.digits, {seed: self.values[seed] for seed in seeds})
 
@@ -63,7 +63,7 @@ class Quantity(Protocol):
     """One side of a comparison."""
 
     def read(self, results: StoredResults) -> SeedScores:
-        """Its values by seed, for the seeds that have one.
+        """Read the values by seed, for the seeds that have one.
 
         Raises:
             MissingResultError: no seed has one.
@@ -111,7 +111,7 @@ class ScoreAtSteps:
 
 
 def _base_steps(results: StoredResults) -> Any:
-    """Sampling steps in the base's recipe; the paper's, where its runs no longer exist."""
+    """Sampling steps in the base's recipe; the paper's, if its runs no longer exist."""
     for run in results.base_runs.values():
         return run.recipe_tables().get("sampling", {}).get("steps", BASE_STEPS)
     return BASE_STEPS
@@ -153,6 +153,7 @@ class EpochMean:
 
     def _mean(self, run: Run, score: str) -> float:
         epochs = int(run.recipe_tables()["training"]["epochs"])
+        # A short training has no time to overfit, and its curve no decline.
         if epochs < FEWEST_EPOCHS:
             raise MissingResultError(
                 f"not tested at this budget: {epochs} epochs, of at least {FEWEST_EPOCHS}"
@@ -173,6 +174,7 @@ class MeanConfidence:
 
     def read(self, results: StoredResults) -> SeedScores:
         """See `Quantity`."""
+        # Stored by bins of confidence: the mean over bins, weighted by their counts, is exact.
         values = {}
         for seed, row in _last_step_rows(results).items():
             bins = [each for each in row.reliability if each.count]
@@ -196,6 +198,7 @@ def _last_step_rows(results: StoredResults) -> dict[int, ConfidenceRow]:
     by_seed = {}
     for seed, run in results.base_runs.items():
         evaluation = RunFiles(run).evaluation
+        # Claims are about test images; an evaluation of another split may be stored in its place.
         if evaluation is None or evaluation.uncertainty is None or evaluation.split != "test":
             continue
         for row in evaluation.uncertainty.rows:
@@ -246,9 +249,7 @@ class CaptionCosine:
             if evaluation is None or evaluation.split != "test":
                 continue
             scores = {row.name: row.clip for row in evaluation.table3 or []}.get(self.row)
-            steps = files.manifest.get("chosen_steps") or files.tables.get("sampling", {}).get(
-                "steps"
-            )
+            steps = files.manifest.chosen_steps or files.tables.get("sampling", {}).get("steps")
             # Table 3 is of the evaluation's last setting, which need not be the run's own.
             is_own = evaluation.results[-1].setting.steps == steps
             if is_own and scores is not None and scores.clip_cosine is not None:
@@ -259,6 +260,7 @@ class CaptionCosine:
                 f'no CLIP score of the row "{self.row}" is stored; `addkit evaluate --run RUN '
                 "--clip MODEL:WEIGHTS` stores it"
             )
+        # Cosines of different CLIP models have different scales.
         if len(models) > 1:
             raise MissingResultError("the runs were scored by different CLIP models")
         return SeedScores.from_stored("clip_cosine", values)
@@ -276,7 +278,7 @@ class CaptionValidation:
         values = {
             seed: scores[str(self.steps)]
             for seed, files in runs.items()
-            if str(self.steps) in (scores := files.manifest.get("chosen_from", {}))
+            if str(self.steps) in (scores := files.manifest.chosen_from)
         }
         if not values:
             raise MissingResultError(

@@ -1,4 +1,4 @@
-"""The size of the experiments behind stored results, beside the paper's."""
+"""The size of the experiments behind stored results, and that of the paper's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from addkit.recipe.files import shipped
 from addkit.runs import Run
+from addkit.runs.stored import Environment
 from addkit_paper.claims.stored_results import StoredResults
 
 UNKNOWN = "-"
@@ -41,7 +42,7 @@ PAPER = Scale(
 
 
 def scales(results: StoredResults) -> dict[str, Scale]:
-    """By name: of the ablation, of the captioning runs if there are any, and of the paper."""
+    """Name -> scale: the ablation, the captioning runs if there are any, and the paper."""
     runs = list(results.base_runs.values())
     by_name = {"classification": _scale(runs, results.ablation.result.seeds)}
     if results.captions:
@@ -57,11 +58,11 @@ def _scale(runs: Sequence[Run], seeds: Sequence[int]) -> Scale:
         return Scale(**unknown, seeds=seeds_text, versions=UNKNOWN, measured=UNKNOWN)
     # The runs differ in their seeds alone, so that the first has the size of all.
     tables, manifest, facts = runs[0].recipe_tables(), runs[0].manifest(), runs[0].facts()
-    parameters = manifest.get("parameters", {}).get("total")
+    parameters = manifest.parameters.get("total")
     count = UNKNOWN if parameters is None else f"{parameters:,}"
     training = tables.get("training", {})
     epochs, batch = (training.get(key, UNKNOWN) for key in ("epochs", "batch_size"))
-    device = manifest.get("environment", {}).get("device", UNKNOWN)
+    device = manifest.environment.device or UNKNOWN
     return Scale(
         data=_component(tables, "data"),
         images=", ".join(f"{size:,} {split}" for split, size in facts.split_sizes.items()),
@@ -69,8 +70,9 @@ def _scale(runs: Sequence[Run], seeds: Sequence[int]) -> Scale:
         model=f"{_component(tables, 'encoder')} encoder, {count} parameters",
         budget=f"{epochs} epochs, batch {batch}, {device}",
         seeds=seeds_text,
-        versions=_versions(manifest),
-        measured=max(str(run.manifest().get("finished", UNKNOWN))[:10] for run in runs),
+        versions=_versions(manifest.environment),
+        # The last day: runs of one experiment may be trained on several.
+        measured=max((run.manifest().finished or UNKNOWN)[:10] for run in runs),
     )
 
 
@@ -78,15 +80,14 @@ def _component(tables: Mapping[str, Any], table: str) -> str:
     return str(tables.get(table, {}).get("name", UNKNOWN))
 
 
-def _versions(manifest: Mapping[str, Any]) -> str:
-    environment = manifest.get("environment", {})
-    packages = environment.get("packages", {})
+def _versions(environment: Environment) -> str:
+    packages = environment.packages
     versions = [f"{name} {packages[name]}" for name in VERSIONS if packages.get(name)]
-    return ", ".join([*versions, f"Python {environment.get('python', UNKNOWN)}"])
+    return ", ".join([*versions, f"Python {environment.python or UNKNOWN}"])
 
 
 def command_names(results: StoredResults) -> dict[str, str]:
-    """The values of {ablation}, {seeds} and {captions} in `Claim.repeat`."""
+    """Return the values of {ablation}, {seeds} and {captions} in `Claim.repeat`."""
     ablation = results.ablation.result
     tables = next(iter(results.captions.values())).tables if results.captions else {}
     return {

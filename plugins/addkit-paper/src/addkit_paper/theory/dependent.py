@@ -23,6 +23,7 @@ RENOISE = Renoise()
 @functools.cache
 def _problem() -> tuple[JointProblem, LabelDiffusion]:
     """Four labels, 64 combinations, as hard as four noisy pieces of clothing."""
+    # Cached: three results share these images.
     problem = JointProblem.of(IMAGES, m=1.45)
     return problem, problem.model()
 
@@ -35,31 +36,29 @@ def _last(sampler: Any, steps: int, chains: int = 1) -> ChainStep:
     return last
 
 
-def _worth(labels: Tensor) -> float:
-    """Expected exact match in percent."""
+def _exact_match(labels: Tensor) -> float:
+    """Expected exact match of labels (B, N), in percent."""
     return 100 * float(_problem()[0].chance(labels).mean())
 
 
 def _loop(sampler: Any, steps: int) -> float:
-    return _worth(_last(sampler, steps).clean.ids[:, 0])
+    return _exact_match(_last(sampler, steps).clean.ids[:, 0])
 
 
 def _best() -> float:
-    """The joint mode's."""
+    """Exact match of the joint mode, which no answer exceeds."""
     problem, _ = _problem()
-    return _worth(most_probable(problem.log_joint, problem.combinations))
-
-
-def _shot() -> float:
-    """Each label's own mode."""
-    problem, _ = _problem()
-    alone = marginals(problem.log_joint, problem.combinations, problem.num_classes)
-    return _worth(alone.argmax(-1))
+    return _exact_match(most_probable(problem.log_joint, problem.combinations))
 
 
 def _gain_then_drift() -> list[Measurement]:
-    shot, two, five, fifty = _shot(), *(_loop(RENOISE, n) for n in (2, 5, 50))
-    drawn = 100 * float(_problem()[0].log_joint.exp().square().sum(-1).mean())
+    problem, _ = _problem()
+    # One shot answers with each label's own mode, from the marginals p(y_n | x).
+    alone = marginals(problem.log_joint, problem.combinations, problem.num_classes)  # (B, N, K)
+    shot = _exact_match(alone.argmax(-1))
+    two, five, fifty = (_loop(RENOISE, n) for n in (2, 5, 50))
+    # A draw y ~ p(y | x) is right with probability p(y | x): E sum p^2.
+    drawn = 100 * float(problem.log_joint.exp().square().sum(-1).mean())
     return [
         Measurement("one step: one shot's exact match", shot, _loop(RENOISE, 1), 1e-9),
         Measurement("2 steps gain on one shot", shot + 0.5, two, 0.0, ">="),
@@ -81,7 +80,7 @@ def _refine() -> list[Measurement]:
 
 def _mode_of_chains() -> list[Measurement]:
     one, sixteen = (
-        _worth(Consensus().read([_last(RENOISE, 10, chains)]).labels) for chains in (1, 16)
+        _exact_match(Consensus().read([_last(RENOISE, 10, chains)]).labels) for chains in (1, 16)
     )
     return [
         Measurement("16 chains beat one by 3 points", one + 3, sixteen, 0.0, ">="),

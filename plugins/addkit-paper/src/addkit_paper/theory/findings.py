@@ -17,7 +17,7 @@ class Measurement:
     tolerance: float
     """Absolute; of a sample mean, four standard errors unless a comment gives another."""
     relation: Literal["=", "<=", ">="] = "="
-    """Of the measured number to the predicted one."""
+    """Relation of the measured number to the predicted one."""
 
     @property
     def holds(self) -> bool:
@@ -38,7 +38,7 @@ class Result:
     """A result of theory that a measurement can check."""
 
     name: str
-    """On the command line."""
+    """Its argument on the command line."""
     statement: str
     """One sentence."""
     equation: str
@@ -46,7 +46,7 @@ class Result:
     """Takes seconds, and returns the same numbers each time."""
 
     def find(self) -> Finding:
-        """Measure it."""
+        """Measure the result."""
         return Finding(self, tuple(self.check()))
 
 
@@ -59,7 +59,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """True if every measurement does."""
+        """True if every measurement holds."""
         return all(measurement.holds for measurement in self.measurements)
 
     def data(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One label: loops, flips, drift and guidance with the exact denoiser."""
+"""One label: loops, flips, drift and guidance, with the exact denoiser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOOPS: dict[str, tuple[Any, Any]] = {
 }
 CLASSES, IMAGES, STEPS = 10, 1500, 20
 DRAWS = 50000
-"""Samples of two-class experiments."""
+"""Samples in experiments with two classes."""
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -46,7 +46,7 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _error(p: float, count: int) -> float:
-    """Four standard errors of a share."""
+    """Four standard errors of a share p of `count` samples."""
     return 4 * math.sqrt(max(p * (1 - p), 1e-4) / count)
 
 
@@ -61,6 +61,7 @@ class _Ten:
     @functools.cache
     def make(cls) -> _Ten:
         problem = GaussianClasses.of(CLASSES, 16, 0.8)
+        # Cached: three results share these images.
         points, _ = problem.draw(IMAGES, _generator(5))
         model = exact_denoiser(
             CLASSES, LabelAccuracySchedule(LabelAccuracyConfig.model_validate({}), CLASSES)
@@ -69,7 +70,7 @@ class _Ten:
 
     @property
     def best(self) -> float:
-        """E max p."""
+        """E max p, the accuracy of reading p(k | x) once."""
         return float(self.log_p.exp().double().amax(-1).mean())
 
     def answers(self, sampler: Any = RENOISE, to_one: Any = None, **settings: Any) -> Tensor:
@@ -84,17 +85,18 @@ class _Ten:
         )
         return last.logits.argmax(-1)[:, 0, 0]
 
-    def right(self, *way: Any, **settings: Any) -> float:
+    def right(self, *loop: Any, **settings: Any) -> float:
         """E p(answer | x), the expected accuracy."""
-        return expected_accuracy(self.log_p.exp(), self.answers(*way, **settings))
+        return expected_accuracy(self.log_p.exp(), self.answers(*loop, **settings))
 
 
 def _no_gain() -> list[Measurement]:
     ten = _Ten.make()
-    truths = draw_labels(ten.log_p.expand(50, -1, -1), _generator(9)).ids
+    # Fifty draws of each image's true label, so that the check does not use the formula.
+    truths = draw_labels(ten.log_p.expand(50, -1, -1), _generator(9)).ids  # (50, B)
     measurements = []
-    for name, way in LOOPS.items():
-        answers = ten.answers(*way, steps=STEPS)
+    for name, (sampler, to_one) in LOOPS.items():
+        answers = ten.answers(sampler, to_one, steps=STEPS)
         expected = expected_accuracy(ten.log_p.exp(), answers)
         hit = float((truths == answers).double().mean())
         what = f"{name}, {STEPS} steps: right, of drawn labels"
@@ -109,22 +111,22 @@ def _flip_law() -> list[Measurement]:
         level = alpha_bar_at(torch.tensor(m, dtype=torch.float64))
         noise = torch.randn(DRAWS, 2, generator=_generator(3), dtype=torch.float64)
         y_t = (1 - level).sqrt() * noise
-        y_t[:, 0] += level.sqrt()
+        y_t[:, 0] += level.sqrt()  # class 0 is the truth, b = 1
         prior = torch.tensor([odds, 0.0], dtype=torch.float64)
         flips = float((bayes_denoiser(prior, y_t, level, 1.0).argmax(-1) == 1).double().mean())
         law = _law(odds, m)
         what = f"P(flip) at D = {odds:g}, m = {m:.2f}"
         measurements.append(Measurement(what, law, flips, _error(law, DRAWS)))
-    return measurements + _worst_flips()
-
-
-def _worst_flips() -> list[Measurement]:
-    m = torch.linspace(0.2, 5, 4801, dtype=torch.float64)
-    flips = flip_probability(torch.tensor(2.0, dtype=torch.float64), m)
+    # A grid of m with steps of 0.001: the maximum is flat, its position is within one step.
+    grid = torch.linspace(0.2, 5, 4801, dtype=torch.float64)
+    probabilities = flip_probability(torch.tensor(2.0, dtype=torch.float64), grid)
     most = float(torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)))
     return [
-        Measurement("m of most flips at D = 2", math.sqrt(2.0), float(m[flips.argmax()]), 0.001),
-        Measurement("that most, Phi(-sqrt(2 D))", most, float(flips.max()), 1e-6),
+        *measurements,
+        Measurement(
+            "m of most flips at D = 2", math.sqrt(2.0), float(grid[probabilities.argmax()]), 0.001
+        ),
+        Measurement("that most, Phi(-sqrt(2 D))", most, float(probabilities.max()), 1e-6),
     ]
 
 
@@ -133,12 +135,13 @@ def _law(odds: float, m: float) -> float:
 
 
 def _stays(odds: float, m: float) -> float:
-    """The stationary chance of the likelier of two classes at fixed m."""
+    """Stationary probability of the likelier of two classes at fixed m (a two-state chain)."""
     to, back = _law(odds, m), _law(-odds, m)
     return back / (to + back)
 
 
 def _constant(level: float) -> Levels:
+    # A function of its own, as a lambda in a loop does not bind its level.
     return Levels(lambda t: torch.full_like(t, level))
 
 
@@ -147,6 +150,7 @@ def _drift() -> list[Measurement]:
     condition = torch.tensor([odds, 0.0]).log_softmax(-1).view(1, 1, 2)
     for m in (0.5, 1.5):
         level = float(alpha_bar_at(torch.tensor(m)))
+        # A schedule with one level: every step re-noises to the same m.
         model = exact_denoiser(2, _constant(level))
         settings = ChainSettings(steps=60, chains=count)
         *_, last = sample(model, condition, RENOISE, ArgMax(), settings, _generator(1))
@@ -182,6 +186,7 @@ def _ten_drift() -> list[Measurement]:
 def _guidance() -> list[Measurement]:
     odds, m, measurements = 0.7, 1.0, []
     level = float(alpha_bar_at(torch.tensor(m)))
+    # Step 1 starts from y_T = 0 at t = 1; step 2 re-noises to m, and may flip once.
     formula = Levels(lambda t: torch.where(t == 1, torch.zeros_like(t), torch.full_like(t, level)))
     model = exact_denoiser(2, formula)
     condition = torch.tensor([odds, 0.0]).log_softmax(-1).view(1, 1, 2)

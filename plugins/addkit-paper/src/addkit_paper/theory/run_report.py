@@ -1,4 +1,4 @@
-"""Entropy along the chains of a trained run, and the distance of its head to the exact one."""
+"""Entropy along the chains of a trained run, and the KL of its head to the exact posterior."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from addkit.diffusion.randomness import draw_labels
 from addkit.errors import UsageError
 from addkit.evaluation.audit import LOOP
 from addkit.model import Predictor, build_data, load
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import Schedule
 
 LEVELS = (0.0, 1.0, 2.0, 3.0)
@@ -23,8 +22,8 @@ COPIES = 16
 """Noisy labels of each image for each m."""
 
 SEVERAL = (
-    "the run has several labels an image: what one of them is depends on the others, so the exact "
-    "posterior is not known"
+    "the run has several labels an image, which depend on each other, so that the exact posterior "
+    "is not known"
 )
 NO_STATE = "the run's head reads no noisy label"
 
@@ -78,26 +77,25 @@ def measure_run(path: Path, images: int = 64, seed: int = 0) -> RunReport:
     if not predictor.loops:
         process = predictor.recipe.choices["process"].name
         raise UsageError(f'{path}: its process "{process}" has no chain of noisy labels')
-    batch = _images(predictor, images)
-    condition = predictor.network.condition(batch.images, batch.side_inputs)
+    split = build_data(predictor.recipe).split("test")
+    batch = split.batch(list(range(min(images, len(split)))), None)
+    condition = predictor.network.condition(batch.images, batch.side_inputs)  # (B, C, V)
+    # Both measurements draw from one generator, so that their order must not change.
     source = counted_generator(seed, "theory")
-    unknown = _unknown(predictor)
+    entropies = _entropies(predictor, condition, source)
+    model = predictor.network.diffusion
+    unknown = _unknown(model)
     return RunReport(
         run=str(path),
         images=len(batch.indices),
-        entropies=_entropies(predictor, condition, source),
-        distances=() if unknown else _distances(predictor.network.diffusion, condition, source),
+        entropies=entropies,
+        distances=() if unknown else _distances(model, condition, source),
         unknown=unknown,
     )
 
 
-def _images(predictor: Predictor, count: int) -> Batch:
-    split = build_data(predictor.recipe).split("test")
-    return split.batch(list(range(min(count, len(split)))), None)
-
-
-def _unknown(predictor: Predictor) -> str | None:
-    model = predictor.network.diffusion
+def _unknown(model: LabelDiffusion) -> str | None:
+    # Bayes' rule with one prior p(k | x) is exact for a single label only.
     if model.num_tokens > 1:
         return SEVERAL
     return NO_STATE if model.embedding is None else None
@@ -107,14 +105,15 @@ def _entropies(
     predictor: Predictor, condition: Tensor, source: torch.Generator
 ) -> tuple[Entropy, ...]:
     inference = predictor.inference
-    if inference.steps == 1:
+    if inference.steps == 1:  # one step has no course to measure
         inference = inference.replace(steps=LOOP)
+    # Without early exit, since a mean over the images needs all of them at each step.
     steps = inference.replace(early_exit=0).trace(predictor.network.diffusion, condition, source)
     return tuple(Entropy(step.index + 1, step.t, _bits(step.logits)) for step in steps)
 
 
 def _bits(logits: Tensor) -> float:
-    log_p = logits.double().log_softmax(-1)
+    log_p = logits.double().log_softmax(-1)  # (B, R, N, K)
     return -float((log_p.exp() * log_p).sum(-1).mean()) / math.log(2)
 
 
@@ -123,9 +122,10 @@ def _distances(
 ) -> tuple[Distance, ...]:
     prepared = model.prepare(condition)
     blank = torch.zeros(len(condition), 1, 1, model.num_classes)
-    prior = _head(model, blank, 1.0, torch.zeros(1), prepared)
-    labels = draw_labels(prior.expand(-1, COPIES, -1, -1), source).ids
-    clean = torch.nn.functional.one_hot(labels, model.num_classes).float()
+    # y_T = 0 carries no information: the head then reads the image alone.
+    prior = _head(model, blank, 1.0, torch.zeros(1), prepared)  # (B, 1, 1, K)
+    labels = draw_labels(prior.expand(-1, COPIES, -1, -1), source).ids  # (B, R, 1)
+    clean = torch.nn.functional.one_hot(labels, model.num_classes).float()  # (B, R, 1, K)
     return tuple(Distance(m, _distance(model, prior, clean, m, prepared, source)) for m in LEVELS)
 
 
@@ -139,6 +139,7 @@ def _distance(
 ) -> float:
     scale = model.schedule.scale
     level = alpha_bar_at(torch.tensor([m]), scale)
+    # Times of a schedule are not compared: m is what the posterior depends on.
     noise = torch.randn(clean.shape, generator=source)
     y_t = noised(clean, noise, level, scale).y_t
     exact = bayes_denoiser(prior, y_t, level, scale)
@@ -159,7 +160,7 @@ def _head(
 def _time_of(schedule: Schedule, level: float) -> float:
     """The t at which a decreasing alpha_bar reaches a level, by bisection."""
     low, high = 0.0, 1.0
-    for _ in range(40):
+    for _ in range(40):  # 2^-40 is far below the resolution of t in float32
         middle = (low + high) / 2
         above = float(schedule.alpha_bar(torch.tensor(middle, dtype=torch.float64))) > level
         low, high = (middle, high) if above else (low, middle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from addkit.diffusion import probability_arg_max
 from addkit.diffusion.information import mutual_information
@@ -37,10 +36,13 @@ def _least_error(classes: int, width: int, bent: bool, rows: int = 20000) -> flo
     """
     source = _generator(0)
     trunk = torch.randn(classes, width, generator=source, dtype=torch.float64) / math.sqrt(classes)
-    fitted, fresh = torch.randn(2, rows, classes, generator=source, dtype=torch.float64)
+    fitted, fresh = torch.randn(
+        2, rows, classes, generator=source, dtype=torch.float64
+    )  # (rows, K) each
     seen, new = fitted @ trunk, fresh @ trunk
     if bent:
         seen, new = seen.tanh(), new.tanh()
+    # Least squares by the normal equations: rows far exceed the width.
     # The features of a trunk wider than K depend on each other: the inverse is a pseudo-inverse.
     layer = torch.linalg.pinv(seen.T @ seen, hermitian=True) @ (seen.T @ fitted)
     return float((fresh - new @ layer).square().mean())
@@ -49,7 +51,7 @@ def _least_error(classes: int, width: int, bent: bool, rows: int = 20000) -> flo
 def _linear_embedding() -> list[Measurement]:
     measurements = []
     for classes, width in ((1000, 64), (1000, 512)):
-        gram, whitened = _kept(classes, width)
+        gram, whitened = _signal_kept(classes, width)
         what = f"K = {classes}, d = {width}: signal-to-noise power kept,"
         tolerance = 0.05 * width / classes
         measurements += [
@@ -59,14 +61,15 @@ def _linear_embedding() -> list[Measurement]:
     return measurements
 
 
-def _kept(classes: int, width: int) -> tuple[float, float]:
+def _signal_kept(classes: int, width: int) -> tuple[float, float]:
     """Signal-to-noise power kept in W y_t by the matched rule, and by the best linear rule.
 
     With columns w_k the noise W eps has covariance W W^T: the matched rule keeps
     |w_k|^4 / sum_j (w_k w_j)^2, the best one w_k^T (W W^T)^-1 w_k. Means over k.
     """
+    # float64: the whitened sum must equal width / K to 1e-6.
     weight = torch.randn(width, classes, generator=_generator(1), dtype=torch.float64)
-    gram = weight.T @ weight
+    gram = weight.T @ weight  # (K, K)
     matched = gram.diagonal().square() / gram.square().sum(1)
     best = (weight * torch.linalg.solve(weight @ weight.T, weight)).sum(0)
     return float(matched.mean()), float(best.mean())
@@ -88,8 +91,12 @@ def _critical_m() -> list[Measurement]:
     share = float(mutual_information(torch.tensor(_half(10112)), 10112)) / bits
     return [
         *measurements,
-        Measurement("K = 10112: share of its bits told there", 0.5, share, 0.0, ">="),
+        Measurement("K = 10112: share of its bits revealed there", 0.5, share, 0.0, ">="),
     ]
+
+
+GUMBEL_MEAN = 0.5772156649015329
+"""Mean of the standard Gumbel distribution, Euler's constant."""
 
 
 def _second_order(classes: int) -> float:
@@ -98,19 +105,15 @@ def _second_order(classes: int) -> float:
     return leading - (math.log(4 * math.pi * math.log(classes)) / 2 - GUMBEL_MEAN) / leading
 
 
-GUMBEL_MEAN = 0.5772156649015329
-
-
 def _half(classes: int) -> float:
+    """The m at which P(arg max y_t = y_0) = 1/2, by bisection."""
+    # P(arg max) rises with m; twice the leading term is far above a half.
     low, high = 0.0, 2 * math.sqrt(2 * math.log(classes))
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if _right(middle, classes) < 0.5 else (low, middle)
+        right = float(probability_arg_max(torch.tensor(middle, dtype=torch.float64), classes))
+        low, high = (middle, high) if right < 0.5 else (low, middle)
     return low
-
-
-def _right(m: float, classes: int) -> Tensor:
-    return probability_arg_max(torch.tensor(m, dtype=torch.float64), classes)
 
 
 RESULTS = (
