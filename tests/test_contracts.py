@@ -386,5 +386,7 @@ def test_catalogues_recipes_and_plugins_load_no_torch() -> None:
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_settings_lie_beside_their_catalogue_page(name: str) -> None:
-    for spec in importlib.import_module(name).addkit_components():
+    registry = load_registry()
+    for declared in importlib.import_module(name).addkit_components():
+        spec = registry.get(declared.kind, declared.name).spec
         assert spec.settings.__module__ == f"{name}.settings"

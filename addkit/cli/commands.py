@@ -1,4 +1,4 @@
-"""The table of commands, each imported when it is called, and help that needs none of them."""
+"""The table of commands, each imported when it is called, and help without importing any."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class LazyGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the panels, with their columns aligned."""
         panels = self.panels()
+        # One width for all panels: by default each panel would align its own columns.
         width = max(len(name) for rows in panels.values() for name in rows)
         for panel, rows in panels.items():
             if rows:
@@ -62,7 +63,8 @@ class LazyCommands(Mapping[str, Any]):
         """
         if name not in SUMMARIES:
             raise KeyError(name)
-        # Imported here: `--help` lists all commands and needs the modules of none.
+        # Imported here: `--help` lists all commands and needs the modules of none. A module and its
+        # function, or `typer.Typer`, have the command's name.
         if name not in self._built:
             target = getattr(import_module(f"addkit.cli.{name}"), name)
             self._built[name] = make_command(name, target)

@@ -1,4 +1,4 @@
-"""What a shell completes: recipes, runs, components' names, and keys of recipes.
+"""Shell completion: recipes, runs, components' names, and keys of recipes.
 
 The shell waits at every tab, so nothing here imports torch, and only the keys of recipes need
 pydantic.
@@ -15,7 +15,7 @@ from io import StringIO
 from pathlib import Path
 
 RUNS = Path("runs")
-"""`addkit.runs.RUNS`, which would load pydantic."""
+"""Equal to `addkit.runs.RUNS`, whose module would load pydantic."""
 FIGURES = (
     *("accuracy", "losses", "loss-by-time", "steps", "step-time", "differences", "chain"),
     *("reliability", "classes", "confusion", "samples"),
@@ -55,7 +55,7 @@ def complete_component(kind: str) -> Callable[[str], list[str]]:
 
 
 def complete_any_component(incomplete: str) -> list[str]:
-    """Names of every kind, since the argument before is not known here."""
+    """Names of every kind, since typer passes no other argument of the line."""
     from addkit.plugin.registry import load_registry
 
     return _beginning(incomplete, sorted({name for _, name in load_registry().components}))
@@ -77,7 +77,7 @@ def complete_key(incomplete: str) -> list[str]:
     """`table.key=` for `--set`, and behind `table.name=` the components."""
     key, equals, value = incomplete.partition("=")
     if not equals:
-        return _beginning(incomplete, (f"{one}=" for one in recipe_keys()))
+        return _beginning(incomplete, (f"{key}=" for key in recipe_keys()))
     table, _, last = key.rpartition(".")
     return [f"{key}={name}" for name in complete_component(table)(value)] if last == "name" else []
 
@@ -112,6 +112,7 @@ def join_bash_words() -> Iterator[None]:
     words = line.split()
     with suppress(ValueError):  # A quote that is still open.
         words = shlex.split(line)
+    # COMP_CWORD may be one behind the last word, where a new one begins.
     before, last = words[:index], words[index] if index < len(words) else ""
     if last == "=":
         before, last = [*before, last], ""
@@ -127,7 +128,7 @@ def join_bash_words() -> Iterator[None]:
             yield
     finally:
         lines = answers.getvalue().splitlines()
-        sys.stdout.write("\n".join(one.removeprefix(key) for one in lines))
+        sys.stdout.write("\n".join(line.removeprefix(key) for line in lines))
 
 
 def _beginning(incomplete: str, words: Iterable[str]) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from addkit.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def env(json: JsonOption = False) -> None:
@@ -23,19 +20,19 @@ def env(json: JsonOption = False) -> None:
     if json:
         output.data(facts)
     else:
-        output.table(["what", "value"], list(_rows(facts)), words=2)
-
-
-def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in facts.items():
-        if name in ("packages", "variables"):
-            yield from ((key, _cell(entry)) for key, entry in value.items())
-        elif isinstance(value, dict):
-            yield from ((f"{name} {key}", _cell(entry)) for key, entry in value.items())
-        elif isinstance(value, list):
-            yield from ((name, _cell(entry)) for entry in value or [None])
-        else:
-            yield name, _cell(value)
+        rows: list[tuple[str, str]] = []
+        for name, value in facts.items():
+            if name in ("packages", "variables"):
+                # Their names are unique by themselves.
+                rows += [(key, _cell(entry)) for key, entry in value.items()]
+            elif isinstance(value, dict):
+                rows += [(f"{name} {key}", _cell(entry)) for key, entry in value.items()]
+            elif isinstance(value, list):
+                # A row even for an empty list: "no GPU" is a fact of a bug report.
+                rows += [(name, _cell(entry)) for entry in value or [None]]
+            else:
+                rows.append((name, _cell(value)))
+        output.table(["fact", "value"], rows, words=2)
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What addkit runs with: versions, hardware, plugins and the variables that change what it does."""
+"""Facts for a bug report: versions, hardware, plugins and environment variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = (
     *("torch", "torchvision", "timm", "open_clip_torch", "torchmetrics", "safetensors", "numpy"),
     *("pillow", "nltk", "matplotlib", "pydantic", "pluggy", "typer", "rich", "tokenizers"),
 )
-"""What addkit imports, and what it imports where it is there."""
+"""Packages that addkit imports, optional ones included."""
 
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
@@ -28,51 +28,50 @@ VARIABLES = (
 )
 PREFIXES = ("ADDKIT_", "NCCL_", "GLOO_", "TORCH_NCCL_", "TORCHINDUCTOR_", "PYTORCH_")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
-"""Names of variables whose values are never printed."""
+"""Names of variables whose values are never printed: bug reports are public."""
 
 
 def environment() -> dict[str, Any]:
-    """Everything that a bug report needs, as plain data; what cannot be had is None."""
+    """Facts for a bug report as plain data; those that are unavailable are None.
+
+    Each fact has its own error handling, since this command runs where something is broken.
+    """
     from addkit.version import __version__
 
+    packages: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    try:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, OSError, ValueError):  # Windows and macOS lack the function or a name.
+        memory = None
+    names = [name for name in os.environ if name in VARIABLES or name.startswith(PREFIXES)]
     return {
         "addkit": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": platform.platform(),
         "cores": os.cpu_count(),
-        "usable cores": _usable_cores(),
-        "memory GiB": _memory(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        # Fewer than all cores in a container or under a cluster's scheduler.
+        "usable cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "memory GiB": memory,
+        "packages": packages,
         **_torch(),
         "nltk data": {"wordnet": _wordnet()},
         **_plugins(),
-        "variables": _variables(),
+        "variables": {
+            name: "set" if SECRET.search(name) else os.environ[name]
+            for name in sorted(names)
+            if name != REPORTED_BY  # The number of this very process.
+        },
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _usable_cores() -> int | None:
-    """Cores that this process may use, where the system reports them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
-def _memory() -> float | None:
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-    return round(size / 2**30, 1)
-
-
 def _torch() -> dict[str, Any]:
-    """What torch can use; only the reason where torch itself is broken."""
+    """Devices and libraries that torch can use; the error alone if torch cannot be imported."""
     try:
         import torch
         from torch import distributed
@@ -80,43 +79,37 @@ def _torch() -> dict[str, Any]:
         return {"torch cannot be imported": f"{type(error).__name__}: {error}"}
     spread = distributed.is_available()
     cudnn: Any = torch.backends.cudnn
+    nccl: str | None = None
+    if spread and distributed.is_nccl_available():
+        # Its version needs a GPU: without one the call fails.
+        library: Any = torch.cuda.nccl
+        usable = torch.cuda.is_available()
+        nccl = ".".join(map(str, library.version())) if usable else "built in"
+    devices: list[dict[str, Any]] = []
+    for number in range(torch.cuda.device_count()):
+        try:
+            device = torch.cuda.get_device_properties(number)
+        except RuntimeError as error:  # A GPU that is seen and cannot be used.
+            devices.append({"error": str(error)})
+            continue
+        devices.append(
+            {
+                "name": device.name,
+                "memory GiB": round(device.total_memory / 2**30, 1),
+                "capability": f"{device.major}.{device.minor}",
+            }
+        )
     return {
         "torch": {
             "CUDA": torch.version.cuda,
             "cuDNN": cudnn.version(),
-            "NCCL": _nccl(),
+            "NCCL": nccl,
             "gloo": spread and distributed.is_gloo_available(),
             "GPU usable": torch.cuda.is_available(),
             "threads": torch.get_num_threads(),
         },
         "driver": _driver(),
-        "GPU": [_gpu(number) for number in range(torch.cuda.device_count())],
-    }
-
-
-def _nccl() -> str | None:
-    import torch
-    from torch import distributed
-
-    if not (distributed.is_available() and distributed.is_nccl_available()):
-        return None
-    if not torch.cuda.is_available():
-        return "built in"
-    nccl: Any = torch.cuda.nccl
-    return ".".join(map(str, nccl.version()))
-
-
-def _gpu(number: int) -> dict[str, Any]:
-    import torch
-
-    try:
-        facts = torch.cuda.get_device_properties(number)
-    except RuntimeError as error:
-        return {"error": str(error)}
-    return {
-        "name": facts.name,
-        "memory GiB": round(facts.total_memory / 2**30, 1),
-        "capability": f"{facts.major}.{facts.minor}",
+        "GPU": devices,
     }
 
 
@@ -125,16 +118,17 @@ def _driver() -> str | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    ask = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    query = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True)
+        # nvidia-smi hangs where the driver does.
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(done.stdout.split()), None)
 
 
 def _wordnet() -> str:
-    """Whether METEOR can be computed."""
+    """The state of WordNet, which METEOR needs."""
     try:
         from addkit.metrics.captions import meteor_available
 
@@ -144,7 +138,7 @@ def _wordnet() -> str:
 
 
 def _plugins() -> dict[str, Any]:
-    """Who provides components, and which plugins cannot."""
+    """Providers of components, and broken plugins."""
     from addkit.errors import AddkitError
     from addkit.plugin import load_registry
 
@@ -152,11 +146,5 @@ def _plugins() -> dict[str, Any]:
         registry = load_registry()
     except AddkitError as error:
         return {"plugins": [], "broken plugins": [str(error)]}
-    providers = dict.fromkeys(one.provider for one in registry.components.values())
+    providers = dict.fromkeys(each.provider for each in registry.components.values())
     return {"plugins": list(providers), "broken plugins": list(map(str, registry.broken))}
-
-
-def _variables() -> dict[str, str]:
-    known = (name for name in os.environ if name in VARIABLES or name.startswith(PREFIXES))
-    names = [name for name in known if name != REPORTED_BY]
-    return {name: "set" if SECRET.search(name) else os.environ[name] for name in sorted(names)}

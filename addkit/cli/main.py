@@ -1,4 +1,4 @@
-"""The `addkit` command: its sub-commands, and how errors become text and exit codes."""
+"""The `addkit` command: its sub-commands, and the conversion of errors to text and exit codes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit train digits                    train on data that comes with addkit
   addkit sample --steps 20 image.jpg     classify images with the newest run
   addkit evaluate --steps 1,5,20         score it, and audit what its loop does
-  addkit ablate --loss mse               change one choice and tell its effect from noise
+  addkit ablate --loss mse               change one choice and separate its effect from noise
   addkit report                          one page of tables and figures of the newest run
-  addkit schedule show --classes 1000    how much a noisy label tells over time
+  addkit schedule show --classes 1000    information in a noisy label over time
 
 \b
   addkit recipes list                    experiments to begin from
-  addkit runs list                       what was trained, and how well it does
+  addkit runs list                       trained models and their scores
   addkit plugins list                    every component that a recipe can name
-  addkit env                             what a bug report needs
+  addkit env                             facts for a bug report
 """
 
 app = typer.Typer(
@@ -74,12 +74,27 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted, 143 stopped after saving.
     """
+    # Before anything else: imports of commands may warn.
     warnings.showwarning = _WarningPrinter()
     prepare()
     convert_only_given_values()
-    sys.argv[1:] = plugins_first(_quiet_first(sys.argv[1:]))
+    words = sys.argv[1:]
+    # Everything behind `--` is an argument, whatever it looks like.
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for index, word in enumerate(words) if index > end or word not in QUIET]
+    if len(rest) < len(words):
+        # `--quiet` may be anywhere: at the front it is the root's option.
+        rest = ["--quiet", *rest]
+    sys.argv[1:] = plugins_first(rest)
     try:
-        _refuse_renamed(sys.argv[1:])
+        for word in words[:end]:
+            from addkit.renamed import OPTIONS
+
+            if (option := word.partition("=")[0]) in OPTIONS:
+                from addkit.errors import UsageError
+                from addkit.renamed import renamed_to
+
+                raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
         with join_bash_words():
             app(prog_name="addkit")
     except KeyboardInterrupt:
@@ -92,30 +107,12 @@ def main() -> None:
         finish()
 
 
-def _quiet_first(words: list[str]) -> list[str]:
-    """`--quiet` stands anywhere: in front it is the root's option."""
-    end = words.index("--") if "--" in words else len(words)
-    rest = [word for place, word in enumerate(words) if place > end or word not in QUIET]
-    return rest if len(rest) == len(words) else ["--quiet", *rest]
-
-
-def _refuse_renamed(words: list[str]) -> None:
-    from addkit.errors import UsageError
-    from addkit.renamed import OPTIONS, renamed_to
-
-    for word in words[: words.index("--") if "--" in words else len(words)]:
-        option = word.partition("=")[0]
-        if option in OPTIONS:
-            raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
-
-
 class _WarningPrinter:
-    """Prints each warning as one line, once, without its place in the code.
-
-    The same one comes again where a control reads the data that ADD has read.
-    """
+    """Prints each warning as one line, once, without its line of code."""
 
     def __init__(self) -> None:
+        # Not Python's own filter, which goes by the line of code: a control reads the data that ADD
+        # has read, and warns of them from the same line with the same or another text.
         self.warned: set[str] = set()
 
     def __call__(
@@ -127,12 +124,14 @@ class _WarningPrinter:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
+        # Deprecations of libraries are not the user's to mend.
         if issubclass(category, UserWarning) and str(message) not in self.warned:
             self.warned.add(str(message))
             warn(str(message))
 
 
 def _explain(error: Exception) -> int:
+    """Print an error; return the exit code."""
     from addkit.errors import AddkitError, PluginError, Stopped
 
     if isinstance(error, Stopped):
@@ -147,6 +146,7 @@ def _explain(error: Exception) -> int:
     from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties
 
+    # An unexpected error may be a plugin's, if any was loaded.
     guests = ", ".join(loaded_third_parties())
     place = place_of(error) if guests else ""
     others = f" or a plugin's ({guests}; try `addkit plugins check`)" if guests else ""

@@ -1,7 +1,7 @@
-"""One place that writes: data to stdout, talk to stderr.
+"""All output of commands: results to stdout, messages to stderr.
 
 Colour and movement are for terminals: where there is none, and under NO_COLOR, TERM=dumb or CI, the
-text is plain and no line is broken. What an encoding cannot say is said in ASCII.
+text is plain and no line is broken. Characters that an encoding lacks are replaced by ASCII.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 WIDE = 10_000
-"""Characters of a line where there is no terminal: a table is never cut for a program."""
+"""Characters of a line where there is no terminal, so that a table is never cut for a program."""
 SHORT = 12
 """Letters in the heading of a column of numbers that never wraps."""
 
@@ -51,7 +51,7 @@ SPELLED = {
 """Signs in ASCII."""
 
 _COLOUR = {"FORCE_COLOR", "TTY_COMPATIBLE"}
-"""Variables by which rich writes for a terminal where there is none."""
+"""Variables with which rich writes as for a terminal."""
 
 _quiet = False
 
@@ -73,7 +73,7 @@ class Output:
         return not (self.json or self.jsonl)
 
     def data(self, value: Any) -> None:
-        """A machine's result: the whole value, or its items a line each."""
+        """Print a result for programs: the whole value, or its items a line each."""
         if self.jsonl:
             for item in value if isinstance(value, list) else [value]:
                 print(_json(item))
@@ -81,16 +81,20 @@ class Output:
             print(_json(value, indent=2))
 
     def text(self, text: str) -> None:
-        """A text as it is, such as a file's."""
+        """Print a text as it is, such as a file's."""
         print(text, end="")
 
     def hint(self, command: str) -> None:
-        """What a person may type next; nothing for a program."""
+        """Print a command to type next; nothing for a program."""
         if self.for_people:
             hint(command)
 
     def line(self, text: str = "") -> None:
-        """A line of the result for people."""
+        """Print a line of the result for people."""
+        if _is_plain(sys.stdout):
+            print(text)
+            return
+        # No markup: a text with square brackets, such as a recipe's table, is no style.
         stdout().print(text, highlight=False, markup=False)
 
     def table(
@@ -100,16 +104,17 @@ class Output:
         title: str | None = None,
         words: int = 1,
     ) -> None:
-        """A table for people; the first `words` columns to the left, numbers to the right.
+        """Print a table for people; the first `words` columns to the left, numbers to the right.
 
-        Where it is too wide, what a row is called stays whole, and no text is cut off.
+        Where it is too wide, names of rows stay whole, and texts wrap instead of being cut.
         """
-        if not _is_terminal(sys.stdout) and not _COLOUR & os.environ.keys():
+        if _is_plain(sys.stdout):
             self.text(_plain_table([columns, *rows], title, words))
             return
         from rich.table import Table
 
         cells = [[_plain(cell) for cell in row] for row in rows]
+        # Names wider than half of the terminal would leave no room for the rest: those wrap too.
         named = max((len(row[0]) for row in cells), default=0) <= stdout().width // 2
         table = Table(title=title and _plain(title), box=None, pad_edge=False, title_justify="left")
         for number, column in enumerate(columns):
@@ -123,7 +128,8 @@ class Output:
 
 
 def prepare() -> None:
-    """Make both streams able to take any text, whatever their encoding."""
+    """Set up both streams so that no text fails, whatever their encoding."""
+    # Under LANG=C a plus-minus sign would otherwise end a training's summary with an exception.
     codecs.register_error("addkit-ascii", _spelled)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -131,72 +137,81 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Write out what is left; a reader that has gone away, such as `head -1`, is no error."""
+    """Flush stdout; a reader that has closed it, such as `head -1`, is no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more as it ends, and would tell of it.
+        # Python flushes once more at exit, and would print the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
         return
 
 
 def set_quiet(quiet: bool) -> None:
-    """Whether stderr gets errors alone."""
+    """Print errors alone to stderr, or everything."""
     global _quiet
     _quiet = quiet
 
 
 def animated() -> bool:
-    """True if stderr is a terminal where things may move, and a person who wants to see it."""
+    """True if stderr is a terminal that can show a progress bar, without --quiet."""
     return _is_terminal(sys.stderr) and not _quiet
 
 
 def stdout() -> Console:
-    """Where results go; plain and as wide as needed where it is no terminal."""
+    """The console of results; plain and as wide as needed where it is no terminal."""
     return _console(sys.stdout, to_stderr=False)
 
 
 def stderr() -> Console:
-    """Where talk goes."""
+    """The console of messages."""
     return _console(sys.stderr, to_stderr=True)
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal, not part of the result."""
-    if not _quiet:
-        stderr().print(text, highlight=False, markup=False, style="dim", soft_wrap=True)
+    """Print a message for people, which is not part of the result."""
+    if _quiet:
+        return
+    if _is_plain(sys.stderr):
+        print(text, file=sys.stderr)
+        return
+    stderr().print(text, highlight=False, markup=False, style="dim", soft_wrap=True)
 
 
 def hint(command: str) -> None:
-    """The command that a person may want next; with the plugin files that this one had."""
+    """Print a command to type next, with the plugin files of this one."""
+    here, options = Path.cwd(), ""
     files = os.environ.get("ADDKIT_PLUGIN_FILES", "").split(os.pathsep)
-    more = "".join(f" --plugin-file {shlex.quote(_near(file))}" for file in files if file)
-    note(f"next: {command}{more if command.startswith('addkit ') else ''}")
-
-
-def _near(file: str) -> str:
-    """Relative where it lies below the working directory."""
-    here = Path.cwd()
-    return str(Path(file).relative_to(here)) if Path(file).is_relative_to(here) else file
+    for file in map(Path, filter(None, files)):
+        # The variable has absolute paths; relative where possible, as the user typed them.
+        path = file.relative_to(here) if file.is_relative_to(here) else file
+        options += f" --plugin-file {shlex.quote(str(path))}"
+    note(f"next: {command}{options if command.startswith('addkit ') else ''}")
 
 
 def warn(text: str) -> None:
-    """Something that the person should know."""
+    """Print a warning."""
     if not _quiet:
-        stderr().print(f"[yellow]warning:[/yellow] {_plain(text)}", highlight=False, soft_wrap=True)
+        _print_labelled("warning:", "yellow", text)
 
 
 def fail(text: str, code: int) -> int:
-    """Print an error, each line with its own `error:`; gives the exit code back."""
+    """Print an error, each line with its own `error:`; return the exit code."""
     for line in text.splitlines():
-        stderr().print(
-            f"[bold red]error:[/bold red] {_plain(line)}", highlight=False, soft_wrap=True
-        )
+        _print_labelled("error:", "bold red", line)
     return code
 
 
+def _print_labelled(label: str, style: str, text: str) -> None:
+    if _is_plain(sys.stderr):
+        print(label, text, file=sys.stderr)
+        return
+    line = f"[{style}]{label}[/{style}] {_plain(text)}"
+    stderr().print(line, highlight=False, soft_wrap=True)
+
+
 def _console(stream: TextIO, *, to_stderr: bool) -> Console:
+    # rich takes 0.1 s to import. A console is made at each call, since tests replace the streams.
     from rich.console import Console
 
     if _is_terminal(stream):
@@ -218,14 +233,19 @@ def _plain_table(rows: Sequence[Sequence[str]], title: str | None, words: int) -
     return "\n".join(lines) + "\n"
 
 
+def _is_plain(stream: TextIO) -> bool:
+    """True for a program or a file, for which rich (0.1 s to load) adds nothing."""
+    return not _is_terminal(stream) and not _COLOUR & os.environ.keys()
+
+
 def _is_terminal(stream: TextIO) -> bool:
-    """A CI's pseudo-terminal shows a log, not a screen."""
+    """True for a terminal with a screen; a CI's pseudo-terminal is a log."""
     plain = os.environ.get("TERM") == "dumb" or os.environ.get("CI", "") not in ("", "0", "false")
     return stream.isatty() and not plain
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    """Escaped where stdout could not say it: a program must get the very value."""
+    """The value as JSON, with \\u escapes where stdout cannot encode it: no value may change."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "ascii")
@@ -235,17 +255,14 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """The handler of what cannot be encoded: known signs in ASCII, bytes of file names as \\xNN."""
+    """Replace characters that cannot be encoded: by ASCII, or as \\xNN for bytes of file names."""
     assert isinstance(error, UnicodeEncodeError)
-    signs = error.object[error.start : error.end]
-    return "".join(map(_sign, signs)), error.end
-
-
-def _sign(sign: str) -> str:
-    # Python keeps each byte of a file name that is no UTF-8 as one of these.
-    if "\udc80" <= sign <= "\udcff":
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    return SPELLED.get(sign, "?")
+    replaced = ""
+    for sign in error.object[error.start : error.end]:
+        # Python keeps each byte of a file name that is no UTF-8 as one of these surrogates.
+        is_byte = "\udc80" <= sign <= "\udcff"
+        replaced += f"\\x{ord(sign) - 0xDC00:02x}" if is_byte else SPELLED.get(sign, "?")
+    return replaced, error.end
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,6 @@ from addkit.errors import AddkitError, AddkitWarning, PluginError, UsageError
 from addkit.plugin.selection import FILES, plugins_may_be_installed
 
 if TYPE_CHECKING:
-    from addkit.plugin.commands import Commands
     from addkit.plugin.loading import ProvidedCommand
     from addkit.testing import Verdict
 
@@ -28,11 +27,11 @@ LAWS = (
     "can_be_imported",
     "explains_itself",
 )
-"""Laws of a command, for `addkit plugins check`."""
+"""Checks of `addkit plugins check` for a command."""
 
 
 class RootGroup(LazyGroup):
-    """Group of all commands; addkit's own come first, so that no plugin can shadow one.
+    """Finds a command among addkit's own first, so that no plugin can shadow one.
 
     Plugins are imported only for `--help`, for completing a command's name, and for a name that is
     none of addkit's own.
@@ -71,8 +70,8 @@ def plugin_commands() -> dict[str, PluginCommand]:
     from addkit.plugin.commands import load_commands
 
     by_name = load_commands().by_name
-    for shadowed in (each for name in SUMMARIES for each in by_name.get(name, ())):
-        text = f"{shadowed.title} is left out: addkit has a command of this name"
+    for shadowing in (command for name in SUMMARIES for command in by_name.get(name, ())):
+        text = f"{shadowing.title} is left out: addkit has a command of this name"
         warnings.warn(text, AddkitWarning, stacklevel=2)
     return {name: PluginCommand(name, by_name[name]) for name in by_name if name not in SUMMARIES}
 
@@ -97,10 +96,11 @@ class PluginCommand(TyperCommand):
 
 
 def clash(provided: tuple[ProvidedCommand, ...]) -> str:
-    """Name the plugins that provide the same command, and how to disable one of them."""
-    providers = " and ".join(each.provider for each in provided)
-    packages = dict.fromkeys(each.distribution for each in provided)
-    remedies = [f"--no-plugin {name}" for name in packages if not name.endswith(".py")]
+    """Which plugins provide one command, and how to disable one of them."""
+    providers = " and ".join(command.provider for command in provided)
+    packages = dict.fromkeys(command.distribution for command in provided)
+    # A plugin file is no package that --no-plugin could name.
+    remedies = [f"--no-plugin {package}" for package in packages if not package.endswith(".py")]
     remedy = f"disable one with {' or '.join(remedies)}" if remedies else "leave out --plugin-file"
     return f"provided by {providers}; {remedy}"
 
@@ -120,6 +120,7 @@ def load_command(provided: ProvidedCommand) -> Any:
         # Annotations that typer cannot read, an app without a command, or no function at all.
         text = f"{provided.title} is no command: {one_line(error)}{place_of(error)}"
         raise PluginError(text) from error
+    # A group's own callback runs too, before its sub-command.
     for leaf in _leaves(command):
         leaf.callback = _guarded(leaf.callback, provided)
     return command
@@ -132,44 +133,44 @@ def check_commands(package: str | None) -> list[Verdict]:
         UsageError: the hook of a plugin's commands is broken.
     """
     from addkit.plugin.commands import load_commands
-
-    commands = load_commands()
-    broken = [each for each in commands.broken if package in (None, each.distribution)]
-    if broken:
-        raise UsageError("\n".join(f"broken plugin: {each}" for each in broken))
-    return [_check(each, commands) for each in commands.of(package)]
-
-
-def _check(provided: ProvidedCommand, commands: Commands) -> Verdict:
     from addkit.testing import Verdict
 
-    spec, faults = provided.spec, {}
-    others = commands.by_name[spec.name]
-    if spec.name in SUMMARIES:
-        faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
-    elif len(others) > 1:
-        faults["has_a_name_of_its_own"] = clash(others)
-    if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
-        faults["has_one_line_of_help"] = f"help must be one line of {LONGEST_HELP} letters at most"
-    if provided.provider in commands.heavy:
-        faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
-    try:
-        command = load_command(provided)
-    except PluginError as error:
-        faults["can_be_imported"] = str(error)
-    else:
-        if not command.help:
-            faults["explains_itself"] = f"{spec.command} has no docstring, which --help would show"
-    # Without an import nothing can be explained, so one law more is not met.
-    passed = len(LAWS) - len(faults) - ("can_be_imported" in faults)
-    return Verdict("command", spec.name, provided.provider, passed, faults, "")
+    commands = load_commands()
+    broken = [plugin for plugin in commands.broken if package in (None, plugin.distribution)]
+    if broken:
+        raise UsageError("\n".join(f"broken plugin: {plugin}" for plugin in broken))
+    verdicts = []
+    for provided in commands.of(package):
+        spec, faults = provided.spec, {}
+        others = commands.by_name[spec.name]
+        if spec.name in SUMMARIES:
+            faults["has_a_name_of_its_own"] = f'addkit has a command "{spec.name}"'
+        elif len(others) > 1:
+            faults["has_a_name_of_its_own"] = clash(others)
+        if "\n" in spec.help or len(spec.help) > LONGEST_HELP:
+            text = f"help must be one line of {LONGEST_HELP} letters at most"
+            faults["has_one_line_of_help"] = text
+        if provided.provider in commands.heavy:
+            faults["is_listed_without_torch"] = "its plugin imports torch when it is loaded"
+        try:
+            command = load_command(provided)
+        except PluginError as error:
+            faults["can_be_imported"] = str(error)
+        else:
+            if not command.help:
+                faults["explains_itself"] = f"{spec.command} has no docstring, the text of --help"
+        # A command that cannot be imported has no docstring to check: that law neither holds nor is
+        # broken.
+        holding = len(LAWS) - len(faults) - ("can_be_imported" in faults)
+        verdicts.append(Verdict("command", spec.name, provided.provider, holding, faults, ""))
+    return verdicts
 
 
 def check_new_name(name: str) -> None:
     """Raise `UsageError` if addkit or a plugin has a command of this name."""
     from addkit.plugin.commands import load_commands
 
-    providers = [each.provider for each in load_commands().by_name.get(name, ())]
+    providers = [command.provider for command in load_commands().by_name.get(name, ())]
     if name in SUMMARIES:
         providers.append("addkit")
     if providers:

@@ -47,11 +47,12 @@ PluginFile = Annotated[
         help="Load this Python file as one; may be repeated.",
     ),
 ]
-# They are read before all others, as a plugin may add the command itself, and what --help lists.
+# Eager: they are read before all others, since a plugin may add the command itself and lines to
+# --help.
 
 
 def plugins_first(words: list[str]) -> list[str]:
-    """These options stand anywhere: in front they are the root's."""
+    """Move these options to the front, where they are the root's; users may give them anywhere."""
     end = words.index("--") if "--" in words else len(words)
     front: list[str] = []
     rest: list[str] = []
@@ -61,6 +62,7 @@ def plugins_first(words: list[str]) -> list[str]:
         if word == NONE or (equals and name in (WITHOUT, FILE)):
             front.append(word)
         elif word in (WITHOUT, FILE):
+            # Without a value behind it: typer's own error about that follows.
             front += [word, *(value for value in [next(before, None)] if value is not None)]
         else:
             rest.append(word)

@@ -16,20 +16,19 @@ if TYPE_CHECKING:
     from addkit.cli.output import Output
     from addkit.plugin import Provided, Registry
     from addkit.plugin.commands import Commands
-    from addkit.testing import Verdict
 
 
 plugins = typer.Typer(
-    help="Look at, check and write plugins.", rich_markup_mode=None, no_args_is_help=True
+    help="List, show, check and write plugins.", rich_markup_mode=None, no_args_is_help=True
 )
 
 COMMAND = "command"
-"""Taken by `--kind` like a kind of component."""
+"""A value of `--kind`, in addition to the kinds of components."""
 
 
 @plugins.callback()
 def root() -> None:
-    """Look at, check and write plugins."""
+    """List, show, check and write plugins."""
 
 
 @plugins.command("list")
@@ -54,9 +53,33 @@ def list_(
     _check_kind(kind)
     registry, commands, output = load_registry(), load_commands(), Output(json=json)
     if requirements:
-        _show_requirements(output, registry, commands)
+        packages = {(each.distribution, each.version) for each in registry.components.values()}
+        packages |= {(each.distribution, each.version) for each in commands.of(None)}
+        broken = (*registry.broken, *commands.broken)
+        packages |= {(each.distribution, each.version) for each in broken}
+        # Neither addkit itself nor a file can be installed by such a line.
+        lines = [
+            f"{name}=={version}"
+            for name, version in sorted(packages)
+            if name != "addkit" and not name.endswith(".py")
+        ]
+        if json:
+            output.data(lines)
+        for line in () if json else lines:
+            output.line(line)
         return
-    _show_or_print(output, _rows(registry, commands, kind))
+    rows = _rows(registry, commands, kind)
+    if json:
+        output.data(rows)
+        return
+    cells = []
+    for row in rows:
+        summary = str(row["summary"])
+        if row["status"] != "ok":
+            summary = f"{row['status']}: {summary}".removesuffix(": ")
+        provider = f"{row['distribution']} {row['version']}"
+        cells.append((row["kind"] or "?", str(row["name"]), provider, summary))
+    output.table(("kind", "name", "from", "summary"), cells, words=4)
 
 
 @plugins.command()
@@ -67,7 +90,7 @@ def show(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Show a component: what it does, its settings, who provides it, and a table to paste.
+    """Show a component: its docstring, settings and provider, and a table to paste.
 
     addkit plugins show schedule cosine
     """
@@ -76,14 +99,15 @@ def show(
     from addkit.plugin.describe import described
 
     _check_kind(kind)
+    output = Output(json=json)
     if kind == COMMAND:
-        _show_command(Output(json=json), name)
+        _show_command(output, name)
         return
     provided = load_registry().get(kind, name)
     if json:
-        Output(json=True).data(described(provided))
+        output.data(described(provided))
     else:
-        _show_component(Output(), provided)
+        _show_component(output, provided)
 
 
 @plugins.command()
@@ -108,19 +132,29 @@ def check(
     from addkit.testing import check_package
 
     if package is not None:
-        package = _meant(package)
+        # Before the registry is loaded: a file is added to it.
+        package = _package_named(package)
     verdicts, registry = [], load_registry()
     output = Output(json=json)
     of_commands = check_commands(package)
     of_components = check_package(registry, package, may_be_empty=bool(of_commands))
     for verdict in (*of_commands, *of_components):
         verdicts.append(verdict)
-        if not json:
-            _show_verdict(output, verdict)
+        if json:
+            continue
+        # At once, since checking a component may take seconds.
+        laws = f"{verdict.kept} laws hold" + (f", {verdict.skipped}" if verdict.skipped else "")
+        state = "FAIL" if verdict.broken else "ok"
+        output.line(f"{state:4}  {verdict.kind} {verdict.name}: {laws}")
+        for law, why in verdict.broken.items():
+            output.line(f"      {law}: {why}")
     if json:
         output.data([verdict.data() for verdict in verdicts])
     else:
-        _show_sum(output, verdicts)
+        passed = sum(not verdict.broken for verdict in verdicts)
+        kinds = {"command" if each.kind == COMMAND else "component" for each in verdicts}
+        what = " and ".join(f"{kind}s" for kind in ("component", "command") if kind in kinds)
+        output.line(f"{passed} of {len(verdicts)} {what} keep every law")
     if any(verdict.broken for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -164,8 +198,10 @@ def new(
         output.line(str(file))
     output.line()
     output.line("next:")
-    for command in _next_commands(name, kind, folder):
-        output.line(f"  {command}")
+    output.line(f"  pip install -e {folder}")
+    output.line(f"  addkit plugins check {name}")
+    recipe = folder / "recipes" / f"{name}.toml"
+    output.line(f"  addkit {name}" if kind == COMMAND else f"  addkit train {recipe}")
 
 
 def _check_kind(kind: str | None) -> None:
@@ -175,12 +211,13 @@ def _check_kind(kind: str | None) -> None:
         check_kind(kind)
 
 
-def _meant(word: str) -> str:
-    """The package that a file, a package's folder, or its own name means."""
+def _package_named(word: str) -> str:
+    """The name of a package, given by a plugin file, the package's folder, or the name itself."""
     path = Path(word)
     if path.suffix == ".py":
         choose(False, None, [path])
         return path.name
+    # A folder in a checkout, completed by the shell with a slash.
     project = path / "pyproject.toml"
     if not project.is_file():
         return word.rstrip("/")
@@ -189,18 +226,13 @@ def _meant(word: str) -> str:
     return str(loads(project.read_text("utf-8")).get("project", {}).get("name", word))
 
 
-def _next_commands(name: str, kind: str, folder: Path) -> list[str]:
-    recipe = folder / "recipes" / f"{name}.toml"
-    last = f"addkit {name}" if kind == COMMAND else f"addkit train {recipe}"
-    return [f"pip install -e {folder}", f"addkit plugins check {name}", last]
-
-
 def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict[str, Any]]:
     from addkit.plugin import KINDS
     from addkit.plugin.loading import distribution_of
 
+    """A row for each component, command, broken plugin and disabled plugin."""
     rows = []
-    for of_kind in (one.kind for one in KINDS if kind in (None, one.kind)):
+    for of_kind in (spec.kind for spec in KINDS if kind in (None, spec.kind)):
         for provided in (registry.get(of_kind, name) for name in registry.names(of_kind)):
             spec, package = provided.spec, (provided.distribution, provided.version)
             status = "imports torch" if provided.provider in registry.heavy else "ok"
@@ -209,54 +241,21 @@ def _rows(registry: Registry, commands: Commands, kind: str | None) -> list[dict
         about = command.spec.name, command.spec.help
         rows.append(_cells(COMMAND, *about, command.distribution, command.version))
     # A plugin whose commands alone are broken still provides its components.
-    seen = {(one.distribution, one.entry_point) for one in registry.broken}
-    others = [one for one in commands.broken if (one.distribution, one.entry_point) not in seen]
+    seen = {(each.distribution, each.entry_point) for each in registry.broken}
+    others = [each for each in commands.broken if (each.distribution, each.entry_point) not in seen]
     for broken in (*registry.broken, *others):
         fault = str(broken).partition('"): ')[2]
         package = broken.distribution, broken.version
         rows.append(_cells(None, broken.entry_point, fault, *package, "broken"))
     return rows + [
-        _cells(None, one.name, "", *distribution_of(one), "disabled") for one in registry.disabled
+        _cells(None, each.name, "", *distribution_of(each), "disabled")
+        for each in registry.disabled
     ]
-
-
-def _show_or_print(output: Output, rows: list[dict[str, Any]]) -> None:
-    if output.for_people:
-        _show_rows(output, rows)
-    else:
-        output.data(rows)
 
 
 def _cells(kind: str | None, *cells: str) -> dict[str, Any]:
     keys = ("name", "summary", "distribution", "version", "status")
     return {"kind": kind, **dict(zip(keys, [*cells, "ok"], strict=False))}
-
-
-def _show_rows(output: Output, rows: list[dict[str, Any]]) -> None:
-    cells = [("kind", "name", "from", "what")]
-    for row in rows:
-        provider = f"{row['distribution']} {row['version']}"
-        cells.append((row["kind"] or "?", row["name"], provider, _note(row)))
-    output.table(cells[0], cells[1:], words=4)
-
-
-def _note(row: dict[str, Any]) -> str:
-    if row["status"] == "ok":
-        return str(row["summary"])
-    return f"{row['status']}: {row['summary']}".removesuffix(": ")
-
-
-def _show_requirements(output: Output, registry: Registry, commands: Commands) -> None:
-    packages = {(each.distribution, each.version) for each in registry.components.values()}
-    packages |= {(each.distribution, each.version) for each in (*registry.broken, *commands.broken)}
-    packages |= {(each.distribution, each.version) for each in commands.of(None)}
-    own = sorted(each for each in packages if each[0] != "addkit" and not each[0].endswith(".py"))
-    lines = [f"{name}=={version}" for name, version in own]
-    if output.for_people:
-        for line in lines:
-            output.line(line)
-    else:
-        output.data(lines)
 
 
 def _show_command(output: Output, name: str) -> None:
@@ -290,10 +289,11 @@ def _show_component(output: Output, provided: Provided) -> None:
     settings = settings_of(spec.settings)
     if settings:
         output.line()
-        rows = [
-            [one.name, one.type, _given(one.default, one.required), one.range, one.meaning]
-            for one in settings
-        ]
+        rows = []
+        for setting in settings:
+            default = "absent" if setting.default is None else setting.default
+            default = "must be given" if setting.required else default
+            rows.append([setting.name, setting.type, default, setting.range, setting.meaning])
         output.table(["setting", "type", "default", "range", "meaning"], rows, words=5)
     if spec.provides:
         output.line(f"\nprovides: {', '.join(sorted(spec.provides))}")
@@ -301,23 +301,3 @@ def _show_component(output: Output, provided: Provided) -> None:
         needs = ", ".join(f"{key} = {value}" for key, value in spec.needs.items())
         output.line(f"\nneeds: {needs}")
     output.line(f"\n{paste(provided)}")
-
-
-def _given(default: str | None, required: bool) -> str:
-    if required:
-        return "must be given"
-    return "absent" if default is None else default
-
-
-def _show_verdict(output: Output, verdict: Verdict) -> None:
-    laws = f"{verdict.kept} laws hold" + (f", {verdict.skipped}" if verdict.skipped else "")
-    output.line(f"{'FAIL' if verdict.broken else 'ok':4}  {verdict.kind} {verdict.name}: {laws}")
-    for law, why in verdict.broken.items():
-        output.line(f"      {law}: {why}")
-
-
-def _show_sum(output: Output, verdicts: list[Verdict]) -> None:
-    failed = sum(bool(verdict.broken) for verdict in verdicts)
-    kinds = {"command" if verdict.kind == COMMAND else "component" for verdict in verdicts}
-    what = " and ".join(f"{kind}s" for kind in ("component", "command") if kind in kinds)
-    output.line(f"{len(verdicts) - failed} of {len(verdicts)} {what} keep every law")

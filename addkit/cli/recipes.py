@@ -11,7 +11,7 @@ from addkit.cli.completion import complete_recipe, complete_recipe_or_run
 from addkit.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
-    from addkit.recipe.errors import Fault
+    from addkit.recipe.files import Layer
 
 
 recipes = typer.Typer(
@@ -31,9 +31,25 @@ def list_recipes(json: JsonOption = False) -> None:
     addkit recipes list
     """
     from addkit.cli.output import Output
-    from addkit.recipe.files import known_recipes
+    from addkit.errors import RecipeError
+    from addkit.recipe.files import known_recipes, load_file, shipped, shown
 
-    rows = [_entry(name, path) for name, path in known_recipes().items()]
+    rows = []
+    # Bases are read once: most recipes extend one of a few.
+    read: dict[Path, Layer] = {}
+    for name, path in known_recipes().items():
+        row: dict[str, Any] = {"name": name, "summary": "", "task": "", "data": ""}
+        row |= {"file": shown(path), "shipped": path == shipped(name), "error": None}
+        try:
+            tables = load_file(path, read).tables
+        except RecipeError as error:
+            # A broken recipe is a row of its own, and hides no other.
+            rows.append({**row, "error": str(error)})
+            continue
+        for kind in ("task", "data"):
+            table = tables.get(kind)
+            row[kind] = str(table.get("name", "")) if isinstance(table, dict) else ""
+        rows.append({**row, "summary": str(tables.get("summary", ""))})
     output = Output(json=json)
     if json:
         output.data(rows)
@@ -44,24 +60,6 @@ def list_recipes(json: JsonOption = False) -> None:
         words=4,
     )
     output.hint("addkit recipes show NAME, or addkit train NAME")
-
-
-def _entry(name: str, path: Path) -> dict[str, Any]:
-    from addkit.errors import RecipeError
-    from addkit.recipe.files import load_file, shipped, shown
-
-    found = {"name": name, "summary": "", "task": "", "data": "", "file": shown(path)}
-    try:
-        tables = load_file(path).tables
-    except RecipeError as error:
-        return {**found, "shipped": path == shipped(name), "error": str(error)}
-    names = {kind: _component(tables.get(kind)) for kind in ("task", "data")}
-    summary = str(tables.get("summary", ""))
-    return {**found, **names, "summary": summary, "shipped": path == shipped(name), "error": None}
-
-
-def _component(table: object) -> str:
-    return str(table.get("name", "")) if isinstance(table, dict) else ""
 
 
 @recipes.command()
@@ -83,34 +81,27 @@ def show(
 
     addkit recipes show digits --resolved --set training.epochs=5
     """
+    from addkit.cli.output import Output
+
+    output = Output(json=json)
     if resolved or set_:
-        _show_resolved(recipe, set_ or [], json)
-    else:
-        _show_source(recipe, json)
+        from addkit.recipe import dump_recipe, read_recipe
 
-
-def _show_resolved(recipe: str, changes: list[str], json: bool) -> None:
-    from addkit.cli.output import Output
-    from addkit.recipe import dump_recipe, read_recipe
-
-    read = read_recipe(Path(recipe), changes)
-    if json:
-        Output(json=True).data(read.tables())
-    else:
-        Output().text(dump_recipe(read))
-
-
-def _show_source(recipe: str, json: bool) -> None:
-    from addkit.cli.output import Output
+        read = read_recipe(Path(recipe), set_ or [])
+        if json:
+            output.data(read.tables())
+        else:
+            output.text(dump_recipe(read))
+        return
+    # The sources alone need no pydantic and no plugin.
     from addkit.recipe.files import load_file, named, shown
 
     files = load_file(named(recipe)).files
     sources = [(shown(file), file.read_text("utf-8-sig")) for file in files]
     if json:
         texts = [{"file": file, "text": text} for file, text in sources]
-        Output(json=True).data({"recipe": files[0].stem, "files": texts})
+        output.data({"recipe": files[0].stem, "files": texts})
         return
-    output = Output()
     for number, (file, text) in enumerate(sources):
         head = f"# {file}" if number == 0 else f"\n# extends {file}"
         output.text(f"{head}\n\n{text.rstrip()}\n")
@@ -126,53 +117,38 @@ def check(
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell everything that is wrong with recipes. Exit code 2 if anything is.
+    """List all errors of recipes. Exit code 2 if there is one.
 
     \b
     addkit recipes check recipes/*.toml
     addkit recipes check digits --set training.epochs=5
     """
     from addkit.cli.output import Output
+    from addkit.recipe import read_recipe
+    from addkit.recipe.errors import Fault, FaultyRecipeError
 
-    found = {file: _faults(file, set_ or []) for file in files}
+    faults: dict[str, tuple[Fault, ...]] = dict.fromkeys(files, ())
+    # All files are checked, also after one with errors.
+    for file in faults:
+        try:
+            read_recipe(Path(file), set_ or [])
+        except FaultyRecipeError as error:
+            faults[file] = error.faults
     output = Output(json=json)
     if json:
-        output.data([_checked(file, faults) for file, faults in found.items()])
+        results = [
+            {"recipe": file, "sound": not own, "problems": [fault.data() for fault in own]}
+            for file, own in faults.items()
+        ]
+        output.data(results)
     else:
-        for file, faults in found.items():
-            for fault in faults:
+        for file, own in faults.items():
+            for fault in own:
                 output.line(str(fault))
-            if not faults:
+            if not own:
                 output.line(f"{file}: sound")
-    if any(found.values()):
+    if any(faults.values()):
         raise typer.Exit(2)
-
-
-def _faults(file: str, changes: list[str]) -> list[Fault]:
-    from addkit.recipe import read_recipe
-    from addkit.recipe.errors import FaultyRecipeError
-
-    try:
-        read_recipe(Path(file), changes)
-    except FaultyRecipeError as error:
-        return list(error.faults)
-    return []
-
-
-def _checked(file: str, faults: list[Fault]) -> dict[str, Any]:
-    problems = [
-        {
-            "file": fault.origin.place,
-            "line": fault.origin.line or None,
-            "key": fault.key,
-            "text": fault.text,
-            "found": fault.found,
-            "allowed": fault.allowed,
-            "guess": fault.guess,
-        }
-        for fault in faults
-    ]
-    return {"recipe": file, "sound": not faults, "problems": problems}
 
 
 @recipes.command()
@@ -189,7 +165,7 @@ def diff(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Tell the keys in which two recipes, or the recipes of two runs, differ.
+    """List the keys in which two recipes, or the recipes of two runs, differ.
 
     addkit recipes diff fashion-mnist fashion-mnist-paper
     """
@@ -208,7 +184,7 @@ def diff(
 
 
 def _tables(word: str) -> dict[str, Any]:
-    """The resolved tables; of a run as they are stored, so that old runs can be compared too."""
+    """The resolved tables; a run's as they are stored, so that old runs can be compared too."""
     from addkit.cli.run_arguments import run_named
     from addkit.recipe import read_recipe
     from addkit.runs import Run

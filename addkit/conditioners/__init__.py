@@ -24,23 +24,20 @@ def _needs_class_token(config: ClassTokenConfig, choices: Choices) -> Iterable[s
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in conditioners."""
     yield ConditionerSpec(
-        name="class-token",
-        config="addkit.conditioners.settings:ClassTokenConfig",
-        build="addkit.conditioners.tokens:ClassToken",
+        "class-token",
+        ".settings:ClassTokenConfig",
+        ".tokens:ClassToken",
+        "The encoder's class token (paper).",
         provides=frozenset({"one-token"}),
         check=_needs_class_token,
-        summary="The encoder's class token (paper).",
     )
     yield ConditionerSpec(
-        name="mean-token",
-        config="addkit.conditioners.settings:MeanTokenConfig",
-        build="addkit.conditioners.tokens:MeanToken",
+        "mean-token",
+        ".settings:MeanTokenConfig",
+        ".tokens:MeanToken",
+        "The mean of the encoder's patch tokens (paper).",
         provides=frozenset({"one-token"}),
-        summary="The mean of the encoder's patch tokens (paper).",
     )
     yield ConditionerSpec(
-        name="all-tokens",
-        config="addkit.conditioners.settings:AllTokensConfig",
-        build="addkit.conditioners.tokens:AllTokens",
-        summary="Every encoder token.",
+        "all-tokens", ".settings:AllTokensConfig", ".tokens:AllTokens", "Every encoder token."
     )

@@ -22,24 +22,24 @@ def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in denoisers."""
     yield DenoiserSpec(
-        name="transformer",
-        config="addkit.denoisers.settings:TransformerConfig",
-        build="addkit.denoisers.transformer:TransformerDenoiser",
+        "transformer",
+        ".settings:TransformerConfig",
+        ".transformer:TransformerDenoiser",
+        "Self-attention over labels and a prepared condition.",
         provides=frozenset({"reads-state", "joint"}),
-        summary="Self-attention over labels and a prepared condition.",
     )
     yield DenoiserSpec(
-        name="mlp",
-        config="addkit.denoisers.settings:MlpConfig",
-        build="addkit.denoisers.mlp:MlpDenoiser",
+        "mlp",
+        ".settings:MlpConfig",
+        ".mlp:MlpDenoiser",
+        "adaLN MLP; the fastest for one label.",
         provides=frozenset({"reads-state"}),
         check=_one_condition_token,
-        summary="adaLN MLP; the fastest for one label.",
     )
     yield DenoiserSpec(
-        name="control",
-        config="addkit.denoisers.settings:ControlConfig",
-        build="addkit.denoisers.control:Control",
+        "control",
+        ".settings:ControlConfig",
+        ".control:Control",
+        "A classifier head that ignores the state.",
         check=_one_condition_token,
-        summary="A classifier head that ignores the state.",
     )

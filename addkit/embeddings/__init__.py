@@ -24,21 +24,18 @@ def _needs_clean_or_noise(config: TokenConfig, choices: Choices) -> Iterable[str
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in embeddings."""
     yield EmbeddingSpec(
-        name="linear",
-        config="addkit.embeddings.settings:LinearConfig",
-        build="addkit.embeddings.linear:build_linear",
-        summary="W y_t, the paper's.",
+        "linear", ".settings:LinearConfig", ".linear:build_linear", "W y_t, the paper's."
     )
     yield EmbeddingSpec(
-        name="posterior",
-        config="addkit.embeddings.settings:PosteriorConfig",
-        build="addkit.embeddings.posterior:PosteriorEmbedding",
-        summary="softmax(c_t y_t) E: loses nothing at any K.",
+        "posterior",
+        ".settings:PosteriorConfig",
+        ".posterior:PosteriorEmbedding",
+        "softmax(c_t y_t) E: loses nothing at any K.",
     )
     yield EmbeddingSpec(
-        name="token",
-        config="addkit.embeddings.settings:TokenConfig",
-        build="addkit.embeddings.token:TokenEmbedding",
+        "token",
+        ".settings:TokenConfig",
+        ".token:TokenEmbedding",
+        "E[y] or a mask, for masked diffusion and autoregression.",
         check=_needs_clean_or_noise,
-        summary="E[y] or a mask, for masked diffusion and autoregression.",
     )

@@ -12,21 +12,11 @@ from addkit.plugin.spec import EncoderSpec, Spec, hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in encoders."""
     yield EncoderSpec(
-        name="vit",
-        config="addkit.encoders.settings:VitConfig",
-        build="addkit.encoders.vit:VitEncoder",
+        "vit",
+        ".settings:VitConfig",
+        ".vit:VitEncoder",
+        "A timm vision transformer.",
         provides=frozenset({"class-token"}),
-        summary="A timm vision transformer.",
     )
-    yield EncoderSpec(
-        name="timm",
-        config="addkit.encoders.settings:TimmConfig",
-        build="addkit.encoders.timm:TimmEncoder",
-        summary="Any timm backbone.",
-    )
-    yield EncoderSpec(
-        name="cnn",
-        config="addkit.encoders.settings:CnnConfig",
-        build="addkit.encoders.cnn:CnnEncoder",
-        summary="A small CNN.",
-    )
+    yield EncoderSpec("timm", ".settings:TimmConfig", ".timm:TimmEncoder", "Any timm backbone.")
+    yield EncoderSpec("cnn", ".settings:CnnConfig", ".cnn:CnnEncoder", "A small CNN.")

@@ -62,32 +62,32 @@ def _needs_state(config: MseNoiseConfig, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in losses."""
     yield LossSpec(
-        name="ce",
-        config="addkit.losses.settings:CrossEntropyConfig",
-        build="addkit.losses.cross_entropy:CrossEntropy",
+        "ce",
+        ".settings:CrossEntropyConfig",
+        ".cross_entropy:CrossEntropy",
+        "Plain cross-entropy.",
         provides=frozenset({"rises-with-t"}),
-        summary="Plain cross-entropy.",
     )
     yield LossSpec(
-        name="weighted-ce",
-        config="addkit.losses.settings:WeightedCrossEntropyConfig",
-        build=_weighted,
+        "weighted-ce",
+        ".settings:WeightedCrossEntropyConfig",
+        _weighted,
+        "Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
         check=_needs_levels,
-        summary="Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
     )
     yield LossSpec(
-        name="mse",
-        config="addkit.losses.settings:MseConfig",
-        build="addkit.losses.mse:CleanMse",
+        "mse",
+        ".settings:MseConfig",
+        ".mse:CleanMse",
+        "Squared error of the clean label.",
         check=_not_with_skip,
         needs=NO_SKIP,
-        summary="Squared error of the clean label.",
     )
     yield LossSpec(
-        name="mse-noise",
-        config="addkit.losses.settings:MseNoiseConfig",
-        build="addkit.losses.mse:NoiseMse",
+        "mse-noise",
+        ".settings:MseNoiseConfig",
+        ".mse:NoiseMse",
+        "Squared error of the noise (the paper's failing row).",
         check=_needs_state,
         needs={**NO_SKIP, "read_out.name": "last"},
-        summary="Squared error of the noise (the paper's failing row).",
     )

@@ -16,7 +16,7 @@ class Commands:
     """The commands of every selected plugin, and the plugins that are broken."""
 
     by_name: Mapping[str, tuple[ProvidedCommand, ...]]
-    """Several of one name where plugins clash."""
+    """Several of one name where plugins clash: only the use of that name is an error."""
     broken: tuple[Broken, ...] = ()
     heavy: tuple[str, ...] = ()
     """Providers that imported torch while being loaded."""
@@ -27,8 +27,8 @@ class Commands:
 
     def of(self, distribution: str | None) -> list[ProvidedCommand]:
         """The commands of one package or file, or of all, by name."""
-        every = [one for name in self.names() for one in self.by_name[name]]
-        return [one for one in every if distribution in (None, one.distribution)]
+        every = [command for name in self.names() for command in self.by_name[name]]
+        return [command for command in every if distribution in (None, command.distribution)]
 
 
 def load_commands() -> Commands:
@@ -40,18 +40,20 @@ def load_commands() -> Commands:
         PluginError: a plugin file is broken, a selected plugin or plugin file is missing, or with
             ADDKIT_STRICT_PLUGINS=1 a plugin is broken.
     """
-    return _selected(Selection.from_environment())
+    return load_selected_commands(Selection.from_environment())
 
 
+# By selection, since tests and options of the command line change the environment.
 @functools.cache
-def _selected(selection: Selection) -> Commands:
+def load_selected_commands(selection: Selection) -> Commands:
+    """The commands of the plugins in a selection."""
     # A loader of its own: the registry would import every catalogue page of addkit too. Modules of
     # plugins are imported once all the same, as Python keeps them.
     loader = Loader()
     for provider, load in map(import_file, selection.files):
         loader.add(provider, load)
     installed = installed_plugins()
-    selection.check(distribution_of(one)[0] for one in installed)
+    selection.check(distribution_of(entry_point)[0] for entry_point in installed)
     for entry_point in installed:
         if selection.admits(distribution_of(entry_point)[0]):
             loader.add_entry_point(entry_point)

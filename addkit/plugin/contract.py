@@ -1,4 +1,4 @@
-"""What a builder's result must have, read off the kind's protocol."""
+"""Check that a builder's result has every part of its kind's protocol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ADDKIT, STANDARD = Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))
 LIBRARIES = {"torch", "timm", "torchvision", "pydantic", "pluggy", "typer", "click"}
-"""Their folders: an error that passes through them arose before."""
+"""Folders of libraries. A plugin's error passes through them; its own line is before theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,18 @@ class GuardedBuild:
         try:
             built = self.spec.create(config, problem)
         except AddkitError:
+            # A user's fault, such as missing data, which the plugin explains itself.
             raise
         except Exception as error:
             raise PluginError(f"{who} cannot be built: {one_line(error)}") from error
         if missing := lacking(kind, built):
+            # Written for an older addkit: name the old part next to the new one.
             old = {name: PARTS[name] for name in missing if hasattr(built, PARTS.get(name, ""))}
             names = [f"{name} (was {old[name]})" if name in old else name for name in missing]
+            kind_of = "None" if built is None else f"an object of type {type(built).__name__}"
             raise PluginError(
-                f"{who}: its builder gave {_what(built)}, which lacks {', '.join(names)}; "
-                "addkit/plugin/protocols.py says what each is"
+                f"{who}: its builder gave {kind_of}, which lacks {', '.join(names)}; "
+                "addkit/plugin/protocols.py describes each"
             )
         return built
 
@@ -59,7 +62,12 @@ def lacking(kind: str, built: object) -> tuple[str, ...]:
     protocol, optional = protocol_of(kind)
     if built is None and optional:
         return ()
-    return tuple(name for name in _members(protocol) if not hasattr(built, name))
+    # Not isinstance with a runtime-checkable protocol: that gives no names, and its list of members
+    # (typing.get_protocol_members) is newer than the oldest Python here.
+    bases = [base for base in protocol.__mro__ if base not in (Protocol, Generic, object)]
+    names = [name for base in bases for name in (*inspect.get_annotations(base), *vars(base))]
+    public = [name for name in names if not name.startswith("_") or name == "__call__"]
+    return tuple(name for name in dict.fromkeys(public) if not hasattr(built, name))
 
 
 def one_line(error: BaseException) -> str:
@@ -68,36 +76,24 @@ def one_line(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """` (FILE:LINE)` of the last step of an error that is neither addkit's nor a library's."""
-    steps = [
-        step for step in traceback.extract_tb(error.__traceback__) if _is_theirs(step.filename)
-    ]
-    return f" ({Path(steps[-1].filename).name}:{steps[-1].lineno})" if steps else ""
-
-
-def _is_theirs(file: str) -> bool:
-    where = Path(file)
-    if where.suffix != ".py" or not where.is_absolute() or where.is_relative_to(ADDKIT):
-        return False
-    standard = where.is_relative_to(STANDARD) and "site-packages" not in where.parts
-    return not (standard or LIBRARIES & set(where.parts))
-
-
-def _what(built: object) -> str:
-    return "None" if built is None else f"an object of type {type(built).__name__}"
+    """` (FILE:LINE)` of the last frame of an error that is neither addkit's nor a library's."""
+    # From the innermost frame outwards.
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        # Code from strings has names such as <string>.
+        if file.suffix != ".py" or not file.is_absolute() or file.is_relative_to(ADDKIT):
+            continue
+        # site-packages is below the standard library's folder.
+        is_standard = file.is_relative_to(STANDARD) and "site-packages" not in file.parts
+        if not (is_standard or LIBRARIES & set(file.parts)):
+            return f" ({file.name}:{frame.lineno})"
+    return ""
 
 
 def protocol_of(kind: str) -> tuple[type, bool]:
-    """The protocol that a kind's Spec names as what it builds, and whether None will do as well."""
+    """The protocol that a kind's Spec builds, and whether None is allowed as well."""
     (spec,) = (each for each in KINDS if each.kind == kind)
     # class LossSpec(Spec[C, "Loss"]): the second argument names the protocol.
     generic_base = spec.__dict__["__orig_bases__"][0]
     name, *rest = get_args(generic_base)[1].__forward_arg__.split(" | ")
     return getattr(protocols, name), rest == ["None"]
-
-
-def _members(protocol: type) -> tuple[str, ...]:
-    own = [one for one in protocol.__mro__ if one not in (Protocol, Generic, object)]
-    names = [name for one in own for name in (*inspect.get_annotations(one), *vars(one))]
-    public = (name for name in names if not name.startswith("_") or name == "__call__")
-    return tuple(dict.fromkeys(public))

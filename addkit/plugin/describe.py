@@ -1,4 +1,4 @@
-"""What a person is told of a component: its settings, their ranges, and a table to paste."""
+"""Describe a component: its settings, their types and ranges, and a table to paste."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from addkit.errors import UsageError, guess
 from addkit.plugin.loading import Provided
@@ -38,7 +37,7 @@ _SIGNS = {
     "min_length": "{} or more items",
     "max_length": "{} items at most",
 }
-"""Names of bounds in annotations -> how they are told."""
+"""Names of bounds in annotations -> their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +48,55 @@ class Setting:
     type: str
     required: bool
     default: str | None
-    """As TOML writes it; None where the key is absent by default."""
+    """TOML's text; None where the key is absent by default."""
     range: str
     meaning: str
 
 
 def check_kind(kind: str) -> None:
     """Raise `UsageError` if there is no such kind."""
-    kinds = [one.kind for one in KINDS]
+    kinds = [spec.kind for spec in KINDS]
     if kind not in kinds:
         hint = renamed_to(RENAMED_KINDS.get(kind)) or guess(kind.replace("-", "_"), kinds)
         raise UsageError(f'no kind is called "{kind}"{hint}. Kinds: {", ".join(kinds)}.')
 
 
 def settings_of(config: type[BaseModel]) -> tuple[Setting, ...]:
-    """The keys of a component's table beside `name`, in their order."""
-    return tuple(_setting(name, info) for name, info in config.model_fields.items())
+    """The keys of a component's table except `name`, in their order."""
+    settings = []
+    for name, info in config.model_fields.items():
+        required, default = info.is_required(), None
+        if not required:
+            default = _plain(info.get_default(call_default_factory=True))
+        settings.append(
+            Setting(
+                name=name,
+                type=_type(info.annotation),
+                required=required,
+                # TOML has no null: a default of None is a key that is absent.
+                default=None if default is None else toml_value(default),
+                range=", ".join(_bounds(info.metadata)),
+                meaning=info.description or "",
+            )
+        )
+    return tuple(settings)
 
 
 def about(config: type[BaseModel]) -> str:
-    """What the config's own docstring says, the equation and its source among it."""
+    """The docstring of the settings, with the equation and its source."""
+    # Not inspect.getdoc, which would inherit the one of `Config`.
     own = config.__dict__.get("__doc__") or ""
     return inspect.cleandoc(own)
 
 
 def paste(provided: Provided) -> str:
-    """The component's table with every default written down, and what must be given left open."""
+    """The component's table with every default; required keys have no value yet."""
     lines = [f"[{provided.spec.kind}]", f"name = {toml_value(provided.spec.name)}"]
     for setting in settings_of(provided.spec.settings):
         if setting.required:
             lines.append(f"{setting.name} =  # {setting.type}, must be given")
         elif setting.default is None:
+            # Commented out, since there is no value that means absent.
             lines.append(f"# {setting.name} =  # {setting.type}")
         else:
             lines.append(f"{setting.name} = {setting.default}")
@@ -87,7 +104,7 @@ def paste(provided: Provided) -> str:
 
 
 def described(provided: Provided) -> dict[str, Any]:
-    """All of it, as JSON has it."""
+    """The whole description as JSON."""
     spec = provided.spec
     return {
         "kind": spec.kind,
@@ -103,63 +120,44 @@ def described(provided: Provided) -> dict[str, Any]:
     }
 
 
-def _setting(name: str, info: FieldInfo) -> Setting:
-    return Setting(
-        name=name,
-        type=_type(info.annotation),
-        required=info.is_required(),
-        default=None if info.is_required() else _default(info),
-        range=", ".join(_bounds(info.metadata)),
-        meaning=info.description or "",
-    )
-
-
-def _default(info: FieldInfo) -> str | None:
-    value = _plain(info.get_default(call_default_factory=True))
-    return None if value is None else toml_value(value)
-
-
 def _plain(value: Any) -> Any:
     """A default as TOML can write it."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, tuple | list | set | frozenset):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value
 
 
 def _bounds(metadata: Iterable[Any]) -> Iterator[str]:
-    for one in metadata:
-        for name, words in _SIGNS.items():
-            value = getattr(one, name, None)
+    for bound in metadata:
+        # By attribute, since pydantic and annotated-types have classes of their own for each bound.
+        for name, text in _SIGNS.items():
+            value = getattr(bound, name, None)
             if value is not None:
-                yield words.format(f"{value:g}" if isinstance(value, float) else value)
+                yield text.format(f"{value:g}" if isinstance(value, float) else value)
 
 
 def _type(annotation: Any) -> str:
+    # From annotations and not from pydantic's JSON schema, which makes "number" of a float and
+    # "array" of a tuple of two, and needs its references resolved.
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _annotated(arguments)
+        kind, *notes = arguments
+        # Field(ge=1) keeps its bounds in `metadata`; Ge(1) is one itself.
+        inner = [part for note in notes for part in getattr(note, "metadata", [note])]
+        bounds = ", ".join(_bounds(inner))
+        return f"{_type(kind)} ({bounds})" if bounds else _type(kind)
     if origin is Literal:
-        return " or ".join(toml_value(one) for one in arguments)
+        return " or ".join(toml_value(choice) for choice in arguments)
     if origin in (Union, UnionType):
-        return " or ".join(_type(one) for one in arguments if one is not type(None))
+        return " or ".join(_type(member) for member in arguments if member is not type(None))
     if origin in (tuple, list, set, frozenset):
-        return _list(arguments)
+        # tuple[int, ...] has any length, tuple[float, float] exactly two.
+        items = [item for item in arguments if item is not Ellipsis]
+        kinds = " or ".join(dict.fromkeys(map(_type, items)))
+        is_fixed = len(items) > 1 and Ellipsis not in arguments
+        return f"list of {len(items)}: {kinds}" if is_fixed else f"list of: {kinds}"
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _annotated(arguments: tuple[Any, ...]) -> str:
-    kind, *notes = arguments
-    inner = [part for note in notes for part in getattr(note, "metadata", [note])]
-    bounds = ", ".join(_bounds(inner))
-    return f"{_type(kind)} ({bounds})" if bounds else _type(kind)
-
-
-def _list(arguments: tuple[Any, ...]) -> str:
-    items = [one for one in arguments if one is not Ellipsis]
-    kinds = " or ".join(dict.fromkeys(_type(one) for one in items))
-    is_fixed = len(items) > 1 and Ellipsis not in arguments
-    return f"list of {len(items)}: {kinds}" if is_fixed else f"list of: {kinds}"

@@ -1,4 +1,4 @@
-"""What data sets hand over: facts, known before an image is read, and batches."""
+"""Results of data sets: facts, which need no image to be read, and batches."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 
 SideInputs: TypeAlias = "Mapping[str, Tensor | tuple[str, ...]]"
-"""What is known beside B images, by column. Numbers: float (B,), standardised, NaN where missing.
+"""Side inputs of B images by column. Numbers: float (B,), standardised, NaN where missing.
 Categories: int64 (B,), -1 where missing. Texts: B strings, "" where missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """An input beside the image, such as a column of the table that lists the images."""
+    """A side input, such as a column of the table that lists the images."""
 
     name: str
     kind: Literal["number", "category", "text"]
     categories: tuple[str, ...] = ()
-    """What a category can be."""
+    """Values that a category can take."""
     mean: float = 0.0
-    """Of a number, over training images that have it: batches hold (number - mean) / std."""
+    """A number's mean over training images that have it: batches contain (number - mean) / std."""
     std: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
-    """What is known of a data set without reading an image."""
+    """Facts of a data set that need no image to be read."""
 
     num_classes: int
     class_names: tuple[str, ...]
-    """May be empty where only the files tell the names."""
+    """May be empty where the names are in the files alone."""
     image_size: int
     image_channels: int
     mean: tuple[float, ...]
@@ -49,26 +49,26 @@ class DataFacts:
     num_tokens: int = 1
     """N, labels of one image: 1 for classification, the longest caption, the attributes."""
     token_names: tuple[str, ...] = ()
-    """Of joint labels: what each token is called, N names; else empty."""
+    """Joint labels: the name of each of the N tokens; else empty."""
     token_classes: tuple[tuple[int, int], ...] = ()
-    """Of joint labels: the classes [start, stop) that each token can take; else empty."""
+    """Joint labels: the classes [start, stop) that each token can take; else empty."""
     combinations: tuple[tuple[int, ...], ...] = ()
-    """Of joint labels: the combinations that occur in training, where they are few; else empty."""
+    """Joint labels: the combinations that occur in training, where they are few; else empty."""
     pad: int | None = None
-    """Of captions: the class that ends and fills a caption; class_names are the vocabulary."""
+    """Captions: the class that ends and fills a caption; class_names are the vocabulary."""
     unknown: int | None = None
-    """Of captions: the class of words that the vocabulary lacks."""
+    """Captions: the class of words that the vocabulary lacks."""
     columns: tuple[Column, ...] = ()
-    """What batches hold beside the images."""
+    """Side inputs of its batches."""
     notes: Mapping[str, int] = field(default_factory=dict)
-    """Counts that a person should hear of, such as captions cut and unknown words."""
+    """Counts to print before training, such as captions cut and unknown words."""
 
 
 NO_CATEGORY = -1
 """A category that is missing in a `SideInputs` column."""
 
 MISSING = -1
-"""The label of a token whose value nobody knows: no loss, and no score."""
+"""The label of a token whose value is unknown: no loss, and no score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Batch:
     images: Tensor
     """(B, channels, size, size), float, normalised."""
     labels: Tensor
-    """(B, N) class ids, `MISSING` where one is not known; of several right answers the first."""
+    """(B, N) class ids, `MISSING` where unknown; the first where several are right."""
     indices: tuple[int, ...]
     """Positions in the split; `ImageSet.source` names the file."""
     references: Tensor | None = None
@@ -88,4 +88,4 @@ class Batch:
     texts: tuple[tuple[str, ...], ...] | None = None
     """The references as text, whole: tokens joined by spaces, unknown words and all."""
     side_inputs: SideInputs | None = None
-    """What is known beside the images: each of `DataFacts.columns`."""
+    """One entry for each of `DataFacts.columns`."""

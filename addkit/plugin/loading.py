@@ -1,4 +1,4 @@
-"""Loading plugins: the sound ones give their components, a broken one is set aside whole."""
+"""Load plugins: valid ones provide components and commands, broken ones are recorded whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, resolve_name, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Provided:
     module: str = ""
     """The module of the entry point; empty for addkit's own, and for files."""
     own_spec: Spec[Any, Any] | None = None
-    """A third party's Spec as it was given; `spec` builds the same and blames the plugin."""
+    """A third party's Spec as it was given; `spec` wraps it, to name the plugin in errors."""
 
     @property
     def distribution(self) -> str:
@@ -65,7 +65,7 @@ class ProvidedCommand:
 
     spec: CommandSpec
     provider: str
-    """As of `Provided`."""
+    """See `Provided`."""
 
     @property
     def distribution(self) -> str:
@@ -79,7 +79,7 @@ class ProvidedCommand:
 
     @property
     def title(self) -> str:
-        """As errors name it."""
+        """The name that errors use."""
         return f'command "{self.spec.name}" of {self.provider}'
 
     def load(self) -> object:
@@ -91,6 +91,7 @@ class ProvidedCommand:
         module, _, name = self.spec.command.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
+        # A module that calls sys.exit at import must not end the command either.
         except (Exception, SystemExit) as error:
             raise PluginError(f"{self.title} cannot be loaded: {one_line(error)}") from error
 
@@ -104,7 +105,7 @@ class Broken:
     entry_point: str
     error: BaseException
     claims: frozenset[tuple[str, str]] = field(default=frozenset())
-    """Kinds and names of components that it gave before it failed."""
+    """Kinds and names of components that it yielded before it failed."""
 
     def __str__(self) -> str:
         where = f'{self.distribution} {self.version} (entry point "{self.entry_point}")'
@@ -112,11 +113,11 @@ class Broken:
 
 
 class Loader:
-    """One plugin manager, and who each of its plugins is.
+    """Registers plugins with pluggy and records the provider of each.
 
     Attributes:
         broken: entry points that could not be used.
-        heavy: who imported torch while being loaded, which every command then waits for.
+        heavy: providers that imported torch while being loaded, which delays every command.
     """
 
     def __init__(self) -> None:
@@ -132,28 +133,45 @@ class Loader:
         self._admit(self._new_name(provider), load)
 
     def add_entry_point(self, entry_point: EntryPoint) -> None:
-        """Import and register a plugin, or remember what is wrong with it."""
+        """Import and register a plugin, or record its error."""
         distribution, version = distribution_of(entry_point)
         name = self._new_name(f"{distribution} {version}")
         self._entry_points[name] = entry_point
         self._admit(name, entry_point.load)
 
     def components(self) -> dict[tuple[str, str], Provided]:
-        """What all sound plugins provide. Raises `PluginError` if two provide one name."""
+        """The components of all valid plugins. Raises `PluginError` if two provide one name."""
         self._refuse_unknown_hooks()
-        found: dict[tuple[str, str], Provided] = {}
+        components: dict[tuple[str, str], Provided] = {}
+        # Not `hook.addkit_components()`: that runs all plugins at once, and one that raises would
+        # take the others' components with it.
         for implementation in self._manager.hook.addkit_components.get_hookimpls():
-            for provided in self._yielded(implementation):
+            name = implementation.plugin_name
+            yielded: list[Provided] = []
+            try:
+                with self._watched(name):
+                    returned = _iterable(implementation.function(), "addkit_components", "Specs")
+                    # One by one, so that what was yielded before a failure is recorded.
+                    package = getattr(
+                        getattr(implementation.plugin, "__spec__", None), "parent", ""
+                    )
+                    yielded.extend(self._provided(name, spec, package) for spec in returned)
+            except (Exception, SystemExit) as error:
+                # All or none: a recipe must not depend on half of a plugin.
+                claims = frozenset((each.spec.kind, each.spec.name) for each in yielded)
+                self._set_aside(name, error, claims)
+                continue
+            for provided in yielded:
                 key = (provided.spec.kind, provided.spec.name)
-                if key in found:
-                    raise PluginError(_clash(found[key], provided))
-                found[key] = provided
-        return found
+                if key in components:
+                    raise PluginError(_clash(components[key], provided))
+                components[key] = provided
+        return components
 
     def commands(self) -> dict[str, list[ProvidedCommand]]:
         """Name -> the commands of that name, several where plugins clash."""
         self._refuse_unknown_hooks()
-        found: dict[str, list[ProvidedCommand]] = {}
+        commands: dict[str, list[ProvidedCommand]] = {}
         for implementation in self._manager.hook.addkit_commands.get_hookimpls():
             name = implementation.plugin_name
             try:
@@ -167,11 +185,11 @@ class Loader:
                 continue
             for spec in specs:
                 provided = ProvidedCommand(spec, self._providers[name])
-                found.setdefault(spec.name, []).append(provided)
-        return found
+                commands.setdefault(spec.name, []).append(provided)
+        return commands
 
     def _new_name(self, provider: str) -> str:
-        # Never one in use: setting a plugin aside goes by its name.
+        # Never one in use: a broken plugin is unregistered by its name.
         name = f"{provider}:{len(self._providers)}"
         self._providers[name] = provider
         return name
@@ -179,138 +197,123 @@ class Loader:
     def _admit(self, name: str, load: Callable[[], object]) -> None:
         try:
             with self._watched(name):
-                self._register(name, load())
+                plugin = load()
+                # pluggy's own text for these two would dump every plugin, or is no error at all.
+                if plugin is None:
+                    raise PluginError("it is None, not a module or an object with hooks")
+                if self._manager.is_registered(plugin):
+                    raise PluginError("the same module or object is registered already")
+                api = getattr(plugin, "ADDKIT_API", API_VERSION)
+                if api != API_VERSION:
+                    is_newer = isinstance(api, int) and api > API_VERSION
+                    upgrade = "upgrade addkit" if is_newer else f"change the plugin: {API_CHANGES}"
+                    raise PluginError(
+                        f"it needs plugin API {api!r}, and this addkit has {API_VERSION}; {upgrade}"
+                    )
+                self._manager.register(plugin, name=name)
+                # pluggy registers any object; without a hook it would be ignored in silence.
+                if not self._manager.get_hookcallers(plugin):
+                    raise PluginError(
+                        "it has no hook; is @hookimpl missing from addkit_components?"
+                    )
         # A module that calls sys.exit must not end the command either.
         except (Exception, SystemExit) as error:
             self._set_aside(name, error)
 
-    def _register(self, name: str, plugin: object) -> None:
-        # pluggy's own text for these two would dump every plugin, or is no error at all.
-        if plugin is None:
-            raise PluginError("it is None, not a module or an object with hooks")
-        if self._manager.is_registered(plugin):
-            raise PluginError("the same module or object is registered already")
-        wanted = getattr(plugin, "ADDKIT_API", API_VERSION)
-        if wanted != API_VERSION:
-            raise PluginError(_other_api(wanted))
-        self._manager.register(plugin, name=name)
-        if not self._manager.get_hookcallers(plugin):
-            raise PluginError("it has no hook; is @hookimpl missing from addkit_components?")
-
     def _refuse_unknown_hooks(self) -> None:
+        # pluggy stops at the first plugin with an unknown hook, so it checks again without that.
         while True:
             try:
                 return self._manager.check_pending()
             except pluggy.PluginValidationError as error:
-                text = self._misspelt(error.plugin)
+                callers = self._manager.get_hookcallers(error.plugin) or ()
+                (hook, *_) = (caller.name for caller in callers if not caller.has_spec())
+                text = f'addkit has no hook "{hook}"{guess(hook, HOOKS)}. Hooks: {", ".join(HOOKS)}'
                 self._set_aside(self._manager.get_name(error.plugin) or "", PluginError(text))
 
-    def _misspelt(self, plugin: object) -> str:
-        callers = self._manager.get_hookcallers(plugin) or ()
-        (name, *_) = (caller.name for caller in callers if not caller.has_spec())
-        return f'addkit has no hook "{name}"{guess(name, HOOKS)}. Hooks: {", ".join(HOOKS)}'
-
-    def _yielded(self, implementation: pluggy.HookImpl) -> list[Provided]:
-        """The components of one plugin: all of them, or none if one is not valid."""
-        name = implementation.plugin_name
-        found: list[Provided] = []
-        try:
-            with self._watched(name):
-                specs = _iterable(implementation.function(), "addkit_components", "Specs")
-                # One by one, so that what was given before a failure is known.
-                found.extend(self._provided(name, _valid(spec)) for spec in specs)
-        except (Exception, SystemExit) as error:
-            claims = frozenset((one.spec.kind, one.spec.name) for one in found)
-            self._set_aside(name, error, claims)
-            return []
-        return found
-
-    def _provided(self, name: str, spec: Spec[Any, Any]) -> Provided:
+    def _provided(self, name: str, spec: object, package: str) -> Provided:
+        """The component of a valid Spec, whose builder names the plugin in its errors."""
+        checked = _absolute(_valid(spec), package)
         entry_point = self._entry_points.get(name)
         module = entry_point.module if entry_point else ""
-        provided = Provided(spec, self._providers[name], module)
+        provided = Provided(checked, self._providers[name], module)
+        # addkit's own errors need no plugin's name, and a traceback shows one frame less.
         if not provided.is_third_partys:
             return provided
-        build = GuardedBuild(provided.provider, spec)
-        return replace(provided, spec=replace(spec, build=build), own_spec=spec)
+        build = GuardedBuild(provided.provider, checked)
+        return replace(provided, spec=replace(checked, build=build), own_spec=checked)
 
     @contextmanager
     def _watched(self, name: str) -> Iterator[None]:
-        was_there = "torch" in sys.modules
-        # What a plugin prints must not stand in a command's result.
+        """Record an import of torch, and keep what the plugin prints out of stdout."""
+        was_imported = "torch" in sys.modules
+        # stdout is data: a line in front of a command's JSON would break it.
         with redirect_stdout(sys.stderr):
             yield
-        if not was_there and "torch" in sys.modules:
+        if not was_imported and "torch" in sys.modules:
             self.heavy.append(self._providers[name])
 
     def _set_aside(
         self, name: str, error: BaseException, claims: frozenset[tuple[str, str]] = frozenset()
     ) -> None:
+        """Unregister a plugin and record its error, which is raised for all but entry points."""
         if name not in self._entry_points:
-            raise PluginError(f"{self._providers[name]}: {_told(error)}") from error
+            # A file that the user named, or a page of addkit: nobody means to go without it.
+            text = str(error) if isinstance(error, PluginError) else one_line(error)
+            raise PluginError(f"{self._providers[name]}: {text}") from error
         # A registration that failed half-way has taken the name in some versions of pluggy.
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
         entry_point = self._entry_points[name]
-        found = distribution_of(entry_point)
-        self.broken.append(Broken(*found, entry_point.name, error, claims))
+        self.broken.append(Broken(*distribution_of(entry_point), entry_point.name, error, claims))
 
 
 def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
     """Name and version of the package that an entry point belongs to."""
+    # importlib.metadata knows no distribution where an entry point was made by hand.
     if entry_point.dist is None:
         return entry_point.module, "(unknown version)"
     return entry_point.dist.name, entry_point.dist.version
 
 
 def import_file(path: Path) -> tuple[str, Callable[[], object]]:
-    """Who a plugin file is, its name and a hash of its text, and what imports it.
+    """The provider of a plugin file, which is its name and hash, and a function that imports it.
 
     Raises:
         PluginError: it cannot be read, or belongs to a package, whose other files it would miss.
     """
     if path.name == "__init__.py":
-        raise PluginError(f"plugin file {path} is part of a package; {_install(path)}.")
+        projects = (folder for folder in path.parents if (folder / "pyproject.toml").is_file())
+        install = f"install that instead: pip install -e {next(projects, 'FOLDER')}"
+        raise PluginError(f"plugin file {path} is part of a package; {install}.")
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise PluginError(f"plugin file {path}: {error.strerror}.") from None
-    module = f"addkit_plugin_file_{digest[:8]}"
-    return f"{path.name} sha256:{digest[:8]}", lambda: _imported(module, path)
+    # By the hash, so that two files of one name are two modules.
+    name = f"addkit_plugin_file_{digest[:8]}"
 
+    def load() -> object:
+        spec = spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise PluginError(f"{path} is no Python file; its name must end in .py")
+        module = module_from_spec(spec)
+        # Data classes and pickles look their module up by its name.
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            # As Python's own import does: half a module must not be found by a later import.
+            del sys.modules[name]
+            raise
+        return module
 
-def _install(file: Path) -> str:
-    owners = (folder for folder in file.parents if (folder / "pyproject.toml").is_file())
-    return f"install that instead: pip install -e {next(owners, 'FOLDER')}"
-
-
-def _imported(name: str, path: Path) -> object:
-    found = spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise PluginError(f"{path} is no Python file; its name must end in .py")
-    module = module_from_spec(found)
-    # Data classes and pickles look their module up by its name.
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _told(error: BaseException) -> str:
-    return str(error) if isinstance(error, PluginError) else one_line(error)
-
-
-def _other_api(wanted: object) -> str:
-    is_newer = isinstance(wanted, int) and wanted > API_VERSION
-    remedy = "upgrade addkit" if is_newer else f"change the plugin: {API_CHANGES}"
-    return f"it wants plugin API {wanted!r}, and this addkit has {API_VERSION}; {remedy}"
+    return f"{path.name} sha256:{digest[:8]}", load
 
 
 def _iterable(returned: object, hook: str, what: str) -> Iterable[object]:
     if not isinstance(returned, Iterable):
+        # Such as None, from a hook that forgot its `yield`.
         raise PluginError(f"{hook} must yield {what}, and it returned {returned!r}")
     return returned
 
@@ -339,25 +342,39 @@ def _valid(spec: object) -> Spec[Any, Any]:
         raise PluginError(f"{type(spec).__name__} is of no known kind; {which}")
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
         raise PluginError(f"{spec.kind} {spec.name!r}: names are lower case, digits and hyphens")
+    # A path is checked when it is imported: importing it now would load pydantic for a listing.
     if not isinstance(spec.config, str):
-        _check_settings(spec, spec.config)
+        from addkit.plugin.config import Config
+
+        title, settings = f'{spec.kind} "{spec.name}"', spec.config
+        if not (isinstance(settings, type) and issubclass(settings, Config)):
+            raise PluginError(f"{title}: its config must be a subclass of Config")
+        if "name" in settings.model_fields:
+            raise PluginError(f'{title}: "name" is taken, its config cannot use it')
     return spec
 
 
-def _check_settings(spec: Spec[Any, Any], settings: object) -> None:
-    from addkit.plugin.config import Config
-
-    if not (isinstance(settings, type) and issubclass(settings, Config)):
-        raise PluginError(f'{spec.kind} "{spec.name}": its config must be a subclass of Config')
-    if "name" in settings.model_fields:
-        raise PluginError(f'{spec.kind} "{spec.name}": "name" is taken, its config cannot use it')
+def _absolute(spec: Spec[Any, Any], package: str) -> Spec[Any, Any]:
+    """The Spec with import paths that do not depend on the plugin's package."""
+    paths = {"config": spec.config, "build": spec.build}
+    relative = {k: p for k, p in paths.items() if isinstance(p, str) and p.startswith(".")}
+    if relative and not package:
+        path = next(iter(relative.values()))
+        raise PluginError(
+            f'{spec.kind} "{spec.name}": the path "{path}" is relative, and the plugin is no '
+            "package; write it from the top"
+        )
+    absolute: dict[str, Any] = {k: resolve_name(p, package) for k, p in relative.items()}
+    return replace(spec, **absolute) if absolute else spec
 
 
 def _clash(first: Provided, second: Provided) -> str:
     spec = first.spec
     text = f'{spec.kind} "{spec.name}" is provided by {first.provider} and {second.provider}; '
     owners = dict.fromkeys([first.distribution, second.distribution])
-    packages = [one for one in owners if one != "addkit" and not one.endswith(".py")]
+    # Neither addkit itself nor a file can be left out by --no-plugin.
+    packages = [owner for owner in owners if owner != "addkit" and not owner.endswith(".py")]
     if packages:
-        return text + f"disable one with {' or '.join(f'--no-plugin {one}' for one in packages)}"
+        options = " or ".join(f"--no-plugin {package}" for package in packages)
+        return f"{text}disable one with {options}"
     return text + "leave out --plugin-file"

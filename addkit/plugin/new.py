@@ -51,7 +51,7 @@ TABLES = {
     "tokenizer": '\n[data]\nname = "emoji"\nmax_tokens = 48\n\n[training]\nepochs = 3\n'
     "\n[control]\nheads = []\n",
 }
-"""What else the example's recipe needs."""
+"""Tables that the example's recipe needs in addition."""
 
 _EXAMPLE = re.compile(r"A worked example(?:, whose Spec provides ([\w`, -]+))?::\n(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -70,12 +70,12 @@ class WorkedExample:
 
 def worked_example(kind: str) -> WorkedExample:
     """The worked example of a kind, as `addkit/plugin/protocols.py` gives it."""
-    found = _EXAMPLE.search(inspect.getdoc(protocol_of(kind)[0]) or "")
-    assert found is not None, f"the protocol of {kind} has no worked example"
-    code = textwrap.dedent(found[2]).strip() + "\n"
+    match = _EXAMPLE.search(inspect.getdoc(protocol_of(kind)[0]) or "")
+    assert match is not None, f"the protocol of {kind} has no worked example"
+    code = textwrap.dedent(match[2]).strip() + "\n"
     component = re.search(r"^class (\w+)", code, re.MULTILINE)
     assert component is not None
-    return WorkedExample(code, component[1], frozenset(re.findall("`(.+?)`", found[1] or "")))
+    return WorkedExample(code, component[1], frozenset(re.findall("`(.+?)`", match[1] or "")))
 
 
 def write_package(name: str, kind: str, folder: Path) -> list[Path]:
@@ -90,7 +90,25 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
         UsageError: the name cannot be used, or the folder is not empty.
     """
     module = name.replace("-", "_")
-    _check_name(name, kind, module)
+    if not _NAME.fullmatch(name):
+        # MyConditioner_2 -> my-conditioner-2
+        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+        tidy = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
+        hint = f' (did you mean "{tidy}"?)' if _NAME.fullmatch(tidy) else ""
+        raise UsageError(
+            f'"{name}" cannot be a name: lower case, digits and single hyphens, a letter first'
+            f"{hint}."
+        )
+    # A package named like an installed module would hide it, or be hidden by it.
+    if keyword.iskeyword(module) or importlib.util.find_spec(module) is not None:
+        raise UsageError(
+            f'"{name}" cannot be a name: Python has a module "{module}" already; '
+            f'take "{name}-{kind.replace("_", "-")}", or another.'
+        )
+    if (kind, name) in load_registry().components:
+        provider = load_registry().get(kind, name).provider
+        raise UsageError(f'there is a {kind} "{name}" already, of {provider}; take another name.')
+    # All checks come before the first file, so that an error leaves nothing behind.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; nothing is overwritten. Use --directory.")
     words = {
@@ -114,10 +132,11 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
 
 
 def _component_words(name: str, kind: str) -> dict[str, str]:
-    """What the templates of a component need besides: the worked example under the new name."""
+    """Substitutions in the templates of a component: the worked example under the new name."""
     example = worked_example(kind)
     class_name = "".join(word.capitalize() for word in name.split("-"))
     code = re.sub(rf"\b{example.component}\b", class_name, example.code)
+    # Docstrings have one empty line between classes, modules two.
     code = code.replace("\n\nclass ", "\n\n\nclass ")
     imports = "import torch\n" if re.search(r"\btorch\.", code) else ""
     imports += "from torch import nn\n" if re.search(r"\bnn\.", code) else ""
@@ -125,28 +144,9 @@ def _component_words(name: str, kind: str) -> dict[str, str]:
     return {
         "Class": class_name,
         "Spec": next(spec.__name__ for spec in KINDS if spec.kind == kind),
+        # Double quotes, as ruff formats it: the new package passes its own checks.
         "provides": f"{{{', '.join(map(repr, example.provides))}}}".replace("'", '"'),
         "code": f"{imports}{gap}{code}",
         "base": BASES.get(kind, "digits"),
         "tables": TABLES.get(kind, ""),
     }
-
-
-def _check_name(name: str, kind: str, module: str) -> None:
-    if not _NAME.fullmatch(name):
-        # MyConditioner_2 -> my-conditioner-2
-        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-        tidy = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
-        hint = f' (did you mean "{tidy}"?)' if _NAME.fullmatch(tidy) else ""
-        raise UsageError(
-            f'"{name}" cannot be a name: lower case, digits and single hyphens, a letter first'
-            f"{hint}."
-        )
-    if keyword.iskeyword(module) or importlib.util.find_spec(module) is not None:
-        raise UsageError(
-            f'"{name}" cannot be a name: Python has a module "{module}" already; '
-            f'take "{name}-{kind.replace("_", "-")}", or another.'
-        )
-    if (kind, name) in load_registry().components:
-        provider = load_registry().get(kind, name).provider
-        raise UsageError(f'there is a {kind} "{name}" already, of {provider}; take another name.')

@@ -1,4 +1,4 @@
-"""The protocol of each kind of component: the one page that a plugin author reads.
+"""The protocol of each kind of component, on one page for plugin authors.
 
 Letters in shapes: B images, R reuse copies (training) or chains (sampling), N label tokens,
 K classes, L encoder tokens, C condition tokens; W, V and D the widths of encoder tokens,
@@ -6,11 +6,10 @@ condition tokens and the embedded state h. Times t lie in [0, 1], and t = 1 (the
 noise. alpha_bar lies in [0, 1]. Both have a shape that broadcasts to (B, R, N).
 
 Encoders, conditioners, embeddings, denoisers and timesteps are `torch.nn.Module`s; the rest are
-plain objects. Each example is complete but for `import torch` and `from torch import nn`, and
-passes the checks of its kind; one that takes a `Problem` gets it from `Spec.build`. What other
-components rely on, such as a condition of one token, the Spec `provides`
-(`addkit.plugin.spec.ABILITIES`).
-`addkit plugins new` writes a package around one like it.
+plain objects. Each example is complete except for `import torch` and `from torch import nn`, and
+passes the laws of its kind; a parameter `problem` gets the `Problem`. Properties that others rely
+on, such as a condition of one token, are abilities that the Spec `provides`
+(`addkit.plugin.spec.ABILITIES`). `addkit plugins new` writes a package around such an example.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ if TYPE_CHECKING:
 
 
 class ImageSet(Protocol):
-    """One split. A map-style data set: what it returns depends on the arguments alone."""
+    """One split. A map-style data set: results depend on the arguments alone."""
 
     labels: Tensor
-    """(number of images, N) class ids, without reading an image; of several answers the first."""
+    """(number of images, N) class ids, without reading an image; the first of several answers."""
 
     def __len__(self) -> int: ...
 
     def source(self, index: int) -> str:
-        """The file (or the set's own name for an image) to show a person."""
+        """The file of an image, or the set's own name for it, to print."""
         ...
 
     def picture(self, index: int) -> Image:
-        """The image as a person sees it: upright, RGB or grey, before any resizing."""
+        """The image to display: upright, RGB or grey, before any resizing."""
         ...
 
     def batch(self, indices: Sequence[int], seed: int | None) -> Batch:
@@ -69,7 +68,7 @@ class Vocabulary(Protocol):
     """K different texts, the pad's and the unknown's included."""
     pad: int
     unknown: int | None
-    """The id of whatever has no token of its own; None where everything has (subwords)."""
+    """The id of words without a token of their own; None where there are none (subwords)."""
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without pads."""
@@ -91,19 +90,20 @@ class Tokenizer(Protocol):
 
         class Characters:
             def learn(self, captions):
-                return Signs(["<pad>", *sorted({sign for text in captions for sign in text})])
+                letters = {letter for text in captions for letter in text}
+                return Letters(["<pad>", *sorted(letters)])
 
             def restore(self, tokens):
-                return Signs(tokens)
+                return Letters(tokens)
 
-        class Signs:
+        class Letters:
             pad, unknown = 0, 0
 
             def __init__(self, tokens):
                 self.tokens = tuple(tokens)
 
             def encode(self, text):
-                return [self.tokens.index(sign) for sign in text if sign in self.tokens]
+                return [self.tokens.index(each) for each in text if each in self.tokens]
 
             def decode(self, ids):
                 return "".join(self.tokens[index] for index in ids).partition("<pad>")[0]
@@ -113,7 +113,7 @@ class Tokenizer(Protocol):
     """
 
     def learn(self, captions: Iterable[str]) -> Vocabulary:
-        """The vocabulary for these training captions; the same captions give the same one."""
+        """The vocabulary of these training captions, which depends on nothing else."""
         ...
 
     def restore(self, tokens: Sequence[str]) -> Vocabulary:
@@ -125,7 +125,7 @@ class DataSource(Protocol):
     """A data set. Building one reads no image; `split` does.
 
     How a user's own image becomes the encoder's input follows from the facts alone
-    (`addkit.data.images.prepare_image`), so that a run can predict where its data is not.
+    (`addkit.data.images.prepare_image`), so that a run can answer without its data.
 
     A worked example::
 
@@ -165,9 +165,9 @@ class DataSource(Protocol):
 class Encoder(Protocol):
     """Turns images into tokens: z = E(x) (section 3.3).
 
-    One that reads something else than pixels in training, such as features computed once, has
-    `serve(source: DataSource) -> DataSource`: the same data as it reads them. Its Spec provides
-    `features`, and it must still take pixels, which is all that a user's own images are.
+    An encoder whose training input is not pixels, such as features computed once, has a method
+    `serve(source: DataSource) -> DataSource` that converts the data. Its Spec provides `features`.
+    It must take pixels too, since a user's own images are nothing else.
 
     A worked example::
 
@@ -195,8 +195,8 @@ class Encoder(Protocol):
 class Conditioner(Protocol):
     """Picks the condition c from the encoder's tokens (section 3.3).
 
-    One that reads side inputs has `reads_side_inputs = True`, its Spec provides `side-inputs`, and
-    it is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
+    A conditioner of side inputs has `reads_side_inputs = True`; its Spec provides `side-inputs`.
+    It is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
     tokens; missing values are NaN, `NO_CATEGORY` or an empty text.
 
     A worked example, whose Spec provides `one-token`::
@@ -221,7 +221,7 @@ class Conditioner(Protocol):
 
 
 class Embedding(Protocol):
-    """Embeds a noisy label. `read` and `draw` give the same distribution of h.
+    """Embeds noisy labels. `read` takes a given one and `draw` a fresh one, alike in distribution.
 
     A worked example::
 
@@ -282,7 +282,7 @@ class Denoiser(Protocol):
     """Share of training steps that read the features of a first pass; 0 disables."""
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Whatever depends on the condition (B, C, V) alone; batch first, computed once."""
+        """Tensors that depend on the condition (B, C, V) alone, batch first, computed once."""
         ...
 
     def __call__(
@@ -290,8 +290,8 @@ class Denoiser(Protocol):
     ) -> Tensor:
         """H (B, R, n, D), t broadcastable to (B, R, n) -> features (B, R, n, D).
 
-        The layout lists the tokens in h and which of them each sees; a denoiser that treats each
-        token by itself ignores it.
+        A layout lists the tokens in h and which of them each one attends to; a denoiser that treats
+        each token by itself ignores it.
         """
         ...
 
@@ -302,8 +302,8 @@ class JointDenoiser(Denoiser, Protocol):
     def extend(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As the call with R = 1, and the prepared condition with these tokens behind it, which
-        later tokens see as they see the condition.
+        """The features of a call with R = 1, and the prepared condition extended by these tokens,
+        to which later tokens attend as they do to the condition.
         """
         ...
 
@@ -331,7 +331,7 @@ class Schedule(Protocol):
 
 
 class Timesteps(Protocol):
-    """The distribution of training times; an `nn.Module` whose buffers store what it learns.
+    """Distribution of training times; an `nn.Module` with its statistics in buffers.
 
     A worked example::
 
@@ -348,7 +348,7 @@ class Timesteps(Protocol):
         ...
 
     def learn(self, t: Tensor, losses: Tensor, weights: Tensor) -> None:
-        """Called after each optimizer step with its tokens, (tokens,) each; draws nothing."""
+        """Update after an optimizer step, with its (tokens,) values. Must draw no random number."""
         ...
 
 
@@ -369,7 +369,7 @@ class Loss(Protocol):
     """
 
     predicts: Literal["label", "noise"]
-    """What the outputs predict. With `noise` the objective keeps y_t and passes the noise."""
+    """Meaning of the outputs. For `noise` the objective keeps y_t and passes the noise."""
 
     def __call__(
         self, outputs: Tensor, labels: Tensor, alpha_bar: Tensor, noise: Tensor | None
@@ -400,7 +400,7 @@ class ToOne(Protocol):
 
 
 class LabelModel(Protocol):
-    """What processes and samplers use of the network around the components."""
+    """The part of the network around the components that processes and samplers use."""
 
     num_classes: int
     num_tokens: int
@@ -422,7 +422,7 @@ class LabelModel(Protocol):
         *,
         keep_y_t: bool = False,
     ) -> State:
-        """A freshly corrupted label, embedded; with y_t if it is asked for or needed."""
+        """A freshly corrupted label, embedded; with y_t if `keep_y_t` or if it is needed."""
         ...
 
     def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
@@ -430,7 +430,7 @@ class LabelModel(Protocol):
         ...
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Whatever depends on the condition (B, C, V) alone."""
+        """Tensors that depend on the condition (B, C, V) alone."""
         ...
 
     def features(
@@ -441,7 +441,7 @@ class LabelModel(Protocol):
         layout: Layout | None = None,
         previous_features: Tensor | None = None,
     ) -> Tensor:
-        """What the output layer reads, (B, R, N, D)."""
+        """Input of the output layer, (B, R, N, D)."""
         ...
 
     def outputs(
@@ -462,7 +462,7 @@ class LabelModel(Protocol):
 
 
 class Process(Protocol):
-    """How training corrupts labels, and the likelihood of whole answers that this makes exact.
+    """Corruption of labels in training, and the exact likelihood of whole answers.
 
     A worked example, whose Spec provides `token-times`, `noise-levels` and `noisy-state`::
 
@@ -481,8 +481,8 @@ class Process(Protocol):
     """
 
     block: int | None
-    """Tokens that the network reads noisy at a time, behind the clean ones before them; None: all
-    N. 0: none, since each token is predicted from the clean ones before it."""
+    """Number of noisy tokens that the network reads at a time, after the clean ones before them.
+    None: all N. 0: none, since each token is predicted from the clean ones before it."""
 
     def corrupt(
         self,
@@ -491,7 +491,7 @@ class Process(Protocol):
         times: TimeSettings,
         generator: torch.Generator,
     ) -> NoisyBatch:
-        """Which of the labels (B, R, N) a training step reads, how noisy, and which tokens count.
+        """The labels (B, R, N) that a training step reads, their noise levels and their weights.
 
         The network draws the noise and embeds the labels afterwards.
         """
@@ -507,14 +507,14 @@ class Process(Protocol):
         """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
         for tokens that do not exist, such as pads that the network must not see.
 
-        The model is an argument since a likelihood is passes of the network, which the process,
-        a component of it, does not own.
+        The model is an argument since a likelihood needs passes of the network, of which the
+        process is a component.
         """
         ...
 
 
 class Chain(Protocol):
-    """Chains of one batch of images: what stays the same from step to step."""
+    """Chains of one batch of images: everything that is constant over their steps."""
 
     @property
     def model(self) -> LabelModel: ...
@@ -539,7 +539,7 @@ class Chain(Protocol):
 
     @property
     def prepared(self) -> tuple[Tensor, ...]:
-        """The prepared condition, (B, ...), or (2B, ...) with the null condition behind it."""
+        """The prepared condition, (B, ...), or (2B, ...) followed by the null condition."""
         ...
 
     @property
@@ -548,7 +548,7 @@ class Chain(Protocol):
         ...
 
     def guide(self, outputs: Tensor) -> Tensor:
-        """Both branches' outputs (2B, ...) as one; without guidance they are one already."""
+        """Combine both branches' outputs (2B, ...); without guidance there is one branch only."""
         ...
 
     def noise(self, clean: Clean, alpha_bar: Tensor, *, keep_y_t: bool = False) -> State:
@@ -558,18 +558,18 @@ class Chain(Protocol):
     def predict(self, now: NoisyLabels) -> Tensor:
         """Guided logits (B, R, N, K) of a noisy state: one more pass of the network.
 
-        The loop makes one at each step by itself; a corrector may ask for another.
+        The loop itself makes one at each step; a corrector may make another.
         """
         ...
 
 
 class Sampler(Protocol):
-    """Samples labels: from the condition through the steps of a chain to the last one.
+    """Samples labels from the condition, step by step.
 
     One object serves many chains, one after the other, so that state begins anew in `sample`.
     Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
-    `addkit.samplers.carry.CarryNoise` is the base where a share r of the old noise is carried over.
+    `addkit.samplers.carry.CarryNoise` is the base of samplers that keep a share r of the old noise.
 
     A worked example, whose Spec provides `shared-time`::
 
@@ -587,19 +587,19 @@ class Sampler(Protocol):
     """
 
     def sample(self, chain: Chain) -> Iterator[ChainStep]:
-        """Steps of all chains; the last one's `clean` is the sample."""
+        """Steps of all chains; the `clean` of the last is the sample."""
         ...
 
 
 class StepSampler(Protocol):
-    """A sampler that the loop drives: predict, `clean`, `step`, and again.
+    """A sampler for the loop, which repeats predict, `clean` and `step`.
 
     y_s = b sqrt(alpha_bar_s) y_0 + sqrt(1 - alpha_bar_s) (r eps_hat + sqrt(1 - r^2) eps), where
     eps_hat is the noise in y_t if y_0 is right; r = 0 re-noises (the paper).
     """
 
     def steps(self, asked: int, num_tokens: int) -> int:
-        """How many steps a chain takes."""
+        """The number of steps of a chain."""
         ...
 
     def start(self, chain: Chain) -> NoisyLabels:
@@ -613,12 +613,12 @@ class StepSampler(Protocol):
     def step(
         self, chain: Chain, now: NoisyLabels, logits: Tensor, clean: Clean, s: Tensor, done: float
     ) -> NoisyLabels:
-        """What the network reads next.
+        """The noisy labels of the next step.
 
         Args:
-            chain: what stays the same.
-            now: what the network has just read.
-            logits: its prediction, (B, R, N, K).
+            chain: everything that is constant over the steps.
+            now: the noisy labels of this step.
+            logits: the network's prediction for them, (B, R, N, K).
             clean: the label fed back.
             s: the next time, (1, 1, 1).
             done: share of the steps that are done, in (0, 1).
@@ -627,14 +627,14 @@ class StepSampler(Protocol):
 
 
 class ReadOut(Protocol):
-    """Turns chains into an answer; one object serves many.
+    """Reduces chains to an answer; one object serves many.
 
     A worked example::
 
         from addkit.read_outs.last import Last
 
         class Mildest(Last):
-            '''The mean of the chains' last probabilities, a little towards all alike.'''
+            '''The mean of the chains' last probabilities, mixed with a uniform 1 %.'''
 
             def probabilities(self, end):
                 mean = end.step.logits.softmax(-1).mean(1)
@@ -644,7 +644,7 @@ class ReadOut(Protocol):
     start: Literal["noise", "zero"]
     """The first state: drawn noise, or y_T = 0."""
     max_steps: int | None
-    """Steps it takes at most, whatever is asked; None for as many as asked."""
+    """Upper bound on the steps that are asked for; None: no bound."""
 
     def read(
         self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
@@ -654,14 +654,14 @@ class ReadOut(Protocol):
 
 
 class Meter(Protocol):
-    """Gathers scores batch by batch."""
+    """Accumulates scores batch by batch."""
 
     def update(self, answer: Answer, batch: Batch) -> None:
-        """An answer against the labels, or references, of its batch."""
+        """Score an answer against the labels, or references, of its batch."""
         ...
 
     def merge(self, other: Any) -> None:
-        """Take over what another meter of this kind has seen, behind what this one has."""
+        """Append the images of another meter of this kind."""
         ...
 
     def compute(self) -> Any:
@@ -670,7 +670,7 @@ class Meter(Protocol):
 
     @property
     def correct(self) -> Tensor:
-        """(images,) bool: which were right, in the order seen."""
+        """(images,) bool: which were right, in the order of the updates."""
         ...
 
     def examples(self, count: int) -> list[tuple[str, str]]:
@@ -679,7 +679,7 @@ class Meter(Protocol):
 
 
 class Prediction(Protocol):
-    """The answer for one image. `addkit.tasks.predictions.Made` is a base with the last two."""
+    """The answer for one image. `addkit.tasks.predictions.Made` implements the last two."""
 
     @property
     def steps(self) -> int:
@@ -687,12 +687,12 @@ class Prediction(Protocol):
         ...
 
     def data(self) -> dict[str, Any]:
-        """As JSON, `settings()` included."""
+        """The prediction as JSON, `settings()` included."""
         ...
 
     @property
     def inference(self) -> InferenceSettings | None:
-        """How it was made: `Answer.inference`."""
+        """The settings of inference, from `Answer.inference`."""
         ...
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -701,7 +701,7 @@ class Prediction(Protocol):
 
     @property
     def chain(self) -> InferenceSettings | None:
-        """The settings of the chains behind it; None where one pass made everything."""
+        """The settings of the chains behind it; None if all of it came from one pass."""
         ...
 
     def how_made(self, steps: int) -> str:
@@ -710,7 +710,7 @@ class Prediction(Protocol):
 
 
 class Task(Protocol):
-    """How a batch becomes targets, and an answer becomes scores and predictions.
+    """Converts a batch to targets, and an answer to scores and predictions.
 
     A worked example::
 
@@ -718,21 +718,21 @@ class Task(Protocol):
         from addkit.tasks.classification import Classification
 
         class Weighted(Classification):
-            '''The first class counts twice.'''
+            '''The first class has twice the weight.'''
 
             def targets(self, labels):
                 return Targets(labels, 1.0 + (labels == 0))
     """
 
     headline: str
-    """The score that summarises all: a field of what the meter computes."""
+    """The main score: a field of the meter's scores."""
     columns: tuple[str, ...]
-    """Columns of the table of predictions."""
+    """Headings of the table of predictions."""
     predicts_length: bool
     """True if the network must predict how many of the N tokens are real."""
 
     def targets(self, labels: Tensor) -> Targets:
-        """What a training step predicts for labels (B, R, N), and how much each token counts."""
+        """The targets of a training step for labels (B, R, N), with the weight of each token."""
         ...
 
     def meter(self) -> Meter:
@@ -740,23 +740,23 @@ class Task(Protocol):
         ...
 
     def predictions(self, answer: Answer, top: int) -> Sequence[Any]:
-        """One typed `Prediction` for each image, with its `top` best answers."""
+        """A `Prediction` for each image, with its `top` best answers."""
         ...
 
     def given_labels(self, given: Mapping[str, str]) -> Tensor:
         """Labels that a user gives, (N,), -1 where a token is free.
 
-        Keys are `template`, `length`, or the name of an attribute. Raises `UsageError` if this
-        task has no such key, or no such value.
+        Keys are `template`, `length`, or the name of an attribute. Raises `UsageError` for an
+        unknown key or value.
         """
         ...
 
 
 class Tracker(Protocol):
-    """Follows one training. It lives on the first process alone.
+    """Logs one training, on rank 0 alone.
 
-    An error that it raises once training has begun is printed and stops nothing, so that
-    `Spec.build` must refuse what is missing (a package, a key).
+    An error after training has begun is printed and stops nothing; a missing package or key must
+    therefore be an error of `Spec.build`.
 
     A worked example::
 
@@ -767,24 +767,24 @@ class Tracker(Protocol):
                 self.file = Path(run, "notes.txt").open("a", encoding="utf-8")
 
             def log(self, step, values):
-                pairs = [f"{name}={value:.4g}" for name, value in values.items()]
-                print(step, *pairs, file=self.file)
+                texts = [f"{name}={value:.4g}" for name, value in values.items()]
+                print(step, *texts, file=self.file)
 
             def close(self):
                 self.file.close()
     """
 
     def begin(self, run: str, recipe: Mapping[str, Any]) -> None:
-        """A training starts or resumes in the folder `run`, with these tables of its recipe."""
+        """Start or resume a training in the folder `run`, with the tables of its recipe."""
         ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers by name after this optimizer step.
+        """Log numbers by name after an optimizer step.
 
-        Steps rise. After a resume they continue from its checkpoint, so that some come twice.
+        Steps rise. A resumed training repeats those after its checkpoint.
         """
         ...
 
     def close(self) -> None:
-        """Called when the training has ended, also by an error."""
+        """End the training; called after an error too."""
         ...

@@ -1,7 +1,7 @@
-"""Every component that recipes can name, and who provides it. Imports no torch.
+"""Every component that recipes can name, with its provider. Imports no torch.
 
-Built-ins come through the same hook as third parties. A third party's plugin that is broken is set
-aside and remembered, so that one bad package never stops the command line.
+Built-ins come through the same hook as third parties. A third party's broken plugin is left out and
+recorded, so that one bad package never stops the command line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BUILT_INS = (
 ELSEWHERE = "Is it a plugin's? Install that (pip install -e FOLDER), or give --plugin-file FILE."
 
 
-class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
+class UnknownComponent(PluginError):  # noqa: N818 - the name of the condition
     """No plugin provides a component of this kind and name."""
 
     def __init__(
@@ -63,7 +63,7 @@ class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
         self.known = known
         claiming = [plugin for plugin in broken if (kind, name) in plugin.claims]
         self.suspects = tuple(claiming or broken)
-        """Broken plugins that provide it, or else that may."""
+        """Broken plugins that yielded it before they failed; else all of them."""
         if claiming:
             text = f'{kind} "{name}" cannot be used.'
         else:
@@ -76,7 +76,7 @@ class UnknownComponent(PluginError):  # noqa: N818 - it says what is the matter
             text += f" Plugins left out: {', '.join(left_out)}."
         super().__init__(text)
         self.cause = self.suspects[0].error if len(self.suspects) == 1 else None
-        """What broke the plugin, where it can be one alone."""
+        """The error of the broken plugin, if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,8 @@ class Registry:
         Raises:
             PluginError: a plugin of a pair is not valid, or two plugins provide one name.
         """
-        ready = ((provider, functools.partial(_itself, plugin)) for provider, plugin in plugins)
+        # The default argument binds this plugin; a plain closure would give the last one.
+        ready = ((provider, lambda plugin=plugin: plugin) for provider, plugin in plugins)
         return cls.loaded(ready, entry_points)
 
     @classmethod
@@ -110,7 +111,7 @@ class Registry:
         plugins: Iterable[tuple[str, Callable[[], object]]],
         entry_points: Iterable[EntryPoint] = (),
     ) -> Registry:
-        """As `of`, with what imports a plugin in its place."""
+        """As `of`, with functions that import the plugins of the pairs."""
         loader = Loader()
         for provider, load in plugins:
             loader.add(provider, load)
@@ -124,7 +125,7 @@ class Registry:
         try:
             return self.components[kind, name]
         except KeyError:
-            left_out = dict.fromkeys(distribution_of(one)[0] for one in self.disabled)
+            left_out = dict.fromkeys(distribution_of(each)[0] for each in self.disabled)
             names = self.names(kind)
             unknown = UnknownComponent(kind, name, names, self.broken, tuple(left_out))
             raise unknown from unknown.cause
@@ -132,10 +133,6 @@ class Registry:
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of one kind in alphabetical order."""
         return tuple(sorted(name for of_kind, name in self.components if of_kind == kind))
-
-
-def _itself(plugin: object) -> object:
-    return plugin
 
 
 def load_registry() -> Registry:
@@ -155,10 +152,10 @@ def load_registry() -> Registry:
 def _selected(selection: Selection) -> Registry:
     plugins = [*built_ins(), *(import_file(file) for file in selection.files)]
     installed = installed_plugins()
-    selection.check(distribution_of(one)[0] for one in installed)
-    admitted = [one for one in installed if selection.admits(distribution_of(one)[0])]
+    selection.check(distribution_of(each)[0] for each in installed)
+    admitted = [each for each in installed if selection.admits(distribution_of(each)[0])]
     registry = Registry.loaded(plugins, admitted)
-    registry = replace(registry, disabled=tuple(one for one in installed if one not in admitted))
+    registry = replace(registry, disabled=tuple(each for each in installed if each not in admitted))
     report_faults(registry.broken, registry.heavy, selection.strict)
     return registry
 
@@ -169,16 +166,17 @@ def installed_plugins() -> list[EntryPoint]:
         return []
     from importlib.metadata import entry_points
 
-    found = entry_points(group=GROUP)
-    return sorted(found, key=lambda each: (distribution_of(each)[0], each.name))
+    installed = entry_points(group=GROUP)
+    return sorted(installed, key=lambda each: (distribution_of(each)[0], each.name))
 
 
 def loaded_third_parties() -> tuple[str, ...]:
     """Packages and files other than addkit that this process has loaded components of."""
+    # Called while an error is printed: loading plugins now could fail a second time.
     if not _selected.cache_info().currsize:
         return ()
     components = load_registry().components.values()
-    return tuple(dict.fromkeys(one.distribution for one in components if one.is_third_partys))
+    return tuple(dict.fromkeys(each.distribution for each in components if each.is_third_partys))
 
 
 def built_ins() -> list[tuple[str, Callable[[], object]]]:
@@ -196,7 +194,7 @@ def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) 
         PluginError: `strict`, and there is one.
     """
     faults: list[tuple[str, BaseException | None]] = [
-        (f"broken plugin: {one}", one.error) for one in broken
+        (f"broken plugin: {each}", each.error) for each in broken
     ]
     faults += [
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
@@ -207,7 +205,7 @@ def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) 
         raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error
     if faults and reports_plugins():
         for text, _ in faults:
-            warnings.warn(f"{text}; going on", AddkitWarning, stacklevel=4)
+            warnings.warn(f"{text}; continuing", AddkitWarning, stacklevel=4)
 
 
 HASH = " sha256:"
@@ -216,40 +214,44 @@ HASH = " sha256:"
 def identity_of(provided: Provided) -> str:
     """Such as `addkit 0.1.0`, `my.py sha256:1f2e3d4c` or `addkit-clip 0.3 sha256:1f2e3d4c`.
 
-    A version says nothing of a package that is being worked on (`pip install -e`).
+    A package that is being worked on (`pip install -e`) changes without its version.
     """
     if not provided.module:
         return provided.provider
-    return provided.provider + HASH + _hash(_package(provided.module))
+    # The outermost package around the module that is no namespace (those have no file, and may be
+    # shared by several distributions).
+    parts = provided.module.split(".")
+    around = (".".join(parts[: count + 1]) for count in range(len(parts)))
+    package = next(name for name in around if sys.modules[name].__file__)
+    return provided.provider + HASH + source_hash(package)
 
 
 def third_parties(names: Mapping[str, str]) -> dict[str, str]:
     """Kind -> `NAME (IDENTITY)` of those components, named by kind, that are not addkit's own."""
-    known = load_registry().components
-    found = {kind: known.get((kind, name)) for kind, name in names.items()}
+    components = load_registry().components
+    chosen = {kind: components.get((kind, name)) for kind, name in names.items()}
     return {
-        kind: f"{names[kind]} ({identity_of(one)})"
-        for kind, one in found.items()
-        if one is not None and one.is_third_partys
+        kind: f"{names[kind]} ({identity_of(provided)})"
+        for kind, provided in chosen.items()
+        if provided is not None and provided.is_third_partys
     }
 
 
-def _package(module: str) -> str:
-    """The outermost package around a module that is not a namespace of several owners."""
-    names = module.split(".")
-    around = (".".join(names[: count + 1]) for count in range(len(names)))
-    return next(name for name in around if sys.modules[name].__file__)
-
-
+# Once a process: files that change while a training runs are not what it runs.
 @functools.cache
-def _hash(package: str) -> str:
-    """Eight digits, of the names and texts of the package's Python files."""
+def source_hash(package: str) -> str:
+    """Eight digits of the SHA-256 of an imported package's Python files, names and texts."""
     module = sys.modules[package]
-    places = [Path(place) for place in getattr(module, "__path__", ())]
-    files = [(file.relative_to(place), file) for place in places for file in place.rglob("*.py")]
-    if not places and module.__file__:
+    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+    files = [
+        (file.relative_to(folder), file) for folder in folders for file in folder.rglob("*.py")
+    ]
+    if not folders and module.__file__:
         files = [(Path(Path(module.__file__).name), Path(module.__file__))]
     digest = hashlib.sha256()
+    # Sorted by the path within the package: the order of a folder depends on the disk, and the
+    # package's own place on the machine.
     for name, file in sorted(files):
+        # The zero byte separates names from texts, so that no two sets of files read alike.
         digest.update(f"{name.as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:8]

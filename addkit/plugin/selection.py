@@ -1,4 +1,4 @@
-"""Which plugins a process loads.
+"""Select the plugins that a process loads.
 
 Environment variables select them, so that workers of a training or an ablation load the same
 plugins as the command that started them; options of the command line only set the variables.
@@ -43,6 +43,7 @@ class Selection:
     @classmethod
     def from_environment(cls) -> Selection:
         """Read the variables above."""
+        # Unset loads all, while an empty value loads none.
         only = os.environ.get(ONLY)
         files = os.environ.get(FILES, "").split(os.pathsep)
         return cls(
@@ -59,17 +60,18 @@ class Selection:
 
     def check(self, installed: Iterable[str]) -> None:
         """Raise `PluginError` for a name that no installed plugin has."""
-        known = sorted({canonical(name) for name in installed})
+        names = sorted({canonical(name) for name in installed})
         for name in (*(self.only or ()), *self.without):
-            if name not in known:
+            if name not in names:
                 raise PluginError(
-                    f'no installed plugin is called "{name}"{guess(name, known)}. '
-                    f"Installed: {', '.join(known) or 'none'}."
+                    f'no installed plugin is called "{name}"{guess(name, names)}. '
+                    f"Installed: {', '.join(names) or 'none'}."
                 )
 
 
 def canonical(name: str) -> str:
     """A distribution's name as package indexes compare it: My_Plugin is my-plugin."""
+    # packaging.utils.canonicalize_name, without importing packaging for one substitution.
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -87,7 +89,8 @@ def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None
         if not file.is_file():
             raise PluginError(f"plugin file {file}: no such file.")
     if files:
-        before = [one for one in os.environ.get(FILES, "").split(os.pathsep) if one]
+        before = [file for file in os.environ.get(FILES, "").split(os.pathsep) if file]
+        # Absolute, since a worker may have another working directory.
         chosen = [*before, *(str(file.absolute()) for file in files)]
         os.environ[FILES] = os.pathsep.join(dict.fromkeys(chosen))
 
@@ -96,7 +99,7 @@ def plugins_may_be_installed() -> bool:
     """False if no installed package has entry points of ours.
 
     importlib.metadata reads the metadata of every package, which takes longer than all of addkit's
-    own imports, so it is asked only where a search of the files finds one.
+    own imports, so it is used only where a search of the files finds one.
     """
     folders = [Path(folder) for folder in sys.path]
     return any(
@@ -107,7 +110,8 @@ def plugins_may_be_installed() -> bool:
 
 
 def reports_plugins() -> bool:
-    """True in one process of a command: the one that a person started, or the leading one."""
+    """True in one process of a command: the one that a person started, or rank 0."""
+    # setdefault writes the variable, which the processes that this one starts inherit.
     own = str(os.getpid())
     return os.environ.get("RANK", "0") == "0" and os.environ.setdefault(REPORTED_BY, own) == own
 

@@ -1,11 +1,11 @@
-"""What a plugin hands over: one `Spec` for each component. Imports neither torch nor typer."""
+"""The declarations of a plugin: one `Spec` for each component. Imports neither torch nor typer."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pluggy
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
-the same; one that does not is taken at its word."""
+the same; a module that does not is loaded in any case."""
 
 hookspec = pluggy.HookspecMarker("addkit")
 hookimpl = pluggy.HookimplMarker("addkit")
@@ -79,23 +79,23 @@ class Problem:
     num_tokens: int = 1
     """N, labels for each image; 1 for classification."""
     token_names: tuple[str, ...] = ()
-    """Of joint labels: what each token is called."""
+    """Joint labels: the name of each token."""
     token_classes: tuple[tuple[int, int], ...] = ()
-    """Of joint labels: the classes [start, stop) that each token can take."""
+    """Joint labels: the classes [start, stop) that each token can take."""
     combinations: tuple[tuple[int, ...], ...] = ()
-    """Of joint labels: the combinations that occur in training."""
+    """Joint labels: the combinations that occur in training."""
     pad: int | None = None
-    """Of captions: the class that ends and fills a caption."""
+    """Captions: the class that ends and fills a caption."""
     unknown: int | None = None
-    """Of captions: the class of words outside the vocabulary."""
+    """Captions: the class of words outside the vocabulary."""
     tokenizer: Tokenizer | None = None
-    """Of captions: what cuts them into tokens."""
+    """Captions: cuts them into tokens."""
     image_size: int = 0
     """Height and width of the encoder's input in pixels."""
     image_channels: int = 3
     class_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Inputs beside the image, for conditioners that read them."""
+    """Side inputs, for conditioners that read them."""
     seed: int = 0
     scale: float = 1.0
     """b, the schedule's input scale."""
@@ -113,7 +113,7 @@ class Problem:
     """Width of h, the embedded noisy label that the denoiser reads."""
 
     def with_facts(self, **facts: Any) -> Problem:
-        """A copy that knows more."""
+        """A copy with these facts."""
         return replace(self, **facts)
 
 
@@ -144,9 +144,11 @@ def no_objection(config: Any, choices: Choices) -> Iterable[str]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Spec(Generic[C, T]):
-    """A component that a recipe can name.
+    """A component that a recipe can name: its name, settings, class and summary.
+
+    LossSpec("brier", ".settings:BrierConfig", ".brier:Brier", "A squared error of p.")
 
     Nothing here imports torch, and a path in `build` is imported when a network is built, so that
     `--help`, recipe checks and the schema load no torch.
@@ -158,10 +160,10 @@ class Spec(Generic[C, T]):
     """The component where a recipe has no such table; None: it must have one."""
 
     name: str
-    """What a recipe writes: `[schedule] name = "cosine"`. Lower case, digits and hyphens."""
+    """As in a recipe's `[schedule] name = "cosine"`: lower case, digits and hyphens."""
     config: str | type[C]
     """The class of its settings, a `Config`, or its import path: `addkit plugins list` then needs
-    no pydantic."""
+    no pydantic. A path that begins with a dot is relative to the plugin's package."""
     build: str | type[T] | Callable[[C, Problem], T]
     """The component's class, or its import path such as "my_package.samplers:Churn". The class is
     called with keyword arguments: each parameter gets the setting of its name, else the fact of the
@@ -169,6 +171,7 @@ class Spec(Generic[C, T]):
     do, a function of (settings, problem) that returns the component."""
     summary: str
     """One line for listings."""
+    _: KW_ONLY
     provides: frozenset[str] = frozenset()
     """Abilities that other components may ask for, see `ABILITIES`. Without `one-token`, say, a
     conditioner is taken to give many."""
@@ -196,12 +199,13 @@ class Spec(Generic[C, T]):
         Raises:
             PluginError: a path leads nowhere, or the class and the settings do not fit.
         """
+        # Checked at each build, since importing the class earlier would load torch.
         build = self.checked_build()
         if not isinstance(build, type):
             component: T = build(config, problem)
             return component
         values = {fact.name: getattr(problem, fact.name) for fact in fields(problem)}
-        # Settings come second: one that has the name of a fact is what the recipe says.
+        # Settings come second: a recipe's value goes before a fact of the same name.
         values |= {name: getattr(config, name) for name in type(config).model_fields}
         values |= {"config": config, "problem": problem}
         names = inspect.signature(build).parameters
@@ -226,6 +230,7 @@ class Spec(Generic[C, T]):
                 f"{build.__name__} takes no parameter for the setting {unread[0]!r}"
                 f"{guess(unread[0], parameters)}"
             )
+        # A setting that nothing reads would be ignored in silence, hence the error above.
         names = (*(fact.name for fact in fields(Problem)), *settings, "config", "problem")
         for name, parameter in parameters.items():
             # `nn.Module.__init__` takes *args and **kwargs, which need nothing.
@@ -246,14 +251,14 @@ def imported(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     try:
-        found = importlib.import_module(module)
+        home = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # The module exists and itself imports something that is missing.
         raise PluginError(f'no module "{error.name}", which the path "{path}" names') from None
-    if not hasattr(found, name):
-        raise PluginError(f'"{path}": {module} has no "{name}"{guess(name, vars(found))}')
-    return getattr(found, name)
+    if not hasattr(home, name):
+        raise PluginError(f'"{path}": {module} has no "{name}"{guess(name, vars(home))}')
+    return getattr(home, name)
 
 
 ABILITIES: Mapping[str, Mapping[str, str]] = {
@@ -268,7 +273,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
     },
     "conditioner": {
         "one-token": "its condition is one token, whatever its settings",
-        "side-inputs": "it reads what is known beside the image",
+        "side-inputs": "it reads inputs other than the image",
     },
     "process": {
         "token-times": "it draws a time for each token",
@@ -289,8 +294,8 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
     },
     "read_out": {"one-pass": "it answers in one pass"},
 }
-"""What `Spec.provides` may say, by kind, since some component asks for it. A name of your own, for
-components of your own that ask for it, begins with `x-`."""
+"""Abilities that `Spec.provides` may list, by kind: each is one that some component asks for. The
+name of an ability for components of your own begins with `x-`."""
 
 
 class TokenizerSpec(Spec[C, "Tokenizer | None"]):
@@ -320,10 +325,10 @@ class ProcessSpec(Spec[C, "Process"]):
     default: ClassVar[str | None] = "gaussian"
 
     model_name: str = ""
-    """What a model of this process is called in tables, plots and pages, such as "masked
-    diffusion"; the process's own name if empty."""
+    """The name of its models in tables, plots and pages, such as "masked diffusion"; the process's
+    own name if empty."""
     accepts: frozenset[str] = frozenset({"shared-time", "ordered"})
-    """Abilities of samplers, one of which a sampler must provide to walk this process."""
+    """Abilities of samplers; a sampler fits this process if it provides one of them."""
 
 
 class EmbeddingSpec(Spec[C, "Embedding"]):

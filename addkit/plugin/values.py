@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 FREE = -1
-"""In `ChainSettings.given_labels`: a token that is not given."""
+"""A token without a given label in `ChainSettings.given_labels`."""
 
 FORBIDDEN = -1e4
 """Logit of a class that a token cannot take: no probability in fp32, and no infinity."""
@@ -47,12 +47,13 @@ class Clean:
 
         if self.soft is not None:
             return self.soft
+        # one_hot gives int64.
         return functional.one_hot(self.ids, num_classes).to(torch.get_default_dtype())
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a training step should predict, and how much each token counts."""
+    """Targets of a training step, with the weight of each token."""
 
     labels: Tensor
     """(B, R, N) class ids; 0 where one is missing."""
@@ -63,21 +64,21 @@ class Targets:
     real: Tensor | None = None
     """(B, R, N) bool: False for pads, whose loss is reported separately."""
     present: Tensor | None = None
-    """(B, R, N) bool: False for tokens that the network must not see; None: it sees all."""
+    """(B, R, N) bool: False for tokens to which no other may attend; None: all are visible."""
 
     @property
     def layout(self) -> Layout | None:
-        """Each token sees every present one."""
-        # (B, R, 1, N): every token sees the same ones.
+        """Each token attends to every present one."""
+        # (B, R, 1, N): one row for all tokens that attend.
         return None if self.present is None else Layout(self.present.unsqueeze(2))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which label tokens the network reads in h, and which of them each one sees."""
+    """The label tokens in h, and the attention between them."""
 
     visible: Tensor | None = None
-    """Bool, broadcastable to (B, R, n, n): may token i see token j? None: each sees all."""
+    """Bool, broadcastable to (B, R, n, n): True if token i may attend to token j; None: all may."""
     places: Tensor | None = None
     """(n,) the position of each token in its sequence; None: 0, ..., n - 1."""
     first_answer: int = 0
@@ -85,6 +86,7 @@ class Layout:
 
     def select(self, images: Tensor) -> Layout:
         """The layout of these images."""
+        # One layout for all images has a leading axis of 1, and stays as it is.
         if self.visible is None or len(self.visible) == 1:
             return self
         # (B, R, n, n) -> (images, R, n, n); a first size of 1 serves all images as it is.
@@ -110,7 +112,7 @@ class State:
 
     def select(self, images: Tensor) -> State:
         """The state of these images, in this order."""
-        # A first state that all images share has one row, (1, 1, 1, D).
+        # A state that all images share, such as y_T = 0, has a leading axis of 1.
         return self._map(lambda x: x if len(x) == 1 else x[images])
 
     def repeated(self) -> State:
@@ -124,7 +126,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSettings:
-    """Which times are drawn; see `addkit.recipe.Training` for each."""
+    """Settings of the distribution of times; see `addkit.recipe.Training` for each."""
 
     stratified: bool = True
     pure_noise: float = 0.0
@@ -132,35 +134,35 @@ class TimeSettings:
     warp: Callable[[Tensor], Tensor] | None = None
     """u -> t, in place of u ** power."""
     token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    """Shares of rows whose tokens share one t, have each their own, or are clean or at T."""
+    """Shares of rows whose tokens have one t together, a t each, or are clean or at T."""
 
     def at(self, u: Tensor) -> Tensor:
-        """Map uniform u to times, same shape, rising from 0 to 1."""
+        """The time t of u, same shape, rising from 0 to 1."""
         return u**self.power if self.warp is None else self.warp(u)
 
 
 @dataclass(frozen=True, slots=True)
 class NoisyBatch:
-    """Labels of a training step and how noisy the network reads them; the network embeds them."""
+    """Labels of a training step with their noise levels; the network embeds them."""
 
     ids: Tensor
     """(B, R, N): the clean labels whose noisy versions are read."""
     alpha_bar: Tensor
     """Signal power at which each is read, broadcastable to (B, R, N)."""
     t: Tensor
-    """The times that the network is given, broadcastable to (B, R, N)."""
+    """Input times of the network, broadcastable to (B, R, N)."""
     weights: Tensor | None = None
-    """(B, R, N), of each token's loss; None: 1 everywhere."""
+    """(B, R, N), the weight of each token's loss; None: 1 everywhere."""
     norm: Tensor | None = None
     """Divides the weighted sum; None: the sum of the weights."""
     layout: Layout | None = None
     context: Tensor | None = None
     """(B, R, M): labels that are read clean, at t = 0, before the N noisy ones."""
     target_alpha_bar: Tensor | None = None
-    """Signal power of the tokens to be predicted; None: `alpha_bar`. Another one where a position
+    """Signal power of the tokens to be predicted; None: `alpha_bar`. It differs where a position
     does not read the token that it predicts."""
     sampled_t: Tensor | None = None
-    """Times of the answers as training draws them, (B, R, N); None: they follow no such draw."""
+    """Times of the predicted tokens as drawn, (B, R, N); None: times were not drawn."""
 
 
 class TimedLosses(NamedTuple):
@@ -169,18 +171,18 @@ class TimedLosses(NamedTuple):
     t: Tensor
     losses: Tensor
     weights: Tensor
-    """How much each counts in the loss."""
+    """Weight of each in the loss."""
 
     @property
     def drawn(self) -> Tensor:
         """The weights, 0 at t = 0 and t = T: the map u -> t did not draw these tokens' times."""
-        # Clean and pure-noise rows have their times by a share of rows, not by the map.
+        # `pure_noise` and `token_times` set those two: an adaptive map must not learn from them.
         return self.weights * ((self.t > 0) & (self.t < 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
-    """How chains run."""
+    """Settings of sampling chains."""
 
     steps: int
     guidance: float = 1.0
@@ -189,28 +191,28 @@ class ChainSettings:
     """Stop an image once its labels have not changed for this many steps; 0 disables."""
     start: Literal["noise", "zero"] = "noise"
     keep_y_t: bool = False
-    """Keep y_t and yield it, also where neither the network nor the sampler needs it."""
+    """Keep y_t and yield it, even if neither the network nor the sampler needs it."""
     shuffled: bool = False
     """Audit: give each image another image's state from the second step on."""
     given_labels: Tensor | None = None
-    """Labels that are given, broadcastable to (B, R, N); FREE elsewhere."""
+    """Given labels, broadcastable to (B, R, N); FREE elsewhere."""
     bias: Tensor | None = None
     """Added to logits, broadcastable to (B, R, N, K)."""
     lengths: Tensor | None = None
-    """(B, R): only so many tokens of a chain exist for the network; None: all."""
+    """(B, R): number of tokens of each chain that the network reads; None: all."""
     prior: Tensor | None = None
-    """(B, R): log probability of what each chain was given."""
+    """(B, R): log probability of each chain's given values, such as its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoisyLabels:
-    """What the network reads at one step of a chain."""
+    """Input of the network at one step of a chain."""
 
     state: State
     t: Tensor
     """Broadcastable to (B, R, N). A single number where all tokens follow one time."""
     settled: Tensor | None = None
-    """(B, R, N) bool: tokens that are clean for good."""
+    """(B, R, N) bool: tokens that stay clean until the end."""
     labels: Tensor | None = None
     """(B, R, N): the labels of settled tokens."""
 
@@ -223,7 +225,7 @@ class NoisyLabels:
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """One denoising step of all chains. R chains for each of B images."""
+    """One denoising step of all chains, R for each of B images."""
 
     index: int
     """0 for the first step, at t = T."""
@@ -236,22 +238,22 @@ class ChainStep:
     y_t: Tensor | None = None
     """The state that the step read, (B, R, N, K), where the chain keeps it."""
     prior: Tensor | None = None
-    """(B, R) log probability of what the chain was given, such as its length."""
+    """(B, R) log probability of the chain's given values, such as its length."""
     scores: Tensor | None = None
-    """(B, R), falling, where the chains are the best answers of a search instead of equals."""
+    """(B, R), falling, if the chains are the best answers of a search and not samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSettings:
-    """How an answer was made: the names and numbers that were really used."""
+    """Settings of inference that an answer was made with, as really used."""
 
     read_out: str
     sampler: str | None
-    """None where one pass answers, which takes no sampler's step."""
+    """None for an answer of one pass, which takes no sampler's step."""
     to_one: str | None
     """The to-one operator in effect: `sample` for a sampler that draws the labels itself."""
     steps: int
-    """Asked for; the steps that each image took are the answer's."""
+    """Steps asked for; `Answer.steps` are those that each image took."""
     guidance: float
     chains: int
     early_exit: int = 0
@@ -264,12 +266,12 @@ class InferenceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a read-out makes of chains. S candidates for each image, the best first."""
+    """Result of a read-out. S candidates for each image, the best first."""
 
     labels: Tensor
     """(B, N), the answer."""
     probabilities: Tensor
-    """(B, N, K), rows sum to 1: each token by itself."""
+    """(B, N, K), rows sum to 1: the marginal of each token."""
     votes: Tensor
     """(B, N, K): share of chains whose last label is k."""
     steps: Tensor
@@ -279,12 +281,12 @@ class Answer:
     confidence: Tensor
     """(B, S, N): the probability that a candidate's own chain gave each of its tokens."""
     scores: Tensor
-    """(B, S): what the read-out ranks candidates by."""
+    """(B, S): the read-out's ranking of candidates."""
     log_p: Tensor | None = None
-    """(B, S): exact log p(candidate | image), where it was asked for."""
+    """(B, S): exact log p(candidate | image), if requested."""
     truth_log_p: Tensor | None = None
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None
-    """How the answer was made; None where a read-out is called by hand."""
+    """Settings of the answer; None where a read-out is called by hand."""
     votes_inference: InferenceSettings | None = None
-    """How the votes were made, where chains ran beside a read-out of one pass."""
+    """Settings of the votes, where chains ran in addition to a read-out of one pass."""

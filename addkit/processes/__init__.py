@@ -43,40 +43,40 @@ def _needs_joint(config: Any, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in processes."""
     yield ProcessSpec(
-        name="gaussian",
+        "gaussian",
+        ".settings:GaussianConfig",
+        ".gaussian:GaussianProcess",
+        "Gaussian noise on one-hot labels (the paper's).",
         model_name="ADD",
-        config="addkit.processes.settings:GaussianConfig",
-        build="addkit.processes.gaussian:GaussianProcess",
         check=_accepts_sampler,
         provides=LEVELS | {"noisy-state"},
-        summary="Gaussian noise on one-hot labels (the paper's).",
     )
     yield ProcessSpec(
-        name="masked",
+        "masked",
+        ".settings:MaskedConfig",
+        ".masked:MaskedProcess",
+        "Masked diffusion (the paper's PDD).",
         model_name="masked diffusion",
-        config="addkit.processes.settings:MaskedConfig",
-        build="addkit.processes.masked:MaskedProcess",
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"ordered"}),
-        summary="Masked diffusion (the paper's PDD).",
     )
     yield ProcessSpec(
-        name="autoregressive",
+        "autoregressive",
+        ".settings:AutoregressiveConfig",
+        ".autoregressive:AutoregressiveProcess",
+        "Token by token, greedy, sampled or by beam search.",
         model_name="autoregression",
-        config="addkit.processes.settings:AutoregressiveConfig",
-        build="addkit.processes.autoregressive:AutoregressiveProcess",
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"left-to-right"}),
-        summary="Token by token, greedy, sampled or by beam search.",
     )
     yield ProcessSpec(
-        name="blocks",
+        "blocks",
+        ".settings:BlocksConfig",
+        ".blocks:BlocksProcess",
+        "Blocks from left to right, diffusion within each.",
         model_name="block diffusion",
-        config="addkit.processes.settings:BlocksConfig",
-        build="addkit.processes.blocks:BlocksProcess",
         check=_needs_joint,
         provides=LEVELS,
-        summary="Blocks from left to right, diffusion within each.",
     )

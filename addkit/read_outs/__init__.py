@@ -11,40 +11,25 @@ from addkit.plugin.spec import ReadOutSpec, Spec, hookimpl
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in read-outs."""
+    yield ReadOutSpec("last", ".settings:LastConfig", ".last:Last", "The last step (the paper's).")
     yield ReadOutSpec(
-        name="last",
-        config="addkit.read_outs.settings:LastConfig",
-        build="addkit.read_outs.last:Last",
-        summary="The last step (the paper's).",
-    )
-    yield ReadOutSpec(
-        name="one-pass",
-        config="addkit.read_outs.settings:OnePassConfig",
-        build="addkit.read_outs.one_pass:OnePass",
+        "one-pass",
+        ".settings:OnePassConfig",
+        ".one_pass:OnePass",
+        "One pass at t = T with y_T = 0.",
         provides=frozenset({"one-pass"}),
-        summary="One pass at t = T with y_T = 0.",
+    )
+    yield ReadOutSpec("mean", ".settings:MeanConfig", ".mean:Mean", "Mean over steps and chains.")
+    yield ReadOutSpec("vote", ".settings:VoteConfig", ".vote:Vote", "Votes of the chains.")
+    yield ReadOutSpec(
+        "consensus",
+        ".settings:ConsensusConfig",
+        ".whole:Consensus",
+        "The chain that the others agree with most.",
     )
     yield ReadOutSpec(
-        name="mean",
-        config="addkit.read_outs.settings:MeanConfig",
-        build="addkit.read_outs.mean:Mean",
-        summary="Mean over steps and chains.",
-    )
-    yield ReadOutSpec(
-        name="vote",
-        config="addkit.read_outs.settings:VoteConfig",
-        build="addkit.read_outs.vote:Vote",
-        summary="Votes of the chains.",
-    )
-    yield ReadOutSpec(
-        name="consensus",
-        config="addkit.read_outs.settings:ConsensusConfig",
-        build="addkit.read_outs.whole:Consensus",
-        summary="The chain that the others agree with most.",
-    )
-    yield ReadOutSpec(
-        name="likelihood",
-        config="addkit.read_outs.settings:LikelihoodConfig",
-        build="addkit.read_outs.whole:Likelihood",
-        summary="The most probable of the chains' answers.",
+        "likelihood",
+        ".settings:LikelihoodConfig",
+        ".whole:Likelihood",
+        "The most probable of the chains' answers.",
     )

@@ -1,7 +1,8 @@
-"""Experiments side by side: the keys in which they differ."""
+"""Compare experiments: the keys in which they differ."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,18 @@ class Difference:
 
 def differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """What differs between resolved recipes, or other tables of tables, in the order of keys."""
-    each = [flat(one) for one in tables]
-    keys = dict.fromkeys(key for one in each for key in one if key not in ABOUT)
-    rows = [Difference(key, tuple(one.get(key) for one in each)) for key in keys]
-    return [row for row in rows if any(map(_differs, row.values, row.values[1:]))]
+    flattened = [flat(recipe) for recipe in tables]
+    keys = dict.fromkeys(key for recipe in flattened for key in recipe if key not in ABOUT)
+    rows = [Difference(key, tuple(recipe.get(key) for recipe in flattened)) for key in keys]
+    # 1 == True in Python, while 1 and true differ in a recipe.
+    return [
+        row
+        for row in rows
+        if any(
+            isinstance(left, bool) != isinstance(right, bool) or left != right
+            for left, right in itertools.pairwise(row.values)
+        )
+    ]
 
 
 def flat(tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +48,8 @@ def flat(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _leaves(table: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
+        # An empty table has no keys below it: it is listed itself, or it would vanish.
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
-
-
-def _differs(left: Any, right: Any) -> bool:
-    """Python holds 1 and true for equal, and a recipe does not."""
-    return isinstance(left, bool) != isinstance(right, bool) or bool(left != right)

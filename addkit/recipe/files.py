@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ MOST_NAMES = 8
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that describe a file, so nothing that extends it inherits them."""
 
-RIVALS: dict[KeyPath, KeyPath] = {
+# A base may set lr and the recipe base_lr (or the reverse); both together are an error.
+RIVALS: dict[tuple[str, str], tuple[str, str]] = {
     ("training", "lr"): ("training", "base_lr"),
     ("training", "base_lr"): ("training", "lr"),
 }
@@ -37,7 +38,7 @@ RIVALS: dict[KeyPath, KeyPath] = {
 def shipped_folder() -> Path:
     """The folder of the recipes that come with addkit."""
     package = Path(__file__).parents[1]
-    # A wheel has them in the package, a checkout beside it.
+    # A wheel has them inside the package, a checkout has them next to it.
     folders = (package / "recipes", package.parent / "recipes")
     return next((folder for folder in folders if (folder / "base").is_dir()), folders[0])
 
@@ -61,8 +62,10 @@ def named(word: Path | str) -> Path:
         RecipeError: it is a bare name, and neither such a file nor such a recipe exists.
     """
     path = Path(word)
+    # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.
     if path.suffix == ".toml" or path.name != os.fspath(word):
         return path
+    # lexists: a broken link exists, and its own error is clearer than "no such recipe".
     exists, recipes = os.path.lexists(path), known_recipes()
     # A folder that has a recipe's name, such as a run's, does not hide the recipe.
     if path.name in recipes and (path.is_dir() or not exists):
@@ -76,18 +79,25 @@ def named(word: Path | str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Tables as TOML gives them, and where each key was written."""
+    """Tables as TOML gives them, with the place in which each key was written."""
 
     tables: Mapping[str, Any]
-    origins: Mapping[KeyPath, Origin]
+    find_origins: Callable[[], Mapping[KeyPath, Origin]]
+    """Computes `origins`: they need a second scan of each file, and only errors need them."""
     files: tuple[Path, ...] = ()
     """The files read for it, the recipe itself first."""
 
+    @property
+    def origins(self) -> Mapping[KeyPath, Origin]:
+        """The origin of each key."""
+        return self.find_origins()
+
     def origin(self, path: KeyPath) -> Origin:
         """Where the key was written, or else the first within it, or else the table around it."""
-        if path in self.origins:
-            return self.origins[path]
-        within = [origin for key, origin in self.origins.items() if key[: len(path)] == path]
+        origins = self.origins
+        if path in origins:
+            return origins[path]
+        within = [origin for key, origin in origins.items() if key[: len(path)] == path]
         return within[0] if within else self.origin(path[:-1])
 
     def overrides(self, path: KeyPath) -> list[str]:
@@ -102,8 +112,16 @@ def merge(base: Layer, over: Layer) -> Layer:
     A component table that now names another component loses the keys that belonged to the old one,
     and a key loses the base's alternative to it (`RIVALS`).
     """
-    replaced = {kind.kind for kind in KINDS if _changes_name(base.tables, over.tables, kind.kind)}
-    rivals = {rival for key, rival in RIVALS.items() if key in over.origins}
+    replaced = set()
+    for kind in KINDS:
+        old, new = base.tables.get(kind.kind), over.tables.get(kind.kind)
+        # A layer without a name changes settings of whichever component the base names.
+        if isinstance(old, dict) and isinstance(new, dict) and {"name"} <= old.keys() & new.keys():
+            replaced |= {kind.kind} if old["name"] != new["name"] else set()
+    rivals = set()
+    for (table, key), rival in RIVALS.items():
+        written = over.tables.get(table)
+        rivals |= {rival} if isinstance(written, dict) and key in written else set()
     tables: dict[str, Any] = {}
     for name, value in base.tables.items():
         if name in replaced:
@@ -112,25 +130,23 @@ def merge(base: Layer, over: Layer) -> Layer:
             tables[name] = {k: v for k, v in value.items() if (name, k) not in rivals}
         else:
             tables[name] = value
-    # A replaced table's own line stays: errors about the whole table need a place.
-    origins = {
-        path: origin
-        for path, origin in base.origins.items()
-        if len(path) < 2 or path[0] not in replaced
-    }
+
+    @functools.cache
+    def find_origins() -> Mapping[KeyPath, Origin]:
+        # A replaced table's own line stays: errors about the whole table need a place.
+        stays = {
+            path: origin
+            for path, origin in base.origins.items()
+            if len(path) < 2 or path[0] not in replaced
+        }
+        return {**stays, **over.origins}
+
     merged = _merged(tables, over.tables)
     if REQUIRES in tables and REQUIRES in over.tables:
         # Packages that a base needs, whatever extends it needs too.
         merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
     files = tuple(dict.fromkeys((*over.files, *base.files)))
-    return Layer(merged, {**origins, **over.origins}, files)
-
-
-def _changes_name(base: Mapping[str, Any], over: Mapping[str, Any], kind: str) -> bool:
-    old, new = base.get(kind), over.get(kind)
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return False
-    return "name" in old and "name" in new and bool(old["name"] != new["name"])
+    return Layer(merged, find_origins, files)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,24 +163,30 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 class _Reference:
     """Where a file is named: on the command line, or in a line that extends it."""
 
-    origin: Origin
-    extends: str | None = None
+    source: Origin | Layer
+    """The word on the command line, or the file with the line."""
+    extends: str = ""
 
     def refused(self, text: str) -> FaultyRecipeError:
         """The error for a file that cannot be read."""
-        if self.extends is None:
-            return FaultyRecipeError([Fault(self.origin, text)])
-        found = quoted(self.extends)
-        return FaultyRecipeError([Fault(self.origin, f"extends {found}: {text}", "extends", found)])
+        if isinstance(self.source, Origin):
+            return FaultyRecipeError([Fault(self.source, text)])
+        origin, found = self.source.origin(("extends",)), quoted(self.extends)
+        return FaultyRecipeError([Fault(origin, f"extends {found}: {text}", "extends", found)])
 
 
-def load_file(path: Path) -> Layer:
+def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
     """The recipe with everything that it extends merged in.
+
+    Args:
+        path: the file.
+        read: layers of files that are read already, to which this adds its own: a caller that reads
+            several recipes reads their common bases once.
 
     Raises:
         RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
     """
-    return _load(path, _Reference(Origin(shown(path))), ())
+    return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
 
 
 def shown(path: Path) -> str:
@@ -173,38 +195,58 @@ def shown(path: Path) -> str:
     return str(tidy.relative_to(Path.cwd()) if tidy.is_relative_to(Path.cwd()) else tidy)
 
 
-def _load(path: Path, reference: _Reference, trail: tuple[Path, ...]) -> Layer:
-    """A file and what it extends; `trail` lists the files that extend it, the outermost first."""
+def _load(
+    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer]
+) -> Layer:
+    """A file and its bases; `trail` has the resolved files that extend it, the outermost first."""
+    # A layer in `read` is complete, so that no circle leads through it.
+    if path in read:
+        return read[path]
     text = _read(path, reference)
-    files = [file.resolve() for file in (*trail, path)]
-    if files[-1] in files[:-1]:
+    # Resolved, since a circle may lead through links or through two spellings of one path.
+    files = (*trail, path.resolve())
+    if files[-1] in trail:
         circle = " -> ".join(shown(file) for file in files[files.index(files[-1]) :])
         raise reference.refused(f"files extend each other in a circle: {circle}.")
     place = shown(path)
     try:
         tables = parsed(text)
     except ValueError as error:
-        raise _not_toml(place, str(error), text) from None
-    origins = {key: Origin(place, line) for key, line in key_lines(text).items()}
-    own = Layer(tables, {(): Origin(place), **origins}, (path,))
+        message, origin = str(error), Origin(place)
+        # tomllib ends its message in the position.
+        if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL):
+            origin, message = Origin(place, int(match[2]), column=int(match[3])), match[1]
+        elif message.endswith("(at end of document)"):
+            # Not splitlines, which splits at characters that no editor counts as ends of lines.
+            origin = Origin(place, len(text.removesuffix("\n").split("\n")))
+        raise refuse(origin, f"not valid TOML: {message}.") from None
+
+    @functools.cache
+    def find_origins() -> Mapping[KeyPath, Origin]:
+        lines = key_lines(text).items()
+        return {(): Origin(place), **{key: Origin(place, line) for key, line in lines}}
+
+    own = Layer(tables, find_origins, (path,))
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends
-    origin = own.origin(("extends",))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         allowed, found = "a path or a list of paths", shortened(extends)
         message = f"extends must be {allowed}, found {found}."
+        origin = own.origin(("extends",))
         raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
     bases = []
     for name in names:
         file = path.parent / name
-        # A bare name is a file beside this one, or else a recipe that comes with addkit.
+        # A bare name is a file in the same folder, or else a recipe that comes with addkit.
         if Path(name).name == name and not file.exists() and shipped(name).is_file():
             file = shipped(name)
-        base = _load(file, _Reference(origin, name), (*trail, path))
+        base = _load(file, _Reference(own, name), files, read)
         inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
-        bases.append(Layer(inherited, base.origins, base.files))
-    return merge(functools.reduce(merge, bases), own) if bases else own
+        bases.append(Layer(inherited, base.find_origins, base.files))
+    # Of several bases the later wins, and the file itself wins over all of them.
+    read[path] = merge(functools.reduce(merge, bases), own) if bases else own
+    return read[path]
 
 
 def require(layer: Layer) -> None:
@@ -215,43 +257,30 @@ def require(layer: Layer) -> None:
 
 def _read(path: Path, reference: _Reference) -> str:
     try:
+        # With or without the byte-order mark that some editors on Windows write.
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         if path.is_symlink():
             raise reference.refused("no such file (a link that leads nowhere).") from None
         names = [file.name for file in path.parent.glob("*.toml")]
         names += [file.parent.name for file in path.parent.glob(f"*/{RECIPE}")]
-        # A known recipe too: `recipes/digits.toml` where nobody has cloned addkit.
+        # Guess a known recipe too: `recipes/digits.toml` exists in a checkout alone.
         near = guess(path.name, names) or guess(path.stem, known_recipes())
         near = near or f" (looked in {path.parent.absolute()})"
         raise reference.refused(f"no such file{near}.") from None
     except IsADirectoryError:
-        raise reference.refused(f"a folder, not a recipe's file{_recipes_in(path)}.") from None
+        if (path / RECIPE).is_file():
+            hint = f"; the recipe of this run is {shown(path / RECIPE)}"
+        else:
+            names = sorted(file.name for file in path.glob("*.toml"))
+            more = ", ..." if names[MOST_NAMES:] else ""
+            listed = f"; its recipes: {', '.join(names[:MOST_NAMES])}{more}"
+            hint = listed if names else " (no .toml in it)"
+        raise reference.refused(f"a folder, not a recipe's file{hint}.") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise refuse(Origin(shown(path), line), "not UTF-8 text.") from None
     except OSError as error:
         raise reference.refused(f"cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+    except ValueError as error:  # A null character in the path.
         raise reference.refused(f"cannot be read: {error}.") from None
-
-
-def _recipes_in(folder: Path) -> str:
-    """The files in a folder that may have been meant."""
-    if (folder / RECIPE).is_file():
-        return f"; the recipe of this run is {shown(folder / RECIPE)}"
-    names = sorted(file.name for file in folder.glob("*.toml"))
-    more = ", ..." if names[MOST_NAMES:] else ""
-    return f"; it holds {', '.join(names[:MOST_NAMES])}{more}" if names else " (no .toml in it)"
-
-
-def _not_toml(place: str, message: str, text: str) -> FaultyRecipeError:
-    """The error for a text that tomllib refuses, with the position that its message ends in."""
-    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
-    origin = Origin(place)
-    if found:
-        origin, message = Origin(place, int(found[2]), column=int(found[3])), found[1]
-    elif message.endswith("(at end of document)"):
-        # Not splitlines, which splits at characters that no editor counts as ends of lines.
-        origin = Origin(place, len(text.removesuffix("\n").split("\n")))
-    return refuse(origin, f"not valid TOML: {message}.")

@@ -41,7 +41,7 @@ class Recipe:
     files: tuple[Path, ...] = ()
     """The recipe and what it extends."""
     requires: tuple[str, ...] = ()
-    """Packages without which it means nothing, such as `addkit-clip>=0.3`."""
+    """Packages that provide its components, such as `addkit-clip>=0.3`."""
 
     @property
     def model_name(self) -> str:
@@ -49,6 +49,7 @@ class Recipe:
 
         The process names it; a denoiser that reads no noisy label makes a classifier of any.
         """
+        # An ability and not the name of a denoiser, so that a plugin's control is named alike.
         if "reads-state" not in self.choices["denoiser"].spec.provides:
             return "classifier"
         process: Any = self.choices["process"].spec
@@ -65,6 +66,7 @@ class Recipe:
             "name": self.name,
             "summary": self.summary,
             "seed": self.seed,
+            # Left out where empty, as a recipe leaves it out.
             **({"requires": list(self.requires)} if self.requires else {}),
             **chosen,
             **shared,
@@ -72,6 +74,7 @@ class Recipe:
 
 
 def _plain(config: Config) -> dict[str, Any]:
+    # TOML has no null: a key that is None is left out, and reading gives the default None again.
     return config.model_dump(mode="json", exclude_none=True)
 
 
@@ -81,8 +84,10 @@ def dump_recipe(recipe: Recipe) -> str:
     `recipe_from_tables(tomllib.loads(text), path)` gives the same experiment again.
     """
     lines = []
-    tables = {key: value for key, value in recipe.tables().items() if isinstance(value, dict)}
-    top = {key: value for key, value in recipe.tables().items() if key not in tables}
+    resolved = recipe.tables()
+    tables = {key: value for key, value in resolved.items() if isinstance(value, dict)}
+    # TOML counts every key after a header to that table, so keys of the top come first.
+    top = {key: value for key, value in resolved.items() if key not in tables}
     for name, table in {"": top, **tables}.items():
         lines += [f"\n[{name}]"] if name else []
         lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]

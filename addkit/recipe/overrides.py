@@ -22,13 +22,26 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
     They are one layer so that a key goes with a component's name, whichever is given first.
     """
     faults: list[Fault] = []
-    layers = [Layer({}, {})]
+    layers = [Layer({}, dict)]
     for override in overrides:
+        keys, equals, text = override.partition("=")
+        path = tuple(keys.strip().split("."))
+        origin = Origin(f"--set {override}", is_override=True)
         try:
-            layers.append(_layer(override))
+            if not (equals and _KEYS.fullmatch(keys.strip())):
+                raise ValueError("an override is written table.key=value.")
+            if path[0] == "extends":
+                # By then the files are merged, and a base laid over them would win.
+                raise ValueError("extends can only be written in a recipe.")
+            tables: Any = _value(keys.strip(), text.strip())
         except ValueError as error:
-            key = override.partition("=")[0].strip()
-            faults.append(Fault(_origin(override), str(error), key))
+            faults.append(Fault(origin, str(error), keys.strip()))
+            continue
+        for key in reversed(path):
+            tables = {key: tables}
+        # A value may be an inline table: every key in it gets the override as its origin.
+        origins = dict.fromkeys(_leaves(tables, ()), origin)
+        layers.append(Layer(tables, origins.copy))
     return functools.reduce(merge, layers), faults
 
 
@@ -40,31 +53,17 @@ def changes_of(overrides: Sequence[str]) -> dict[str, Any]:
     """
     layer, faults = read_overrides(overrides)
     raise_if_any(faults)
-    return {".".join(map(str, path)): _at(layer.tables, path) for path in layer.origins}
-
-
-def _at(tables: Any, path: KeyPath) -> Any:
-    return functools.reduce(lambda table, key: table[key], path, tables)
-
-
-def _origin(override: str) -> Origin:
-    return Origin(f"--set {override}", is_override=True)
-
-
-def _layer(override: str) -> Layer:
-    keys, equals, text = override.partition("=")
-    if not (equals and _KEYS.fullmatch(keys.strip())):
-        raise ValueError("an override is written table.key=value.")
-    path = tuple(keys.strip().split("."))
-    if path[0] == "extends":
-        raise ValueError("extends can only be written in a recipe.")
-    tables: Any = _value(keys.strip(), text.strip())
-    for key in reversed(path):
-        tables = {key: tables}
-    return Layer(tables, dict.fromkeys(_leaves(tables, ()), _origin(override)))
+    values: dict[str, Any] = {}
+    for path in layer.origins:
+        value: Any = layer.tables
+        for key in path:
+            value = value[key]
+        values[".".join(map(str, path))] = value
+    return values
 
 
 def _value(keys: str, text: str) -> Any:
+    """The value after `key=`: TOML, or a bare word."""
     try:
         tables = parsed(f"value = {text}")
     except ValueError:

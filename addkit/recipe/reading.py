@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from addkit.errors import guess
 from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
-from addkit.plugin.spec import KINDS, Choice, Choices
+from addkit.plugin.spec import KINDS, Choice
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
 from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import Recipe
@@ -29,9 +29,9 @@ from addkit.renamed import renamed_to
 class Top(Config):
     """The keys above the first table."""
 
-    name: str | None = Field(None, description="Of the runs; the file's if not given.")
+    name: str | None = Field(None, description="Name of its runs (default: the file's).")
     summary: str = Field("", description="One line for `addkit recipes list`.")
-    seed: int = Field(0, ge=0, description="Of all that is random.")
+    seed: int = Field(0, ge=0, description="Seed of all random numbers.")
     requires: tuple[str, ...] = Field((), description='Packages, such as "addkit-clip>=0.3".')
 
 
@@ -40,8 +40,6 @@ _DEFAULTS = {kind.kind: {"name": kind.default} for kind in KINDS if kind.default
 """Tables that a recipe may leave out."""
 _TOP_KEYS = (*Top.model_fields, "extends")
 _TOO_DEEP = "tables or lists are nested too deeply."
-
-C = TypeVar("C", bound=Config)
 
 
 def read_recipe(
@@ -63,6 +61,7 @@ def read_recipe(
         layer = load_file(path)
         changes, faults = read_overrides(overrides)
         require(changes)
+        # The registry comes last: a file that cannot be read needs no plugin.
         return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(path)
     except RecursionError:
         raise refuse(Origin(shown(path)), _TOO_DEEP) from None
@@ -83,7 +82,7 @@ def recipe_from_tables(
     origin = Origin(shown(source))
     if "extends" in tables:
         raise refuse(origin, "a resolved recipe extends nothing.")
-    layer = Layer(tables, {(): origin}, (Path(source),))
+    layer = Layer(tables, lambda: {(): origin}, (Path(source),))
     require(layer)
     try:
         changes, faults = read_overrides(overrides)
@@ -97,7 +96,7 @@ def recipe_from_tables(
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One pass over the merged tables, collecting what is wrong."""
+    """Checks merged tables in one pass, and collects every fault."""
 
     layer: Layer
     registry: Registry
@@ -105,21 +104,31 @@ class _Check:
 
     def recipe(self, source: Path) -> Recipe:
         """The checked recipe. Raises `RecipeError` with every fault."""
-        for key, value in self.layer.tables.items():
-            self._check_key(key, value)
         tables = self.layer.tables
-        values = {key: tables[key] for key in Top.model_fields if key in tables}
-        top: Any = self._config(Top, (), values, _TOP_KEYS)
+        self._check_keys()
+        top_values = {key: tables[key] for key in Top.model_fields if key in tables}
+        top: Any = None
         shared: dict[str, Any] = {}
+        try:
+            top = validated(Top, top_values)
+        except ValidationError as error:
+            self._explain(error, (), top_values, _TOP_KEYS)
         for name, config in SHARED_TABLES.items():
-            values = tables.get(name, {})
-            if isinstance(values, dict):
-                shared[name] = self._config(config, (name,), values, tuple(config.model_fields))
+            # A value that is no table is a fault of `_check_keys` already.
+            if isinstance(values := tables.get(name, {}), dict):
+                try:
+                    shared[name] = validated(config, values)
+                except ValidationError as error:
+                    self._explain(error, (name,), values, tuple(config.model_fields))
         chosen = {kind.kind: self._choice(kind.kind) for kind in KINDS}
         choices = {kind: choice for kind, choice in chosen.items() if choice is not None}
         # A component's check may read any other choice, so all must be there.
         if len(choices) == len(KINDS):
-            self._check_choices(choices)
+            for kind, choice in choices.items():
+                for reason in choice.spec.check(choice.config, choices):
+                    text = f"[{kind}] {reason.rstrip('.')}."
+                    path = (self._culprit(kind, reason), "name")
+                    self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
         raise_if_any(self.faults)
         return Recipe(
             name=top.name or source.stem,
@@ -132,63 +141,63 @@ class _Check:
             **shared,
         )
 
-    def _check_key(self, key: str, value: object) -> None:
-        """Every key at the top is known, and is a table where it should be one."""
-        if key in _TABLES and not isinstance(value, dict):
-            allowed, found = f"a table such as [{key}]", shortened(value)
-            text = f"{key} must be {allowed}, found {found}."
-            self._say((), Complaint((key,), text, found, allowed))
-        elif key not in _TABLES and key not in _TOP_KEYS:
-            allowed = ", ".join(_TABLES if isinstance(value, dict) else _TOP_KEYS)
-            self._say((), Complaint((key,), _unknown(key, value), key, allowed))
+    def _check_keys(self) -> None:
+        """Check that every key at the top exists, and is a table where it should be one."""
+        for key, value in self.layer.tables.items():
+            is_table = isinstance(value, dict)
+            if key in _TABLES and not is_table:
+                allowed, found = f"a table such as [{key}]", shortened(value)
+                text = f"{key} must be {allowed}, found {found}."
+                self._add((), Complaint((key,), text, found, allowed))
+            elif key not in _TABLES and key not in _TOP_KEYS:
+                if is_table:
+                    hint = renamed_to(RENAMED_KINDS.get(key)) or guess(key, _TABLES)
+                    hint = hint or f". Tables: {', '.join(_TABLES)}."
+                    text = f"unknown table {quoted(key)}{hint}"
+                else:
+                    # `loss = "ce"` instead of a table: tables are guessed as well.
+                    text = unknown_key(key, _TOP_KEYS, _TABLES)
+                allowed = ", ".join(_TABLES if is_table else _TOP_KEYS)
+                self._add((), Complaint((key,), text, key, allowed))
 
     def _choice(self, kind: str) -> Choice | None:
-        table = self._component_table(kind)
-        if table is None:
+        """The component of a kind with its checked settings; None if there is a fault."""
+        table = self.layer.tables.get(kind, _DEFAULTS.get(kind))
+        if not (isinstance(table, dict) and isinstance(table.get("name"), str)):
+            names = ", ".join(self.registry.names(kind)) or "none"
+            known = f"Known: {names}."
+            if table is None:
+                self._add((), Complaint((), f"missing table [{kind}]. {known}", allowed=names))
+            elif isinstance(table, dict) and "name" not in table:
+                self._add((kind,), Complaint((), f'missing key "name". {known}', allowed=names))
+            elif isinstance(table, dict):
+                found = shortened(table["name"])
+                text = f"name must be a string, found {found}. {known}"
+                self._add((kind,), Complaint(("name",), text, found, names))
             return None
         try:
             provided = self.registry.get(kind, table["name"])
         except UnknownComponent as error:
             known = ", ".join(error.known)
             what = Complaint(("name",), str(error), table["name"], known)
-            self._say((kind,), what, error.cause)
+            self._add((kind,), what, error.cause)
             return None
+        settings = provided.spec.settings  # Imported here, where it is a path.
         values = {key: value for key, value in table.items() if key != "name"}
-        spec = provided.spec
-        settings = spec.settings  # Imported here, where it is a path.
-        config = self._config(settings, (kind,), values, ("name", *settings.model_fields))
-        plugin = provided.provider if provided.is_third_partys else ""
-        return None if config is None else Choice(spec, config, plugin)
-
-    def _component_table(self, kind: str) -> dict[str, Any] | None:
-        """The table if it is one that names a component."""
-        table = self.layer.tables.get(kind, _DEFAULTS.get(kind))
-        names = ", ".join(self.registry.names(kind)) or "none"
-        known = f"Known: {names}."
-        if table is None:
-            self._say((), Complaint((), f"missing table [{kind}]. {known}", allowed=names))
-        elif not isinstance(table, dict):
+        try:
+            config = validated(settings, values)
+        except ValidationError as error:
+            self._explain(error, (kind,), values, ("name", *settings.model_fields))
             return None
-        elif "name" not in table:
-            self._say((kind,), Complaint((), f'missing key "name". {known}', allowed=names))
-        elif not isinstance(table["name"], str):
-            found = shortened(table["name"])
-            text = f"name must be a string, found {found}. {known}"
-            self._say((kind,), Complaint(("name",), text, found, names))
-        else:
-            return table
-        return None
-
-    def _check_choices(self, choices: Choices) -> None:
-        """Ask each component whether it goes with the others."""
-        for kind, choice in choices.items():
-            for reason in choice.spec.check(choice.config, choices):
-                text = f"[{kind}] {reason.rstrip('.')}."
-                path = (self._culprit(kind, reason), "name")
-                self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
+        # Only a third party's Spec is wrapped, and kept as `own_spec`.
+        plugin = "" if provided.own_spec is None else provided.provider
+        return Choice(provided.spec, config, plugin)
 
     def _culprit(self, kind: str, reason: str) -> str:
-        """Of the tables that do not go together, the one that the recipe itself has written."""
+        """The one of the tables that do not go together which the recipe itself has written.
+
+        The others come from a base, which its author cannot be expected to change.
+        """
         here = self.layer.origin(()).place
         for table in (kind, *re.findall(r"\[(\w+)\]", reason)):
             origin = self.layer.origin((table, "name"))
@@ -196,36 +205,28 @@ class _Check:
                 return str(table)
         return kind
 
-    def _config(
-        self, config: type[C], table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
-    ) -> C | None:
-        try:
-            return validated(config, values)
-        except ValidationError as error:
-            for complaint in explained(error, values, keys):
-                self._say(table, complaint)
-            return None
+    def _explain(
+        self,
+        error: ValidationError,
+        table: KeyPath,
+        values: Mapping[str, Any],
+        keys: Sequence[str],
+    ) -> None:
+        """Add every error of pydantic's in a table."""
+        for complaint in explained(error, values, keys):
+            self._add(table, complaint)
 
-    def _say(self, table: KeyPath, what: Complaint, cause: BaseException | None = None) -> None:
+    def _add(self, table: KeyPath, what: Complaint, cause: BaseException | None = None) -> None:
+        """Add a fault, with its origin and the table as its label."""
         path = (*table, *what.path)
         origin = self.layer.origin(path)
         if dotted(path) in RENAMED_KEYS:
             what = replace(what, text=f"unknown key{renamed_to(RENAMED_KEYS[dotted(path)])}.")
         label = f"[{table[0]}] " if table else ""
+        # A fault of a whole table may come from an override of a single key in it, while its origin
+        # is the table's header in a file that is right by itself.
         overrides = self.layer.overrides(table) if table and not what.path else []
         if overrides and not origin.is_override:
             label += f"with {', '.join(overrides)}: "
         fault = Fault(origin, label + what.text, dotted(path), what.found, what.allowed, cause)
         self.faults.append(fault)
-
-
-def _unknown(key: str, value: object) -> str:
-    """The sentence for a key at the top that means nothing."""
-    if not isinstance(value, dict):
-        return unknown_key(key, _TOP_KEYS, _TABLES)
-    hint = (
-        renamed_to(RENAMED_KINDS.get(key))
-        or guess(key, _TABLES)
-        or f". Tables: {', '.join(_TABLES)}."
-    )
-    return f"unknown table {quoted(key)}{hint}"

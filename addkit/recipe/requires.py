@@ -22,6 +22,7 @@ def check_requires(requires: Any, origin: Origin) -> None:
     Raises:
         RecipeError: it is no list of requirements, or names what is missing and how to get it.
     """
+    # Few recipes require a package, and `packaging` would slow the others down.
     from packaging.requirements import InvalidRequirement, Requirement
 
     if not (isinstance(requires, list) and all(isinstance(text, str) for text in requires)):
@@ -29,12 +30,14 @@ def check_requires(requires: Any, origin: Origin) -> None:
     missing = []
     for text in requires:
         try:
-            reason = _missing(Requirement(text))
+            requirement = Requirement(text)
         except InvalidRequirement:
             raise _refused(text, origin) from None
-        missing += [(text, reason)] if reason else []
+        if reason := _missing(requirement):
+            missing.append((text, reason))
     if not missing:
         return
+    # One error with one command for all packages; a package that is left out is installed already.
     packages = ", ".join(f"{text} ({reason})" for text, reason in missing)
     install = " ".join(quoted(text) for text, reason in missing if "left out" not in reason)
     remedy = f" Install them with: pip install {install}{LOCAL}" if install else ""
@@ -59,6 +62,7 @@ def _missing(requirement: Requirement) -> str:
         found = __version__ if requirement.name == "addkit" else version(requirement.name)
     except PackageNotFoundError:
         return "not installed"
+    # A development version (0.3.dev1) satisfies >=0.2: who works on a package has just that.
     if not requirement.specifier.contains(found, prereleases=True):
         return f"{found} is installed"
     is_own = canonical(requirement.name) == "addkit"

@@ -1,6 +1,6 @@
 """A JSON Schema of recipes, for editors, from the components that are installed.
 
-A file may leave anything to what it extends, so no key is required; what it says is checked.
+A file may leave anything to what it extends, so no key is required; keys that it has are checked.
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ EXTENDS = {
 
 
 def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
-    """The schema, draft 2020-12, of which editors take two parts.
+    """The schema, draft 2020-12.
 
-    A component's table has the keys of all components of its kind, to be completed and explained,
-    since editors do not look into conditions; what its `name` allows is a condition, to be checked.
+    A component's table lists the keys of all components of its kind, which editors complete and
+    explain, since they ignore conditions there. A condition on `name` restricts them for checking.
 
     Args:
         registry: the components to describe; by default all that are installed.
     """
     registry = registry or load_registry()
-    known = {(kind.kind, name) for kind in KINDS for name in registry.names(kind.kind)}
-    specs = {key: registry.get(*key).spec for key in sorted(known)}
+    components = {(kind.kind, name) for kind in KINDS for name in registry.names(kind.kind)}
+    # Sorted, so that the schema is the same text whatever order plugins load in.
+    specs = {key: registry.get(*key).spec for key in sorted(components)}
     models: list[type[Config]] = [
         Top,
         *SHARED_TABLES.values(),
         *(spec.settings for spec in specs.values()),
     ]
+    # In one call, so that a model that several components use is defined once.
     named, shared = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF
     )
@@ -86,14 +88,14 @@ class _Parts:
         self._defs[place] = {**schema, "properties": properties}
 
     def component(self, kind: str, names: Sequence[str]) -> dict[str, Any]:
-        """The table of a kind, whichever of its components it names, if any."""
+        """The table of a kind, for all of its components."""
         own = {name: self._defs[f"{kind}.{name}"] for name in names}
         keys: dict[str, list[Any]] = {"name": []}
         for schema in own.values():
             for key, value in schema["properties"].items():
                 keys.setdefault(key, []).append(value)
-        told = "\n".join(f"- {name}: {schema['description']}" for name, schema in own.items())
-        named = {"description": told, "enum": list(names)}
+        summaries = "\n".join(f"- {name}: {each['description']}" for name, each in own.items())
+        named = {"description": summaries, "enum": list(names)}
         # Not allOf: editors would merge its conditions, and forget the keys beside them.
         allowed: dict[str, Any] = {}
         for name in names:
@@ -103,7 +105,7 @@ class _Parts:
         return {
             "description": f"The {kind.replace('_', '-')}: {', '.join(names)}.",
             "type": "object",
-            "properties": {**{key: _any(each) for key, each in keys.items()}, "name": named},
+            "properties": {**{key: _any_of(each) for key, each in keys.items()}, "name": named},
             "additionalProperties": False,
             **allowed,
         }
@@ -112,6 +114,7 @@ class _Parts:
         """The definitions that something refers to."""
         found: dict[str, Any] = {}
         waiting = [roots]
+        # A definition may refer to others, and to itself.
         while waiting:
             for name in _refs(waiting.pop()):
                 if name not in found:
@@ -120,43 +123,48 @@ class _Parts:
         return dict(sorted(found.items()))
 
 
-def _any(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What fits one of them. An editor offers a key as often as there are branches."""
+def _any_of(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The schema of values that fit one of these, each shape once.
+
+    An editor offers a key as often as there are branches.
+    """
     shapes: list[Any] = []
     for schema in schemas:
         shape = {
             key: value for key, value in schema.items() if key not in ("description", "default")
         }
         shapes += [] if shape in shapes else [shape]
-    told = dict.fromkeys(one["description"] for one in schemas if "description" in one)
-    meaning = {"description": "\n".join(told)} if told else {}
+    texts = dict.fromkeys(each["description"] for each in schemas if "description" in each)
+    meaning = {"description": "\n".join(texts)} if texts else {}
     return {**meaning, **(shapes[0] if len(shapes) == 1 else {"anyOf": shapes})}
 
 
 def _tidy(schema: Any) -> Any:
-    """Without what a layer may leave out, titles that repeat the key, and TOML's missing null."""
+    """The schema without required keys, titles that repeat the key, and null."""
     if isinstance(schema, list):
-        return [_tidy(one) for one in schema]
+        return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    told: dict[str, Any] = {}
+    tidy: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
-            told[key] = {name: _tidy(one) for name, one in value.items()}
+            # A setting may be called title or required: its name is no keyword.
+            tidy[key] = {name: _tidy(each) for name, each in value.items()}
         elif key in VALUES:
-            told |= {key: value} if value is not None else {}
+            # TOML has no null: a default of None means that the key is absent.
+            tidy |= {key: value} if value is not None else {}
         elif key not in ("title", "required"):
-            told[key] = _tidy(value)
-    branches = [one for one in told.get("anyOf", ()) if one != {"type": "null"}]
+            tidy[key] = _tidy(value)
+    branches = [each for each in tidy.get("anyOf", ()) if each != {"type": "null"}]
     if len(branches) == 1:
-        del told["anyOf"]
-        return {**branches[0], **told}
-    return {**told, "anyOf": branches} if branches else told
+        del tidy["anyOf"]
+        return {**branches[0], **tidy}
+    return {**tidy, "anyOf": branches} if branches else tidy
 
 
 def _refs(schema: Any) -> list[str]:
     if isinstance(schema, list):
-        return [name for one in schema for name in _refs(one)]
+        return [name for item in schema for name in _refs(item)]
     if not isinstance(schema, dict):
         return []
     own = [schema["$ref"].removeprefix("#/$defs/")] if isinstance(schema.get("$ref"), str) else []

@@ -22,7 +22,7 @@ class Training(Config):
     lr: float | None = Field(None, gt=0, description="The peak learning rate itself.")
     min_lr: float = Field(0.0, ge=0, description="Learning rate of the last step.")
     warmup_epochs: float = Field(1.0, ge=0, description="Epochs of a rising learning rate.")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="Of AdamW's two moments.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="Decay of AdamW's two moments.")
     weight_decay: float = Field(
         0.05, ge=0, description="On matrices; not on biases, norms, tokens."
     )
@@ -32,7 +32,7 @@ class Training(Config):
     pure_noise: float = Field(0.0, ge=0, le=1, description="Share of rows at exactly t = T.")
     token_times: tuple[Share, Share, Share] = Field(
         (1.0, 0.0, 0.0),
-        description="Of the other rows, shares whose tokens have one t together, a t each, or are "
+        description="Shares of the other rows whose tokens have one t together, a t each, or are "
         "each clean or at T.",
     )
     rollout: float = Field(
@@ -41,13 +41,15 @@ class Training(Config):
     condition_drop: float = Field(0.1, ge=0, lt=1, description="Chance of the null condition.")
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of averaged weights; 0 keeps none.")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the trunk; noise, softmax and losses stay in float32."
+        "float32", description="The trunk's; noise, softmax and losses stay in float32."
     )
     evaluate_every: int = Field(1, ge=1, description="Epochs between accuracies on the way.")
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> Training:
         """Exactly one of lr and base_lr."""
+        # Neither has a default: a rate that fits every model does not exist, and a default of one
+        # would have to be unset by whoever gives the other.
         if (self.lr is None) == (self.base_lr is None):
             raise ValueError("give exactly one of lr and base_lr")
         return self
@@ -92,7 +94,7 @@ class Augmentation(Config):
 
 
 class Sampling(Config):
-    """How an answer is made when the command line does not say."""
+    """Defaults for making answers; options of the command line replace them."""
 
     steps: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         20,
@@ -101,7 +103,9 @@ class Sampling(Config):
     )
     guidance: float = Field(1.0, ge=0, description="w: uncond + w (cond - uncond); 1 is off.")
     chains: int = Field(1, ge=1, description="Sampling trajectories for each image.")
-    early_exit: int = Field(0, ge=0, description="Stop when the answer stood this often; 0: never.")
+    early_exit: int = Field(
+        0, ge=0, description="Stop once the answer is unchanged for this many steps; 0 disables."
+    )
     batch_size: int = Field(256, ge=1, description="Images at a time in evaluation.")
 
 
@@ -109,14 +113,16 @@ class Checkpoints(Config):
     """When a training is saved, and what stays on the disk."""
 
     every: int = Field(1, ge=1, description="Epochs between checkpoints.")
-    minutes: float = Field(0.0, ge=0, description="And so often within an epoch; 0: never.")
-    keep_last: int = Field(2, ge=1, description="The newest that stay.")
+    minutes: float = Field(
+        0.0, ge=0, description="Minutes between checkpoints within an epoch; 0 disables."
+    )
+    keep_last: int = Field(2, ge=1, description="Newest checkpoints that stay.")
     keep_every: int = Field(
         0, ge=0, description="Epochs between those that stay for ever; 0: none."
     )
     best: bool = Field(True, description="Keep the one that scored best on the way.")
     asynchronous: bool = Field(
-        True, description="Training goes on while a copy of it is being written."
+        True, description="Training continues while a copy of it is being written."
     )
 
 
@@ -156,7 +162,7 @@ Head = Literal["linear", "mlp", "autoregressive", "masked", "masked-weighted", "
 
 
 class Control(Config):
-    """Models trained beside ADD: same encoder, data order, seed and budget."""
+    """Models trained for comparison: same encoder, data order, seed and budget."""
 
     heads: tuple[Head, ...] = Field(
         ("linear",),
@@ -166,7 +172,7 @@ class Control(Config):
 
 
 class Arm(Config):
-    """A changed experiment that `addkit ablate` sets beside the recipe itself."""
+    """A changed experiment that `addkit ablate` compares with the recipe itself."""
 
     name: str = Field(min_length=1)
     changes: tuple[str, ...] = Field(
@@ -175,15 +181,15 @@ class Arm(Config):
 
 
 class Ablation(Config):
-    """What `addkit ablate` compares; a plain training does not read it."""
+    """The comparison of `addkit ablate`; a plain training does not read it."""
 
     seeds: int = Field(3, ge=1, description="Trainings of each arm: seed, seed + 1, ...")
-    controls: tuple[Head, ...] = Field((), description="Matched models to set beside, as arms.")
-    arms: tuple[Arm, ...] = Field((), description="Changes to the base, each told against it.")
+    controls: tuple[Head, ...] = Field((), description="Matched models, compared as arms.")
+    arms: tuple[Arm, ...] = Field((), description="Changes to the base, each compared with it.")
 
     @model_validator(mode="after")
     def names_differ(self) -> Ablation:
-        """A table tells arms apart by their names."""
+        """Arms have different names, which tables and folders use."""
         names = [arm.name for arm in self.arms]
         twice = [name for name in names if names.count(name) > 1]
         if twice:

@@ -52,72 +52,58 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 
     A table without a header has the line of its first key. Keys within arrays have no entry.
     """
-    # tomllib keeps no line numbers, so the text is scanned a second time.
-    scanner = _Scanner()
+    # tomllib keeps no line numbers, so the text is scanned a second time: a token at a time, either
+    # within a value or collecting the parts of a key.
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    path: KeyPath = ()
+    key: list[str] = []
+    in_value = in_header = False
+    # Brackets of the value: an inline table's path, None for arrays and all within them.
+    brackets: list[KeyPath | None] = []
+
+    def end_key(base: KeyPath) -> KeyPath:
+        path = (*base, *key)
+        # A dotted key a.b.c makes the tables a and a.b too.
+        for end in range(len(base) + 1, len(path) + 1):
+            lines.setdefault(path[:end], line)
+        key.clear()
+        return path
+
     line, position = 1, 0
+    # The last line may lack its line break, which ends a value.
     for match in _TOKEN.finditer(text + "\n"):
+        # Counted from token to token: counting from the top each time would be quadratic.
         line += text.count("\n", position, match.start())
         position = match.start()
-        scanner.read(match.lastgroup or "", match.group(), line)
-    return scanner.lines
-
-
-class _Scanner:
-    """Reads a token at a time and is either within a value or collecting the parts of a key."""
-
-    def __init__(self) -> None:
-        self.lines: dict[KeyPath, int] = {}
-        self._table: KeyPath = ()
-        self._key: list[str] = []
-        self._path: KeyPath = ()
-        self._in_value = False
-        self._in_header = False
-        self._open: list[KeyPath | None] = []
-        """Brackets of the value: an inline table's path, None for arrays and all within them."""
-
-    def read(self, kind: str, token: str, line: int) -> None:
-        """Take in the next token."""
-        if kind == "mark" and self._in_value:
-            self._mark_of_value(token)
-        elif kind == "mark":
-            self._mark_of_key(token, line)
-        elif kind != "comment" and not self._in_value:
-            # tomllib knows the escapes of a quoted key.
-            is_quoted = token[0] in "\"'"
-            self._key.append(tomllib.loads(f"key = {token}")["key"] if is_quoted else token)
-
-    def _mark_of_key(self, mark: str, line: int) -> None:
-        if mark == "[":
-            self._in_header = True
-        elif mark == "\n" and self._in_header:
-            self._table, self._in_header = self._end_key((), line), False
-            self.lines[self._table] = line
-        elif mark == "=":
-            self._path = self._end_key(self._base() or (), line)
-            self._in_value = True
-        elif mark == "}":
-            self._open.pop()
-            self._in_value = True
-
-    def _mark_of_value(self, mark: str) -> None:
-        if mark in "[{":
-            is_table = mark == "{" and self._base() is not None
-            self._open.append(self._path if is_table else None)
-            self._in_value = not is_table
-        elif mark in "]}":
-            self._open.pop()
-        elif (mark == "," and self._base() is not None) or (mark == "\n" and not self._open):
-            self._in_value = False
-
-    def _base(self) -> KeyPath | None:
-        return self._open[-1] if self._open else self._table
-
-    def _end_key(self, base: KeyPath, line: int) -> KeyPath:
-        path = (*base, *self._key)
-        for end in range(len(base) + 1, len(path) + 1):
-            self.lines.setdefault(path[:end], line)
-        self._key.clear()
-        return path
+        kind, token = match.lastgroup, match.group()
+        base = brackets[-1] if brackets else table
+        if kind != "mark":
+            if kind != "comment" and not in_value:
+                # tomllib knows the escapes of a quoted key.
+                is_quoted = token[0] in "\"'"
+                key.append(tomllib.loads(f"key = {token}")["key"] if is_quoted else token)
+        elif in_value:
+            if token in "[{":
+                # `{` opens keys of its own, unless an array surrounds it, whose keys have no line.
+                is_table = token == "{" and base is not None
+                brackets.append(path if is_table else None)
+                in_value = not is_table
+            elif token in "]}":
+                brackets.pop()
+            elif (token == "," and base is not None) or (token == "\n" and not brackets):
+                in_value = False
+        elif token == "[":
+            in_header = True
+        elif token == "\n" and in_header:
+            table, in_header = end_key(()), False
+            lines[table] = line  # Of the header itself, even if a dotted key made the table before.
+        elif token == "=":
+            path, in_value = end_key(base or ()), True
+        elif token == "}":
+            brackets.pop()
+            in_value = True
+    return lines
 
 
 def toml_key(key: str) -> str:

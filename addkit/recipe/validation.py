@@ -69,12 +69,12 @@ _EXPECTED = {
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
 }
-"""pydantic's type of error -> what must be there instead, with fields of the error's context."""
+"""pydantic's type of error -> the allowed value, with fields of the error's context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong at one path in a table: a sentence, and its parts for programs."""
+    """An error at one path in a table: a sentence, and its parts for programs."""
 
     path: KeyPath
     text: str
@@ -97,15 +97,21 @@ def explained(
     for details in itertools.filterfalse(is_needless, error.errors()):
         path, value = _existing(values, details["loc"])
         if details["type"] in _EXPECTED:
-            bounds = {name: _as_written(bound) for name, bound in details.get("ctx", {}).items()}
+            bounds = dict(details.get("ctx", {}))
+            for name, bound in bounds.items():
+                # As its author wrote it: pydantic makes 0 of a number 0.0, and quotes as Python.
+                if isinstance(bound, float) and bound.is_integer():
+                    bounds[name] = int(bound)
+                elif isinstance(bound, str):
+                    bounds[name] = bound.replace("'", '"')
             phrase = _EXPECTED[details["type"]].format(**bounds)
             expected.setdefault(path, []).append(phrase)
         else:
-            found = shortened(value) if path else None
-            yield _complaint(details, path, found, keys)
+            yield _complaint(details, path, shortened(value) if path else None, keys)
     for path, phrases in expected.items():
         allowed = " or ".join(dict.fromkeys(phrases))
         _, value = _existing(values, path)
+        # Choices are the quoted words of what is allowed.
         found, choices = shortened(value), re.findall(r'"([^"]*)"', allowed)
         hint = guess(value, choices) if isinstance(value, str) else ""
         text = f"{dotted(path)} must be {allowed}, found {found}{hint}."
@@ -124,17 +130,12 @@ def _existing(values: Mapping[str, Any], location: KeyPath) -> tuple[KeyPath, An
     return location, value
 
 
-def _as_written(value: object) -> object:
-    """A bound as its author wrote it (pydantic makes 0 of a number 0.0), a choice as TOML does."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value.replace("'", '"') if isinstance(value, str) else value
-
-
 def _complaint(
     details: Mapping[str, Any], path: KeyPath, found: str | None, keys: Sequence[str]
 ) -> Complaint:
+    """The sentence for an error that is none of a wrong type or range."""
     location = details["loc"]
+    # Keys of the table itself are listed; those of a nested model are not at hand.
     every = ", ".join(keys) if len(location) == 1 else None
     match details["type"]:
         case "extra_forbidden" if every:
@@ -147,6 +148,7 @@ def _complaint(
             known = f" Keys: {every}." if every else ""
             text = f"missing key {quoted(dotted(location))}.{known}"
             return Complaint(path, text, allowed=every)
+    # A validator's own text, without the "Value error, " that pydantic puts before it in `msg`.
     what = str(details.get("ctx", {}).get("error", details["msg"])).rstrip(".")
     return Complaint(path, f"{dotted(path)}: {what}, found {found}." if path else f"{what}.", found)
 

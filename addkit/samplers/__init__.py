@@ -43,60 +43,56 @@ def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in samplers."""
     yield SamplerSpec(
-        name="renoise",
-        config="addkit.samplers.settings:RenoiseConfig",
-        build=_renoise,
-        provides=SHARED,
-        summary="Re-noise (the paper's).",
+        "renoise", ".settings:RenoiseConfig", _renoise, "Re-noise (the paper's).", provides=SHARED
     )
     yield SamplerSpec(
-        name="ddim",
-        config="addkit.samplers.settings:DdimConfig",
-        build="addkit.samplers.carry:Ddim",
+        "ddim",
+        ".settings:DdimConfig",
+        ".carry:Ddim",
+        "Keep the noise that is in y_t.",
         provides=SHARED,
-        summary="Keep the noise that is in y_t.",
     )
     yield SamplerSpec(
-        name="ancestral",
-        config="addkit.samplers.settings:AncestralConfig",
-        build="addkit.samplers.carry:Ancestral",
+        "ancestral",
+        ".settings:AncestralConfig",
+        ".carry:Ancestral",
+        "The true posterior.",
         provides=SHARED,
-        summary="The true posterior.",
     )
     yield SamplerSpec(
-        name="gibbs",
-        config="addkit.samplers.settings:GibbsConfig",
-        build="addkit.samplers.renoise:Gibbs",
+        "gibbs",
+        ".settings:GibbsConfig",
+        ".renoise:Gibbs",
+        "Draw a label, then re-noise: chains sample p(k | image).",
         provides=SHARED | {"draws"},
-        summary="Draw a label, then re-noise: chains sample p(k | image).",
     )
     yield SamplerSpec(
-        name="refine",
-        config="addkit.samplers.settings:RefineConfig",
-        build="addkit.samplers.renoise:Refine",
+        "refine",
+        ".settings:RefineConfig",
+        ".renoise:Refine",
+        "From y_T = 0, fed back without noise: the same answer each time.",
         provides=SHARED,
-        summary="From y_T = 0, fed back without noise: the same answer each time.",
     )
     yield SamplerSpec(
-        name="maskgit",
-        config="addkit.samplers.settings:MaskgitConfig",
-        build="addkit.samplers.ordered:Maskgit",
+        "maskgit",
+        ".settings:MaskgitConfig",
+        ".ordered:Maskgit",
+        "Settle the surest tokens first.",
         check=_annealed_needs_levels,
         provides=ORDERED,
-        summary="Settle the surest tokens first.",
     )
     yield SamplerSpec(
-        name="left-to-right",
-        config="addkit.samplers.settings:LeftToRightConfig",
-        build="addkit.samplers.ordered:LeftToRight",
+        "left-to-right",
+        ".settings:LeftToRightConfig",
+        ".ordered:LeftToRight",
+        "Settle tokens from left to right.",
         check=_annealed_needs_levels,
         provides=ORDERED | LEFT_TO_RIGHT,
-        summary="Settle tokens from left to right.",
     )
     yield SamplerSpec(
-        name="beam",
-        config="addkit.samplers.settings:BeamConfig",
-        build="addkit.samplers.autoregressive:Beam",
+        "beam",
+        ".settings:BeamConfig",
+        ".autoregressive:Beam",
+        "Left to right, keeping several beginnings (autoregressive).",
         provides=LEFT_TO_RIGHT,
-        summary="Left to right, keeping several beginnings (autoregressive).",
     )

@@ -12,26 +12,13 @@ from addkit.plugin.spec import ScheduleSpec, Spec, hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in schedules."""
     yield ScheduleSpec(
-        name="linear",
-        config="addkit.schedules.settings:LinearConfig",
-        build="addkit.schedules.linear:LinearSchedule",
-        summary="Linear beta (DDPM).",
+        "linear", ".settings:LinearConfig", ".linear:LinearSchedule", "Linear beta (DDPM)."
     )
+    yield ScheduleSpec("cosine", ".settings:CosineConfig", ".cosine:CosineSchedule", "Cosine.")
+    yield ScheduleSpec("sigmoid", ".settings:SigmoidConfig", ".sigmoid:SigmoidSchedule", "Sigmoid.")
     yield ScheduleSpec(
-        name="cosine",
-        config="addkit.schedules.settings:CosineConfig",
-        build="addkit.schedules.cosine:CosineSchedule",
-        summary="Cosine.",
-    )
-    yield ScheduleSpec(
-        name="sigmoid",
-        config="addkit.schedules.settings:SigmoidConfig",
-        build="addkit.schedules.sigmoid:SigmoidSchedule",
-        summary="Sigmoid.",
-    )
-    yield ScheduleSpec(
-        name="label-accuracy",
-        config="addkit.schedules.settings:LabelAccuracyConfig",
-        build="addkit.schedules.label_accuracy:LabelAccuracySchedule",
-        summary="K-aware: the label's identity fades evenly.",
+        "label-accuracy",
+        ".settings:LabelAccuracyConfig",
+        ".label_accuracy:LabelAccuracySchedule",
+        "K-aware: the label's identity fades evenly.",
     )

@@ -33,23 +33,23 @@ def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[...
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in tasks."""
     yield TaskSpec(
-        name="classification",
-        config="addkit.tasks.settings:ClassificationConfig",
-        build="addkit.tasks.classification:Classification",
+        "classification",
+        ".settings:ClassificationConfig",
+        ".classification:Classification",
+        "One label for each image.",
         check=_check("classes"),
-        summary="One label for each image.",
     )
     yield TaskSpec(
-        name="captioning",
-        config="addkit.tasks.settings:CaptioningConfig",
-        build="addkit.tasks.captioning:Captioning",
+        "captioning",
+        ".settings:CaptioningConfig",
+        ".captioning:Captioning",
+        "A caption for each image.",
         check=_check("captions"),
-        summary="A caption for each image.",
     )
     yield TaskSpec(
-        name="attributes",
-        config="addkit.tasks.settings:AttributesConfig",
-        build="addkit.tasks.attributes:Attributes",
+        "attributes",
+        ".settings:AttributesConfig",
+        ".attributes:Attributes",
+        "Several dependent labels for each image.",
         check=_check("attributes"),
-        summary="Several dependent labels for each image.",
     )

@@ -1,4 +1,4 @@
-"""The laws that every component keeps, for authors to hold their own to. (PYTEST_DONT_REWRITE)
+"""Conformance tests for plugin authors: the laws of each kind. (PYTEST_DONT_REWRITE)
 
 As a pytest plugin, `pytest_plugins = ["addkit.testing"]` in the conftest.py of your tests,
 
@@ -6,7 +6,7 @@ As a pytest plugin, `pytest_plugins = ["addkit.testing"]` in the conftest.py of 
     def test_conforms(law):
         law()
 
-gives a test for each law of the kind; a failure says which law, and by how much. Without pytest:
+gives a test for each law of the kind; a failure names the law and the deviation. Without pytest:
 `check("conditioner", "my-conditioner")`, or `addkit plugins check my-package`.
 """
 
@@ -35,25 +35,24 @@ __all__ = [
     "trials",
 ]
 
-MARK = "component(kind, name, settings=..., facts=..., levels=...): the component that laws try."
+MARK = "component(kind, name, settings=..., facts=..., levels=...): the component to check."
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark, without which pytest --strict-markers refuses it."""
     config.addinivalue_line("markers", MARK)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each law, where the test asks for `law` and is marked with its component."""
+    # Called for every test function of the session.
     if "law" not in metafunc.fixturenames:
         return
-    found = [
+    laws = [
         trial
         for mark in metafunc.definition.iter_markers("component")
         for trial in trials(*mark.args, **mark.kwargs)
     ]
-    metafunc.parametrize("law", found, ids=_name)
-
-
-def _name(trial: Trial) -> str:
-    return f"{trial.bench.provided.spec.name}-{trial.name}"
+    # The component first: a test of several components then sorts by them.
+    names = [f"{trial.bench.provided.spec.name}-{trial.name}" for trial in laws]
+    metafunc.parametrize("law", laws, ids=names)

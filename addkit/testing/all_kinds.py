@@ -8,11 +8,10 @@ import os
 import subprocess
 import sys
 import tomllib
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
 from addkit.errors import PluginError, guess
 from addkit.plugin.contract import lacking
@@ -22,10 +21,11 @@ from addkit.recipe.toml import toml_value
 from addkit.recipe.validation import validated
 from addkit.renamed import ABILITIES as RENAMED_ABILITIES
 from addkit.renamed import renamed_to
-from addkit.testing.fixed_inputs import RUNS
+from addkit.testing.fixed_inputs import output
 from addkit.testing.small_problem import Bench, LawBrokenError, SkippedError, close, need
 
-_LIGHT = """
+# Run in a fresh process: this one has torch already.
+_SCRIPT = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from addkit.plugin import load_registry
@@ -34,17 +34,18 @@ print(json.dumps("torch" in sys.modules))
 """
 
 
-def says_what_it_is(bench: Bench) -> None:
-    """Its summary is one line of 100 characters at most, and it provides what there is."""
+def has_a_summary_and_known_abilities(bench: Bench) -> None:
+    """Its summary is one line of 100 characters at most, and its abilities exist."""
     summary = bench.provided.spec.summary
     need(bool(summary.strip()), "its summary is empty")
     need("\n" not in summary, "its summary has several lines")
     need(len(summary) <= 100, f"its summary has {len(summary)} characters, more than 100")
     known = ABILITIES.get(bench.provided.spec.kind, {})
-    for one in bench.provides - known.keys():
-        hint = renamed_to(RENAMED_ABILITIES.get(one)) or guess(one, known)
-        told = f'it provides "{one}", which nothing asks for{hint}'
-        need(one.startswith("x-"), f"{told}. Known: {', '.join(known) or 'none'}")
+    for ability in bench.provides - known.keys():
+        # A misspelt ability would be ignored in silence. `x-` is free for plugins of one author.
+        hint = renamed_to(RENAMED_ABILITIES.get(ability)) or guess(ability, known)
+        text = f'it provides "{ability}", which nothing asks for{hint}'
+        need(ability.startswith("x-"), f"{text}. Known: {', '.join(known) or 'none'}")
 
 
 def needs_no_torch_before_build(bench: Bench) -> None:
@@ -56,6 +57,7 @@ def needs_no_torch_before_build(bench: Bench) -> None:
 def settings_survive_a_recipe(bench: Bench) -> None:
     """Settings written as TOML and read again are the same."""
     config = bench.config
+    # As a run stores its recipe: TOML has no null, so None is left out.
     values = config.model_dump(mode="json", exclude_none=True)
     text = "".join(f"{key} = {toml_value(value)}\n" for key, value in values.items())
     try:
@@ -67,6 +69,7 @@ def settings_survive_a_recipe(bench: Bench) -> None:
 
 def builds_from_its_settings(bench: Bench) -> None:
     """Its config and build can be imported, and its class takes every setting and only facts."""
+    # The Spec as its author gave it: `spec.build` is the wrapper that names the plugin in errors.
     spec = bench.provided.own_spec or bench.provided.spec
     try:
         spec.checked_build()
@@ -80,40 +83,44 @@ def builds_on_the_cpu(bench: Bench) -> None:
     missing = lacking(bench.kind, built)
     need(not missing, f"it lacks {', '.join(missing)}")
     if isinstance(built, nn.Module):
-        devices = {str(one.device) for one in (*built.parameters(), *built.buffers())}
+        # addkit moves the whole network at once; a tensor made on a GPU would be left there.
+        devices = {str(tensor.device) for tensor in (*built.parameters(), *built.buffers())}
         need(devices <= {"cpu"}, f"its weights are on {', '.join(sorted(devices))}")
 
 
 def the_same_seed_gives_the_same(bench: Bench) -> None:
-    """Built twice with one seed it says the same, bit by bit."""
-    one, other = _said(bench), _said(bench)
-    apart = int((one != other).sum())
-    need(apart == 0, f"{apart} of {one.numel()} values differ")
+    """Built twice with one seed it gives the same output, bit by bit."""
+    first, second = (output(bench, bench.build()).detach() for _ in range(2))
+    apart = int((first != second).sum())
+    need(apart == 0, f"{apart} of {first.numel()} values differ")
 
 
-def saying_twice_is_saying_the_same(bench: Bench) -> None:
+def keeps_no_hidden_state(bench: Bench) -> None:
     """In evaluation, the same input and generator give the same again: no hidden state."""
-    run, built = _run(bench), bench.build()
-    close("the second time", run(bench, built), run(bench, built), 0)
+    built = bench.build()
+    # Tolerance 0: a result that depends on earlier calls breaks resuming to the bit.
+    close("the second time", output(bench, built), output(bench, built), 0)
 
 
 def draws_from_its_generator_alone(bench: Bench) -> None:
     """It leaves torch's global random numbers alone, so that other components keep theirs."""
-    run, built = _run(bench), bench.build()
+    built = bench.build()
     with torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
-        run(bench, built)
+        output(bench, built)
         need(torch.equal(before, torch.random.get_rng_state()), "it drew global random numbers")
 
 
 @torch.enable_grad()
 def gradients_are_finite(bench: Bench) -> None:
     """Every weight that trains gets a gradient, and it is finite."""
-    run, module = _run(bench), _module(bench)
-    said = run(bench, module)
-    if not said.requires_grad:
+    module = _module(bench)
+    result = output(bench, module)
+    if not result.requires_grad:
         raise SkippedError("has no weights that train")
-    (said * bench.normal(*said.shape)).sum().backward()
+    # A random weight for each value: a plain sum is constant behind a softmax or a layer norm,
+    # whose gradient would be 0.
+    torch.autograd.backward((result * bench.normal(*result.shape)).sum())
     for name, weight in module.named_parameters():
         if not weight.requires_grad:
             continue
@@ -123,40 +130,31 @@ def gradients_are_finite(bench: Bench) -> None:
 
 
 def survives_a_checkpoint(bench: Bench) -> None:
-    """Its weights through safetensors into another one: it says the same."""
-    run, one = _run(bench), _module(bench)
-    other = bench.build(seed=1)
-    state = {key: value.detach().contiguous() for key, value in one.state_dict().items()}
+    """Its weights through safetensors into another instance give the same output."""
+    saved = _module(bench)
+    # Another seed, so that a weight that is not in the state dict is not equal by chance.
+    loaded = bench.build(seed=1)
+    # safetensors refuses tensors with gaps.
+    state = {key: value.detach().contiguous() for key, value in saved.state_dict().items()}
     try:
-        other.load_state_dict(load(save(state)))
+        loaded.load_state_dict(load(save(state)))
     except (RuntimeError, ValueError) as error:
         raise LawBrokenError(f"its state cannot be saved and loaded: {error}") from None
-    close("after loading", run(bench, other), run(bench, one), 0)
+    close("after loading", output(bench, loaded), output(bench, saved), 0)
 
 
 LAWS = (
-    says_what_it_is,
+    has_a_summary_and_known_abilities,
     needs_no_torch_before_build,
     settings_survive_a_recipe,
     builds_from_its_settings,
     builds_on_the_cpu,
     the_same_seed_gives_the_same,
-    saying_twice_is_saying_the_same,
+    keeps_no_hidden_state,
     draws_from_its_generator_alone,
     gradients_are_finite,
     survives_a_checkpoint,
 )
-
-
-def _run(bench: Bench) -> Any:
-    if bench.kind not in RUNS:
-        raise SkippedError("is no function of tensors")
-    return RUNS[bench.kind]
-
-
-def _said(bench: Bench) -> Tensor:
-    said: Tensor = _run(bench)(bench, bench.build())
-    return said.detach()
 
 
 def _module(bench: Bench) -> nn.Module:
@@ -166,13 +164,14 @@ def _module(bench: Bench) -> nn.Module:
     return built
 
 
+# A process for each package takes seconds, so its components share one answer.
 @functools.cache
 def _imports_torch(owner: str) -> bool:
-    """In a process of its own, with this package's plugins alone; of a file, all plugin files."""
+    """True if loading a package's plugins (or all plugin files, for a file) imports torch."""
     is_file = owner.endswith(".py")
     environment = {
         **os.environ,
-        # The path as it is here: pytest and others may have added to it.
+        # sys.path as it is here: pytest and others may have added to it.
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         ONLY: "" if is_file or owner == "addkit" else owner,
         WITHOUT: "",
@@ -180,7 +179,11 @@ def _imports_torch(owner: str) -> bool:
         FILES: os.environ.get(FILES, "") if is_file else "",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _LIGHT], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", _SCRIPT],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         raise SkippedError(f"a fresh process could not load it: {done.stderr.strip()[-200:]}")

@@ -1,4 +1,4 @@
-"""The laws of each kind, and how a component is held to them."""
+"""Check components against the laws of their kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from addkit.errors import UsageError, guess
-from addkit.plugin import Provided, Registry, load_registry
+from addkit.plugin import Registry, load_registry
 from addkit.plugin.contract import one_line, place_of
 from addkit.testing import all_kinds, data, networks, outputs, schedules_and_samplers
 from addkit.testing.small_problem import (
@@ -40,9 +40,9 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "read_out": outputs.READ_OUT,
     "tracker": data.TRACKER,
 }
-"""By kind, beside those of every kind."""
+"""By kind, in addition to those of every kind."""
 BUILDS = all_kinds.builds_on_the_cpu.__name__
-UNBUILT = "the others need it built"
+UNBUILT = "the other laws need it built"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,17 @@ class Trial:
 
     @property
     def statement(self) -> str:
-        """What must hold, in a sentence."""
+        """The law in a sentence: the first line of its docstring."""
         return (self.law.__doc__ or self.name).strip().splitlines()[0]
 
     def __call__(self) -> None:
         spec = self.bench.provided.spec
         try:
+            # Laws about gradients turn them on again.
             with torch.no_grad():
                 self.law(self.bench)
         except SkippedError:
-            raise
+            raise  # An Exception as well, which the last branch would take for a failure.
         except LawBrokenError as error:
             text = f'{spec.kind} "{spec.name}": {self.statement} But {error}'
             raise LawBrokenError(text) from None
@@ -83,7 +84,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a component stands with the laws."""
+    """The result of checking one component against all laws."""
 
     kind: str
     name: str
@@ -93,10 +94,10 @@ class Verdict:
     broken: Mapping[str, str]
     """Law -> what is wrong."""
     skipped: str
-    """Why some laws could not be looked at; empty where none was left out for lack of anything."""
+    """Why some laws could not be checked; empty where nothing was missing."""
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The verdict as JSON."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -128,20 +129,23 @@ def trials(
         UnknownComponent: there is no such component.
     """
     provided = (registry or load_registry()).get(kind, name)
-    return tuple(Trial(_bench(provided, example), law) for law in laws_of(kind))
+    own = Example(**example) if example else example_of(kind, name, provided.distribution)
+    return tuple(Trial(Bench(provided, own), law) for law in laws_of(kind))
 
 
 def check(kind: str, name: str, registry: Registry | None = None, **example: Any) -> Verdict:
-    """All laws at once; what is broken is in the verdict."""
+    """Check all laws, and collect those that are broken in the verdict."""
     provided = (registry or load_registry()).get(kind, name)
     kept, broken, skipped = 0, {}, dict[str, None]()
     for trial in trials(kind, name, registry, **example):
         try:
+            # A component may warn of its small problem, which is no user's.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 trial()
             kept += 1
         except LawBrokenError as error:
+            # A component that cannot be built fails every later law for the same reason.
             if BUILDS in broken and error.__cause__ is not None:
                 skipped[UNBUILT] = None
             else:
@@ -149,7 +153,7 @@ def check(kind: str, name: str, registry: Registry | None = None, **example: Any
         except NotHereError as error:
             skipped[str(error)] = None
         except SkippedError:
-            # No law for this component: nothing is missing.
+            # The law does not apply to this component: nothing is missing.
             continue
     return Verdict(kind, name, provided.provider, kept, broken, "; ".join(skipped))
 
@@ -157,40 +161,29 @@ def check(kind: str, name: str, registry: Registry | None = None, **example: Any
 def check_package(
     registry: Registry, package: str | None = None, *, may_be_empty: bool = False
 ) -> Iterator[Verdict]:
-    """A verdict for each component of a package, or of every third party.
+    """Check each component of a package, or of every third party, as the verdicts are read.
 
     Raises:
         UsageError: no such package has components; a broken plugin is named with its error.
     """
     owned = [
-        (kind, name)
-        for (kind, name), provided in sorted(registry.components.items())
-        if _is_of(provided, package)
+        key
+        for key, provided in sorted(registry.components.items())
+        if (provided.is_third_partys if package is None else provided.distribution == package)
     ]
-    broken = [one for one in registry.broken if package in (None, one.distribution)]
+    broken = [plugin for plugin in registry.broken if package in (None, plugin.distribution)]
     if broken:
-        raise UsageError("\n".join(f"broken plugin: {one}" for one in broken))
+        raise UsageError("\n".join(f"broken plugin: {plugin}" for plugin in broken))
     if not owned and not may_be_empty:
-        raise UsageError(_nothing(registry, package))
+        if package is None:
+            raise UsageError(
+                "no third party's plugin is installed; `addkit plugins check addkit` checks ours"
+            )
+        owners = sorted({each.distribution for each in registry.components.values()})
+        raise UsageError(
+            f'no package "{package}" has components{guess(package, owners)}. '
+            f"{', '.join(owners)} do. "
+            "A package in a folder is found once it is installed: pip install -e FOLDER"
+        )
+    # A generator, and not `yield` above: the errors are raised at the call.
     return (check(kind, name, registry) for kind, name in owned)
-
-
-def _is_of(provided: Provided, package: str | None) -> bool:
-    return provided.is_third_partys if package is None else provided.distribution == package
-
-
-def _nothing(registry: Registry, package: str | None) -> str:
-    owners = sorted({one.distribution for one in registry.components.values()})
-    if package is None:
-        return "no third party's plugin is installed; `addkit plugins check addkit` checks ours"
-    return (
-        f'no package "{package}" has components{guess(package, owners)}. {", ".join(owners)} do. '
-        "A package in a folder is found once it is installed: pip install -e FOLDER"
-    )
-
-
-def _bench(provided: Provided, example: Mapping[str, Any]) -> Bench:
-    if example:
-        return Bench(provided, Example(**example))
-    spec = provided.spec
-    return Bench(provided, example_of(spec.kind, spec.name, provided.distribution))

@@ -49,6 +49,7 @@ class _NoEmbedding(nn.Module):
     """An empty h: y_t enters through the Bayes skip alone."""
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
+        # Width 0 and not None: what reads h needs its leading axes (B, R, N).
         return y_t[..., :0]
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,7 +68,7 @@ class _LogPrior(nn.Module):
         self.width = width
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
-        return (condition.unsqueeze(1),)
+        return (condition.unsqueeze(1),)  # (B, 1, N, K): one for all copies
 
     def forward(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
@@ -104,6 +105,8 @@ def exact_denoiser(num_classes: int, schedule: Schedule, num_tokens: int = 1) ->
         num_tokens=num_tokens,
     )
     with torch.no_grad():
+        # The features are logits already, so the output layer is the identity; logits of 0 are the
+        # uniform distribution.
         model.output.weight.copy_(torch.eye(num_classes))
         model.null_token.zero_()
     return model.requires_grad_(False)
@@ -126,10 +129,12 @@ class GaussianClasses:
 
     def log_posterior(self, points: Tensor) -> Tensor:
         """Log p(k | x), (count, K)."""
-        return (points @ self.means.T / self.noise**2).log_softmax(-1)
+        # |x - mean|^2 without its terms that all classes share: means have norm 1.
+        return (points @ self.means.T / self.noise**2).log_softmax(-1)  # (count, K)
 
     def best(self, count: int = 20000) -> float:
         """E max p, the Bayes accuracy."""
+        # The same points for every noise, so that bisection compares like with like.
         points, _ = self.draw(count, torch.Generator().manual_seed(77))
         return float(self.log_posterior(points).exp().amax(-1).mean())
 
@@ -141,6 +146,7 @@ class GaussianClasses:
         means = means / means.norm(dim=1, keepdim=True)
         low, high = 0.01, 3.0
         for _ in range(20):
+            # The geometric mean: noise is a scale.
             middle = math.sqrt(low * high)
             good = cls(means, middle).best() > accuracy
             low, high = (middle, high) if good else (low, middle)
@@ -159,17 +165,18 @@ def most_probable(log_joint: Tensor, combinations: Tensor) -> Tensor:
 
 def marginals(log_joint: Tensor, combinations: Tensor, num_classes: int) -> Tensor:
     """Log p(y_n = k | x), the best answer of one shot: log p (..., M) -> (..., N, K)."""
-    hot = one_hot(combinations, num_classes).double()
+    hot = one_hot(combinations, num_classes).double()  # (M, N, K)
+    # A class of no combination has p = 0, whose logarithm would become NaN in a softmax's gradient.
     return torch.einsum("...m,mnk->...nk", log_joint.exp(), hot).clamp_min(_LEAST).log()
 
 
 def given(log_joint: Tensor, combinations: Tensor, labels: Tensor) -> Tensor:
-    """Log p(combination | x, known labels), (B, M); labels (B, N) are -1 where not known.
+    """Log p(combination | x, given labels), (B, M); labels (B, N) are -1 where free.
 
-    Where no combination has all of the known labels, the answer is NaN.
+    Where no combination has all of the given labels, the answer is NaN.
     """
-    known = labels[:, None, :]
-    fits = ((combinations == known) | (known < 0)).all(-1)
+    labels = labels[:, None, :]  # (B, 1, N)
+    fits = ((combinations == labels) | (labels < 0)).all(-1)  # (B, M)
     return log_joint.masked_fill(~fits, -torch.inf).log_softmax(-1)
 
 
@@ -178,19 +185,21 @@ def denoised(
 ) -> Tensor:
     r"""The exact denoiser log p(y_n = k | y_t, x) of all tokens, (B, R, N, K).
 
-    A combination's log-probability grows by :math:`\sum_n c_{t,n}\, y_{t,n}[k_n]`, the evidence
-    of every token's state (`addkit.diffusion.noise.evidence`).
+    A combination's log-probability grows by :math:`\sum_n c_{t,n}\, y_{t,n}[k_n]`, the log
+    likelihood of every token's state (`addkit.diffusion.noise.log_likelihood_scale`).
 
     Args:
-        log_joint: see `fused`, (B, M).
+        log_joint: log p(combination | x), (B, M).
         combinations: (M, N).
         y_t: (B, R, N, K).
         alpha_bar: broadcastable to (B, R, N).
         scale: b.
     """
-    evident = log_likelihood_scale(alpha_bar.double(), scale).unsqueeze(-1) * y_t.double()
+    c_t = log_likelihood_scale(alpha_bar.double(), scale)
+    evidence = c_t.unsqueeze(-1) * y_t.double()  # (B, R, N, K)
     tokens = torch.arange(combinations.shape[1])
-    scores = log_joint[:, None] + evident[:, :, tokens, combinations].sum(-1)
+    # Indexing picks y_t[k_n] of each combination's label at each token: (B, R, M, N).
+    scores = log_joint[:, None] + evidence[:, :, tokens, combinations].sum(-1)  # (B, R, M)
     return marginals(scores.log_softmax(-1), combinations, y_t.shape[-1])
 
 
@@ -207,7 +216,8 @@ class _StateAndLevel(nn.Module):
         self.num_classes, self.scale = num_classes, scale
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
-        return torch.cat([y_t, alpha_bar.unsqueeze(-1).expand(*y_t.shape[:-1], 1)], -1)
+        level = alpha_bar.unsqueeze(-1).expand(*y_t.shape[:-1], 1)
+        return torch.cat([y_t, level], -1)  # (B, R, N, K + 1)
 
     def draw(self, labels: Tensor, alpha_bar: Tensor, generator: torch.Generator) -> Tensor:
         noisy = corrupt(labels, alpha_bar, self.num_classes, generator, self.scale)
@@ -226,19 +236,21 @@ class _JointDenoiser(nn.Module):
         self.combinations, self.width, self.scale = combinations, num_classes, scale
 
     def prepare(self, condition: Tensor) -> tuple[Tensor, ...]:
-        return (condition[:, 0],)
+        return (condition[:, 0],)  # (B, M)
 
     def forward(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
     ) -> Tensor:
+        # Normalised again, since the null condition is 0 everywhere.
         log_joint = prepared[0].double().log_softmax(-1)
         y_t, alpha_bar = h[..., :-1], h[..., -1]
         return denoised(log_joint, self.combinations, y_t, alpha_bar, self.scale).float()
 
 
+# The schedule's table takes a second, and tests build many models.
 @functools.cache
-def _identity(num_classes: int, scale: float) -> LabelAccuracySchedule:
-    """Cached, since its table takes a second."""
+def _label_accuracy(num_classes: int, scale: float) -> LabelAccuracySchedule:
+    """The schedule with the default settings at this scale."""
     return LabelAccuracySchedule(LabelAccuracyConfig.model_validate({"scale": scale}), num_classes)
 
 
@@ -257,12 +269,14 @@ class JointProblem:
     def of(cls, images: int, *, m: float, count: int = 64, seed: int = 0) -> JointProblem:
         """Four tokens of ten classes; part n shows the one-hot label times m in unit noise."""
         source = torch.Generator().manual_seed(seed)
+        # Numbers below 10,000 without repetition: their four digits are the combination.
         combinations = torch.randperm(10**4, generator=source)[:count]
         digits = [combinations // 10**place % 10 for place in range(4)]
-        combinations = torch.stack(digits, 1)
-        labels = combinations[torch.randint(count, (images,), generator=source)]
+        combinations = torch.stack(digits, 1)  # (M, 4)
+        labels = combinations[torch.randint(count, (images,), generator=source)]  # (B, 4)
         noise = torch.randn(images, 4, 10, generator=source, dtype=torch.float64)
-        parts = m * one_hot(labels, 10) + noise
+        parts = m * one_hot(labels, 10) + noise  # (B, 4, 10)
+        # log p(x | y) = m sum_n x_n[y_n] up to a constant, for each combination: (B, M).
         scores = m * parts[:, torch.arange(4), combinations].sum(-1)
         return cls(combinations, scores.log_softmax(-1))
 
@@ -273,7 +287,7 @@ class JointProblem:
             conditioner=Handed(count),
             embedding=_StateAndLevel(self.num_classes, self.scale),
             denoiser=_JointDenoiser(self.combinations, self.num_classes, self.scale),
-            schedule=_identity(self.num_classes, self.scale),
+            schedule=_label_accuracy(self.num_classes, self.scale),
             loss=CrossEntropy(0.0),
             process=process or GaussianProcess(),
             num_classes=self.num_classes,
@@ -290,13 +304,14 @@ class JointProblem:
         return self.log_joint.float().unsqueeze(1)
 
     def index(self, labels: Tensor) -> Tensor:
-        """Which combination (..., N) is, M where it is none."""
-        same = (labels.unsqueeze(-2) == self.combinations).all(-1)
+        """The index of the combination of labels (..., N); M where there is none."""
+        same = (labels.unsqueeze(-2) == self.combinations).all(-1)  # (..., M)
         none = ~same.any(-1, keepdim=True)
         return torch.cat([same, none], -1).float().argmax(-1)
 
     def chance(self, labels: Tensor) -> Tensor:
         """p(labels | x), (B, ..., N) -> (B, ...): the expected exact match of an answer."""
+        # Column M has probability 0, for labels that are no combination.
         p = torch.cat([self.log_joint.exp(), torch.zeros(len(self.log_joint), 1)], -1)
         index = self.index(labels)
         return p.gather(1, index.view(len(p), -1)).view(index.shape)

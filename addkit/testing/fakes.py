@@ -32,28 +32,30 @@ def steps_of(bench: Bench, logits: Tensor | None = None) -> Iterator[ChainStep]:
     problem = bench.problem
     shape = (IMAGES, CHAINS, problem.num_tokens, problem.num_classes)
     for index in range(STEPS):
-        said = bench.normal(*shape, seed=10 + index) if logits is None else logits.expand(shape)
-        stays = torch.zeros(IMAGES, dtype=torch.bool)
-        yield ChainStep(index, 1 - index / STEPS, said, Clean(said.argmax(-1)), stays)
+        # (B, R, N, K), by default with a seed for each step.
+        step = bench.normal(*shape, seed=10 + index) if logits is None else logits.expand(shape)
+        exited = torch.zeros(IMAGES, dtype=torch.bool)
+        yield ChainStep(index, 1 - index / STEPS, step, Clean(step.argmax(-1)), exited)
 
 
 def answer_of(labels: Tensor, num_classes: int) -> Answer:
-    """A sure answer, labels (B, N)."""
-    sure = nn.functional.one_hot(labels, num_classes).float()
-    one = torch.ones(len(labels), 1)
+    """An answer that gives labels (B, N) probability 1."""
+    sure = nn.functional.one_hot(labels, num_classes).float()  # (B, N, K)
+    ones = torch.ones(len(labels), 1)  # (B, S) with one candidate
     return Answer(
         labels=labels,
         probabilities=sure,
         votes=sure,
         steps=torch.ones(len(labels), dtype=torch.long),
         candidates=labels.unsqueeze(1),
-        confidence=one.unsqueeze(-1).expand(-1, 1, labels.shape[1]),
-        scores=one,
+        confidence=ones.unsqueeze(-1).expand(-1, 1, labels.shape[1]),
+        scores=ones,
     )
 
 
 def network_of(process: Process, num_classes: int, num_tokens: int) -> LabelDiffusion:
     """A small network with random weights, its output layer's too, in evaluation mode."""
+    # Tokens see each other, so that a law about orders can fail.
     config = TransformerConfig.model_validate({"width": 16, "depth": 1, "heads": 2})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -67,13 +69,15 @@ def network_of(process: Process, num_classes: int, num_tokens: int) -> LabelDiff
             num_classes=num_classes,
             num_tokens=num_tokens,
         )
+        # It begins at 0, with which every logit is equal and no chain changes.
         nn.init.normal_(network.output.weight)
     return network.eval()
 
 
 def sampler_for(accepts: frozenset[str]) -> Sampler:
-    """A built-in sampler that can walk a process which accepts these abilities."""
+    """A sampler for a process that accepts these abilities."""
     registry = load_registry()
+    # The plainest first, so that a failure is the process's own.
     for name in ("renoise", "left-to-right", *registry.names("sampler")):
         bench = Bench(registry.get("sampler", name))
         if bench.provides & accepts:
@@ -83,7 +87,7 @@ def sampler_for(accepts: frozenset[str]) -> Sampler:
 
 
 def process_for(provides: frozenset[str]) -> Process:
-    """A built-in process that a sampler with these abilities can walk."""
+    """A process for a sampler that provides these abilities."""
     registry = load_registry()
     for name in ("gaussian", *registry.names("process")):
         bench = Bench(registry.get("process", name))

@@ -23,7 +23,7 @@ DRAWS = 4096
 """Fresh labels on which the two doors of an embedding are compared."""
 
 SIGMAS = 5.0
-"""Standard errors that two equal distributions may be apart: once in a million coordinates."""
+"""Largest distance of two means in standard errors; chance exceeds it once in a million."""
 
 
 def is_a_module(bench: Bench) -> None:
@@ -36,6 +36,7 @@ def has_sizes(bench: Bench) -> None:
     """Its width and its number of tokens are whole numbers of 1 or more."""
     built = bench.build()
     for name in ("width", "num_tokens"):
+        # A denoiser has no num_tokens: 1 passes.
         value = getattr(built, name, 1)
         good = isinstance(value, int) and value >= 1
         need(good, f"{name} is {value!r}, not a whole number above 0")
@@ -48,7 +49,7 @@ def gives_tokens(bench: Bench) -> None:
     shaped("the tokens", built(images_of(bench)), shape, torch.float32)
 
 
-def tells_its_prefix(bench: Bench) -> None:
+def counts_its_prefix(bench: Bench) -> None:
     """0 <= num_prefix_tokens < num_tokens; "class-token" is provided where there is a prefix."""
     built = bench.build()
     prefix, count = built.num_prefix_tokens, built.num_tokens
@@ -70,7 +71,7 @@ def gives_a_condition(bench: Bench) -> None:
     shaped("the condition", condition_of(bench, built), shape, torch.float32)
 
 
-def says_whether_it_is_one_token(bench: Bench) -> None:
+def has_one_token_if_it_provides_that(bench: Bench) -> None:
     """It provides "one-token" only if its condition has one token."""
     count = bench.build().num_tokens
     if "one-token" in bench.provides:
@@ -96,28 +97,27 @@ def embeds_states_and_labels(bench: Bench) -> None:
 def reads_what_it_draws(bench: Bench) -> None:
     """draw(labels) and read(corrupt(labels)) have the same mean and variance at every level."""
     built, problem = bench.build(), bench.problem
-    labels = (torch.arange(DRAWS) % problem.num_classes).view(1, DRAWS, 1)
+    # Every class in turn, as one image with DRAWS copies: one call for all of them.
+    labels = (torch.arange(DRAWS) % problem.num_classes).view(1, DRAWS, 1)  # (1, R, 1)
     for level in bench.example.levels:
         levels = torch.full((1, 1, 1), level)
         noisy = corrupt(labels, levels, problem.num_classes, generator(3), problem.scale)
-        read = built.read(noisy.y_t, levels).expand(1, DRAWS, 1, -1)
+        # (1, R, 1, D), expanded where an embedding has one row for all classes.
+        read = built.read(noisy.y_t, levels).expand(1, DRAWS, 1, -1).flatten(0, 2).double()
+        # Another seed: the two are compared as distributions, not draw by draw.
         drawn = built.draw(labels, levels, generator(4)).expand(1, DRAWS, 1, -1)
-        _alike(read.flatten(0, 2).double(), drawn.flatten(0, 2).double(), level)
-
-
-def _alike(read: Tensor, drawn: Tensor, level: float) -> None:
-    for what, power in (("mean", 1), ("variance", 2)):
-        one, other = read, drawn
-        if power == 2:
-            one, other = (x - x.mean(0) for x in (read, drawn))
-        one, other = one**power, other**power
-        error = ((one.var(0) + other.var(0)) / DRAWS).sqrt() + 1e-6
-        apart = float(((one.mean(0) - other.mean(0)).abs() / error).max())
-        need(
-            apart <= SIGMAS,
-            f"at alpha_bar = {level:g} the {what} of draw is {apart:.1f} standard errors from that "
-            f"of read(corrupt(...)), more than {SIGMAS:g}",
-        )
+        drawn = drawn.flatten(0, 2).double()  # (R, D)
+        centred = (read - read.mean(0), drawn - drawn.mean(0))
+        moments = {"mean": (read, drawn), "variance": (centred[0] ** 2, centred[1] ** 2)}
+        for what, (left, right) in moments.items():
+            # Welch's standard error of each coordinate; a coordinate that never varies has 0.
+            error = ((left.var(0) + right.var(0)) / DRAWS).sqrt() + 1e-6
+            apart = float(((left.mean(0) - right.mean(0)).abs() / error).max())
+            need(
+                apart <= SIGMAS,
+                f"at alpha_bar = {level:g} the {what} of draw is {apart:.1f} standard errors from "
+                f"that of read(corrupt(...)), more than {SIGMAS:g}",
+            )
 
 
 def gives_features(bench: Bench) -> None:
@@ -141,7 +141,7 @@ def prepares_by_image(bench: Bench) -> None:
 
 
 def copies_do_not_see_each_other(bench: Bench) -> None:
-    """The features of a copy are those that it has alone."""
+    """The features of a copy do not depend on the other copies."""
     built, problem = bench.build(), bench.problem
     h = bench.normal(IMAGES, COPIES, problem.num_tokens, built.width, seed=4)
     t = torch.full((1, 1, 1), 0.4)
@@ -152,7 +152,7 @@ def copies_do_not_see_each_other(bench: Bench) -> None:
 
 
 def images_do_not_see_each_other(bench: Bench) -> None:
-    """The features of an image are those that it has alone."""
+    """The features of an image do not depend on the others in the batch."""
     built, problem = bench.build(), bench.problem
     h = bench.normal(IMAGES, COPIES, problem.num_tokens, built.width, seed=4)
     t = torch.full((1, 1, 1), 0.4)
@@ -161,8 +161,8 @@ def images_do_not_see_each_other(bench: Bench) -> None:
     close("the first image alone", alone, built(h, t, built.prepare(condition))[:1])
 
 
-def says_whether_it_reads_the_state(bench: Bench) -> None:
-    """`uses_state`, the ability "reads-state", and whether h changes the features agree."""
+def reads_the_state_if_it_provides_that(bench: Bench) -> None:
+    """Features depend on h exactly if `uses_state` is true and "reads-state" is provided."""
     built, problem = bench.build(), bench.problem
     provides = "reads-state" in bench.provides
     need(
@@ -175,6 +175,7 @@ def says_whether_it_reads_the_state(bench: Bench) -> None:
     prepared = built.prepare(
         bench.normal(IMAGES, problem.num_condition_tokens, problem.condition_width)
     )
+    # 1 + 2h: behind a layer norm a shift or a factor alone may change nothing.
     moved = float((built(h + 1 + h, t, prepared) - built(h, t, prepared)).abs().max())
     need((moved > 0) == built.uses_state, f"another h moves the features by {moved:.3g}")
 
@@ -189,23 +190,23 @@ def extends_as_it_is_called(bench: Bench) -> None:
     prepared = built.prepare(
         bench.normal(IMAGES, problem.num_condition_tokens, problem.condition_width)
     )
-    features, known = built.extend(h, t, prepared)
+    features, extended = built.extend(h, t, prepared)
     close("extend and the call", features, built(h, t, prepared))
-    need(len(known) == len(prepared), f"{len(prepared)} prepared tensors became {len(known)}")
+    need(len(extended) == len(prepared), f"{len(prepared)} prepared tensors became {len(extended)}")
 
 
 ENCODER: tuple[Law, ...] = (
     is_a_module,
     has_sizes,
     gives_tokens,
-    tells_its_prefix,
+    counts_its_prefix,
     encodes_each_image_alone,
 )
 CONDITIONER: tuple[Law, ...] = (
     is_a_module,
     has_sizes,
     gives_a_condition,
-    says_whether_it_is_one_token,
+    has_one_token_if_it_provides_that,
     conditions_each_image_alone,
 )
 EMBEDDING: tuple[Law, ...] = (is_a_module, embeds_states_and_labels, reads_what_it_draws)
@@ -216,6 +217,6 @@ DENOISER: tuple[Law, ...] = (
     prepares_by_image,
     copies_do_not_see_each_other,
     images_do_not_see_each_other,
-    says_whether_it_reads_the_state,
+    reads_the_state_if_it_provides_that,
     extends_as_it_is_called,
 )

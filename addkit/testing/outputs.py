@@ -31,8 +31,9 @@ def gives_a_loss_for_each_row(bench: Bench) -> None:
 
 @torch.enable_grad()
 def has_finite_gradients(bench: Bench) -> None:
-    """Its gradient is finite, for sure and wrong outputs too."""
+    """Its gradient is finite, also where outputs are confident and wrong."""
     labels = bench.labels()
+    # Times 50: at such logits log(softmax(x)) instead of log_softmax(x) gives infinities.
     outputs = bench.normal(*labels.shape, bench.problem.num_classes) * 50
     outputs.requires_grad_(True)
     noise = bench.normal(*labels.shape, bench.problem.num_classes, seed=5)
@@ -56,7 +57,7 @@ def is_least_at_the_truth(bench: Bench) -> None:
     )
 
 
-def tells_the_label(bench: Bench) -> None:
+def ranks_the_label_first(bench: Bench) -> None:
     """`logits` of right outputs are finite, (B, R, N, K), and largest at the label."""
     built, labels = bench.build(), bench.labels()
     right, _, noise = _truth(bench, labels)
@@ -76,7 +77,7 @@ def predicts_label_or_noise(bench: Bench) -> None:
 
 
 def _truth(bench: Bench, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Right outputs, wrong ones and the noise: of what the loss says that outputs stand for."""
+    """Right outputs, wrong ones and the noise, (B, R, N, K), for what the loss predicts."""
     num_classes = bench.problem.num_classes
     noise = bench.normal(*labels.shape, num_classes, seed=5)
     if bench.build().predicts == "noise":
@@ -95,12 +96,13 @@ def gives_labels(bench: Bench) -> None:
     need(low >= 0 and high < num_classes, f"labels go from {low} to {high}, K is {num_classes}")
     if clean.soft is not None:
         shaped("the soft labels", clean.soft, (*labels.shape, num_classes))
-        need(float(clean.soft.min()) >= 0, f"a soft label holds {float(clean.soft.min()):.3g}")
+        lowest = float(clean.soft.min())
+        need(lowest >= 0, f"a soft label has an entry of {lowest:.3g}")
         close("the sum of a soft label and 1", clean.soft.sum(-1), torch.ones(labels.shape))
 
 
 def follows_what_is_sure(bench: Bench) -> None:
-    """Where one class is sure, that class is the label; one that is ruled out never is."""
+    """A class of probability 1 is the label; a class of probability 0 never is."""
     labels, num_classes = bench.labels(), bench.problem.num_classes
     hot = functional.one_hot(labels, num_classes).bool()
     clean = bench.build()(torch.where(hot, 0.0, FORBIDDEN), generator())
@@ -111,6 +113,7 @@ def follows_what_is_sure(bench: Bench) -> None:
 def gives_an_answer(bench: Bench) -> None:
     """Chains become labels (B, N) below K and candidates (B, S, N) with their scores (B, S)."""
     problem = bench.problem
+    # Any likelihood of whole answers (B, S, N) -> (B, S) will do.
     answer = bench.build().read(steps_of(bench), _falling)
     shaped("the labels", answer.labels, (IMAGES, problem.num_tokens), torch.int64)
     high = int(answer.labels.max())
@@ -137,10 +140,10 @@ def gives_probabilities(bench: Bench) -> None:
 
 
 def agrees_with_chains_that_agree(bench: Bench) -> None:
-    """Where all chains say one thing at every step, that is the answer."""
+    """Labels on which all chains agree at every step are the answer."""
     labels = bench.labels()[:, :1]
     sure = functional.one_hot(labels, bench.problem.num_classes).float() * 20
-    sure = sure.expand(-1, CHAINS, -1, -1)
+    sure = sure.expand(-1, CHAINS, -1, -1)  # (B, R, N, K) logits
     answer = bench.build().read(steps_of(bench, sure), _falling)
     missed = int((answer.labels != labels[:, 0]).sum())
     need(missed == 0, f"{missed} of {answer.labels.numel()} tokens are answered otherwise")
@@ -183,15 +186,17 @@ def can_be_sampled(bench: Bench) -> None:
 
 def has_a_likelihood(bench: Bench) -> None:
     """The probabilities of all sequences of labels sum to 1."""
+    # 27 sequences: few enough to sum over all of them.
     process, num_classes = bench.build(), 3
     network = network_of(process, num_classes, 3)
-    every = torch.tensor(list(itertools.product(range(num_classes), repeat=3)))
+    every = torch.tensor(list(itertools.product(range(num_classes), repeat=3)))  # (S, N)
     prepared = network.prepare(bench.normal(1, 4, 16))
     try:
         log_p = process.likelihood(network, prepared, every.unsqueeze(0))
     except UsageError as error:
         raise SkippedError(str(error)) from None
     shaped("log p", log_p, (1, len(every)))
+    # A bound on the likelihood, or one that looks ahead, sums to another number.
     total = float(log_p.double().exp().sum())
     need(abs(total - 1) < 1e-3, f"they sum to {total:.6g}")
 
@@ -205,7 +210,7 @@ LOSS: tuple[Law, ...] = (
     gives_a_loss_for_each_row,
     has_finite_gradients,
     is_least_at_the_truth,
-    tells_the_label,
+    ranks_the_label_first,
 )
 TO_ONE: tuple[Law, ...] = (gives_labels, follows_what_is_sure)
 READ_OUT: tuple[Law, ...] = (gives_an_answer, gives_probabilities, agrees_with_chains_that_agree)

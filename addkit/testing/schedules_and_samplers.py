@@ -31,6 +31,7 @@ def never_rises(bench: Bench) -> None:
     """More t is more noise: alpha_bar never rises."""
     t = torch.linspace(0, 1, 1001)
     rise = bench.build().alpha_bar(t).diff()
+    # The worst place is reported: one bad interval of a table is found at once.
     worst = int(rise.argmax())
     most = float(rise[worst])
     need(most <= 1e-6, f"alpha_bar rises by {most:.3g} at t = {float(t[worst]):.3f}")
@@ -51,7 +52,7 @@ def has_a_scale_and_a_power(bench: Bench) -> None:
 
 
 def maps_0_to_0_and_1_to_1(bench: Bench) -> None:
-    """T rises with u from 0 to 1, also after it has learnt."""
+    """The time t rises with u from 0 to 1, also after `learn`."""
     built = bench.build()
     if built is None:
         raise SkippedError("stands for nothing")
@@ -63,6 +64,7 @@ def maps_0_to_0_and_1_to_1(bench: Bench) -> None:
         need(abs(ends[0]) < 1e-5 and abs(ends[1] - 1) < 1e-5, f"{when} t goes from {ends}")
         fall = float(t.diff().min())
         need(fall >= 0, f"{when} t falls by {-fall:.3g}")
+        # Losses that differ between times, or an adaptive map would stay as it is.
         at = torch.linspace(0.01, 0.99, 99)
         built.learn(at, at.square(), torch.ones(99))
 
@@ -72,11 +74,13 @@ def walks_a_chain(bench: Bench) -> None:
     built, problem = bench.build(), bench.problem
     network = network_of(process_for(bench.provides), problem.num_classes, 3)
     condition, ends = bench.normal(IMAGES, 4, 16), []
+    # Twice, with a fresh generator of the same seed each time.
     for _ in range(2):
         settings = ChainSettings(steps=3, chains=2)
         steps = list(sample(network, condition, built, ArgMax(), settings, generator()))
         need(bool(steps), "the chain takes no step")
         for step in steps:
+            # A beam has as many rows as beginnings, not as chains.
             shape = (IMAGES, step.clean.ids.shape[1], 3)
             shaped("the logits", step.logits, (*shape, problem.num_classes))
             shaped("the labels", step.clean.ids, shape)
@@ -87,9 +91,10 @@ def walks_a_chain(bench: Bench) -> None:
 
 
 def keeps_given_labels(bench: Bench) -> None:
-    """A label that is given is the label at the end."""
+    """Given labels are unchanged in the last step."""
     built, problem = bench.build(), bench.problem
     network = network_of(process_for(bench.provides), problem.num_classes, 3)
+    # The middle token: any order has a free token on one side of it.
     given = torch.tensor([FREE, 1, FREE]).view(1, 1, 3)
     settings = ChainSettings(steps=3, chains=2, given_labels=given)
     condition = bench.normal(IMAGES, 4, 16)
@@ -111,6 +116,7 @@ def draws_labels_by_itself(bench: Bench) -> None:
     settings = ChainSettings(steps=3)
     condition = bench.normal(IMAGES, 4, 16)
     *_, last = sample(network, condition, built, Counted(), settings, generator())
+    # Scores mark the answers of a search, which takes the best tokens instead.
     if last.scores is not None:
         raise SkippedError("a search draws nothing")
     draws = "draws" in bench.provides

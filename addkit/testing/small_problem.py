@@ -1,4 +1,4 @@
-"""What a component is tried on: its settings, a small problem, and inputs that never change."""
+"""The small problem on which components are checked: settings, facts and fixed inputs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ FACTS: dict[str, Any] = {
     "num_condition_tokens": 1,
     "state_width": 12,
 }
-"""Of the small problem, where an `Example` says nothing else."""
+"""Facts of the small problem; an `Example` can replace them."""
 
 SEVERAL: dict[str, Any] = {"num_tokens": 3, "num_condition_tokens": 4}
-"""And of components that work on several tokens."""
+"""Facts for components that work on several tokens."""
 
 
 class LawBrokenError(AssertionError):
@@ -41,11 +41,11 @@ class LawBrokenError(AssertionError):
 
 
 class SkippedError(unittest.SkipTest):
-    """A law cannot be looked at here; the text says why. pytest takes it for a skip."""
+    """A law cannot be checked here, for the reason in the text. pytest counts it as skipped."""
 
 
 class NotHereError(SkippedError):
-    """Settings, data or a package that the component needs are not at hand."""
+    """Settings, data or a package that the component needs are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Bench:
 
     @property
     def kind(self) -> str:
-        """Of the component."""
+        """The component's kind."""
         return self.provided.spec.kind
 
     @property
@@ -95,16 +95,14 @@ class Bench:
     @property
     def problem(self) -> Problem:
         """The facts."""
-        several = SEVERAL if self._has_several_tokens else {}
-        return Problem(**{**FACTS, **several, **self.example.facts})
-
-    @property
-    def _has_several_tokens(self) -> bool:
-        return self.kind == "process" or "joint" in self.provides
+        # Others get one token, which every component must take.
+        needs_several = self.kind == "process" or "joint" in self.provides
+        return Problem(**{**FACTS, **(SEVERAL if needs_several else {}), **self.example.facts})
 
     def build(self, seed: int = 0) -> Any:
         """The component with initial weights that follow from the seed, in evaluation mode."""
         config = self.config
+        # Forked, so that building leaves the caller's random numbers alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
@@ -112,7 +110,7 @@ class Bench:
             except (DataError, FileNotFoundError) as error:
                 raise NotHereError(f"its data is not here: {error}") from None
             except PluginError as error:
-                # Of a third party it may be any failure of its builder.
+                # A third party's may be any failure of its builder, which is no missing package.
                 if self.provided.is_third_partys:
                     raise
                 raise NotHereError(str(error)) from None
@@ -125,7 +123,7 @@ class Bench:
         return (torch.arange(count) % self.problem.num_classes).view(shape)
 
     def normal(self, *shape: int, seed: int = 1) -> Tensor:
-        """Normals, always the same."""
+        """Standard normal numbers, the same at each call with one seed."""
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -136,7 +134,7 @@ def need(holds: bool, text: str) -> None:
 
 
 def shaped(what: str, found: Any, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> None:
-    """A tensor of this shape, and finite if it is of numbers."""
+    """Check a tensor's shape and dtype, and that its floating-point values are finite."""
     need(isinstance(found, Tensor), f"{what} is {type(found).__name__}, not a tensor")
     need(tuple(found.shape) == shape, f"{what} has shape {tuple(found.shape)}, not {shape}")
     if dtype is not None:
@@ -147,7 +145,7 @@ def shaped(what: str, found: Any, shape: tuple[int, ...], dtype: torch.dtype | N
 
 
 def close(what: str, found: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
-    """Equal up to rounding, relative to the largest value."""
+    """Check that two tensors are equal up to rounding, relative to the largest value."""
     apart = float((found - wanted).abs().max()) if found.numel() else 0.0
     most = tolerance * max(1.0, float(wanted.abs().max()) if wanted.numel() else 0.0)
     need(apart <= most, f"{what}: {apart:.3g} apart, at most {most:.1g} is rounding")
@@ -159,11 +157,12 @@ _ATTRIBUTES = {
     "token_classes": ((0, 4), (4, 7)),
 }
 
+# One block of width 24: a law builds a component several times.
 _SMALL_VIT = {"patch_size": 4, "width": 24, "depth": 1, "heads": 2}
 
 
 def example_of(kind: str, name: str, distribution: str) -> Example:
-    """The kit's own for a built-in; defaults for everybody else."""
+    """The example of a built-in component; for others the defaults."""
     return _BUILT_INS.get((kind, name), Example()) if distribution == "addkit" else Example()
 
 

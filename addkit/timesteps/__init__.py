@@ -32,16 +32,11 @@ def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in training times."""
+    yield TimestepsSpec("power", ".settings:PowerConfig", _power, "t = u ** t_power (paper: 1).")
     yield TimestepsSpec(
-        name="power",
-        config="addkit.timesteps.settings:PowerConfig",
-        build=_power,
-        summary="t = u ** t_power (paper: 1).",
-    )
-    yield TimestepsSpec(
-        name="warped",
-        config="addkit.timesteps.settings:WarpedConfig",
-        build="addkit.timesteps.warped:WarpedTimes",
+        "warped",
+        ".settings:WarpedConfig",
+        ".warped:WarpedTimes",
+        "Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
         check=_needs_a_rising_loss,
-        summary="Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
     )

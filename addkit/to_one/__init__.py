@@ -12,20 +12,11 @@ from addkit.plugin.spec import Spec, ToOneSpec, hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in to-one operators."""
     yield ToOneSpec(
-        name="argmax",
-        config="addkit.to_one.settings:ArgMaxConfig",
-        build="addkit.to_one.argmax:ArgMax",
-        summary="arg max + one-hot (paper).",
+        "argmax", ".settings:ArgMaxConfig", ".argmax:ArgMax", "arg max + one-hot (paper)."
     )
     yield ToOneSpec(
-        name="softmax",
-        config="addkit.to_one.settings:SoftmaxConfig",
-        build="addkit.to_one.softmax:Softmax",
-        summary="Feed back the softmax.",
+        "softmax", ".settings:SoftmaxConfig", ".softmax:Softmax", "Feed back the softmax."
     )
     yield ToOneSpec(
-        name="sample",
-        config="addkit.to_one.settings:SampleConfig",
-        build="addkit.to_one.sample:Sample",
-        summary="Draw a label; temperature, top-p.",
+        "sample", ".settings:SampleConfig", ".sample:Sample", "Draw a label; temperature, top-p."
     )

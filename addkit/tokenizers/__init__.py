@@ -27,30 +27,30 @@ def _has_captions(config: Any, choices: Choices) -> Iterable[str]:
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in tokenizers."""
     yield TokenizerSpec(
-        name="none",
-        config="addkit.tokenizers.settings:NoneConfig",
-        build=_none,
+        "none",
+        ".settings:NoneConfig",
+        _none,
+        "Labels are no text.",
         provides=frozenset({"no-text"}),
-        summary="Labels are no text.",
     )
     yield TokenizerSpec(
-        name="words",
-        config="addkit.tokenizers.settings:WordsConfig",
-        build="addkit.tokenizers.words:Words",
+        "words",
+        ".settings:WordsConfig",
+        ".words:Words",
+        "Words of the training captions.",
         check=_has_captions,
-        summary="Words of the training captions.",
     )
     yield TokenizerSpec(
-        name="open-clip",
-        config="addkit.tokenizers.settings:OpenClipConfig",
-        build="addkit.tokenizers.open_clip:OpenClip",
+        "open-clip",
+        ".settings:OpenClipConfig",
+        ".open_clip:OpenClip",
+        "CLIP's 49,408 subwords.",
         check=_has_captions,
-        summary="CLIP's 49,408 subwords.",
     )
     yield TokenizerSpec(
-        name="tokenizers-file",
-        config="addkit.tokenizers.settings:TokenizersFileConfig",
-        build="addkit.tokenizers.tokenizers_file:TokenizersFile",
+        "tokenizers-file",
+        ".settings:TokenizersFileConfig",
+        ".tokenizers_file:TokenizersFile",
+        "Subwords from a tokenizer.json.",
         check=_has_captions,
-        summary="Subwords from a tokenizer.json.",
     )

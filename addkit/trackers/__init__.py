@@ -18,15 +18,10 @@ def _none(config: NoneConfig, problem: Problem) -> None:
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in trackers."""
+    yield TrackerSpec("none", ".settings:NoneConfig", _none, "metrics.jsonl alone.")
     yield TrackerSpec(
-        name="none",
-        config="addkit.trackers.settings:NoneConfig",
-        build=_none,
-        summary="metrics.jsonl alone.",
-    )
-    yield TrackerSpec(
-        name="tensorboard",
-        config="addkit.trackers.settings:TensorBoardConfig",
-        build="addkit.trackers.tensorboard:TensorBoard",
-        summary="TensorBoard's event files, in the run's folder.",
+        "tensorboard",
+        ".settings:TensorBoardConfig",
+        ".tensorboard:TensorBoard",
+        "TensorBoard's event files, in the run's folder.",
     )

@@ -18,7 +18,7 @@ Plugin = Callable[..., Path]
 
 def _forget() -> None:
     _selected.cache_clear()
-    commands._selected.cache_clear()
+    commands.load_selected_commands.cache_clear()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from addkit.ablation.store import inference_key, training_key
-from addkit.plugin.registry import _hash, _selected
+from addkit.plugin.registry import _selected, source_hash
 from addkit.recipe import read_recipe
 
 Plugin = Callable[..., Path]
@@ -60,7 +60,7 @@ TRAIN = ("train", "digits", "--run-dir", "run", *SMALL)
 
 @pytest.fixture
 def site(installed: Plugin) -> Path:
-    _hash.cache_clear()
+    source_hash.cache_clear()
     return installed("pooling", CODE)
 
 
@@ -70,7 +70,7 @@ def _change(site: Path) -> None:
     sys.modules.pop("pooling")
     importlib.invalidate_caches()
     _selected.cache_clear()
-    _hash.cache_clear()
+    source_hash.cache_clear()
 
 
 def test_a_run_names_the_code(addkit: Any, site: Path) -> None:

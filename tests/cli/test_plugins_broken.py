@@ -46,7 +46,7 @@ SET_ASIDE = {
     ),
     "wrong-api": (
         f"ADDKIT_API = 9\n{GOOD}",
-        "PluginError: it wants plugin API 9, and this addkit has 2; upgrade addkit",
+        "PluginError: it needs plugin API 9, and this addkit has 2; upgrade addkit",
     ),
     "to-nothing": (None, "ModuleNotFoundError: No module named 'to_nothing'"),
 }
@@ -63,7 +63,7 @@ def test_it_is_set_aside_in_one_line(addkit: Any, installed: Plugin, name: str) 
     assert said.code == 0
     assert said.json["name"] == "ce"
     told = f'{name} 0.3 (entry point "mine"): {error}'
-    assert said.err == f"warning: broken plugin: {told}; going on\n"
+    assert said.err == f"warning: broken plugin: {told}; continuing\n"
 
 
 @pytest.mark.parametrize("name", SET_ASIDE)
@@ -158,7 +158,7 @@ def test_a_config_that_imports_torch(installed: Plugin) -> None:
     assert '"status": "imports torch"' in done.stdout
     assert done.stderr == (
         "warning: plugin heavy 0.3 imports torch when it is loaded; import it inside build "
-        "instead; going on\n"
+        "instead; continuing\n"
     )
 
 

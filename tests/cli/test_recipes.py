@@ -103,7 +103,7 @@ def test_a_folder_is_no_recipe(addkit: Cli, command: str) -> None:
     for folder, more in (
         ("./run", "; the recipe of this run is run/recipe.toml"),
         ("none", " (no .toml in it)"),
-        ("some", f"; it holds {', '.join(f'{name}.toml' for name in 'abcdefgh')}, ..."),
+        ("some", f"; its recipes: {', '.join(f'{name}.toml' for name in 'abcdefgh')}, ..."),
     ):
         said = addkit("recipes", command, folder)
         assert said.code == 2

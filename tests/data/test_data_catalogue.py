@@ -18,8 +18,7 @@ from addkit.data.settings import (
     ImageFolderConfig,
     ImageNetConfig,
 )
-from addkit.plugin import Choice, DataSpec, Problem, Spec
-from addkit.tokenizers import addkit_components as tokenizers
+from addkit.plugin import Choice, DataSpec, Problem, Spec, load_registry
 from addkit.tokenizers.settings import NoneConfig, WordsConfig
 
 CLASSIFIED = ["digits", "fashion-mnist", "image-folder", "imagenet"]
@@ -38,7 +37,8 @@ def test_the_data_sets_that_are_offered() -> None:
 
 
 def test_every_key_is_described() -> None:
-    for spec in addkit_components():
+    registry = load_registry()
+    for spec in (registry.get("data", name).spec for name in registry.names("data")):
         for key, field in spec.settings.model_fields.items():
             assert field.description, (spec.name, key)
 
@@ -72,7 +72,7 @@ def test_defaults_of_captions() -> None:
 
 
 def test_captions_need_a_tokenizer() -> None:
-    none, words, *_ = tokenizers()
+    none, words = (load_registry().get("tokenizer", name).spec for name in ("none", "words"))
     for spec in _captioned():
         config = spec.settings.model_validate(
             {"root": "a"} if spec.settings is CaptionFolderConfig else {}

@@ -3,7 +3,9 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Iterable
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +25,11 @@ from addkit.plugin import (
     Spec,
     UnknownComponent,
     hookimpl,
+    load_registry,
 )
 from addkit.plugin.contract import lacking, place_of
-from addkit.plugin.loading import Broken
-from addkit.plugin.registry import _package, built_ins
+from addkit.plugin.loading import Broken, Provided
+from addkit.plugin.registry import built_ins, identity_of, source_hash
 
 Install = Callable[[str, str, str], EntryPoint]
 
@@ -235,9 +238,9 @@ def test_a_module_that_exits_is_broken(install: Install) -> None:
 @pytest.mark.parametrize(
     ("wanted", "text"),
     [
-        ("7", "it wants plugin API 7, and this addkit has 2; upgrade addkit"),
-        ("1", "it wants plugin API 1, and this addkit has 2; change the plugin: "),
-        ("'2.0'", "it wants plugin API '2.0', and this addkit has 2; change the plugin: "),
+        ("7", "it needs plugin API 7, and this addkit has 2; upgrade addkit"),
+        ("1", "it needs plugin API 1, and this addkit has 2; change the plugin: "),
+        ("'2.0'", "it needs plugin API '2.0', and this addkit has 2; change the plugin: "),
     ],
 )
 def test_another_api(install: Install, wanted: str, text: str) -> None:
@@ -291,7 +294,7 @@ def test_what_is_built_must_be_whole(install: Install) -> None:
         registry.get("schedule", "square").spec.create(Config(), Problem())
     assert str(caught.value) == (
         'schedule "square" of hollow 0.3: its builder gave None, which lacks '
-        "scale, t_power, alpha_bar; addkit/plugin/protocols.py says what each is"
+        "scale, t_power, alpha_bar; addkit/plugin/protocols.py describes each"
     )
 
 
@@ -387,5 +390,31 @@ def test_a_namespace_is_not_hashed_whole(tmp_path: Path, monkeypatch: pytest.Mon
         (folder / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("shared_names.one")
-    assert _package("shared_names.one") == "shared_names.one"
-    assert _package("addkit.losses.focal") == "addkit"
+    spec = load_registry().get("loss", "ce").spec
+    identity = identity_of(Provided(spec, "one 1.0", "shared_names.one"))
+    assert identity == f"one 1.0 sha256:{source_hash('shared_names.one')}"
+    assert identity_of(Provided(spec, "x 1", "addkit.losses.focal")).endswith(source_hash("addkit"))
+
+
+def test_paths_may_be_relative_to_a_package() -> None:
+    plugin = types.ModuleType("addkit.losses")
+    plugin.__spec__ = ModuleSpec("addkit.losses", None, is_package=True)
+
+    def components() -> list[Any]:
+        return [LossSpec("mine", ".settings:MseConfig", ".mse:Mse", "A squared error.")]
+
+    plugin.addkit_components = hookimpl(components, specname="addkit_components")  # type: ignore[attr-defined]
+    spec = Registry.of([("my-plugin 0.1", plugin)]).get("loss", "mine")
+    assert spec.own_spec is not None
+    assert spec.own_spec.config == "addkit.losses.settings:MseConfig"
+    assert spec.own_spec.build == "addkit.losses.mse:Mse"
+
+
+def test_a_relative_path_needs_a_package() -> None:
+    class Plugin:
+        @hookimpl
+        def addkit_components(self) -> list[Any]:
+            return [LossSpec("mine", ".settings:MseConfig", ".mse:Mse", "A squared error.")]
+
+    with pytest.raises(PluginError, match=r'loss "mine".*"\.settings:MseConfig".*no package'):
+        Registry.of([("my-plugin 0.1", Plugin())])

@@ -160,7 +160,7 @@ def test_a_broken_plugin_is_told_once(install: Install) -> None:
         warnings.simplefilter("error")
         load_registry()
     assert [str(one.message) for one in told] == [
-        'broken plugin: bad 0.3 (entry point "mine"): RuntimeError: no luck; going on'
+        'broken plugin: bad 0.3 (entry point "mine"): RuntimeError: no luck; continuing'
     ]
 
 

@@ -182,7 +182,7 @@ def test_long_values_are_shortened(fails: Fails) -> None:
         ("bse.toml", 'bse.toml: no such file (did you mean "base.toml"?).'),
         ("base", 'base: no such file (did you mean "base.toml"?).'),
         ("no/where.toml", "no/where.toml: no such file (looked in {folder}/no)."),
-        (".", ".: a folder, not a recipe's file; it holds base.toml."),
+        (".", ".: a folder, not a recipe's file; its recipes: base.toml."),
         ("base.toml/x", "base.toml/x: cannot be read: Not a directory."),
     ],
 )

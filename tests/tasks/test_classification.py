@@ -6,9 +6,8 @@ import torch
 from addkit import LabelScore, Prediction
 from addkit.diffusion import Answer
 from addkit.errors import UsageError
-from addkit.plugin import Problem
+from addkit.plugin import Problem, load_registry
 from addkit.plugin.facts import Batch
-from addkit.tasks import addkit_components
 from addkit.tasks.classification import Classification
 from addkit.tasks.settings import ClassificationConfig
 
@@ -109,6 +108,6 @@ def test_a_meter_scores_answers() -> None:
 
 
 def test_the_task_is_a_component() -> None:
-    spec = next(iter(addkit_components()))
+    spec = load_registry().get("task", "classification").spec
     assert (spec.kind, spec.name) == ("task", "classification")
     assert isinstance(spec.create(ClassificationConfig(), PETS), Classification)

@@ -108,13 +108,13 @@ def test_a_schedule_outside_0_and_1() -> None:
 def test_global_random_numbers() -> None:
     broken = told(verdict(ScheduleSpec, lambda config, problem: Seeded()))
     assert broken["draws_from_its_generator_alone"] == "it drew global random numbers"
-    assert "saying_twice_is_saying_the_same" in broken
+    assert "keeps_no_hidden_state" in broken
 
 
 def test_a_builder_that_raises_is_told_once() -> None:
     given = verdict(ScheduleSpec, lambda config, problem: 1 / 0)
     broken = told(given)
-    assert (list(broken), given.skipped) == (["builds_on_the_cpu"], "the others need it built")
+    assert (list(broken), given.skipped) == (["builds_on_the_cpu"], "the other laws need it built")
     assert broken["builds_on_the_cpu"] == (
         'it failed: PluginError: schedule "mine" of my-plugin 0.3 cannot be built: '
         "ZeroDivisionError: division by zero"
@@ -131,7 +131,7 @@ def test_a_builder_that_raises_is_told_once() -> None:
 )
 def test_summaries(summary: str, text: str) -> None:
     found = verdict(ScheduleSpec, lambda config, problem: Schedule(), summary=summary)
-    assert told(found) == {"says_what_it_is": text}
+    assert told(found) == {"has_a_summary_and_known_abilities": text}
 
 
 class Wide(MeanToken):
@@ -196,7 +196,7 @@ def test_an_ability_that_is_none() -> None:
         lambda config, problem: Two(8, problem),
         provides=frozenset({"one-token"}),
     )
-    assert told(found) == {"says_whether_it_is_one_token": 'it provides "one-token" and has 2'}
+    assert told(found) == {"has_one_token_if_it_provides_that": 'it provides "one-token" and has 2'}
 
 
 def test_an_embedding_with_two_distributions() -> None:
@@ -257,7 +257,7 @@ class Blind(Denoiser):
     [
         (Denoiser, ""),
         (Sociable, "copies_do_not_see_each_other"),
-        (Blind, "says_whether_it_reads_the_state"),
+        (Blind, "reads_the_state_if_it_provides_that"),
     ],
 )
 def test_a_denoiser(module: type[Denoiser], law: str) -> None:
@@ -271,7 +271,7 @@ def test_a_denoiser(module: type[Denoiser], law: str) -> None:
 
 def test_a_denoiser_that_keeps_its_ability_to_itself() -> None:
     found = verdict(DenoiserSpec, lambda config, problem: Denoiser(problem))
-    assert told(found)["says_whether_it_reads_the_state"] == (
+    assert told(found)["reads_the_state_if_it_provides_that"] == (
         'uses_state is True, and "reads-state" is not provided'
     )
 
@@ -286,7 +286,7 @@ def test_a_loss_that_wants_the_wrong_label() -> None:
 
     broken = told(verdict(LossSpec, lambda config, problem: Wrong(0.0)))
     assert broken["is_least_at_the_truth"].startswith("in 6 of 6 rows the truth costs no less: ")
-    assert broken["tells_the_label"] == "42 of 42 values of the logits are not finite"
+    assert broken["ranks_the_label_first"] == "42 of 42 values of the logits are not finite"
 
 
 def test_a_to_one_that_picks_what_is_ruled_out() -> None:

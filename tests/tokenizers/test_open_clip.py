@@ -6,9 +6,8 @@ import pytest
 from open_clip.tokenizer import tokenize
 
 from addkit.errors import RunError
-from addkit.plugin import Problem
+from addkit.plugin import Problem, load_registry
 from addkit.plugin.protocols import Tokenizer, Vocabulary
-from addkit.tokenizers import addkit_components
 from addkit.tokenizers.settings import OpenClipConfig
 
 CAPTIONS = ("A cat on a mat.", "judge: medium-light skin tone", "Côte d’Ivoire 🙂", "two  spaces")
@@ -16,7 +15,7 @@ CAPTIONS = ("A cat on a mat.", "judge: medium-light skin tone", "Côte d’Ivoir
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    spec = next(spec for spec in addkit_components() if spec.name == "open-clip")
+    spec = load_registry().get("tokenizer", "open-clip").spec
     return spec.create(OpenClipConfig(), Problem())
 
 

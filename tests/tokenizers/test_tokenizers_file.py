@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from addkit.errors import RecipeError, RunError
-from addkit.plugin import Problem
+from addkit.plugin import Problem, load_registry
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers import addkit_components
 from addkit.tokenizers.settings import TokenizersFileConfig
 
 CAPTIONS = ("a cat on a mat", "a dog on a log", "the cats")
 
 
 def _build(file: Path, pad: str = "<pad>") -> Tokenizer:
-    spec = next(spec for spec in addkit_components() if spec.name == "tokenizers-file")
+    spec = load_registry().get("tokenizer", "tokenizers-file").spec
     return spec.create(TokenizersFileConfig(file=file, pad=pad), Problem())
 
 

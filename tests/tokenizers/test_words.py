@@ -3,16 +3,15 @@ from __future__ import annotations
 import pytest
 
 from addkit.errors import RunError
-from addkit.plugin import Problem
+from addkit.plugin import Problem, load_registry
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers import addkit_components
 from addkit.tokenizers.settings import WordsConfig
 
 CAPTIONS = ("A cat on a mat.", "a dog, on a log", "The dog")
 
 
 def _words(**settings: object) -> Tokenizer:
-    spec = next(spec for spec in addkit_components() if spec.name == "words")
+    spec = load_registry().get("tokenizer", "words").spec
     return spec.create(WordsConfig.model_validate(settings), Problem())
 
 
