@@ -36,7 +36,7 @@ from addkit.samplers.ordered import LeftToRight
 from addkit.samplers.renoise import Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 __all__ = ["SIZES", "TINY", "Dense", "Size", "network"]
 

@@ -628,7 +628,7 @@ class ReadOut(Protocol):
 
     A worked example::
 
-        from addkit.read_outs.last import Last
+        from addkit.read_outs.by_token import Last
 
         class Mildest(Last):
             '''The mean of the chains' last probabilities, mixed with a uniform 1 %.'''

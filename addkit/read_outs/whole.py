@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from addkit.plugin.values import Answer, ChainStep
-from addkit.read_outs.last import Ending, ending, shares
+from addkit.read_outs.by_token import Ending, ending, shares
 
 
 class WholeAnswers(ABC):

@@ -14,7 +14,7 @@ from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin import load_registry
 from addkit.plugin.protocols import Process, Sampler
-from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
 from addkit.testing.small_problem import IMAGES, Bench
 

@@ -12,7 +12,7 @@ from addkit.plugin.values import ChainSettings
 from addkit.samplers.blocks import sample
 from addkit.testing.fakes import images_of, network_of, process_for, steps_of
 from addkit.testing.small_problem import COPIES, IMAGES, Bench, SkippedError
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 
 def generator(seed: int = 2) -> torch.Generator:

@@ -15,7 +15,7 @@ from addkit.samplers.blocks import sample
 from addkit.testing.fakes import CHAINS, STEPS, network_of, sampler_for, steps_of
 from addkit.testing.fixed_inputs import generator
 from addkit.testing.small_problem import IMAGES, Bench, Law, SkippedError, close, need, shaped
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 LEVEL = 0.5
 """alpha_bar at which losses are tried: some of each, signal and noise."""

@@ -10,7 +10,7 @@ from addkit.samplers.blocks import sample
 from addkit.testing.fakes import network_of, process_for
 from addkit.testing.fixed_inputs import generator
 from addkit.testing.small_problem import IMAGES, Bench, Law, SkippedError, need, shaped
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 
 def keeps_the_shape_of_t(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from addkit.plugin import Config, ScheduleSpec, hookimpl
 
 def build(config, problem):
     from addkit.schedules.settings import CosineConfig
-    from addkit.schedules.cosine import CosineSchedule
+    from addkit.schedules.closed_form import CosineSchedule
     return CosineSchedule(CosineConfig())
 
 @hookimpl

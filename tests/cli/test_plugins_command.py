@@ -265,7 +265,7 @@ class Settings(Config):
 
 
 def build(config, problem):
-    from addkit.schedules.cosine import CosineConfig, CosineSchedule
+    from addkit.schedules.closed_form import CosineConfig, CosineSchedule
 
     return CosineSchedule(CosineConfig())
 

@@ -14,8 +14,8 @@ from addkit.data.emoji import EmojiCaptions
 from addkit.data.settings import CocoCaptionsConfig, EmojiConfig
 from addkit.errors import DataError
 from addkit.plugin.protocols import Tokenizer
-from addkit.tokenizers.open_clip import OpenClip
 from addkit.tokenizers.settings import WordsConfig
+from addkit.tokenizers.subwords import OpenClip
 from addkit.tokenizers.words import Words
 
 Paint = Callable[..., Path]

@@ -24,13 +24,12 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.processes.gaussian import GaussianProcess
-from addkit.read_outs.last import Last
+from addkit.read_outs.by_token import Last
 from addkit.samplers.blocks import sample
 from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
-from addkit.to_one.argmax import ArgMax
-from addkit.to_one.softmax import Softmax
+from addkit.to_one.operators import ArgMax, Softmax
 
 RENOISE, ANCESTRAL, DDIM, GIBBS = (
     Renoise(),

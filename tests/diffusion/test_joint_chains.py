@@ -21,8 +21,7 @@ from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight, Maskgit
 from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
 from addkit.testing.exact_models import JointProblem, given, is_allowed, marginals, most_probable
-from addkit.to_one.argmax import ArgMax
-from addkit.to_one.sample import Sample
+from addkit.to_one.operators import ArgMax, Sample
 
 from .networks import generator
 

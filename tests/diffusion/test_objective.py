@@ -15,7 +15,7 @@ from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
 from addkit.losses.mse import CleanMse, NoiseMse
 from addkit.processes.gaussian import GaussianProcess
-from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
 
 PLAIN = ObjectiveSettings(condition_drop=0.0)

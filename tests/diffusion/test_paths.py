@@ -15,9 +15,7 @@ from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight, Maskgit
 from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
 from addkit.sampling import GuidedModel, forced
-from addkit.to_one.argmax import ArgMax
-from addkit.to_one.sample import Sample
-from addkit.to_one.softmax import Softmax
+from addkit.to_one.operators import ArgMax, Sample, Softmax
 
 from .networks import condition_of, generator, network
 

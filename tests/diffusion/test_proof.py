@@ -41,7 +41,7 @@ from addkit.samplers.blocks import sample
 from addkit.samplers.renoise import Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 CLASSES, WIDTH, STEPS, BATCH, REUSE = 20, 64, 300, 128, 4
 SETTINGS = ObjectiveSettings(stratified=True, condition_drop=0.1)

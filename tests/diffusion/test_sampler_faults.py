@@ -21,7 +21,7 @@ from addkit.samplers.blocks import sample
 from addkit.samplers.renoise import CarryNoise, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
-from addkit.to_one.softmax import Softmax
+from addkit.to_one.operators import Softmax
 
 CLASSES, CHAINS = 20, 20000
 BARS = {"flip law": 4.0, "gibbs value": 0.015}

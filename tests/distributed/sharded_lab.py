@@ -249,7 +249,7 @@ def main(verb: str, out: str) -> None:
         "parity": [(parity, 1), (parity, 2)],
         "resume": [(save, 2), (fail, 2), (resume, 1), (resume, 3)],
     }
-    for slow in ("addkit.encoders.vit", "addkit.tasks.attributes", "torch._dynamo"):
+    for slow in ("addkit.encoders.timm", "addkit.tasks.attributes", "torch._dynamo"):
         import_module(slow)  # Once, and not in each process.
     for work, size in jobs[verb]:
         multiprocessing.start_processes(work, (size, out), nprocs=size, start_method="fork")

@@ -37,7 +37,9 @@ def test_settings_and_facts_go_by_name(build: Any) -> None:
 
 
 def test_paths_are_imported() -> None:
-    spec = _spec("addkit.schedules.cosine:CosineSchedule", "addkit.schedules.settings:CosineConfig")
+    spec = _spec(
+        "addkit.schedules.closed_form:CosineSchedule", "addkit.schedules.settings:CosineConfig"
+    )
     assert spec.settings.__name__ == "CosineConfig"
     assert spec.create(spec.settings(), Problem()).scale == 1.0
 
@@ -55,7 +57,7 @@ class Demanding:
     [
         (Deaf, ("'edge'", '"egde"')),
         (Demanding, ("'num_clases'", '"num_classes"')),
-        ("addkit.schedules.cosine:CosineShedule", ("CosineShedule", '"CosineSchedule"')),
+        ("addkit.schedules.closed_form:CosineShedule", ("CosineShedule", '"CosineSchedule"')),
         ("addkit.schedules.nowhere:X", ("addkit.schedules.nowhere",)),
     ],
 )

@@ -24,8 +24,7 @@ from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight
 from addkit.sampling import guide
-from addkit.to_one.argmax import ArgMax
-from addkit.to_one.sample import Sample
+from addkit.to_one.operators import ArgMax, Sample
 
 from ..diffusion.networks import condition_of, corrupted, generator, network
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from addkit.diffusion import FREE, ChainSettings, ChainStep, LabelDiffusion
 from addkit.processes.autoregressive import AutoregressiveProcess
-from addkit.read_outs.last import Last
+from addkit.read_outs.by_token import Last
 from addkit.read_outs.whole import Likelihood
 from addkit.samplers.autoregressive import Beam
 from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 
 from ..diffusion.networks import condition_of, generator, network
 

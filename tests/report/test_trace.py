@@ -9,7 +9,7 @@ from PIL import Image
 from addkit.diffusion import ChainStep, Clean
 from addkit.errors import UsageError
 from addkit.report.trace import MOST_CLASSES, check_target, draw_trace
-from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
 
 SCHEDULE = CosineSchedule(CosineConfig())

@@ -37,7 +37,7 @@ from addkit.plugin import (
 )
 from addkit.plugin.spec import Spec
 from addkit.processes.gaussian import GaussianProcess
-from addkit.read_outs.last import Last
+from addkit.read_outs.by_token import Last
 from addkit.samplers.renoise import Gibbs, Renoise
 from addkit.testing import LawBrokenError, SkippedError, Verdict, check, check_package, trials
 from addkit.tokenizers.settings import WordsConfig

@@ -4,7 +4,7 @@ A caption is text with blanks between its words; the caller has tokenized and lo
 Scores lie in [0, 1], except CIDEr-D in [0, 10].
 """
 
-from addkit.metrics.captions.coco import bleu, cider_d, rouge_l
+from addkit.metrics.captions.coco import bleu, cider_d, leave_one_out, rouge_l
 from addkit.metrics.captions.meteor import meteor, meteor_available
 from addkit.metrics.captions.scores import (
     CaptionScores,
@@ -16,7 +16,6 @@ from addkit.metrics.captions.scores import (
     repeats,
     score_captions,
 )
-from addkit.metrics.captions.words import leave_one_out
 
 __all__ = [
     "CaptionScores",

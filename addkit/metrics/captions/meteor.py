@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from addkit.errors import DataError
-from addkit.metrics.captions.words import paired
+from addkit.metrics.captions.coco import paired
 
 _ABSENT = (
     "METEOR needs WordNet, which is not on this machine: run `python -m nltk.downloader wordnet`, "

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from addkit.metrics.captions.coco import bleu, cider_d, rouge_l
+from addkit.metrics.captions.coco import bleu, cider_d, ngrams, paired, rouge_l
 from addkit.metrics.captions.meteor import meteor, meteor_available
-from addkit.metrics.captions.words import ngrams, paired
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """CLIP score of captions, by open_clip with any of its models, a weight file or a folder."""
 
-from addkit.metrics.clip.scorer import PREFIX, ClipDescription, ClipScorer, ClipScores, clip_scores
-from addkit.metrics.clip.source import (
+from addkit.metrics.clip.loading import (
     CONFIG_FILE,
     ClipFile,
     ClipFolder,
@@ -9,6 +8,7 @@ from addkit.metrics.clip.source import (
     ClipTag,
     parse_clip,
 )
+from addkit.metrics.clip.scorer import PREFIX, ClipDescription, ClipScorer, ClipScores, clip_scores
 
 __all__ = [
     "CONFIG_FILE",

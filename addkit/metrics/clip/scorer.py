@@ -12,8 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from addkit.errors import DataError
-from addkit.metrics.clip.loading import load_clip
-from addkit.metrics.clip.source import ClipSource
+from addkit.metrics.clip.loading import ClipSource, load_clip
 
 BATCH = 64
 T = TypeVar("T")

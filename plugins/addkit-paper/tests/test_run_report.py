@@ -9,7 +9,7 @@ from addkit_paper.theory import run_report as trained
 
 from addkit.diffusion import counted_generator
 from addkit.errors import RunError, UsageError
-from addkit.schedules.cosine import CosineSchedule
+from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import CosineConfig, LabelAccuracyConfig
 from addkit.testing.exact_models import exact_denoiser

@@ -13,7 +13,7 @@ from addkit.read_outs.whole import Consensus
 from addkit.samplers.blocks import sample
 from addkit.samplers.renoise import Refine, Renoise
 from addkit.testing.exact_models import JointProblem, marginals, most_probable
-from addkit.to_one.argmax import ArgMax
+from addkit.to_one.operators import ArgMax
 from addkit_paper.theory.findings import Measurement, Result
 
 IMAGES = 1000

@@ -24,8 +24,7 @@ from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser, expected_accuracy
-from addkit.to_one.argmax import ArgMax
-from addkit.to_one.softmax import Softmax
+from addkit.to_one.operators import ArgMax, Softmax
 from addkit_paper.theory.findings import Measurement, Result
 
 RENOISE = Renoise()

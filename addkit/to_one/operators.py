@@ -1,4 +1,4 @@
-"""A label drawn from the predicted distribution."""
+"""From logits to the clean label that is fed back: arg max (the paper's), softmax, a draw."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from torch import Tensor
 
 from addkit.diffusion.randomness import draw_labels
 from addkit.plugin.values import Clean
+
+
+class ArgMax:
+    """y_0 = onehot(arg max_k p(k | y_t, c)) (section 3.2)."""
+
+    def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
+        """(B, R, N, K) -> hard labels; the generator is not used."""
+        return Clean(logits.argmax(-1))  # (B, R, N); the first class among equals
+
+
+class Softmax:
+    """y_0 = softmax(logits / temperature) (table 2)."""
+
+    def __init__(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def __call__(self, logits: Tensor, generator: torch.Generator) -> Clean:
+        """(B, R, N, K) -> soft labels; the generator is not used."""
+        # (B, R, N, K). A soft label has no `draw`: y_t is noised K-wide.
+        soft = (logits / self.temperature).softmax(-1)
+        return Clean(soft.argmax(-1), soft)  # (B, R, N), (B, R, N, K)
 
 
 class Sample:

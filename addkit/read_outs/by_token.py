@@ -1,9 +1,9 @@
-"""The last step's prediction."""
+"""Read-outs that answer token by token: the last step (the paper's), one pass, mean, votes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -94,3 +94,52 @@ def ending(steps: Iterable[ChainStep]) -> Ending:
     # p = exp(logit - logsumexp), without the K-wide tensor that a softmax writes.
     picked = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (B, R, N)
     return Ending(last, taken, labels, (picked - logits.logsumexp(-1)).exp())
+
+
+class OnePass(Last):
+    """p(k | y_T = 0, t = T, c).
+
+    At t = T the exact denoiser is the classifier p(k | image), and no loop over one label can beat
+    it; y_T = 0 spares it the noise of the first state.
+    """
+
+    start: Literal["noise", "zero"] = "zero"
+    # More steps would leave t = T, where the answer is the classifier's.
+    max_steps: int | None = 1
+
+
+class Mean(Last):
+    """p = mean over steps and chains of softmax(logits); steps after an early exit do not count."""
+
+    def read(
+        self, steps: Iterable[ChainStep], likelihood: Callable[[Tensor], Tensor] | None = None
+    ) -> Answer:
+        """Consume a chain."""
+        sums: list[Tensor] = []
+
+        def summed() -> Iterator[ChainStep]:
+            for step in steps:
+                present = (~step.exited).float()  # (B,)
+                # (B, N, K), the mean over chains; 0 for images that have stopped.
+                share = present[:, None, None] * step.logits.softmax(-1).mean(1)
+                # Sums, not a list of steps: memory does not grow with the chain.
+                sums[:] = [share, present] if not sums else [sums[0] + share, sums[1] + present]
+                yield step
+
+        answer = super().read(summed(), likelihood)
+        # Counted here, since a sampler may yield fewer steps than it takes.
+        probabilities = sums[0] / sums[1][:, None, None]
+        return replace(answer, probabilities=probabilities, labels=probabilities.argmax(-1))
+
+
+class Vote(Last):
+    """p_k = (n_k + 1/K) / (S + 1), n_k of the S chains ending at k.
+
+    The prior vote spread over all classes keeps the log-likelihood of an unvoted class finite.
+    """
+
+    def probabilities(self, end: Ending) -> Tensor:
+        """(B, N, K) of the answer."""
+        chains, num_classes = end.step.logits.shape[1], end.step.logits.shape[-1]
+        # (B, N, K): `votes` are shares, so times S they are counts.
+        return (end.votes * chains + 1 / num_classes) / (chains + 1)
