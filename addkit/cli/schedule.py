@@ -70,25 +70,17 @@ def show(
     profiles = schedule_profiles(names or [], scale or [], classes)
     best = ranked(classes, scale or SCALES) if suggest else []
     if json:
-        Output(json=True).data(_data(classes, profiles, best))
+        suggested = [
+            {"schedule": each.schedule, "scale": each.scale, "informative_share": each.share}
+            for each in best
+        ]
+        schedules = [profile.data() for profile in profiles]
+        Output(json=True).data({"classes": classes, "schedules": schedules, "suggested": suggested})
     else:
         _show(Output(), classes, profiles, best)
     if out is not None:
         write_figure(draw_schedules(profiles, classes), out)
         note(f"drawn: {out}")
-
-
-def _data(
-    classes: int, profiles: list[ScheduleProfile], best: list[Suggestion]
-) -> dict[str, object]:
-    return {
-        "classes": classes,
-        "schedules": [profile.data() for profile in profiles],
-        "suggested": [
-            {"schedule": each.schedule, "scale": each.scale, "informative_share": each.share}
-            for each in best
-        ],
-    }
 
 
 def _show(
@@ -119,12 +111,12 @@ def _rows(of_schedule: ScheduleProfile) -> list[list[str]]:
     columns = (profile.t, profile.alpha_bar, profile.log_snr, profile.probability, profile.bits)
     # Bars are relative to the most informative time, which may lie far below log2 K bits.
     full = max(float(profile.bits.max()), 1e-9)
+
+    def bar(share: float) -> str:
+        filled = round(WIDTH * share)
+        return "█" * filled + "░" * (WIDTH - filled)
+
     return [
-        [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", _bar(bits / full)]
+        [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", bar(bits / full)]
         for t, alpha, snr, p, bits in zip(*(c[::EVERY].tolist() for c in columns), strict=True)
     ]
-
-
-def _bar(share: float) -> str:
-    filled = round(WIDTH * share)
-    return "█" * filled + "░" * (WIDTH - filled)
