@@ -111,12 +111,12 @@ def _rows(of_schedule: ScheduleProfile) -> list[list[str]]:
     columns = (profile.t, profile.alpha_bar, profile.log_snr, profile.probability, profile.bits)
     # Bars are relative to the most informative time, which may lie far below log2 K bits.
     full = max(float(profile.bits.max()), 1e-9)
-
-    def bar(share: float) -> str:
-        filled = round(WIDTH * share)
-        return "█" * filled + "░" * (WIDTH - filled)
-
     return [
-        [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", bar(bits / full)]
+        [f"{t:.1f}", f"{alpha:.4f}", f"{snr:.2f}", f"{p:.4f}", f"{bits:.3f}", _bar(bits / full)]
         for t, alpha, snr, p, bits in zip(*(c[::EVERY].tolist() for c in columns), strict=True)
     ]
+
+
+def _bar(share: float) -> str:
+    filled = round(WIDTH * share)
+    return "█" * filled + "░" * (WIDTH - filled)

@@ -323,8 +323,8 @@ class ConditionerSpec(Spec[C, "Conditioner"]):
     kind = "conditioner"
 
 
-# A data class of its own, since it adds fields; the ClassVars repeat their types, without which they
-# would become fields too.
+# A data class of its own, since it adds fields; without their types the two ClassVars would become
+# fields too.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec(Spec[C, "Process"]):
     kind: ClassVar[str] = "process"
