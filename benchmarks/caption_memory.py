@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from typing import cast
@@ -28,11 +29,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import ObjectiveSettings, Targets, objective
-from addkit.diffusion import chunked_loss as chunks
 from addkit.embeddings.posterior import PosteriorEmbedding
 
 BATCH, REUSE = 64, 4
 MIB = 2**20
+# Not by `import`: the package's `objective` is the function of the same name.
+CHUNKS = import_module("addkit.diffusion.objective")
 QUIET = {"KINETO_LOG_LEVEL": "99"}
 """Silences the profiler's warning about a missing GPU."""
 
@@ -88,7 +90,7 @@ def _child(path: str, name: str, threads: str) -> None:
         cast("TransformerDenoiser", model.denoiser).recompute_activations()
     elif path != "fast":
         model.embedding = Dense(cast("PosteriorEmbedding", model.embedding))
-        chunks.LARGEST = sys.maxsize
+        CHUNKS.LARGEST = sys.maxsize  # type: ignore[attr-defined]
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(images, size.conditions, size.width, generator=generator)
     labels = torch.randint(size.classes, (images, copies, size.tokens), generator=generator)

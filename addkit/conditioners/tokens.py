@@ -9,7 +9,7 @@ from addkit.plugin.spec import Problem
 
 
 class TokenConditioner(nn.Module):
-    """Tokens (B, L, W) -> condition (B, C, V), projected where a width is given.
+    """The base of them: tokens (B, L, W) -> condition (B, C, V), projected where a width is given.
 
     Args:
         width: V; None keeps the encoder's W without a projection.
@@ -29,15 +29,6 @@ class TokenConditioner(nn.Module):
                 nn.LayerNorm(problem.encoder_width), nn.Linear(problem.encoder_width, width)
             )
 
-    def pick(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, C, W)."""
-        raise NotImplementedError
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, C, V)."""
-        out: Tensor = self.project(self.pick(tokens))
-        return out
-
 
 class ClassToken(TokenConditioner):
     """c = z_cls, the encoder's class token."""
@@ -51,17 +42,19 @@ class ClassToken(TokenConditioner):
                 'use "mean-token" or "all-tokens"'
             )
 
-    def pick(self, tokens: Tensor) -> Tensor:
-        """The first token."""
-        return tokens[:, :1]  # (B, 1, W)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, 1, V)."""
+        out: Tensor = self.project(tokens[:, :1])
+        return out
 
 
 class MeanToken(TokenConditioner):
     """c = mean of the tokens after the prefix, which describe no patch."""
 
-    def pick(self, tokens: Tensor) -> Tensor:
-        """The mean patch token."""
-        return tokens[:, self.prefix :].mean(1, keepdim=True)  # (B, 1, W)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, 1, V)."""
+        out: Tensor = self.project(tokens[:, self.prefix :].mean(1, keepdim=True))
+        return out
 
 
 class AllTokens(TokenConditioner):
@@ -72,6 +65,7 @@ class AllTokens(TokenConditioner):
         # C = L, the prefix included.
         self.num_tokens = problem.num_encoder_tokens
 
-    def pick(self, tokens: Tensor) -> Tensor:
-        """All of them."""
-        return tokens
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, L, V)."""
+        out: Tensor = self.project(tokens)
+        return out

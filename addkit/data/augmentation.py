@@ -41,16 +41,13 @@ class Augmenter:
         """Raises `RecipeError` for a RandAugment string that timm refuses."""
         self._settings = augmentation
         self._pixels = pixels
+        self.crops = augmentation.crop != (1.0, 1.0)
+        """True if there are random resized crops."""
         self._recolour = _rand_augment(augmentation.rand_augment, pixels)
 
     def draws(self, seed: int, indices: Sequence[int]) -> Tensor:
         """Uniforms (12, B) that decide everything but RandAugment."""
         return uniforms(seed, torch.tensor(indices), _DRAWS).T.contiguous()
-
-    @property
-    def crops(self) -> bool:
-        """True if images are cropped and resized at random."""
-        return self._settings.crop != (1.0, 1.0)
 
     def part(self, draws: Tensor, width: int, height: int) -> Part:
         """The part of one image file that is cut out before it is resampled to S x S.

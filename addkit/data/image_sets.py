@@ -77,7 +77,9 @@ class MemoryImages:
     def __init__(self, bitmaps: Bitmaps, pixels: Pixels, augmenter: Augmenter) -> None:
         self.labels = bitmaps.labels
         self._bitmaps = bitmaps
-        self._pixels = pixels
+        self._size = (pixels.image_size, pixels.image_size)
+        self._mean = torch.tensor(pixels.mean)[:, None, None]  # (C, 1, 1)
+        self._std = torch.tensor(pixels.std)[:, None, None]
         self._augmenter = augmenter
 
     def __len__(self) -> int:
@@ -98,18 +100,17 @@ class MemoryImages:
         chosen = torch.tensor(indices)
         # Resized before augmentation: crops and shifts are then in pixels of the input.
         images = self._bitmaps.values[chosen].float() / self._bitmaps.peak  # (B, C, h, w)
-        size = (self._pixels.image_size, self._pixels.image_size)
-        if images.shape[2:] != size:
-            images = interpolate(images, size, mode="bilinear", antialias=True)  # (B, C, S, S)
+        if images.shape[2:] != self._size:
+            images = interpolate(images, self._size, mode="bilinear", antialias=True)
         augmenter = self._augmenter
-        if seed is None:
-            images = self._pixels.normalise(images)
-        else:
-            draws = augmenter.draws(seed, indices)
+        if seed is not None:
+            draws = augmenter.draws(seed, indices)  # (12, B)
             images = augmenter.cut_batch(images, draws)
             images = augmenter.recolour_batch(images, seed, indices)
+            images = augmenter.moved(images, draws)
+        images = (images - self._mean) / self._std  # (B, C, S, S)
+        if seed is not None:
             # Erased after normalising, so that rectangles are the mean colour, 0.
-            images = self._pixels.normalise(augmenter.moved(images, draws))
             images = augmenter.erased(images, draws)
         return Batch(images, self.labels[chosen], tuple(indices))
 

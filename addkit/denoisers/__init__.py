@@ -10,6 +10,7 @@ from addkit.plugin.spec import Choices, DenoiserSpec, Spec, hookimpl
 
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
     conditioner = choices["conditioner"]
+    # By ability: a plugin's conditioner counts as one with many tokens unless its Spec provides it.
     if "one-token" not in conditioner.spec.provides:
         why = ' (its Spec does not provide "one-token")' if conditioner.plugin else ""
         yield (

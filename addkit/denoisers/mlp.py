@@ -1,14 +1,19 @@
-"""The adaLN MLP denoiser."""
+"""The adaLN MLP denoiser, and the time embedding that the transformer has, too."""
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from addkit.denoisers.settings import MlpConfig
-from addkit.denoisers.time import TimeEmbedding, modulate
 from addkit.diffusion.model import zero_linear
 from addkit.plugin.values import Layout
+
+FREQUENCIES = 256
+"""Size of the sinusoidal code (DiT, MAR)."""
 
 
 class MlpDenoiser(nn.Module):
@@ -70,5 +75,25 @@ class MlpBlock(nn.Module):
         """X (..., D) and drive, broadcastable to it -> (..., D)."""
         # Each (..., D), by the condition and the time.
         shift, scale, gate = self.modulation(drive).chunk(3, -1)
-        out: Tensor = x + gate * self.mlp(modulate(self.norm(x), shift, scale))
+        out: Tensor = x + gate * self.mlp(torch.addcmul(shift, self.norm(x), 1 + scale))
+        return out
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of 1000 t through a two-layer network, any shape of t -> (..., width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Frequencies from 1 to 1e-4, half sines and half cosines."""
+        half = FREQUENCIES // 2
+        rates = torch.exp(-math.log(1e4) / half * torch.arange(half, device=t.device))
+        # In float32 under autocast too: bfloat16 has three digits, and angles reach 1000.
+        angles = 1000 * t.float().unsqueeze(-1) * rates  # (..., FREQUENCIES / 2)
+        code = torch.cat([angles.cos(), angles.sin()], -1)
+        out: Tensor = self.network(code)
         return out

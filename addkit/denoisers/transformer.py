@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from addkit.denoisers.mlp import TimeEmbedding
 from addkit.denoisers.settings import TransformerConfig
-from addkit.denoisers.time import TimeEmbedding, modulate
 from addkit.diffusion.model import zero_linear
 from addkit.plugin.values import Layout
 
@@ -67,13 +67,15 @@ class TransformerDenoiser(nn.Module):
         if h.shape[1] <= MOST_COPIES:
             return self.extend(h, t, prepared, layout)[0]
         # In groups of copies, since all copies of a group share one mask of their size squared.
-        parts = [
-            self.extend(part, _copies(t, start), prepared, _some_copies(layout, start))[0]
-            for start, part in zip(
-                range(0, h.shape[1], MOST_COPIES), torch.split(h, MOST_COPIES, 1), strict=True
-            )
-        ]
-        return torch.cat(parts, 1)
+        parts = []
+        for start, part in zip(
+            range(0, h.shape[1], MOST_COPIES), torch.split(h, MOST_COPIES, 1), strict=True
+        ):
+            own = layout
+            if layout is not None and layout.visible is not None:
+                own = replace(layout, visible=_copies(layout.visible, start))
+            parts.append(self.extend(part, _copies(t, start), prepared, own)[0])
+        return torch.cat(parts, 1)  # (B, R, n, D)
 
     def extend(
         self, h: Tensor, t: Tensor, prepared: tuple[Tensor, ...], layout: Layout | None = None
@@ -82,38 +84,28 @@ class TransformerDenoiser(nn.Module):
 
         Later tokens can then attend to them as to the condition. For R = 1.
         """
-        x = h if self.position is None else h + self._positions(h.shape[2], layout)
+        x = h
+        if self.position is not None:
+            places = None if layout is None else layout.places
+            # (n, D), added to every copy.
+            x = h + (self.position[: h.shape[2]] if places is None else self.position[places])
         # Once for all blocks, (B, R, n, D) or less.
         time = None if self.time is None else functional.silu(self.time(t))
         mask = _mask(h.shape[1], h.shape[2], prepared[0].shape[2], layout, h.device)
         extended: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             inputs = (x, time, prepared[2 * index], prepared[2 * index + 1], mask)
-            x, keys, values = self._passed(block, inputs)
+            if self.recompute and self.training and torch.is_grad_enabled():
+                x, keys, values = checkpoint(block, *inputs, use_reentrant=False)
+            else:
+                x, keys, values = block(*inputs)
             extended += [keys, values]
         return self.norm(x), tuple(extended)
-
-    def _passed(self, block: nn.Module, inputs: tuple[Tensor | None, ...]) -> Any:
-        if self.recompute and self.training and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
-
-    def _positions(self, count: int, layout: Layout | None) -> Tensor:
-        assert self.position is not None
-        if layout is None or layout.places is None:
-            return self.position[:count]
-        return self.position[layout.places]
 
 
 def _copies(x: Tensor, start: int) -> Tensor:
     """Copies start, ... of a tensor (B, R or 1, ...)."""
     return x if x.shape[1] == 1 else x[:, start : start + MOST_COPIES]
-
-
-def _some_copies(layout: Layout | None, start: int) -> Layout | None:
-    if layout is None or layout.visible is None:
-        return layout
-    return Layout(_copies(layout.visible, start), layout.places, layout.first_answer)
 
 
 def _mask(
@@ -176,10 +168,10 @@ class Block(nn.Module):
             x = x + attended
             return torch.add(x, self._mlp(self.norm2(x))), keys, values
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, -1)
-        read = modulate(self.norm1(x), shift1, scale1)
+        read = torch.addcmul(shift1, self.norm1(x), 1 + scale1)
         attended, keys, values = self._attend(read, keys, values, mask)
         x = torch.addcmul(x, gate1, attended)
-        read = modulate(self.norm2(x), shift2, scale2)
+        read = torch.addcmul(shift2, self.norm2(x), 1 + scale2)
         return torch.addcmul(x, gate2, self._mlp(read)), keys, values
 
     def _mlp(self, x: Tensor) -> Tensor:

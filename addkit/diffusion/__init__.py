@@ -11,9 +11,11 @@ from addkit.diffusion.model import LabelDiffusion
 from addkit.diffusion.noise import (
     alpha_bar_at,
     corrupt,
+    draw_times,
     log_likelihood_scale,
     noised,
     signal_to_noise,
+    time_grid,
 )
 from addkit.diffusion.objective import (
     ObjectiveSettings,
@@ -22,7 +24,6 @@ from addkit.diffusion.objective import (
     objective,
 )
 from addkit.diffusion.randomness import counted_generator, counted_seed, draw_labels
-from addkit.diffusion.timesteps import draw_times, time_grid
 from addkit.plugin.values import (
     FORBIDDEN,
     FREE,

@@ -11,18 +11,22 @@ micro-batches and ranks and divides once. w_n is 1 or the weight of the task and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from addkit.diffusion.chunked_loss import most_likely, token_losses
 from addkit.diffusion.model import LabelDiffusion
-from addkit.diffusion.timesteps import even_rows
+from addkit.diffusion.noise import even_rows
 from addkit.plugin.facts import SideInputs
-from addkit.plugin.values import NoisyBatch, Targets, TimedLosses, TimeSettings
+from addkit.plugin.values import NoisyBatch, State, Targets, TimedLosses, TimeSettings
+
+LARGEST = 2**23
+"""Numbers in one K-wide tensor, 32 MiB in fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ def objective(
         model.condition(tokens, side_inputs), model.null_token, settings.condition_drop, generator
     )
     # Once for the R copies (feature reuse, section 3.3): (B, ...), broadcast over R.
-    prepared = model.prepare(condition)
+    prepared = model.denoiser.prepare(condition)
     times = TimeSettings(
         stratified=settings.stratified,
         pure_noise=settings.pure_noise,
@@ -98,7 +102,7 @@ def objective(
         batch = rolled_out(model, prepared, batch, settings.rollout, generator)
     state, t = model.embed(batch, generator)  # h: (B, R, M + N, D), M = 0 but for blocks
     previous = None
-    if model.self_conditioning is not None:
+    if model.self_conditioning is not None and model.denoiser.self_condition > 0:
         # Chen et al. 2023: a share of batches reads the features of a first pass.
         drawn = torch.rand((), generator=generator, device=generator.device)
         if float(drawn) < model.denoiser.self_condition:
@@ -182,3 +186,86 @@ def rolled_out(
     rows = even_rows(count, reuse, share, generator).unsqueeze(-1)
     # A token at t = 0 is given, and its noise would hide no wrong guess.
     return replace(batch, ids=torch.where(rows & (batch.t > 0), guess, batch.ids))
+
+
+def token_losses(
+    model: LabelDiffusion, features: Tensor, state: State, alpha_bar: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Loss of every token, with gradient, and whether its most probable class is the label.
+
+    Where B R N K is large and y_t is not kept anyway, rows go in chunks through the output layer
+    and the loss, each computed again in the backward pass: K-wide memory is that of one chunk.
+
+    Args:
+        model: with its output layer and loss.
+        features: (B, R or 1, N, D).
+        state: what the network read.
+        alpha_bar: of the predicted tokens, broadcastable to (B, R, N).
+        labels: (B, R, N).
+    """
+    if state.y_t is not None or labels.numel() * model.num_classes <= LARGEST:
+        # (B, R, N, K); features may be one copy for all R.
+        outputs = model.outputs(features, state, alpha_bar).expand(*labels.shape, -1)
+        losses = model.losses(outputs, labels, alpha_bar, state.noise)
+        # Accuracy alone, so that autograd keeps no K-wide tensor for it.
+        with torch.no_grad():
+            right = model.logits(outputs, state.y_t, alpha_bar).argmax(-1) == labels
+        return losses, right
+    rows = features.expand(*labels.shape, -1).flatten(0, 2)  # (B R N, D)
+    flat_labels, levels = labels.flatten(), alpha_bar.expand(labels.shape).flatten()
+    places = _places(labels.shape, labels.device)
+    parts = [
+        checkpoint(
+            _chunk_losses,
+            model,
+            rows[chunk],
+            flat_labels[chunk],
+            levels[chunk],
+            places[chunk],
+            use_reentrant=False,
+            # Neither the output layer nor a loss draws random numbers.
+            preserve_rng_state=False,
+        )
+        for chunk in _chunks(len(rows), model.num_classes)
+    ]
+    losses, right = (torch.cat(column).view(labels.shape) for column in zip(*parts, strict=True))
+    return losses, right
+
+
+def _chunk_losses(
+    model: LabelDiffusion, features: Tensor, labels: Tensor, alpha_bar: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows (n, D), (n,), (n,), (n,) -> losses and hits (n,)."""
+    outputs, levels = model.outputs(features[None, None]), alpha_bar[None, None]
+    losses = model.losses(outputs, labels[None, None], levels, None)
+    with torch.no_grad():
+        best = model.logits(outputs, None, levels, places).argmax(-1)
+    return losses[0, 0], best[0, 0] == labels
+
+
+@torch.no_grad()
+def most_likely(model: LabelDiffusion, features: Tensor, state: State, alpha_bar: Tensor) -> Tensor:
+    """The most probable class of every token, (B, R, N)."""
+    if state.y_t is not None:
+        outputs = model.outputs(features, state, alpha_bar)
+        return model.logits(outputs, state.y_t, alpha_bar).argmax(-1)
+    shape, rows = features.shape[:3], features.flatten(0, 2)
+    # Without y_t the most probable class does not depend on the level.
+    level = torch.zeros(1, 1, 1, device=rows.device)
+    places = _places(shape, rows.device)
+    parts = [
+        model.logits(model.outputs(rows[chunk][None, None]), None, level, places[chunk]).argmax(-1)
+        for chunk in _chunks(len(rows), model.num_classes)
+    ]
+    return torch.cat(parts, -1).view(shape)
+
+
+def _places(shape: torch.Size, device: torch.device) -> Tensor:
+    """Which of the N tokens each row of a flattened (B, R, N) is."""
+    return torch.arange(shape[2], device=device).expand(shape).flatten()  # (B R N,)
+
+
+def _chunks(rows: int, num_classes: int) -> Iterator[slice]:
+    # At least one row, whatever K is.
+    size = max(1, LARGEST // num_classes)
+    return (slice(start, start + size) for start in range(0, rows, size))

@@ -37,16 +37,10 @@ def draw_labels(logits: Tensor, generator: torch.Generator) -> Clean:
     return Clean((logits.double() + gumbel).argmax(-1))
 
 
-def _signed(word: int) -> int:
-    # torch has no arithmetic on uint64; int64 wraps in the same way.
-    word &= 2**64 - 1
-    return word - 2**64 if word >> 63 else word
-
-
-# SplitMix64 (Steele, Lea and Flood 2014): the increment and the finalizer's two factors.
-_STRIDE = _signed(0x9E3779B97F4A7C15)
-_FIRST = _signed(0xBF58476D1CE4E5B9)
-_SECOND = _signed(0x94D049BB133111EB)
+# SplitMix64 (Steele, Lea and Flood 2014): the increment and the finalizer's two factors, as the
+# int64 of the same bits: torch has no arithmetic on uint64, and int64 wraps in the same way.
+_STRIDE = 0x9E3779B97F4A7C15 - 2**64
+_FACTORS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 
 
 def uniforms(seed: int, indices: Tensor, count: int) -> Tensor:
@@ -56,19 +50,17 @@ def uniforms(seed: int, indices: Tensor, count: int) -> Tensor:
     Any integer is a seed (modulo 2 ** 64); `indices` is one-dimensional.
     """
     # Row and column are mixed one after the other: a sum of both would repeat along diagonals.
-    start = _mixed(torch.tensor(_signed(seed), device=indices.device))
+    signed = (seed + 2**63) % 2**64 - 2**63  # the int64 of the seed's lowest 64 bits
+    start = _mixed(torch.tensor(signed, device=indices.device))
     rows = _mixed(start + (indices.to(torch.int64) + 1) * _STRIDE)
     columns = torch.arange(1, count + 1, device=indices.device) * _STRIDE
-    words = _mixed(rows[:, None] + columns)
-    return _right(words, 11).double() * 2.0**-53  # the 53 bits that a double has
+    words = _mixed(rows[:, None] + columns)  # (indices, count)
+    # The upper 53 bits, as many as a double has.
+    return ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
 
 
 def _mixed(words: Tensor) -> Tensor:
-    words = (words ^ _right(words, 30)) * _FIRST
-    words = (words ^ _right(words, 27)) * _SECOND
-    return words ^ _right(words, 31)
-
-
-def _right(words: Tensor, by: int) -> Tensor:
-    # torch shifts int64 with its sign; the mask makes it the logical shift of uint64.
-    return (words >> by) & ((1 << (64 - by)) - 1)
+    # torch shifts int64 with its sign; the masks make it the logical shift of uint64.
+    words = (words ^ ((words >> 30) & (2**34 - 1))) * _FACTORS[0]
+    words = (words ^ ((words >> 27) & (2**37 - 1))) * _FACTORS[1]
+    return words ^ ((words >> 31) & (2**33 - 1))

@@ -29,6 +29,7 @@ class RunningStatistics:
 
     def begin(self) -> None:
         """Before the first micro-batch of a step."""
+        # Copies: the forward pass changes the tensors themselves.
         self.start = [tensor.clone() for tensor in self.tensors]
         self.start_counts = [count.clone() for count in self.counts]
         self.sums = [torch.zeros_like(tensor) for tensor in self.tensors]
@@ -39,8 +40,8 @@ class RunningStatistics:
             total += tensor
         if last and self.tensors:
             # It travels behind the backward pass.
-            flat = torch.cat([total.flatten() for total in self.sums])
-            self.summed = self.world.all_reduce_async(flat)
+            self.summed = torch.cat([total.flatten() for total in self.sums])
+            self.work = self.world.all_reduce_async(self.summed)
 
     def rewind(self) -> None:
         """After a backward pass, which reads them, and updates them where it computes again."""
@@ -51,7 +52,9 @@ class RunningStatistics:
         """After the last `rewind`."""
         if not self.tensors:
             return
-        means = self.summed().div_(self.micro_batches)
+        if self.work is not None:
+            self.work.wait()
+        means = self.summed.div_(self.micro_batches)
         parts = torch.split(means, [tensor.numel() for tensor in self.tensors])
         for tensor, mean in zip(self.tensors, parts, strict=True):
             tensor.copy_(mean.view_as(tensor))

@@ -55,7 +55,7 @@ def policy_of(precision: str, device: str) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if low else None,
         reduce_dtype=torch.float32,
-        cast_forward_inputs=False,
+        cast_forward_inputs=False,  # what runs between blocks stays as autocast makes it
     )
 
 

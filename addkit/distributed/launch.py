@@ -75,6 +75,7 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
 
     # The agent's own log repeats in other words the error that is raised here.
     logging.disable(logging.ERROR)
+    # Each process would otherwise compute with a thread for every core of the machine.
     threads = max(1, (os.cpu_count() or 1) // processes)
     os.environ[RUN] = str(run.absolute())
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -130,6 +131,7 @@ def _blame(failed: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
     """Sort key: a killed process first, then one with an error; last those that others ended."""
     rank, failure = failed
     own, code = _own_error(failure), failure.exitcode
+    # The agent itself ends the others by SIGTERM, and they lose the one that failed.
     stopped = code in (INTERRUPTED, TERMINATED) or (code == -signal.SIGTERM and not own)
     return stopped or "has lost another" in own, bool(own) or code >= 0, rank
 
@@ -157,6 +159,7 @@ def die_with_parent() -> None:
     """End when the agent does, even by kill -9: no process may continue to write to the run."""
     parent = os.getppid()
     if sys.platform == "linux":
+        # By the kernel, whatever this process is doing then.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
 

@@ -42,7 +42,7 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> Callable[[], Non
         a function that waits until every process has written.
 
     Raises:
-        RunError: by that function; the disk is full, say.
+        RunError: by that function; such as where the disk is full.
     """
     # Its files are safetensors; the default writer's are pickles.
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
@@ -85,31 +85,32 @@ def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Ten
     try:
         metadata = reader.read_metadata().state_dict_metadata
         stored = cast("dict[str, TensorStorageMetadata]", metadata)
-        state = {name: _empty(name, tensor, parameters) for name, tensor in stored.items()}
+        state: dict[str, Tensor] = {}
+        for name, tensor in stored.items():
+            # The metadata come from the files that exist, so a missing file shows here alone.
+            if sum(chunk.sizes.numel() for chunk in tensor.chunks) != tensor.size.numel():
+                raise ValueError(f"a share of {name} is missing")
+            owner = name.split("|")[0]
+            if owner not in parameters:
+                raise ValueError(f"the network has no parameter {owner}")
+            parameter = parameters[owner]
+            if not tensor.size:
+                # A scalar, such as the count of steps, is the same on every process.
+                state[name] = torch.zeros((), dtype=tensor.properties.dtype)
+            elif tensor.size == parameter.shape:
+                # Sharded as its parameter is now, whatever number of processes wrote it.
+                state[name] = torch.zeros_like(parameter, requires_grad=False)
+            else:
+                raise ValueError(f"{name} is {tuple(tensor.size)}, not {tuple(parameter.shape)}")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            # `no_dist`: each process reads alone, also where it is the only one.
             load(state, storage_reader=reader, no_dist=True)
     except CheckpointException as error:
         raise RunError(f"{folder}: cannot be read: {_reasons(error)}") from error
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{folder}: cannot be read: {error}") from error
     return state
-
-
-def _empty(name: str, stored: TensorStorageMetadata, parameters: Mapping[str, Tensor]) -> Tensor:
-    """The tensor to read into; raises ValueError where a share is missing or does not fit."""
-    if sum(chunk.sizes.numel() for chunk in stored.chunks) != stored.size.numel():
-        raise ValueError(f"a share of {name} is missing")
-    owner = name.split("|")[0]
-    if owner not in parameters:
-        raise ValueError(f"the network has no parameter {owner}")
-    parameter = parameters[owner]
-    if not stored.size:
-        # A scalar, such as the optimizer's count of steps, is the same on every process.
-        return torch.zeros((), dtype=stored.properties.dtype)
-    if stored.size != parameter.shape:
-        raise ValueError(f"{name} is {tuple(stored.size)}, not {tuple(parameter.shape)}")
-    return torch.zeros_like(parameter, requires_grad=False)
 
 
 def cut_state(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,6 +120,7 @@ def cut_state(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -
         tensors: the same on every process.
         parameters: by name, sharded.
     """
+    # Scalars, such as the count of steps, stay whole.
     return {
         packed: cut(value, parameters[packed.split("|")[0]]) if value.ndim else value
         for packed, value in tensors.items()

@@ -42,6 +42,7 @@ class StopSignals:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
+            # An interpreter with a training inside it gets its own handlers back.
             signal.signal(number, handler)
 
     def _record(self, number: int, frame: FrameType | None) -> None:
@@ -51,6 +52,7 @@ class StopSignals:
             sys.stderr.write(SHOW_CURSOR if sys.stderr.isatty() else "")
             sys.stderr.flush()
             os._exit(INTERRUPTED)
+        # Only noted: the trainer reads it after a step, where all processes can save together.
         self.exit_code = INTERRUPTED if interrupted else TERMINATED
         self.name = "Ctrl-C" if interrupted else signal.Signals(number).name
 

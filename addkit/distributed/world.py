@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -33,6 +33,20 @@ class World:
     """On this machine; also the number of its GPU."""
     local_size: int = 1
 
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> World:
+        """The world that torchrun's variables describe. `UsageError` where some are missing."""
+        names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        missing = [name for name in names if name not in variables]
+        if missing:
+            raise UsageError(
+                f"{', '.join(missing)} not set: a process of a distributed training needs "
+                f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
+            )
+        rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
+        local_size = int(variables.get("LOCAL_WORLD_SIZE", "1"))
+        return cls(rank, size, int(variables.get("LOCAL_RANK", rank % local_size)), local_size)
+
     @property
     def is_main(self) -> bool:
         """True for rank 0, which alone writes and prints."""
@@ -44,16 +58,9 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def all_reduce_async(self, values: Tensor) -> Callable[[], Tensor]:
-        """Begin `sum` and continue; the function that is returned waits for the result."""
-        message = dist.all_reduce(values, async_op=True) if self.size > 1 else None
-
-        def arrived() -> Tensor:
-            if message is not None:
-                message.wait()
-            return values
-
-        return arrived
+    def all_reduce_async(self, values: Tensor) -> dist.Work | None:
+        """Begin `sum`; `values` are the result after `wait` of the work, or at once if None."""
+        return dist.all_reduce(values, async_op=True) if self.size > 1 else None
 
     def broadcast(self, value: T) -> T:
         """Broadcast rank 0's value to all ranks."""
@@ -78,7 +85,7 @@ class World:
         # Gathered by copy: the inputs keep their own memory.
         out = [torch.empty_like(values) for _ in range(self.size)]
         dist.all_gather(out, values.contiguous())
-        return torch.stack(out)
+        return torch.stack(out)  # (P, ...)
 
     def barrier(self) -> None:
         """Wait until all processes have called it."""
@@ -114,7 +121,7 @@ def joined(device: str) -> Iterator[World]:
         return
     if _in_slurm_step(os.environ) and "RANK" not in os.environ:
         describe_slurm(os.environ)
-    world = _described(os.environ)
+    world = World.of(os.environ)
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
@@ -134,20 +141,6 @@ def joined(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def _described(variables: Mapping[str, str]) -> World:
-    """The world that torchrun's variables describe."""
-    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in names if name not in variables]
-    if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not set: a process of a distributed training needs "
-            f"{', '.join(names)}; start it with torchrun, with srun, or with --processes"
-        )
-    rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
-    local_size = int(variables.get("LOCAL_WORLD_SIZE", "1"))
-    return World(rank, size, int(variables.get("LOCAL_RANK", rank % local_size)), local_size)
-
-
 def describe_slurm(variables: MutableMapping[str, str]) -> None:
     """Set torchrun's variables from those of srun."""
     # `2(x3),1`: two tasks on each of three nodes, and one on a fourth.
@@ -158,6 +151,7 @@ def describe_slurm(variables: MutableMapping[str, str]) -> None:
     variables["LOCAL_RANK"] = variables["SLURM_LOCALID"]
     variables["LOCAL_WORLD_SIZE"] = tasks.group() if tasks else "1"
     nodes = variables.get("SLURM_STEP_NODELIST", variables.get("SLURM_JOB_NODELIST", "localhost"))
+    # Not over a user's own: a cluster may allow other hosts and ports alone.
     variables.setdefault("MASTER_ADDR", first_host(nodes))
     variables.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
 

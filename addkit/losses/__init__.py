@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from addkit.plugin.protocols import Loss
 
 
+# What an ablation sets with a squared error, whose outputs are no logits.
 NO_SKIP = {"denoiser.bayes_skip": False}
 
 
 def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
     from addkit.losses.cross_entropy import WeightedCrossEntropy
 
+    # E_t[alpha_bar] is a fact of the schedule and the rows, which the loss does not see.
     mean_weight = problem.mean_alpha_bar if config.normalise else 1.0
     return WeightedCrossEntropy(config.label_smoothing, mean_weight)
 

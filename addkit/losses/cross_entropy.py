@@ -34,7 +34,7 @@ class CrossEntropy:
 
     def logits(self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor) -> Tensor:
         """The outputs are logits."""
-        return outputs
+        return outputs  # (B, R, N, K)
 
 
 class WeightedCrossEntropy(CrossEntropy):
@@ -56,4 +56,5 @@ class WeightedCrossEntropy(CrossEntropy):
     ) -> Tensor:
         """(B, R, N, K), (B, R, N) -> (B, R, N)."""
         plain = super().__call__(outputs, labels, alpha_bar, noise)  # (B, R, N)
+        # alpha_bar is 0 at t = T: those tokens are not trained.
         return plain * alpha_bar / self.mean_weight

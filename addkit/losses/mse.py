@@ -25,7 +25,7 @@ class CleanMse:
 
     def logits(self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor) -> Tensor:
         """Log of the estimate, which is E[y_0 | y_t, c] where it is right: clipped at 0."""
-        # A regression may leave [0, 1]; below 0 a logarithm does not exist.
+        # (B, R, N, K). A regression may leave [0, 1]; below 0 a logarithm does not exist.
         return outputs.clamp_min(SMALLEST).log()
 
 
@@ -60,5 +60,6 @@ class NoiseMse(CleanMse):
         if y_t is None:
             raise ValueError("a predicted noise gives a label only with y_t")
         signal = alpha_bar.clamp_min(SMALLEST).unsqueeze(-1)  # (B, R, N, 1)
+        # The forward process solved for y_0, (B, R, N, K).
         label = (y_t - (1 - signal).sqrt() * outputs) / (self.scale * signal.sqrt())
         return super().logits(label, y_t, alpha_bar)

@@ -40,8 +40,9 @@ class Communication:
 
     @classmethod
     def of(cls, strategy: str, traffic: Traffic, accumulation: int) -> Communication:
-        """Of a step with so many micro-batches on each process."""
+        """The communication of a step with so many micro-batches on each process."""
         total = traffic.of_step(accumulation)
+        # 8 bits a byte; latency is not counted.
         seconds = {f"{speed} Gbit/s": 8 * total / (speed * 1e9) for speed in BANDWIDTHS}
         return cls(strategy, total - traffic.reduced, traffic.reduced, total, seconds)
 
@@ -58,7 +59,7 @@ class TimeEstimate:
 
     @classmethod
     def of(cls, plan: Plan, images_per_second: float, source: str) -> TimeEstimate:
-        """Of a plan whose processes run side by side."""
+        """The time of a plan whose processes run side by side."""
         step = plan.per_process_batch * plan.accumulation / images_per_second
         epoch = step * plan.steps_per_epoch
         return cls(images_per_second, source, step, epoch, step * plan.steps)
@@ -159,6 +160,7 @@ def measure_speed(recipe: Recipe, facts: DataFacts, plan: Plan) -> float:
     optimizer = build_optimizer(network, recipe.training)
     size = (facts.image_channels, facts.image_size, facts.image_size)
     pixels = torch.zeros(images, *size, device=device)
+    # A class that each token can take; which one does not matter for the speed.
     first = [start for start, _ in facts.token_classes] or [0] * facts.num_tokens
     labels = torch.tensor(first, device=device).expand(images, recipe.training.reuse, -1)
 

@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from addkit.diffusion import LabelDiffusion, State, counted_generator
-from addkit.diffusion.chunked_loss import LARGEST
+from addkit.diffusion.objective import LARGEST
 from addkit.distributed.fsdp import EARLY, blocks_of, policy_of, spread
 from addkit.errors import UsageError
 from addkit.model import Network
@@ -52,7 +52,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Of process 0, which has no less than any other."""
+    """The bytes of process 0, which has no less than any other."""
 
     memory: dict[str, int]
     """Bytes by part."""
@@ -84,6 +84,7 @@ def estimate_memory(
     if sharded:
         policy = policy_of(recipe.training.precision, "cuda")
         low = policy.param_dtype or torch.float32
+        # A copy in the blocks' precision while they compute; their shares stay in fp32.
         computed = copy.deepcopy(network)
         for block in blocks_of(computed):
             block.to(low)
@@ -107,6 +108,7 @@ def estimate_memory(
         "weights": weights,
         "averaged_weights": weights if recipe.training.ema else 0,
         "gradients": gradients,
+        # AdamW's two moments.
         "optimizer": 2 * _bytes(_trained(network)),
         "activations": activations,
         "label_side": labels,
@@ -192,6 +194,7 @@ def _trained(network: nn.Module) -> list[nn.Parameter]:
 
 
 def _count(tensors: Iterable[Tensor]) -> int:
+    # Of a sharded tensor the own share alone lies in this process's memory.
     own = (x.to_local() if isinstance(x, DTensor) else x for x in tensors)
     return sum(x.numel() for x in own)
 
@@ -272,6 +275,7 @@ class _Step(nn.Module):
 
     def forward(self) -> Tensor:
         diffusion = self.network.diffusion
+        # Every trained parameter once, so that each has a gradient to send.
         loss: Tensor = diffusion.output(self.micro.features(self.network)).float().mean()
         for part in (diffusion.embedding, diffusion.self_conditioning, diffusion.length_head):
             if isinstance(part, nn.Module):
@@ -283,6 +287,7 @@ class _SavedTensors:
     """Storages that are kept for a backward pass, parameters aside."""
 
     def __init__(self, module: nn.Module) -> None:
+        # By storage, not by tensor: autograd saves views, such as a weight's transpose.
         self.own = {self._storage(p) for p in module.parameters()}
         self.tensors: dict[int, Tensor] = {}
 
@@ -300,7 +305,7 @@ class _SavedTensors:
 
     @property
     def bytes(self) -> int:
-        """Of whole storages: a view keeps all of the storage that it is a part of."""
+        """The sum over whole storages: a view keeps all of the storage that it is a part of."""
         return sum(x.untyped_storage().nbytes() for x in self.tensors.values())
 
     @staticmethod

@@ -408,11 +408,8 @@ class LabelModel(Protocol):
     denoiser: Denoiser
     forbidden: Tensor | None
     """(N, K), added to logits by `logits`; None where every token can take every class."""
-
-    @property
-    def needs_y_t(self) -> bool:
-        """True if something after the embedding needs y_t itself."""
-        ...
+    needs_y_t: bool
+    """True if something after the embedding needs y_t itself."""
 
     def corrupt(
         self,
@@ -569,7 +566,7 @@ class Sampler(Protocol):
     One object serves many chains, one after the other, so that state begins anew in `sample`.
     Most samplers follow the loop of `addkit.sampling.loop` and own its step; they subclass
     `addkit.samplers.renoise.Renoise`, the paper's, and override one of `StepSampler`'s methods.
-    `addkit.samplers.carry.CarryNoise` is the base of samplers that keep a share r of the old noise.
+    `CarryNoise`, in the same file, is the base where a share r of the old noise is carried over.
 
     A worked example, whose Spec provides `shared-time`::
 

@@ -66,12 +66,6 @@ class Targets:
     present: Tensor | None = None
     """(B, R, N) bool: False for tokens to which no other may attend; None: all are visible."""
 
-    @property
-    def layout(self) -> Layout | None:
-        """Each token attends to every present one."""
-        # (B, R, 1, N): one row for all tokens that attend.
-        return None if self.present is None else Layout(self.present.unsqueeze(2))
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -135,10 +129,6 @@ class TimeSettings:
     """u -> t, in place of u ** power."""
     token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Shares of rows whose tokens have one t together, a t each, or are clean or at T."""
-
-    def at(self, u: Tensor) -> Tensor:
-        """The time t of u, same shape, rising from 0 to 1."""
-        return u**self.power if self.warp is None else self.warp(u)
 
 
 @dataclass(frozen=True, slots=True)

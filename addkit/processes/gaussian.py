@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.likelihood import any_order_likelihood
-from addkit.diffusion.timesteps import draw_times
+from addkit.diffusion.noise import draw_times
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import NoisyBatch, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Targets, TimeSettings
 
 
 class GaussianProcess:
@@ -34,7 +34,8 @@ class GaussianProcess:
         if times.token_times[2]:
             weights = (t > 0).float() if weights is None else weights * (t > 0)
         alpha_bar = schedule.alpha_bar(t)
-        layout = targets.layout
+        # Each token sees every present one, (B, R, 1, N).
+        layout = None if targets.present is None else Layout(targets.present.unsqueeze(2))
         return NoisyBatch(targets.labels, alpha_bar, t, weights, layout=layout, sampled_t=t)
 
     def likelihood(

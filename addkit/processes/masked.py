@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
-from addkit.diffusion.timesteps import draw_times
+from addkit.diffusion.noise import draw_times
 from addkit.plugin.protocols import Schedule
-from addkit.plugin.values import NoisyBatch, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Targets, TimeSettings
 from addkit.processes.gaussian import GaussianProcess
 
 # Without it a row of next to no masks would outweigh a whole batch.
@@ -58,4 +58,6 @@ class MaskedProcess(GaussianProcess):
             # all tokens, masked or not.
             weights, norm = weights / share.clamp_min(SMALLEST), base.sum()
         # No `sampled_t`: 0 and 1 are the only times here, and no map is learnt from them.
-        return NoisyBatch(targets.labels, 1 - t, t, weights, norm, targets.layout)
+        # Each token sees every present one, (B, R, 1, N).
+        layout = None if targets.present is None else Layout(targets.present.unsqueeze(2))
+        return NoisyBatch(targets.labels, 1 - t, t, weights, norm, layout)

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Choices, Problem, SamplerSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, SamplerSpec, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.plugin.protocols import Sampler
-    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig, RenoiseConfig
+    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig
 
 SHARED = frozenset({"shared-time"})
 ORDERED = frozenset({"ordered"})
@@ -31,31 +30,27 @@ def _annealed_needs_levels(
         )
 
 
-def _renoise(config: RenoiseConfig, problem: Problem) -> Sampler:
-    from addkit.samplers.carry import Kappa
-    from addkit.samplers.renoise import Renoise
-
-    # Without carried noise y_t is not needed, which spares a K-wide draw at each step.
-    return Kappa(config.kappa) if config.kappa else Renoise()
-
-
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in samplers."""
     yield SamplerSpec(
-        "renoise", ".settings:RenoiseConfig", _renoise, "Re-noise (the paper's).", provides=SHARED
+        "renoise",
+        ".settings:RenoiseConfig",
+        ".renoise:renoise",
+        "Re-noise (the paper's).",
+        provides=SHARED,
     )
     yield SamplerSpec(
         "ddim",
         ".settings:DdimConfig",
-        ".carry:Ddim",
+        ".renoise:Ddim",
         "Keep the noise that is in y_t.",
         provides=SHARED,
     )
     yield SamplerSpec(
         "ancestral",
         ".settings:AncestralConfig",
-        ".carry:Ancestral",
+        ".renoise:Ancestral",
         "The true posterior.",
         provides=SHARED,
     )

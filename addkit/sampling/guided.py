@@ -41,10 +41,10 @@ class GuidedModel:
     @classmethod
     def of(cls, model: LabelDiffusion, condition: Tensor, guidance: float) -> GuidedModel:
         """Prepare the condition (B, C, V), and the null one if guidance is on."""
-        prepared = model.prepare(condition)
+        prepared = model.denoiser.prepare(condition)
         if guidance != 1:
             # One row for all images, expanded after it is prepared.
-            null = model.prepare(model.null_condition(condition.shape[1]))
+            null = model.denoiser.prepare(model.null_condition(condition.shape[1]))
             prepared = tuple(
                 torch.cat([p, n.expand_as(p)]) for p, n in zip(prepared, null, strict=True)
             )

@@ -7,7 +7,7 @@ r"""The sampling loop: predict the clean label, let the sampler decide what is r
 
 The paper prints alpha without the bar here; only alpha_bar agrees with its forward process. The
 equation is `addkit.samplers.renoise.Renoise.step` (r = 0, the paper's arg-max-and-re-noise) and
-`addkit.samplers.carry.CarryNoise.step` (r > 0).
+`addkit.samplers.renoise.CarryNoise.step` (r > 0).
 
 Several tokens may follow one path of noise levels together, or be settled one after the other: a
 settled token stays what it is, without noise, while the others wait at t = T or go on annealing.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion.model import LabelDiffusion
-from addkit.diffusion.timesteps import time_grid
+from addkit.diffusion.noise import time_grid
 from addkit.errors import UsageError
 from addkit.plugin.protocols import StepSampler, ToOne
 from addkit.plugin.values import (

@@ -27,7 +27,7 @@ class LabelAccuracySchedule:
 
     def __init__(self, config: LabelAccuracyConfig, num_classes: int) -> None:
         self.scale, self.t_power = config.scale, config.t_power
-        self.t, self.m = _table(num_classes)
+        self.t, self.m = _table(num_classes)  # (POINTS or less,) each, fp64
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1)."""

@@ -15,6 +15,7 @@ class LinearSchedule:
 
     def __init__(self, config: LinearConfig) -> None:
         self.scale, self.t_power = config.scale, config.t_power
+        # Per unit of t, a thousand times the betas of 1,000 steps.
         self.beta_min, self.slope = config.beta_min, config.beta_max - config.beta_min
 
     def alpha_bar(self, t: Tensor) -> Tensor:

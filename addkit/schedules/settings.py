@@ -47,4 +47,4 @@ class SigmoidConfig(ScheduleConfig):
 
 
 class LabelAccuracyConfig(ScheduleConfig):
-    """P(arg max y_t is the true label) falls evenly from 1 to 1/K: the schedule knows K."""
+    """P(arg max y_t is the true label) falls evenly from 1 to 1/K, whatever K is."""

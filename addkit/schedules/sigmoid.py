@@ -20,5 +20,6 @@ class SigmoidSchedule:
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Same shape as t, in [0, 1]."""
+        # From v_0 at t = 0 to v_1 at t = 1; stretched, so that the ends are exactly 1 and 0.
         value = ((self.start + t * self.span) / self.tau).sigmoid()
         return ((self.last - value) / (self.last - self.first)).clamp(0.0, 1.0)

@@ -37,6 +37,7 @@ def suggest(num_classes: int, scales: Sequence[float] = SCALES) -> list[Suggesti
     for name in registry.names("schedule"):
         provided = registry.get("schedule", name)
         if not provided.provider.startswith("addkit "):
+            # A plugin's schedule may need settings that have no defaults.
             continue
         tried = []
         for scale in scales:
@@ -56,6 +57,7 @@ def scarce_information(schedule: Schedule, problem: Problem) -> str | None:
     it can take.
     """
     ranges = problem.token_classes or ((0, problem.num_classes),)
+    # A token with one class has nothing to predict.
     sizes = {stop - start for start, stop in ranges if stop - start > 1}
     shares = {size: informative_share(schedule, size) for size in sorted(sizes)}
     if not shares or min(shares.values()) >= ENOUGH:
@@ -63,6 +65,6 @@ def scarce_information(schedule: Schedule, problem: Problem) -> str | None:
     size = min(shares, key=lambda size: shares[size])
     return (
         f"only {100 * shares[size]:.0f} % of the training times are informative: at the others "
-        f"y_t tells under 5 % or over 95 % of a label of {size} classes; "
+        f"y_t contains under 5 % or over 95 % of the bits of a label of {size} classes; "
         f"`addkit schedule show --classes {size} --suggest` ranks schedules by this"
     )

@@ -1,18 +1,14 @@
-"""Training times: which t a uniform u stands for. Strata and rows at t = T are set before, in u."""
+"""Training times: the map u -> t. Strata and rows at t = T are set before, in u."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Choices, Problem, Spec, TimestepsSpec, hookimpl
+from addkit.plugin.spec import Choices, Spec, TimestepsSpec, hookimpl
 
 if TYPE_CHECKING:
-    from addkit.timesteps.settings import PowerConfig, WarpedConfig
-
-
-def _power(config: PowerConfig, problem: Problem) -> None:
-    return None
+    from addkit.timesteps.settings import WarpedConfig
 
 
 def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str]:
@@ -22,6 +18,7 @@ def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str
             f'[loss] "{loss.name}" does not provide "rises-with-t", as a plain cross-entropy does; '
             'use "ce", or timesteps.name = "power"'
         )
+    # Masked tokens are clean or pure noise, so their loss at the times between does not exist.
     if "noise-levels" not in process.spec.provides:
         yield (
             f'[process] "{process.name}" does not provide "noise-levels", so there is no '
@@ -32,7 +29,9 @@ def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in training times."""
-    yield TimestepsSpec("power", ".settings:PowerConfig", _power, "t = u ** t_power (paper: 1).")
+    yield TimestepsSpec(
+        "power", ".settings:PowerConfig", lambda *_: None, "t = u ** t_power (paper: 1)."
+    )
     yield TimestepsSpec(
         "warped",
         ".settings:WarpedConfig",

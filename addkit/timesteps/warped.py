@@ -59,8 +59,9 @@ class WarpedTimes(nn.Module):
     def levels(self) -> Tensor:
         """F at the knots, (bins + 1,), fp64, strictly rising from 0 to 1."""
         loss = isotonic(self.loss.double(), self.weight.double())
-        rise = loss - loss[0]
+        rise = loss - loss[0]  # (bins + 1,), from 0
         share = rise / rise[-1].clamp_min(LEAST_RISE)
+        # A share `floor` of t itself: where L is flat, F would otherwise have no inverse.
         levels = torch.lerp(share, self.knots.double(), self.floor)
         return levels / levels[-1]
 

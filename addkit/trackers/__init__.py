@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from addkit.plugin.spec import Problem, Spec, TrackerSpec, hookimpl
-
-if TYPE_CHECKING:
-    from addkit.trackers.settings import NoneConfig
-
-
-def _none(config: NoneConfig, problem: Problem) -> None:
-    return None
+from addkit.plugin.spec import Spec, TrackerSpec, hookimpl
 
 
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in trackers."""
-    yield TrackerSpec("none", ".settings:NoneConfig", _none, "metrics.jsonl alone.")
+    yield TrackerSpec("none", ".settings:NoneConfig", lambda *_: None, "metrics.jsonl alone.")
     yield TrackerSpec(
         "tensorboard",
         ".settings:TensorBoardConfig",

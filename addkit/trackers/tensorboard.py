@@ -18,6 +18,7 @@ class TensorBoard:
 
     def __init__(self) -> None:
         """Raises `PluginError` if the package is missing."""
+        # Here, not at the first step: a missing package stops a training before it begins.
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -40,6 +41,7 @@ class TensorBoard:
             # Not before: only the first step shows from which one a resumed run repeats old steps,
             # which TensorBoard then drops.
             self._writer = self._open(str(self._run / "tensorboard"), purge_step=step)
+            # As text, since TensorBoard's hyperparameters take no nested tables.
             tables = json.dumps(self._recipe, indent=2)
             self._writer.add_text("recipe", f"```json\n{tables}\n```", step)
         for name, value in values.items():

@@ -1,7 +1,8 @@
-"""AdamW, the gradients it gets, its state on the disk, and averaged weights (EMA)."""
+"""AdamW, its learning rate and gradients, its state on the disk, and averaged weights (EMA)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from addkit.distributed.sharded_state import cut_state, load_shards
 from addkit.errors import RunError
 from addkit.recipe import Training
 from addkit.runs.checkpoint import load_tensors
+from addkit.training.plan import Plan
 
 NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "position"})
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
@@ -32,6 +34,15 @@ def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW
         {"params": rest, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=training.peak_lr, betas=training.betas)
+
+
+def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
+    """Linear warm-up to the peak, then half a cosine down to `min_lr` at the last step."""
+    if step < plan.warmup_steps:
+        # step + 1: the first step has a rate above 0.
+        return plan.peak_lr * (step + 1) / plan.warmup_steps
+    done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
+    return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

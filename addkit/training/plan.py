@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from addkit.errors import RecipeError
@@ -65,12 +64,3 @@ class Plan:
             warmup_steps=round(steps_per_epoch * training.warmup_epochs),
             peak_lr=training.peak_lr,
         )
-
-
-def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
-    """Linear warm-up to the peak, then half a cosine down to `min_lr` at the last step."""
-    if step < plan.warmup_steps:
-        # step + 1: the first step has a rate above 0.
-        return plan.peak_lr * (step + 1) / plan.warmup_steps
-    done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
-    return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))

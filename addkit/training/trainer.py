@@ -34,8 +34,8 @@ from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
 from addkit.runs.checkpoint_files import Keep, newest_whole
 from addkit.training.backend import prepared
 from addkit.training.engine import LossModule, build_engine
-from addkit.training.optimizer import gradient_norm, scale_and_clip
-from addkit.training.plan import Plan, learning_rate
+from addkit.training.optimizer import gradient_norm, learning_rate, scale_and_clip
+from addkit.training.plan import Plan
 from addkit.training.stopwatch import Stopwatch
 
 MOST_SOURCES = 8
@@ -281,7 +281,7 @@ class Trainer:
         """
         engine, statistics, watch = self.engine, self.statistics, self._watch
         recipe, step, plan = self.recipe, self.progress.step, self.plan
-        count = plan.micro_batches  # P A
+        count = plan.processes * plan.accumulation  # P A
         # None, not zero: the first backward pass then writes instead of adding, and a parameter
         # without a gradient is left out by the optimizer.
         engine.optimizer.zero_grad(set_to_none=True)
@@ -293,26 +293,33 @@ class Trainer:
             number = turn * plan.processes + self.world.rank
             generator = counted_generator(recipe.seed, "train", step, number, device=self.device)
             torch.manual_seed(counted_seed(recipe.seed, "dropout", step, number))
-            labels = pick_answers(batch, recipe.training.reuse, generator)  # (B, R, N)
+            # (B, R, N): the label of each reuse copy, one of several where images have several.
+            labels = batch.labels[:, None].expand(-1, recipe.training.reuse, -1)
+            if batch.references is not None:
+                labels = pick_answers(batch, recipe.training.reuse, generator)
             # Drawn and mixed on the device: one generator serves this micro-batch's randomness.
             labels = labels.to(self.device, non_blocking=True)
             images = batch.images.to(self.device, non_blocking=True)
-            images, labels = mix(images, labels, recipe.augmentation, generator)
+            if recipe.augmentation.mixup or recipe.augmentation.cutmix:
+                images, labels = mix(images, labels, recipe.augmentation, generator)
             with engine.accumulating(last):
                 loss = engine.module(images, labels, generator, batch.side_inputs)
                 losses.append(loss)
-                watch.lap("forward")
                 statistics.collect(last=last)
                 if last:
                     # Small messages cost waiting, not bytes: they travel behind backward.
-                    summed = self.world.all_reduce_async(self._summands(losses))
+                    sums = self._summands(losses)  # (8,)
+                    work = self.world.all_reduce_async(sums)
+                watch.lap("forward")
                 (loss.total / (loss.tokens * plan.accumulation)).backward()
                 watch.lap("backward")
             statistics.rewind()
         # The first wait for the GPU and for the other processes in this step.
         statistics.settle()
         norm = gradient_norm(self.parameters)
-        total, weight, accuracy, real, pad, terminated, interrupted, save = summed().tolist()
+        if work is not None:
+            work.wait()
+        total, weight, accuracy, real, pad, terminated, interrupted, save = sums.tolist()
         factor = losses[0].tokens * count / weight if weight else 1.0
         mean, size = total / weight if weight else 0.0, norm.item()
         # Before the check: every process must take part in the same collective operations.
@@ -360,7 +367,7 @@ class Trainer:
         """
         minutes = self.recipe.checkpoints.minutes
         # Clocks differ: rank 0's decides for all.
-        due = self.world.is_main and 0 < minutes <= (monotonic() - self.saved_at) / 60
+        due = 0 < minutes <= (monotonic() - self.saved_at) / 60 and self.world.is_main
         requests = (self.stop.exit_code == TERMINATED, self.stop.exit_code == INTERRUPTED, due)
         flags = torch.zeros(len(requests), device=self.device)
         for index, request in enumerate(requests):

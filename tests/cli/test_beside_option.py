@@ -35,7 +35,7 @@ def test_values_are_for_all_images(sample: Cli) -> None:
     assert low.json[0]["labels"] != high.json[0]["labels"]
     nothing = sample()
     assert nothing.code == 0
-    assert "reads half, size, name beside the image, and none is given" in nothing.err
+    assert "reads half, size, name as side inputs, and none is given" in nothing.err
     assert "--input NAME=VALUE" in nothing.err
 
 

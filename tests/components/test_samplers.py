@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from addkit.samplers.carry import Ancestral, Ddim, Kappa
+from addkit.samplers.renoise import Ancestral, Ddim, Kappa
 
 M_T = torch.logspace(-4, 1.5, 40, dtype=torch.double)
 

@@ -20,12 +20,12 @@ from addkit.diffusion import (
     Targets,
     TimeSettings,
 )
-from addkit.diffusion.chunked_loss import token_losses
-from addkit.diffusion.objective import rolled_out
+from addkit.diffusion.objective import rolled_out, token_losses
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.plugin.facts import Column
 from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
@@ -61,6 +61,8 @@ def network(
     token_classes: tuple[tuple[int, int], ...] = (),
     lengths: bool = False,
     loss: Any = None,
+    conditioner: Any = None,
+    columns: tuple[Column, ...] = (),
     **denoiser: Any,
 ) -> LabelDiffusion:
     """Every weight is drawn, the output layer's too, so that each answer is its own."""
@@ -73,7 +75,7 @@ def network(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LabelDiffusion(
-            conditioner=Handed(CONDITION, num_tokens=2),
+            conditioner=conditioner or Handed(CONDITION, num_tokens=2),
             embedding=kinds[embedding](),
             denoiser=TransformerDenoiser(config, CONDITION, num_tokens),
             schedule=identity(num_classes, scale),
@@ -82,6 +84,7 @@ def network(
             num_classes=num_classes,
             num_tokens=num_tokens,
             token_classes=token_classes,
+            columns=columns,
             predicts_length=lengths,
         )
         for parameter in model.parameters():

@@ -31,9 +31,7 @@ class Adds(nn.Module):
 
 
 def _model() -> Any:
-    model = network()
-    model.conditioner, model.columns = Adds(), COLUMNS
-    return model
+    return network(conditioner=Adds(), columns=COLUMNS)
 
 
 def _tokens(images: int = 3) -> Tensor:

@@ -26,8 +26,7 @@ from addkit.losses.cross_entropy import CrossEntropy
 from addkit.processes.gaussian import GaussianProcess
 from addkit.read_outs.last import Last
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
-from addkit.samplers.renoise import Gibbs, Renoise
+from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.argmax import ArgMax

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from addkit.diffusion import ChainSettings, Clean
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
-from addkit.samplers.renoise import Renoise
+from addkit.samplers.renoise import Ddim, Kappa, Renoise
 
 CLASSES, CHAINS = 4, 40000
 ALPHA = torch.tensor([0.6, 0.25, 0.0])

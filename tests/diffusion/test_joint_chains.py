@@ -18,9 +18,8 @@ from addkit.diffusion import FREE, ChainSettings, ChainStep
 from addkit.processes.masked import MaskedProcess
 from addkit.read_outs.whole import Consensus
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import LeftToRight, Maskgit
-from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
 from addkit.testing.exact_models import JointProblem, given, is_allowed, marginals, most_probable
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusion, State
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import LeftToRight, Maskgit
-from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
 from addkit.sampling import GuidedModel, forced
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 import addkit.diffusion.model
-import addkit.samplers.carry
+import addkit.samplers.renoise
 from addkit.diffusion import ChainSettings, Clean, alpha_bar_at, flip_probability, gibbs_accuracy
 from addkit.plugin.values import Noised
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import CarryNoise, Kappa
-from addkit.samplers.renoise import Renoise
+from addkit.samplers.renoise import CarryNoise, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.to_one.softmax import Softmax
@@ -90,7 +89,7 @@ def _noised_by(formula: Formula) -> Patch:
         return Noised(formula(scale * clean, noise, signal, 1 - signal), noise)
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (addkit.diffusion.model, addkit.samplers.carry):
+        for module in (addkit.diffusion.model, addkit.samplers.renoise):
             monkeypatch.setattr(module, "noised", noised)
 
     return patch

@@ -23,12 +23,13 @@ from torch import multiprocessing
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World, joined
 from addkit.errors import RunError, Stopped
+from addkit.evaluation.batches import scores_of
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress, load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training.scoring import meters_of, scores_of
+from addkit.training.scoring import meters_of
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"

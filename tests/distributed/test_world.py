@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from addkit.distributed.world import World, _described, describe_slurm, first_host, inside, joined
+from addkit.distributed.world import World, describe_slurm, first_host, inside, joined
 from addkit.errors import UsageError
 
 TORCHRUN = {
@@ -28,7 +28,7 @@ STEP = {
 
 def test_torchruns_environment() -> None:
     assert inside(TORCHRUN)
-    world = _described(TORCHRUN)
+    world = World.of(TORCHRUN)
     assert world == World(rank=5, size=8, local_rank=1, local_size=4)
     assert not world.is_main
 
@@ -68,7 +68,7 @@ def test_a_slurm_step_speaks_torchruns_words() -> None:
     known = dict(STEP)
     assert inside(known)
     describe_slurm(known)
-    assert _described(known) == World(rank=5, size=8, local_rank=1, local_size=4)
+    assert World.of(known) == World(rank=5, size=8, local_rank=1, local_size=4)
     assert (known["MASTER_ADDR"], known["MASTER_PORT"]) == ("gpu03", str(20_000 + 3456))
     known = STEP | {"MASTER_ADDR": "given", "MASTER_PORT": "1"}
     describe_slurm(known)

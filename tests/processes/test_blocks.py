@@ -22,9 +22,8 @@ from addkit.diffusion import (
 from addkit.errors import UsageError
 from addkit.processes.blocks import BlocksProcess
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
 from addkit.samplers.ordered import LeftToRight, Maskgit
-from addkit.samplers.renoise import Gibbs, Refine, Renoise
+from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
 from addkit.sampling import guide
 from addkit.to_one.argmax import ArgMax
 from addkit.to_one.sample import Sample

@@ -188,8 +188,8 @@ def test_an_ability_that_is_none() -> None:
             super().__init__(width, problem)
             self.num_tokens = 2
 
-        def pick(self, tokens: Tensor) -> Tensor:
-            return tokens[:, :2]
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.project(tokens[:, :2])
 
     found = verdict(
         ConditionerSpec,

@@ -8,7 +8,8 @@ import pytest
 
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe, read_recipe
-from addkit.training.plan import Plan, learning_rate
+from addkit.training.optimizer import learning_rate
+from addkit.training.plan import Plan
 
 Read = Callable[..., Recipe]
 

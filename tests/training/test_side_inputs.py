@@ -50,7 +50,7 @@ def test_a_run_knows_its_columns(run: Path) -> None:
 def test_answers_depend_on_what_is_known(run: Path) -> None:
     predictor = addkit.load(run)
     batch = build_data(predictor.recipe).split("test").batch(range(4), None)
-    with pytest.warns(AddkitWarning, match='"reader" reads half, size, name beside the image'):
+    with pytest.warns(AddkitWarning, match='"reader" reads half, size, name'):
         nothing = predictor.predict(batch.images)
     rows = predictor.predict(batch.images, side_inputs=batch.side_inputs)
     assert rows != nothing
@@ -63,10 +63,10 @@ def test_answers_depend_on_what_is_known(run: Path) -> None:
 @pytest.mark.parametrize(
     ("side_inputs", "text"),
     [
-        ({"haf": "low"}, r'no column "haf" \(did you mean "half"\?\); this run knows: half, size'),
+        ({"haf": "low"}, r'no column "haf" \(did you mean "half"\?\); this run reads: half, size'),
         ({"half": "lwo"}, r'"lwo" is no category of column "half" \(did you mean "low"\?\)'),
         ({"size": "big"}, '"big" in column "size" is not a number'),
-        ({"size": torch.zeros(2)}, 'beside: "size" has 2 rows, too few'),
+        ({"size": torch.zeros(2)}, '"size" has 2 rows, too few'),
     ],
 )
 def test_what_is_no_column_or_value_is_refused(run: Path, side_inputs: dict, text: str) -> None:
@@ -75,7 +75,7 @@ def test_what_is_no_column_or_value_is_refused(run: Path, side_inputs: dict, tex
 
 
 def test_nothing_side_inputs_is_read_by_other_conditioners(digits_run: Path) -> None:
-    with pytest.raises(UsageError, match='conditioner "mean-token" reads nothing beside the image'):
+    with pytest.raises(UsageError, match='conditioner "mean-token" reads no side inputs'):
         addkit.load(digits_run).predict(torch.zeros(1, 1, 8, 8), side_inputs={"half": "low"})
 
 

@@ -63,7 +63,7 @@ def test_what_is_learnt_does_not_depend_on_micro_batches(lab: Any) -> None:
     lab.fit(trainer, stop_after=1)
     times = trainer.network.diffusion.timesteps
     assert isinstance(times, WarpedTimes)
-    new = times.weight.double().sum() - len(times.knots) * times.kept
+    new = times.weight.double().sum() - len(times.knots) * times.decay
     # Half of 64 x 4 rows are at t = T, where nothing is learnt; no knot falls below 1.
     assert 128 <= float(new) < 129
 
@@ -95,11 +95,11 @@ def test_a_trained_run_answers(trained: Callable[..., Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["loss.name=weighted-ce"], 'loss] "weighted-ce" is no plain cross-entropy'),
+        (["loss.name=weighted-ce"], 'loss] "weighted-ce" does not provide "rises-with-t"'),
         (["loss.name=mse", "denoiser.bayes_skip=false"], 'or timesteps.name = "power"'),
-        (["times.floor=0"], "floor"),
-        (["times.bins=1"], "bins"),
-        (["times.half_life=0"], "half_life"),
+        (["timesteps.floor=0"], "floor"),
+        (["timesteps.bins=1"], "bins"),
+        (["timesteps.half_life=0"], "half_life"),
     ],
 )
 def test_what_does_not_go_with_it(recipes: Path, overrides: list[str], reason: str) -> None:
@@ -111,7 +111,7 @@ def test_what_does_not_go_with_it(recipes: Path, overrides: list[str], reason: s
 def test_masks_have_no_levels_to_learn(recipes: Path) -> None:
     process = ["process.name=masked", "sampler.name=maskgit", "embedding.name=token"]
     assert read_recipe(recipes / "emoji.toml", process).choices["timesteps"].name == "power"
-    with pytest.raises(RecipeError, match='process] "masked" hides labels without noise levels'):
+    with pytest.raises(RecipeError, match='process] "masked" does not provide "noise-levels"'):
         read_recipe(recipes / "emoji.toml", [*process, WARPED])
 
 

@@ -20,8 +20,7 @@ from addkit.diffusion import (
 )
 from addkit.diffusion.randomness import draw_labels
 from addkit.samplers.blocks import sample
-from addkit.samplers.carry import Ddim, Kappa
-from addkit.samplers.renoise import Gibbs, Renoise
+from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Renoise
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig
 from addkit.testing.exact_models import GaussianClasses, Levels, exact_denoiser, expected_accuracy
