@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from addkit.lazy import lazy
 from addkit.version import __version__
 
 if TYPE_CHECKING:
@@ -35,38 +36,6 @@ if TYPE_CHECKING:
     from addkit.tasks.predictions import LabelScore, Prediction
     from addkit.training.train import train
     from addkit.training.trainer import Callback
-
-_HOMES = {
-    "addkit.model.predictor": ("Predictor", "load"),
-    "addkit.plugin.config": ("Config",),
-    "addkit.plugin.spec": (
-        "CommandSpec",
-        "ConditionerSpec",
-        "DataSpec",
-        "DenoiserSpec",
-        "EmbeddingSpec",
-        "EncoderSpec",
-        "LossSpec",
-        "Problem",
-        "ProcessSpec",
-        "ReadOutSpec",
-        "SamplerSpec",
-        "ScheduleSpec",
-        "Spec",
-        "TaskSpec",
-        "TimestepsSpec",
-        "TokenizerSpec",
-        "ToOneSpec",
-        "TrackerSpec",
-        "hookimpl",
-    ),
-    "addkit.recipe": ("Recipe", "read_recipe"),
-    "addkit.runs": ("Run",),
-    "addkit.tasks.predictions": ("LabelScore", "Prediction"),
-    "addkit.training.train": ("train",),
-    "addkit.training.trainer": ("Callback",),
-}
-"""Where each public name lives. Loaded on first use: `addkit --help` must not load torch."""
 
 __all__ = [
     "Callback",
@@ -101,14 +70,20 @@ __all__ = [
     "train",
 ]
 
+_HOMES = {
+    "addkit.model.predictor": ("Predictor", "load"),
+    "addkit.plugin": (
+        *(name for name in __all__ if name.endswith("Spec")),
+        "Config",
+        "Problem",
+        "hookimpl",
+    ),
+    "addkit.recipe": ("Recipe", "read_recipe"),
+    "addkit.runs": ("Run",),
+    "addkit.tasks.predictions": ("LabelScore", "Prediction"),
+    "addkit.training.train": ("train",),
+    "addkit.training.trainer": ("Callback",),
+}
+"""Modules of the public names. Imported on first use: `addkit --help` must not load torch."""
 
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            from importlib import import_module
-
-            return getattr(import_module(home), name)
-    from addkit.renamed import refuse_old_name
-
-    refuse_old_name("addkit", name)
-    raise AttributeError(f"module 'addkit' has no attribute {name!r}")
+__getattr__ = lazy(__name__, _HOMES)

@@ -16,6 +16,7 @@ from addkit.model import build_data, build_network
 from addkit.plugin.facts import DataFacts
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
+from addkit.recipe.differences import flat
 from addkit.recipe.tables import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
 from addkit.runs.lock import LOCK, MARKER, locked
@@ -48,7 +49,11 @@ def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
     path = location.folder
     if path is None:
         if not location.resume:
-            return _create(_unused(recipe.name), recipe, processes)
+            base = RUNS / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+            # A number behind it if another run began in the same second.
+            others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
+            unused = next(path for path in (base, *others) if not path.exists())
+            return _create(unused, recipe, processes)
         path = newest_run(finished=False, recipe=recipe.name).path
     if not (path / "recipe.toml").exists():
         return _create(_empty(path), recipe, processes)
@@ -120,13 +125,6 @@ def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
     return facts
 
 
-def _unused(name: str) -> Path:
-    """runs/NAME-TIME, with a number behind it if another run began in the same second."""
-    base = RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
-    return next(path for path in (base, *others) if not path.exists())
-
-
 def _empty(path: Path) -> Path:
     """A folder to start in: new, empty, or left by a run that was killed as it began."""
     allowed = {"checkpoints", "facts.json", LOCK, MARKER}
@@ -147,7 +145,7 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
         size = before.distributed.per_process_batch
         spread = recipe.distributed.model_copy(update={"per_process_batch": size})
         recipe = replace(recipe, distributed=spread)
-    old, new = _flat(before.tables()), _flat(recipe.tables())
+    old, new = flat(before.tables()), flat(recipe.tables())
     changes = {
         key: f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
         for key in {**old, **new}
@@ -160,6 +158,7 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
             f"{run.path}: the recipe has changed since this run began: {fixed[0]}{more}; "
             "undo it, or use --fresh"
         )
+    # Raises where the batch cannot be divided among this number of processes.
     Plan.of(recipe, run.facts().split_sizes["train"], processes)
     if not changes:
         return run
@@ -191,12 +190,3 @@ def _changeable(recipe: Recipe) -> set[str]:
         *(f"distributed.{key}" for key in Distributed.model_fields),
         *(f"data.{name}" for name in paths),
     }
-
-
-def _flat(tables: dict[str, object]) -> dict[str, object]:
-    """Dotted keys -> values."""
-    flat: dict[str, object] = {}
-    for table, value in tables.items():
-        inner = value if isinstance(value, dict) else {"": value}
-        flat |= {f"{table}.{key}".rstrip("."): entry for key, entry in inner.items()}
-    return flat

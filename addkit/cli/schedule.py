@@ -70,25 +70,17 @@ def show(
     profiles = schedule_profiles(names or [], scale or [], classes)
     best = ranked(classes, scale or SCALES) if suggest else []
     if json:
-        Output(json=True).data(_data(classes, profiles, best))
+        suggested = [
+            {"schedule": each.schedule, "scale": each.scale, "informative_share": each.share}
+            for each in best
+        ]
+        schedules = [profile.data() for profile in profiles]
+        Output(json=True).data({"classes": classes, "schedules": schedules, "suggested": suggested})
     else:
         _show(Output(), classes, profiles, best)
     if out is not None:
         write_figure(draw_schedules(profiles, classes), out)
         note(f"drawn: {out}")
-
-
-def _data(
-    classes: int, profiles: list[ScheduleProfile], best: list[Suggestion]
-) -> dict[str, object]:
-    return {
-        "classes": classes,
-        "schedules": [profile.data() for profile in profiles],
-        "suggested": [
-            {"schedule": each.schedule, "scale": each.scale, "informative_share": each.share}
-            for each in best
-        ],
-    }
 
 
 def _show(

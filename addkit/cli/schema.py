@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def schema() -> None:
-    """Print a JSON Schema of recipes, with every installed component, for your editor.
+    """Print a JSON Schema of recipes for your editor, with every installed component.
 
     \b
     addkit schema > addkit.schema.json

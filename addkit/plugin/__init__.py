@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from addkit.lazy import lazy
+from addkit.plugin.spec import (
+    API_VERSION,
+    KINDS,
+    Choice,
+    Choices,
+    CommandSpec,
+    ConditionerSpec,
+    DataSpec,
+    DenoiserSpec,
+    EmbeddingSpec,
+    EncoderSpec,
+    LossSpec,
+    Problem,
+    ProcessSpec,
+    ReadOutSpec,
+    SamplerSpec,
+    ScheduleSpec,
+    Spec,
+    TaskSpec,
+    TimestepsSpec,
+    TokenizerSpec,
+    ToOneSpec,
+    TrackerSpec,
+    hookimpl,
+    hookspec,
+)
 
 if TYPE_CHECKING:
     from addkit.plugin.config import (
@@ -17,65 +45,13 @@ if TYPE_CHECKING:
         UnknownComponent,
         load_registry,
     )
-    from addkit.plugin.spec import (
-        API_VERSION,
-        KINDS,
-        Choice,
-        Choices,
-        CommandSpec,
-        ConditionerSpec,
-        DataSpec,
-        DenoiserSpec,
-        EmbeddingSpec,
-        EncoderSpec,
-        LossSpec,
-        Problem,
-        ProcessSpec,
-        ReadOutSpec,
-        SamplerSpec,
-        ScheduleSpec,
-        Spec,
-        TaskSpec,
-        TimestepsSpec,
-        TokenizerSpec,
-        ToOneSpec,
-        TrackerSpec,
-        hookimpl,
-        hookspec,
-    )
 
 _HOMES = {
     "addkit.plugin.config": ("Config",),
     "addkit.plugin.loading": ("Broken", "Provided"),
     "addkit.plugin.registry": ("Registry", "UnknownComponent", "load_registry"),
-    "addkit.plugin.spec": (
-        "API_VERSION",
-        "KINDS",
-        "Choice",
-        "Choices",
-        "CommandSpec",
-        "ConditionerSpec",
-        "DataSpec",
-        "DenoiserSpec",
-        "EmbeddingSpec",
-        "EncoderSpec",
-        "LossSpec",
-        "Problem",
-        "ProcessSpec",
-        "ReadOutSpec",
-        "SamplerSpec",
-        "ScheduleSpec",
-        "Spec",
-        "TaskSpec",
-        "TimestepsSpec",
-        "TokenizerSpec",
-        "ToOneSpec",
-        "TrackerSpec",
-        "hookimpl",
-        "hookspec",
-    ),
 }
-"""Where each public name is defined. Imported on first use: `Config` loads pydantic, for one."""
+"""Modules of names that are imported on first use: `Config` loads pydantic, for one."""
 
 __all__ = [
     "API_VERSION",
@@ -110,14 +86,4 @@ __all__ = [
     "load_registry",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            from importlib import import_module
-
-            return getattr(import_module(home), name)
-    from addkit.renamed import refuse_old_name
-
-    refuse_old_name("addkit.plugin", name)
-    raise AttributeError(f"module 'addkit.plugin' has no attribute {name!r}")
+__getattr__ = lazy(__name__, _HOMES)

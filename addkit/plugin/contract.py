@@ -92,6 +92,7 @@ def place_of(error: BaseException) -> str:
 
 def protocol_of(kind: str) -> tuple[type, bool]:
     """The protocol that a kind's Spec builds, and whether None is allowed as well."""
+    # Read from the Spec's base, so that a kind and its protocol are joined in one place.
     (spec,) = (each for each in KINDS if each.kind == kind)
     # class LossSpec(Spec[C, "Loss"]): the second argument names the protocol.
     generic_base = spec.__dict__["__orig_bases__"][0]

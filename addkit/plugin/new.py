@@ -108,7 +108,8 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     if (kind, name) in load_registry().components:
         provider = load_registry().get(kind, name).provider
         raise UsageError(f'there is a {kind} "{name}" already, of {provider}; take another name.')
-    # All checks come before the first file, so that an error leaves nothing behind.
+    # All checks come before the first file, so that an error leaves nothing behind. Nothing of the
+    # user's is overwritten.
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; nothing is overwritten. Use --directory.")
     words = {
@@ -122,6 +123,7 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     if kind != "command":
         files, words = COMPONENT_FILES, words | _component_words(name, kind)
     targets = []
+    # string.Template and not str.format: Python code in the templates is full of braces.
     for source, pattern in files.items():
         text = Template((TEMPLATES / f"{source}.template").read_text("utf-8")).substitute(words)
         target = folder / pattern.format(**words)

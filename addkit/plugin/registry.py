@@ -125,6 +125,7 @@ class Registry:
         try:
             return self.components[kind, name]
         except KeyError:
+            # Everything below is for the error's text, which names what may have been meant.
             left_out = dict.fromkeys(distribution_of(each)[0] for each in self.disabled)
             names = self.names(kind)
             unknown = UnknownComponent(kind, name, names, self.broken, tuple(left_out))
@@ -152,6 +153,7 @@ def load_registry() -> Registry:
 def _selected(selection: Selection) -> Registry:
     plugins = [*built_ins(), *(import_file(file) for file in selection.files)]
     installed = installed_plugins()
+    # Before loading: a misspelt --no-plugin must not load the very plugin that it should leave out.
     selection.check(distribution_of(each)[0] for each in installed)
     admitted = [each for each in installed if selection.admits(distribution_of(each)[0])]
     registry = Registry.loaded(plugins, admitted)
@@ -183,6 +185,7 @@ def built_ins() -> list[tuple[str, Callable[[], object]]]:
     """Provider and import of each of addkit's own catalogue pages."""
     from importlib import import_module
 
+    # Imports are delayed until the loader watches them for torch.
     provider = f"addkit {__version__}"
     return [(provider, functools.partial(import_module, page)) for page in BUILT_INS]
 
@@ -200,6 +203,7 @@ def report_faults(broken: Sequence[Broken], heavy: Sequence[str], strict: bool) 
         (f"plugin {who} imports torch when it is loaded; import it inside build instead", None)
         for who in heavy
     ]
+    # The first is enough: it carries the traceback of its own cause.
     if strict and faults:
         text, error = faults[0]
         raise PluginError(f"{text}. (ADDKIT_STRICT_PLUGINS=1)") from error

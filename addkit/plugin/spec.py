@@ -37,6 +37,7 @@ API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is
 the same; a module that does not is loaded in any case."""
 
+# The project's name of pluggy: a plugin's markers work for managers of the same name alone.
 hookspec = pluggy.HookspecMarker("addkit")
 hookimpl = pluggy.HookimplMarker("addkit")
 
@@ -117,6 +118,7 @@ class Problem:
         return replace(self, **facts)
 
 
+# Settings and component of a kind: mypy checks that `build` of a LossSpec returns a Loss.
 C = TypeVar("C", bound="Config")
 T = TypeVar("T")
 
@@ -298,6 +300,8 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
 name of an ability for components of your own begins with `x-`."""
 
 
+# The second argument names the kind's protocol as a string: `addkit.plugin.contract` reads it from
+# there, and no module of components is imported here.
 class TokenizerSpec(Spec[C, "Tokenizer | None"]):
     kind = "tokenizer"
     default = "none"
@@ -319,6 +323,8 @@ class ConditionerSpec(Spec[C, "Conditioner"]):
     kind = "conditioner"
 
 
+# A data class of its own, since it adds fields; without their types the two ClassVars would become
+# fields too.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec(Spec[C, "Process"]):
     kind: ClassVar[str] = "process"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from addkit.lazy import lazy
 
 if TYPE_CHECKING:
     from addkit.recipe.model import Recipe, dump_recipe
@@ -30,7 +32,7 @@ _HOMES = {
     ),
     "addkit.recipe.reading": ("read_recipe", "recipe_from_tables"),
 }
-"""Where each public name lives. Loaded on first use: shells complete recipes without pydantic."""
+"""Modules of the public names. Imported on first use: shells complete recipes without pydantic."""
 
 __all__ = [
     "Ablation",
@@ -46,11 +48,4 @@ __all__ = [
     "recipe_from_tables",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            from importlib import import_module
-
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'addkit.recipe' has no attribute {name!r}")
+__getattr__ = lazy(__name__, _HOMES)

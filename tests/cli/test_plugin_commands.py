@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from addkit.cli.commands import SUMMARIES
+from addkit.cli.commands import SUMMARIES, LazyCommands
 
 Plugin = Callable[..., Path]
 
@@ -134,6 +134,13 @@ def test_one_that_cannot_be_imported_is_listed_and_fails_when_called(
     assert 'command "draw" of my-plots 0.3' in done.err
     assert text in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_summaries_begin_the_help_of_their_commands(name: str) -> None:
+    # `addkit --help` prints them without importing the commands, so nothing else keeps them equal.
+    text = LazyCommands()[name].help.splitlines()[0]
+    assert text.startswith(SUMMARIES[name].removesuffix("."))
 
 
 @pytest.mark.parametrize("own", SUMMARIES)
