@@ -29,8 +29,7 @@ from torch import Tensor
 from addkit.data.augmentation import Augmenter
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels
-from addkit.data.loader import Loader
-from addkit.data.order import epoch_order
+from addkit.data.loader import Loader, epoch_order
 from addkit.recipe.tables import Augmentation
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90

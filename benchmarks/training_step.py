@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from addkit.model import build_data
-from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.values import Batch, DataFacts
 from addkit.recipe import Recipe, read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress

@@ -19,7 +19,7 @@ def _data(config: NoConfig, problem: Problem) -> Any:
     from addkit.data.digits import Digits
     from addkit.data.settings import DigitsConfig
     from addkit.data.side_inputs import SideInputsImages, encoded
-    from addkit.plugin.facts import Column
+    from addkit.plugin.values import Column
 
     columns = (
         Column("half", "category", HALVES),

@@ -20,7 +20,7 @@ import addkit
 from addkit.cli.main import app
 from addkit.errors import AddkitWarning
 from addkit.plugin import Problem, load_registry
-from addkit.plugin.facts import DataFacts
+from addkit.plugin.values import DataFacts
 from addkit.recipe import dump_recipe, read_recipe, recipe_from_tables
 from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words

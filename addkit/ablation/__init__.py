@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from addkit.ablation.ablate import AblationPlan, ablate, plan
 from addkit.ablation.arms import Arm, Axis, arms_of, combinations
-from addkit.ablation.results import AblationResult, ArmRow, BaseRow, compare
-from addkit.ablation.store import ABLATIONS, Store
+from addkit.ablation.results import ABLATIONS, AblationResult, ArmRow, BaseRow, Store, compare
 
 __all__ = [
     "ABLATIONS",

@@ -8,8 +8,15 @@ from functools import cached_property
 from time import perf_counter
 
 from addkit.ablation.arms import Arm, arms_of, matched_base, name_of
-from addkit.ablation.results import AblationResult, BaseRow, compare, spread
-from addkit.ablation.store import Store, fingerprint, inference_tables
+from addkit.ablation.results import (
+    AblationResult,
+    BaseRow,
+    Store,
+    compare,
+    fingerprint,
+    inference_tables,
+    spread,
+)
 from addkit.ablation.worker import AblationProgress, Task, execute
 from addkit.errors import UsageError, guess
 from addkit.evaluation.results import Score

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from addkit.ablation.store import INFERENCE_TABLES, inference_key, training_key
+from addkit.ablation.results import INFERENCE_TABLES, inference_key, training_key
 from addkit.errors import AddkitError, UsageError
 from addkit.model import build_data
 from addkit.plugin import load_registry

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from addkit.ablation.store import StoredScores
+from addkit.ablation.results import StoredScores
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.model import Inference, build_data, load

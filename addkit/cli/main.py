@@ -12,8 +12,7 @@ import typer
 from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
-from addkit.cli.plugin_commands import RootGroup
-from addkit.cli.plugin_options import NoPlugin, NoPlugins, PluginFile, plugins_first
+from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
 from addkit.version import __version__
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.

@@ -1,4 +1,4 @@
-"""The root command: addkit's own commands, then those of plugins."""
+"""The root command: the commands of addkit and of plugins, and the options that choose plugins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 from addkit.cli.commands import SUMMARIES, LazyGroup, make_command
@@ -17,6 +19,69 @@ from addkit.plugin.selection import FILES, plugins_may_be_installed
 if TYPE_CHECKING:
     from addkit.plugin.loading import ProvidedCommand
     from addkit.testing import Verdict
+
+
+NONE, WITHOUT, FILE = "--no-plugins", "--no-plugin", "--plugin-file"
+
+
+def choose(none: bool, without: list[str] | None, files: list[Path] | None) -> None:
+    """Have this process, and those that it starts, load these plugins."""
+    if none or without or files:
+        from addkit.plugin.selection import select
+
+        select(none=none, without=without or [], files=files or [])
+
+
+NoPlugins = Annotated[
+    bool,
+    typer.Option(
+        NONE,
+        is_eager=True,
+        callback=lambda none: choose(none, None, None),
+        help="Load no installed plugin. Goes with every command.",
+    ),
+]
+NoPlugin = Annotated[
+    list[str] | None,
+    typer.Option(
+        WITHOUT,
+        metavar="NAME",
+        is_eager=True,
+        callback=lambda names: choose(False, names, None),
+        help="Load all but this one; may be repeated.",
+    ),
+]
+PluginFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        FILE,
+        metavar="FILE",
+        is_eager=True,
+        callback=lambda files: choose(False, None, files),
+        help="Load this Python file as one; may be repeated.",
+    ),
+]
+# Eager: they are read before all others, since a plugin may add the command itself and lines to
+# --help.
+
+
+def plugins_first(words: list[str]) -> list[str]:
+    """Move these options to the front, where they are the root's; users may give them anywhere."""
+    end = words.index("--") if "--" in words else len(words)
+    front: list[str] = []
+    rest: list[str] = []
+    before = iter(words[:end])
+    for word in before:
+        name, equals, _ = word.partition("=")
+        if word == NONE or (equals and name in (WITHOUT, FILE)):
+            front.append(word)
+        elif word in (WITHOUT, FILE):
+            # Without a value behind it: typer's own error about that follows.
+            front += [word, *(value for value in [next(before, None)] if value is not None)]
+        else:
+            rest.append(word)
+    return [*front, *rest, *words[end:]]
+
 
 PANEL = "Commands of plugins"
 LONGEST_HELP = 100

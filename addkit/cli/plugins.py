@@ -10,7 +10,7 @@ import typer
 
 from addkit.cli.completion import complete_any_component, complete_kind
 from addkit.cli.options import JsonOption
-from addkit.cli.plugin_options import choose
+from addkit.cli.plugin_commands import choose
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output

@@ -13,8 +13,8 @@ from reprlib import repr as short
 from addkit.cli.output import note
 from addkit.errors import AddkitError, RunError, UsageError
 from addkit.model import build_data, build_network
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.spec import Problem
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.recipe.differences import flat
 from addkit.recipe.tables import Checkpoints, Distributed

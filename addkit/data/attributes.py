@@ -12,7 +12,7 @@ from torch import Tensor
 
 from addkit.data.settings import DataConfig
 from addkit.data.source import facts_of
-from addkit.plugin.facts import MISSING, DataFacts
+from addkit.plugin.values import MISSING, DataFacts
 
 
 @dataclass(frozen=True, slots=True)

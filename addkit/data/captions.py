@@ -13,8 +13,8 @@ from torch import Tensor
 from addkit.data.image_sets import FileImages, WrappedImages
 from addkit.data.settings import CaptionConfig
 from addkit.data.source import facts_of, hold_out
-from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
+from addkit.plugin.values import Batch, DataFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source, facts_of, held_out_count
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import Tokenizer
+from addkit.plugin.values import DataFacts
 
 _PUBLISHED = {
     "2014": {"train": 82_783, "test": 40_504},

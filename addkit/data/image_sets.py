@@ -24,8 +24,8 @@ from addkit.data.images import (
     resampled,
     to_levels,
 )
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import Batch
 
 
 class LevelImages(ImageSet, Protocol):

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
+from addkit.plugin.values import DataFacts
 
 ImageFile = Path | BinaryIO
 """A path, or an open binary file such as standard input."""

@@ -30,8 +30,8 @@ from addkit.data.settings import FashionMNISTConfig, OutfitsConfig
 from addkit.data.source import Source
 from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RecipeError
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import Batch
 from addkit.recipe.tables import Augmentation
 
 _PLACES = ("top left", "top right", "bottom left", "bottom right")

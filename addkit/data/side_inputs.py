@@ -11,8 +11,8 @@ from torch import Tensor
 
 from addkit.data.image_sets import WrappedImages
 from addkit.errors import DataError, guess
-from addkit.plugin.facts import NO_CATEGORY, Batch, Column, SideInputs
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import NO_CATEGORY, Batch, Column, SideInputs
 
 _MOST_CATEGORIES = 12
 

@@ -13,8 +13,8 @@ from addkit.data.images import Pixels
 from addkit.data.settings import DataConfig
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import DataFacts
 from addkit.recipe.tables import Augmentation
 
 

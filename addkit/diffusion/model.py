@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from addkit.diffusion.noise import log_likelihood_scale, noised
 from addkit.errors import PluginError
-from addkit.plugin.facts import NO_CATEGORY, Column, SideInputs
 from addkit.plugin.protocols import (
     Conditioner,
     Denoiser,
@@ -21,7 +20,16 @@ from addkit.plugin.protocols import (
     Schedule,
     Timesteps,
 )
-from addkit.plugin.values import FORBIDDEN, Clean, Layout, NoisyBatch, State
+from addkit.plugin.values import (
+    FORBIDDEN,
+    NO_CATEGORY,
+    Clean,
+    Column,
+    Layout,
+    NoisyBatch,
+    SideInputs,
+    State,
+)
 
 
 class LabelDiffusion(nn.Module):

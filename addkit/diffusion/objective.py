@@ -22,8 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from addkit.diffusion.model import LabelDiffusion
 from addkit.diffusion.noise import even_rows
-from addkit.plugin.facts import SideInputs
-from addkit.plugin.values import NoisyBatch, State, Targets, TimedLosses, TimeSettings
+from addkit.plugin.values import NoisyBatch, SideInputs, State, Targets, TimedLosses, TimeSettings
 
 LARGEST = 2**23
 """Numbers in one K-wide tensor, 32 MiB in fp32."""

@@ -15,8 +15,8 @@ from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.errors import Stopped
 from addkit.model import Inference, Network, Predictor
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Meter, Task
+from addkit.plugin.values import Batch
 
 CHAIN_LENGTHS = (1, 2, 5, 10, 20)
 """Candidates of `sampling.steps = "auto"`."""

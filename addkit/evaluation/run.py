@@ -9,10 +9,9 @@ from itertools import product
 from pathlib import Path
 
 from addkit.errors import AddkitWarning, DataError, UsageError
-from addkit.evaluation.audit import audit_settings, conclude
+from addkit.evaluation.audit import audit_settings, conclude, exit_curve, needs_loop
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.evaluation.captions import caption_results
-from addkit.evaluation.early_exit import exit_curve, needs_loop
 from addkit.evaluation.results import Evaluation, ScoreRow, Scores
 from addkit.evaluation.uncertainty import measure_uncertainty, needs_one_label
 from addkit.model import Inference, Predictor, build_data, load

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from addkit.plugin.facts import MISSING, Batch
-from addkit.plugin.values import Answer
+from addkit.plugin.values import MISSING, Answer, Batch
 
 
 @dataclass(frozen=True, slots=True)

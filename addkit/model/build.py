@@ -9,9 +9,9 @@ import torch
 from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.errors import PluginError
 from addkit.model.network import Network
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from addkit.diffusion import LabelDiffusion
 from addkit.diffusion.model import shaped
-from addkit.plugin.facts import SideInputs
 from addkit.plugin.protocols import Encoder
+from addkit.plugin.values import SideInputs
 
 
 @dataclass(frozen=True, slots=True)

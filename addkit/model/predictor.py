@@ -8,24 +8,74 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from addkit.data.images import prepare_image
+from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import AddkitWarning, RunError, UsageError, guess
+from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Inference
 from addkit.model.network import Network
-from addkit.model.side_inputs import Known, SideInputRows
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import Task
+from addkit.plugin.values import Column, DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of, pointed_at
+
+Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
+"""Values by column: a text that counts for all images, or one row for each image."""
+
+
+class SideInputRows:
+    """Splits side inputs into batches, in the order of the images.
+
+    Args:
+        columns: those of the run's data.
+        values: by column; a text is encoded as the data set does it.
+
+    Raises:
+        UsageError: an unknown column, or not a value of it.
+    """
+
+    def __init__(self, columns: Sequence[Column], values: Known) -> None:
+        by_name = {column.name: column for column in columns}
+        self._shared: SideInputs = {}
+        self._rows: dict[str, Tensor | tuple[str, ...]] = {}
+        self._start = 0
+        for name, value in values.items():
+            if name not in by_name:
+                raise UsageError(
+                    f'no column "{name}"{guess(name, by_name)}; this run reads: '
+                    f"{', '.join(by_name)}"
+                )
+            if not isinstance(value, str):
+                self._rows[name] = value
+                continue
+            try:
+                # One row; `take` repeats it.
+                self._shared = {**self._shared, name: encoded(by_name[name], [value])}
+            except DataError as error:
+                # A wrong value in a file is a DataError; here a user has typed it.
+                raise UsageError(str(error)) from None
+
+    def take(self, count: int) -> SideInputs:
+        """Rows of the next `count` images; `UsageError` if a column has fewer."""
+        batch: dict[str, Tensor | tuple[str, ...]] = {}
+        for name, rows in self._rows.items():
+            batch[name] = rows[self._start : self._start + count]
+            if len(batch[name]) < count:
+                raise UsageError(f'side inputs: "{name}" has {len(rows)} rows, too few')
+        for name, row in self._shared.items():
+            # `expand` copies nothing; a tuple of references costs next to nothing either.
+            batch[name] = row.expand(count) if isinstance(row, Tensor) else row * count
+        self._start += count
+        return batch
+
 
 File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]

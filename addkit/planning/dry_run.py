@@ -13,7 +13,7 @@ from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
 from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
 from addkit.planning.memory import Traffic, estimate_memory
-from addkit.plugin.facts import DataFacts
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.backend import pick_device
 from addkit.training.checks import check_shards, check_training

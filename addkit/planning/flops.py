@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from addkit.model import build_network, build_task, problem_of
-from addkit.plugin.facts import DataFacts
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.engine import LossModule
 

@@ -24,8 +24,8 @@ from addkit.diffusion.objective import LARGEST
 from addkit.distributed.fsdp import EARLY, blocks_of, policy_of, spread
 from addkit.errors import UsageError
 from addkit.model import Network
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import Embedding
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.plan import Plan
 

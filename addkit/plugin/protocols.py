@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from addkit.plugin.facts import Batch, DataFacts
+from addkit.plugin.values import Batch, DataFacts
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +131,7 @@ class DataSource(Protocol):
 
         from addkit.data.image_sets import Bitmaps, MemoryImages
         from addkit.data.source import Source
-        from addkit.plugin.facts import DataFacts
+        from addkit.plugin.values import DataFacts
 
         class Halves(Source):
             '''Images of which one half is white.'''

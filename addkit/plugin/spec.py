@@ -14,7 +14,6 @@ from addkit.errors import PluginError, guess
 
 if TYPE_CHECKING:
     from addkit.plugin.config import Config
-    from addkit.plugin.facts import Column
     from addkit.plugin.protocols import (
         Conditioner,
         DataSource,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         ToOne,
         Tracker,
     )
+    from addkit.plugin.values import Column
 
 API_VERSION = 2
 """Rises when plugins must change. A plugin module that sets `ADDKIT_API` is loaded only if it is

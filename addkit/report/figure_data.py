@@ -11,7 +11,7 @@ from addkit.diffusion import ChainStep
 from addkit.evaluation.audit import LOOP
 from addkit.evaluation.results import wilson
 from addkit.metrics.statistics import paired_interval
-from addkit.plugin.facts import MISSING
+from addkit.plugin.values import MISSING
 from addkit.report.figures.classes import MOST_CLASSES, ClassAccuracy, Confusion
 from addkit.report.figures.differences import Difference, Differences
 from addkit.report.figures.images import ChainStory, Example

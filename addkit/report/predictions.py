@@ -16,8 +16,8 @@ from addkit.data.loader import fitting_workers
 from addkit.data.loader import load as load_batches
 from addkit.errors import AddkitError
 from addkit.model import Predictor, build_data, load
-from addkit.plugin.facts import MISSING, Batch, DataFacts
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import MISSING, Batch, DataFacts
 from addkit.recipe import recipe_from_tables
 from addkit.report.figures.images import Example, ModelAnswer
 from addkit.report.figures.style import spread

@@ -15,7 +15,7 @@ from addkit.report.figures.curves import PURE_NOISE, Curves, Level, Line, LossPa
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
-from addkit.runs.stored import Manifest, read_json
+from addkit.runs.folder import Manifest, read_json
 
 if TYPE_CHECKING:
     from addkit.plugin.values import InferenceSettings

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from addkit.errors import UsageError, guess
 from addkit.metrics.joint import JointMeter
-from addkit.plugin.facts import MISSING
 from addkit.plugin.spec import Problem
-from addkit.plugin.values import FREE, Answer, Targets
+from addkit.plugin.values import FREE, MISSING, Answer, Targets
 from addkit.tasks.classification import label_scores
 from addkit.tasks.predictions import JointAnswer, JointPrediction
 

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from addkit.data.captions import ReferencedImages
 from addkit.errors import UsageError
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
-from addkit.plugin.values import FREE, Answer, Targets
+from addkit.plugin.values import FREE, Answer, Batch, Targets
 from addkit.tasks.predictions import Caption, CaptionPrediction, Token
 from addkit.tasks.settings import CaptioningConfig
 

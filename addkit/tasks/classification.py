@@ -8,9 +8,8 @@ from torch import Tensor
 
 from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
-from addkit.plugin.facts import Batch
 from addkit.plugin.spec import Problem
-from addkit.plugin.values import Answer, Targets
+from addkit.plugin.values import Answer, Batch, Targets
 from addkit.tasks.predictions import LabelScore, Prediction
 
 

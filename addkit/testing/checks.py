@@ -12,7 +12,7 @@ import torch
 from addkit.errors import UsageError, guess
 from addkit.plugin import Registry, load_registry
 from addkit.plugin.contract import one_line, place_of
-from addkit.testing import all_kinds, data, networks, outputs, schedules_and_samplers
+from addkit.testing import all_kinds, data, diffusion, networks
 from addkit.testing.small_problem import (
     Bench,
     Example,
@@ -29,15 +29,15 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "data": data.DATA,
     "encoder": networks.ENCODER,
     "conditioner": networks.CONDITIONER,
-    "process": outputs.PROCESS,
+    "process": diffusion.PROCESS,
     "embedding": networks.EMBEDDING,
     "denoiser": networks.DENOISER,
-    "schedule": schedules_and_samplers.SCHEDULE,
-    "timesteps": schedules_and_samplers.TIMES,
-    "loss": outputs.LOSS,
-    "to_one": outputs.TO_ONE,
-    "sampler": schedules_and_samplers.SAMPLER,
-    "read_out": outputs.READ_OUT,
+    "schedule": diffusion.SCHEDULE,
+    "timesteps": diffusion.TIMES,
+    "loss": diffusion.LOSS,
+    "to_one": diffusion.TO_ONE,
+    "sampler": diffusion.SAMPLER,
+    "read_out": diffusion.READ_OUT,
     "tracker": data.TRACKER,
 }
 """By kind, in addition to those of every kind."""

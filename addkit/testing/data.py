@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from addkit.errors import DataError, RecipeError, UsageError
-from addkit.plugin.facts import MISSING, Batch
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import MISSING, Batch
 from addkit.recipe.tables import Augmentation
-from addkit.testing.fakes import answer_of, images_of
+from addkit.testing.fixed_inputs import answer_of, images_of
 from addkit.testing.small_problem import (
     IMAGES,
     Bench,

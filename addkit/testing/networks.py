@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import corrupt
-from addkit.testing.fakes import images_of
-from addkit.testing.fixed_inputs import condition_of, denoised, generator, levels_of
+from addkit.testing.fixed_inputs import condition_of, denoised, generator, images_of, levels_of
 from addkit.testing.small_problem import (
     COPIES,
     IMAGES,

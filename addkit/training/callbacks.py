@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,71 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from addkit.errors import AddkitWarning
+from addkit.errors import AddkitWarning, Stopped
+from addkit.evaluation.batches import Evaluator, Setting
+from addkit.model import Inference, Network, problem_of
 from addkit.planning.flops import mfu, peak_flops, step_flops
-from addkit.plugin.protocols import Tracker
+from addkit.plugin.protocols import Meter, Tracker
 from addkit.runs.atomic import write_text
-from addkit.training.scoring import meters_of
-from addkit.training.stopwatch import peak_memory
+from addkit.training.backend import peak_memory
 from addkit.training.trainer import Callback, StepReport, Trainer
+
+
+def meters_of(
+    trainer: Trainer, split: str, steps: int | None = None, most: int = 2
+) -> dict[str, Meter]:
+    """A meter for the averaged and for the raw weights, with the recipe's sampling.
+
+    Args:
+        trainer: of the networks.
+        split: of its data.
+        steps: the chosen ones where the recipe has "auto".
+        most: 1 for the averaged weights alone, or the raw ones where there are no others.
+    """
+    setting = {"recipe": Setting(_inference(trainer, steps))}
+    networks = list(trainer.engine.networks().items())[:most]
+    with _saved_when_stopped(trainer):
+        return {
+            name: _evaluator(trainer, network, split).score(setting)["recipe"]
+            for name, network in networks
+        }
+
+
+def choose_steps(trainer: Trainer) -> tuple[int, dict[int, float]]:
+    """`Evaluator.best_steps` of the averaged weights, or raw ones where there are no others."""
+    network = next(iter(trainer.engine.networks().values()))
+    with _saved_when_stopped(trainer):
+        return _evaluator(trainer, network, "validation").best_steps(
+            lambda steps: _inference(trainer, steps), trainer.task.headline
+        )
+
+
+def _inference(trainer: Trainer, steps: int | None) -> Inference:
+    return Inference.of(trainer.recipe, problem_of(trainer.recipe, trainer.source.facts), steps)
+
+
+def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
+    return Evaluator(
+        network=network,
+        images=trainer.source.split(split),
+        task=trainer.task,
+        batch_size=trainer.recipe.sampling.batch_size,
+        seed=trainer.recipe.seed,
+        workers=trainer.workers,
+        world=trainer.world,
+        stop=trainer.stop,
+    )
+
+
+@contextmanager
+def _saved_when_stopped(trainer: Trainer) -> Iterator[None]:
+    try:
+        yield
+    except Stopped as error:
+        # All ranks stop at the same batch, so that they can save together.
+        trainer.save_once()
+        raise Stopped(f"{error}; step {trainer.progress.step} is saved", error.exit_code) from error
+
 
 CHOOSING = "validation"
 """The split that may choose the best checkpoint; after a choice the test split tests nothing."""

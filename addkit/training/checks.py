@@ -6,12 +6,12 @@ import warnings
 from shlex import quote
 from typing import Any
 
-from addkit.data.order import check_enough
+from addkit.data.loader import check_enough
 from addkit.data.shards import ShardStore
 from addkit.errors import AddkitWarning, RecipeError
 from addkit.model import problem_of
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import DataSource
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.schedules.suggest import scarce_information
 from addkit.training.control import heads_of

@@ -8,7 +8,7 @@ from typing import Any
 
 from addkit.errors import RecipeError
 from addkit.model import build_network
-from addkit.plugin.facts import DataFacts
+from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe, recipe_from_tables
 
 CLASSIFIERS = ("linear", "mlp")

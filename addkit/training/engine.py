@@ -21,15 +21,15 @@ from addkit.distributed.fsdp import (
     gather_into,
     last_of_step,
     lay_out,
+    save_shards,
     shard,
     whole_state,
 )
-from addkit.distributed.sharded_state import save_shards
 from addkit.errors import RunError
 from addkit.model import Network, build_network
 from addkit.model.predictor import fill
-from addkit.plugin.facts import DataFacts, SideInputs
 from addkit.plugin.protocols import Task
+from addkit.plugin.values import DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
-from addkit.distributed.sharded_state import cut_state, load_shards
+from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
 from addkit.recipe import Training
 from addkit.runs.checkpoint import load_tensors

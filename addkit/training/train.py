@@ -19,10 +19,9 @@ from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
-from addkit.training.callbacks import Metrics, Profiler, TrackerCallback
+from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
 from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
-from addkit.training.scoring import choose_steps, meters_of
 from addkit.training.trainer import Callback, Trainer
 
 Scores = dict[str, dict[str, float | None]]

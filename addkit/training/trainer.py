@@ -16,27 +16,24 @@ from torch import Tensor
 
 from addkit.data.augmentation import mix
 from addkit.data.captions import pick_answers
-from addkit.data.loader import Loader, fitting_workers
-from addkit.data.order import epoch_batches
+from addkit.data.loader import Loader, epoch_batches, fitting_workers
 from addkit.diffusion import ObjectiveValue, counted_generator, counted_seed
 from addkit.distributed.batch_norm import RunningStatistics
 from addkit.distributed.signals import INTERRUPTED, TERMINATED, StopSignals
 from addkit.distributed.world import World
 from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
-from addkit.plugin.facts import Batch
 from addkit.plugin.protocols import DataSource
-from addkit.plugin.values import TimedLosses
+from addkit.plugin.values import Batch, TimedLosses
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
 from addkit.runs.checkpoint_files import Keep, newest_whole
-from addkit.training.backend import prepared
+from addkit.training.backend import Stopwatch, prepared
 from addkit.training.engine import LossModule, build_engine
 from addkit.training.optimizer import gradient_norm, learning_rate, scale_and_clip
 from addkit.training.plan import Plan
-from addkit.training.stopwatch import Stopwatch
 
 MOST_SOURCES = 8
 """Images that the error of a step without a finite loss names."""

@@ -9,7 +9,7 @@ import torch
 
 from addkit.ablation import Axis, arms_of, combinations, plan
 from addkit.ablation.arms import matched_base, name_of
-from addkit.ablation.store import fingerprint, inference_key, training_key
+from addkit.ablation.results import fingerprint, inference_key, training_key
 from addkit.errors import RecipeError, UsageError
 from addkit.model import build_data, build_network
 from addkit.plugin import load_registry

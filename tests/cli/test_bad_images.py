@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from addkit.cli.image_arguments import find_images
+from addkit.cli.sample import find_images
 
 Cli = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from addkit.ablation.store import inference_key, training_key
+from addkit.ablation.results import inference_key, training_key
 from addkit.plugin.registry import _selected, source_hash
 from addkit.recipe import read_recipe
 

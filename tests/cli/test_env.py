@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import addkit as package
-from addkit.cli import environment
+from addkit.cli import env
 from addkit.errors import PluginError
 
 Cli = Callable[..., Any]
@@ -21,7 +21,7 @@ def test_what_a_bug_report_needs(addkit: Cli) -> None:
     assert told["addkit"] == package.__version__
     assert told["python"] == ".".join(map(str, sys.version_info[:3]))
     assert told["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert set(told["packages"]) == set(environment.PACKAGES)
+    assert set(told["packages"]) == set(env.PACKAGES)
     assert {"CUDA", "cuDNN", "NCCL", "gloo", "GPU usable", "threads"} == set(told["torch"])
     assert told["cores"] >= 1
     assert told["nltk data"]["wordnet"]
@@ -65,7 +65,7 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 3))
-    told = environment.environment()
+    told = env.environment()
     assert told["GPU"] == [{"name": "Card", "memory GiB": 80.0, "capability": "9.0"}]
     assert (told["torch"]["NCCL"], told["torch"]["GPU usable"]) == ("2.27.3", True)
 
@@ -76,7 +76,7 @@ def test_a_gpu_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lost)
-    assert environment.environment()["GPU"] == [{"error": "CUDA error: device lost"}]
+    assert env.environment()["GPU"] == [{"error": "CUDA error: device lost"}]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_driver(
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda name: str(tool))
-    assert environment.environment()["driver"] == told
+    assert env.environment()["driver"] == told
 
 
 def test_what_is_broken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_what_is_broken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("addkit.plugin.load_registry", clash)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "addkit.metrics.captions", None)
-    told = environment.environment()
+    told = env.environment()
     assert told["broken plugins"] == ["two provide one name"]
     assert told["torch cannot be imported"].startswith("ModuleNotFoundError: ")
     assert told["nltk data"]["wordnet"].startswith("ModuleNotFoundError: ")

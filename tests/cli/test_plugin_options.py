@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from addkit.cli.plugin_options import plugins_first
+from addkit.cli.plugin_commands import plugins_first
 
 
 @pytest.mark.parametrize(

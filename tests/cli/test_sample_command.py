@@ -233,5 +233,5 @@ def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         warnings.warn("this is [odd]", AddkitWarning, stacklevel=1)
         raise SystemExit(0)
 
-    monkeypatch.setattr("addkit.cli.image_arguments.find_images", odd)
+    monkeypatch.setattr("addkit.cli.sample.find_images", odd)
     assert addkit("sample", "x.png").err == "warning: this is [odd]\n"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from addkit.data.captions import pick_answers
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 
 N = 3
 

@@ -8,7 +8,7 @@ import torch
 
 from addkit.data.emoji import EMOJI_FILE, Emoji, EmojiCaptions, emoji_bitmaps, emoji_list
 from addkit.data.settings import EmojiConfig
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.tokenizers.settings import WordsConfig
 from addkit.tokenizers.words import Words
 

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from addkit.data.digits import Digits
 from addkit.data.image_folder import ImageFolder
-from addkit.data.loader import Loader, load
-from addkit.data.order import epoch_order
+from addkit.data.loader import Loader, epoch_order, load
 from addkit.data.settings import DigitsConfig, ImageFolderConfig
 from addkit.errors import DataError, RunError
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.recipe.tables import Augmentation
 
 AUGMENTATION = Augmentation.model_validate(

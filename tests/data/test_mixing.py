@@ -6,7 +6,7 @@ from torch import Tensor
 
 from addkit.data.augmentation import mix
 from addkit.data.captions import pick_answers
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.recipe.tables import Augmentation
 
 

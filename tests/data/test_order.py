@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.order import buffered_order, epoch_batches, epoch_order
+from addkit.data.loader import buffered_order, epoch_batches, epoch_order
 from addkit.errors import DataError
 
 

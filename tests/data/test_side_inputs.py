@@ -10,7 +10,7 @@ from addkit.data.loader import load
 from addkit.data.settings import DigitsConfig
 from addkit.data.side_inputs import SideInputsImages, encoded, number_in
 from addkit.errors import DataError
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 
 AGE = Column("age", "number", mean=10.0, std=2.0)
 KIND = Column("kind", "category", ("cat", "dog"))

@@ -25,7 +25,7 @@ from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.embeddings.token import TokenEmbedding
 from addkit.losses.cross_entropy import CrossEntropy
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.label_accuracy import LabelAccuracySchedule
 from addkit.schedules.settings import LabelAccuracyConfig

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from addkit.diffusion import ObjectiveSettings, Targets, objective
 from addkit.diffusion.model import completed
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 
 from .networks import CONDITION, generator, network
 

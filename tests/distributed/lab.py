@@ -29,7 +29,7 @@ from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress, load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training.scoring import meters_of
+from addkit.training.callbacks import meters_of
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -23,14 +23,16 @@ from torch.optim.swa_utils import AveragedModel
 from addkit.diffusion import ObjectiveSettings, Targets, counted_generator, objective
 from addkit.distributed.fsdp import (
     average_shards,
+    cut_state,
     fill_shards,
     gather_into,
     last_of_step,
+    load_shards,
+    save_shards,
     shard,
     whole,
     whole_state,
 )
-from addkit.distributed.sharded_state import cut_state, load_shards, save_shards
 from addkit.errors import RunError
 from addkit.model import Network, build_data, build_network
 from addkit.recipe import read_recipe

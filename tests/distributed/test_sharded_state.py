@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from addkit.distributed.sharded_state import cut_state, load_shards
+from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
 
 LAB = Path(__file__).with_name("sharded_lab.py")

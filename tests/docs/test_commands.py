@@ -20,7 +20,7 @@ import pytest
 import typer
 
 from addkit.cli.main import _quiet_first, app
-from addkit.cli.plugin_options import plugins_first
+from addkit.cli.plugin_commands import plugins_first
 from addkit.recipe import read_recipe
 
 Cli = Callable[..., Any]

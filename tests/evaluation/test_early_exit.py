@@ -6,8 +6,8 @@ import pytest
 
 from addkit.diffusion import Answer
 from addkit.errors import UsageError
+from addkit.evaluation.audit import exit_curve, needs_loop
 from addkit.evaluation.batches import Evaluator, Setting
-from addkit.evaluation.early_exit import exit_curve, needs_loop
 from addkit.model import Inference, Predictor, build_data, load
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from addkit.diffusion import Answer
 from addkit.metrics.joint import JointMeter
-from addkit.plugin.facts import MISSING, Batch
+from addkit.plugin.values import MISSING, Batch
 
 ALLOWED = ((0, 2), (1, 3), (1, 2))
 

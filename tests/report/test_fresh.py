@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from addkit.errors import DataError
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.report import figure_data
 from addkit.report import predictions as module
 from addkit.report.predictions import FreshPredictions, judge, truths

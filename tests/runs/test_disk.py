@@ -17,8 +17,8 @@ from addkit.runs import checkpoint as checkpoints
 from addkit.runs.checkpoint import CheckpointWriter, Progress
 from addkit.runs.checkpoint_files import Keep, checkpoint_of, newest_whole
 from addkit.runs.disk import disk_errors
+from addkit.runs.folder import Manifest
 from addkit.runs.lock import locked
-from addkit.runs.stored import Manifest
 
 Save = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from addkit.errors import RunError
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run, newest_run
-from addkit.runs.stored import Manifest
+from addkit.runs.folder import Manifest
 
 
 @pytest.fixture

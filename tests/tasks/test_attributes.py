@@ -9,7 +9,7 @@ from torch import Tensor
 from addkit.diffusion import FREE, Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem
-from addkit.plugin.facts import MISSING, Batch
+from addkit.plugin.values import MISSING, Batch
 from addkit.tasks.attributes import Attributes
 from addkit.tasks.predictions import JointPrediction
 

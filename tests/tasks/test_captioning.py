@@ -9,7 +9,7 @@ from torch import Tensor
 from addkit.diffusion import FREE, Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.tasks.captioning import Captioning, references_of
 from addkit.tasks.predictions import CaptionPrediction
 from addkit.tasks.settings import CaptioningConfig

@@ -7,7 +7,7 @@ from addkit import LabelScore, Prediction
 from addkit.diffusion import Answer
 from addkit.errors import UsageError
 from addkit.plugin import Problem, load_registry
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.tasks.classification import Classification
 from addkit.tasks.settings import ClassificationConfig
 

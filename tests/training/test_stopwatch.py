@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from addkit.training import stopwatch
-from addkit.training.stopwatch import Stopwatch, peak_memory
+from addkit.training import backend
+from addkit.training.backend import Stopwatch, peak_memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -16,7 +16,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that shows 0, 1, 2, ... seconds."""
     seconds = count()
-    monkeypatch.setattr(stopwatch, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(backend, "perf_counter", lambda: next(seconds))
 
 
 @pytest.mark.usefixtures("ticking")
@@ -25,7 +25,7 @@ def test_laps_of_one_name_add_up_and_are_forgotten() -> None:
     watch.start()
     for _ in range(2):
         watch.lap("forward")
-        stopwatch.perf_counter()
+        backend.perf_counter()
         watch.lap("backward")
     assert watch.seconds() == {"forward": 2, "backward": 4}
     assert watch.seconds() == {}
@@ -37,7 +37,7 @@ def test_time_before_a_start_counts_nowhere() -> None:
     watch.start()
     watch.lap("data")
     for _ in range(5):
-        stopwatch.perf_counter()
+        backend.perf_counter()
     watch.start()
     watch.lap("checkpoint")
     assert watch.seconds() == {"data": 1, "checkpoint": 1}

@@ -13,7 +13,7 @@ from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.scoring import choose_steps
+from addkit.training.callbacks import choose_steps
 from addkit.training.train import train
 from addkit.training.trainer import Callback, StepReport, Trainer
 

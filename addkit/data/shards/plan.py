@@ -12,11 +12,11 @@ from typing import Protocol, cast
 
 from addkit.data.captions import CaptionedImages
 from addkit.data.folders import FolderStore, ImageStore, names_below
-from addkit.data.order import epoch_order
+from addkit.data.loader import epoch_order
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError, UsageError
-from addkit.plugin.facts import MISSING, DataFacts
 from addkit.plugin.protocols import DataSource, ImageSet
+from addkit.plugin.values import MISSING, DataFacts
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 # Endings that webdataset decodes as labels and captions, never as images.

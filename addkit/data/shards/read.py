@@ -188,7 +188,7 @@ class ShardedImages(FileImages):
 
     @property
     def shards(self) -> Tensor:
-        """(n, 2) int64: each image's shard and offset there; see `addkit.data.order`."""
+        """(n, 2) int64: each image's shard and offset there; see `addkit.data.loader`."""
         return self._locations[:, :2]
 
     @property

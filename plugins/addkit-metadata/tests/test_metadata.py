@@ -14,7 +14,7 @@ from addkit import read_recipe
 from addkit.errors import RecipeError
 from addkit.model import build_data
 from addkit.plugin import Problem
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 
 if TYPE_CHECKING:
     from addkit.testing import Trial

@@ -15,7 +15,7 @@ from PIL import Image
 from addkit import read_recipe
 from addkit.errors import DataError, RecipeError
 from addkit.plugin import Problem
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 
 if TYPE_CHECKING:
     from addkit.testing import Trial

@@ -12,7 +12,7 @@ from addkit.data.attribute_table import AttributeTable
 from addkit.data.images import prepare_image
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.errors import DataError
-from addkit.plugin.facts import MISSING
+from addkit.plugin.values import MISSING
 from addkit.recipe.tables import Augmentation
 
 Table = Callable[..., Path]

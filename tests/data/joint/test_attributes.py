@@ -4,7 +4,7 @@ import pytest
 
 from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.settings import AttributeTableConfig
-from addkit.plugin.facts import MISSING
+from addkit.plugin.values import MISSING
 
 
 def _rows(*values: tuple[str | None, ...]) -> list[Row]:

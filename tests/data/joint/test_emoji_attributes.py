@@ -5,7 +5,7 @@ import torch
 
 from addkit.data.emoji import EmojiAttributes, emoji_list
 from addkit.data.settings import EmojiAttributesConfig
-from addkit.plugin.facts import MISSING
+from addkit.plugin.values import MISSING
 
 
 def _source(**settings: object) -> EmojiAttributes:

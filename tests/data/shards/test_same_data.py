@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from addkit.data.loader import load
-from addkit.data.order import epoch_batches
+from addkit.data.loader import epoch_batches, load
 from addkit.data.settings import DataWarning
 from addkit.errors import DataError
-from addkit.plugin.facts import Batch
+from addkit.plugin.values import Batch
 from addkit.recipe.tables import Augmentation
 
 Paint = Callable[..., Path]

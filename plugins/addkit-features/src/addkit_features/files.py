@@ -12,8 +12,8 @@ import numpy as np
 from torch import nn
 
 from addkit.errors import DataError
-from addkit.plugin.facts import DataFacts
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import DataFacts
 from addkit.runs.atomic import whole_folder
 from addkit.runs.checkpoint_files import fault_of, seal
 

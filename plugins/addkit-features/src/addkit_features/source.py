@@ -12,8 +12,8 @@ from torch import nn
 from addkit.data.loader import load
 from addkit.diffusion import counted_seed
 from addkit.errors import RecipeError
-from addkit.plugin.facts import Batch, DataFacts
 from addkit.plugin.protocols import DataSource, ImageSet
+from addkit.plugin.values import Batch, DataFacts
 from addkit.recipe.tables import Augmentation
 from addkit_features.files import is_complete, key_of, lock, open_features, write
 from addkit_features.settings import FrozenFeaturesConfig

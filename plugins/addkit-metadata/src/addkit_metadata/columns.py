@@ -10,7 +10,7 @@ import torch
 
 from addkit.data.side_inputs import encoded, number_in
 from addkit.errors import DataError
-from addkit.plugin.facts import Column, SideInputs
+from addkit.plugin.values import Column, SideInputs
 
 
 @dataclass(frozen=True, slots=True)

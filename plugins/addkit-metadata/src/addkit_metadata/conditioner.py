@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from addkit.errors import RecipeError, guess
 from addkit.plugin import Problem
-from addkit.plugin.facts import Column, SideInputs
+from addkit.plugin.values import Column, SideInputs
 from addkit_metadata.settings import MetadataConfig
 
 

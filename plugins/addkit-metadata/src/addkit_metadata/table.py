@@ -15,7 +15,7 @@ from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.data.tables import CsvTable, read_csv
 from addkit.errors import DataError
-from addkit.plugin.facts import Column, SideInputs
+from addkit.plugin.values import Column, SideInputs
 from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
 from addkit_metadata.settings import ImageTableConfig
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from addkit.errors import RecipeError, guess
 from addkit.plugin import Problem
-from addkit.plugin.facts import SideInputs
+from addkit.plugin.values import SideInputs
 from addkit_text.settings import TextConfig
 
 CACHED = 1 << 16

@@ -12,7 +12,7 @@ from addkit.data.image_sets import MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.diffusion import counted_generator, counted_seed
-from addkit.plugin.facts import Column
+from addkit.plugin.values import Column
 from addkit_text.settings import EmojiSentencesConfig
 
 NAME = Column("name", "text")

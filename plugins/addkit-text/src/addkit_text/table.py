@@ -12,8 +12,8 @@ from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.data.tables import CsvTable, read_csv
-from addkit.plugin.facts import Column
 from addkit.plugin.protocols import ImageSet
+from addkit.plugin.values import Column
 from addkit_text.settings import TableTextConfig
 
 GREY = 128

@@ -8,7 +8,7 @@ from typing import Any
 
 from addkit.recipe.files import shipped
 from addkit.runs import Run
-from addkit.runs.stored import Environment
+from addkit.runs.folder import Environment
 from addkit_paper.claims.stored_results import StoredResults
 
 UNKNOWN = "-"
