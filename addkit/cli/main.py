@@ -80,11 +80,7 @@ def main() -> None:
     words = sys.argv[1:]
     # Everything behind `--` is an argument, whatever it looks like.
     end = words.index("--") if "--" in words else len(words)
-    rest = [word for index, word in enumerate(words) if index > end or word not in QUIET]
-    if len(rest) < len(words):
-        # `--quiet` may be anywhere: at the front it is the root's option.
-        rest = ["--quiet", *rest]
-    sys.argv[1:] = plugins_first(rest)
+    sys.argv[1:] = plugins_first(_quiet_first(words))
     try:
         for word in words[:end]:
             from addkit.renamed import OPTIONS
@@ -104,6 +100,13 @@ def main() -> None:
         sys.exit(_explain(error))
     finally:
         finish()
+
+
+def _quiet_first(words: list[str]) -> list[str]:
+    """Move `--quiet` to the front, where it is the root's option; users may give it anywhere."""
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for index, word in enumerate(words) if index > end or word not in QUIET]
+    return rest if len(rest) == len(words) else ["--quiet", *rest]
 
 
 class _WarningPrinter:

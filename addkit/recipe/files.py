@@ -114,6 +114,7 @@ def shipped(name: str) -> Path:
 def known_recipes() -> dict[str, Path]:
     """Recipes by name, in alphabetical order; one below ./recipes hides a shipped one."""
     folders = (shipped_folder(), LOCAL)
+    # Bases lie one folder deeper, and so are no recipes to choose.
     files = [file for folder in folders for file in sorted(folder.glob("*.toml"))]
     return dict(sorted({file.stem: file for file in files}.items()))
 
@@ -185,6 +186,7 @@ def merge(base: Layer, over: Layer) -> Layer:
     for (table, key), rival in RIVALS.items():
         written = over.tables.get(table)
         rivals |= {rival} if isinstance(written, dict) and key in written else set()
+    # New dictionaries throughout: a base may be merged into several recipes.
     tables: dict[str, Any] = {}
     for name, value in base.tables.items():
         if name in replaced:

@@ -82,6 +82,7 @@ def recipe_from_tables(
     origin = Origin(shown(source))
     if "extends" in tables:
         raise refuse(origin, "a resolved recipe extends nothing.")
+    # A run's recipe is written by addkit itself: the file is origin enough, without lines.
     layer = Layer(tables, lambda: {(): origin}, (Path(source),))
     require(layer)
     try:
@@ -198,6 +199,7 @@ class _Check:
 
         The others come from a base, which its author cannot be expected to change.
         """
+        # The origin of the whole is the file that was named, not a base of it.
         here = self.layer.origin(()).place
         for table in (kind, *re.findall(r"\[(\w+)\]", reason)):
             origin = self.layer.origin((table, "name"))

@@ -89,6 +89,7 @@ class _Parts:
 
     def component(self, kind: str, names: Sequence[str]) -> dict[str, Any]:
         """The table of a kind, for all of its components."""
+        # Every component's own table, of which the kind's table is the union.
         own = {name: self._defs[f"{kind}.{name}"] for name in names}
         keys: dict[str, list[Any]] = {"name": []}
         for schema in own.values():

@@ -36,6 +36,8 @@ def parsed(text: str) -> dict[str, Any]:
 KeyPath = tuple[str | int, ...]
 """Keys from the top, such as ("loss", "name"); () is the file itself."""
 
+# Texts first: a "#" or a bracket within quotes is neither a comment nor a mark. Three quotes before
+# one, or an empty text would be taken for the beginning of a long one.
 _TOKEN = re.compile(
     r"""
     (?P<text>  \"{3} (?:\\.|[^\\])*? \"{3,5} | '{3} .*? '{3,5} | "(?:\\.|[^"\\])*" | '[^']*' )
@@ -114,7 +116,7 @@ def toml_key(key: str) -> str:
 def toml_value(value: Any) -> str:
     """A value as TOML writes it on one line."""
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return "true" if value else "false"  # Before numbers: a bool is an int in Python.
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, list | tuple):

@@ -43,6 +43,7 @@ def is_needless(details: Mapping[str, Any]) -> bool:
     return is_of_lists and isinstance(details["input"], list)
 
 
+# pydantic's own texts speak of Python ("Input should be a valid tuple"), and recipes are TOML.
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a table",

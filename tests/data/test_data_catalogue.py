@@ -27,7 +27,7 @@ CAPTIONS = ["emoji", "coco-captions", "caption-folder"]
 
 
 def _captioned() -> list[Spec]:
-    return [spec for spec in addkit_components() if spec.name in CAPTIONS]
+    return [load_registry().get("data", name).spec for name in CAPTIONS]
 
 
 def test_the_data_sets_that_are_offered() -> None:
