@@ -14,7 +14,7 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield EncoderSpec(
         "vit",
         ".settings:VitConfig",
-        ".vit:VitEncoder",
+        ".timm:VitEncoder",
         "A timm vision transformer.",
         provides=frozenset({"class-token"}),
     )

@@ -11,16 +11,20 @@ from addkit.plugin.spec import ReadOutSpec, Spec, hookimpl
 @hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in read-outs."""
-    yield ReadOutSpec("last", ".settings:LastConfig", ".last:Last", "The last step (the paper's).")
+    yield ReadOutSpec(
+        "last", ".settings:LastConfig", ".by_token:Last", "The last step (the paper's)."
+    )
     yield ReadOutSpec(
         "one-pass",
         ".settings:OnePassConfig",
-        ".one_pass:OnePass",
+        ".by_token:OnePass",
         "One pass at t = T with y_T = 0.",
         provides=frozenset({"one-pass"}),
     )
-    yield ReadOutSpec("mean", ".settings:MeanConfig", ".mean:Mean", "Mean over steps and chains.")
-    yield ReadOutSpec("vote", ".settings:VoteConfig", ".vote:Vote", "Votes of the chains.")
+    yield ReadOutSpec(
+        "mean", ".settings:MeanConfig", ".by_token:Mean", "Mean over steps and chains."
+    )
+    yield ReadOutSpec("vote", ".settings:VoteConfig", ".by_token:Vote", "Votes of the chains.")
     yield ReadOutSpec(
         "consensus",
         ".settings:ConsensusConfig",

@@ -12,10 +12,12 @@ from addkit.plugin.spec import ScheduleSpec, Spec, hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in schedules."""
     yield ScheduleSpec(
-        "linear", ".settings:LinearConfig", ".linear:LinearSchedule", "Linear beta (DDPM)."
+        "linear", ".settings:LinearConfig", ".closed_form:LinearSchedule", "Linear beta (DDPM)."
     )
-    yield ScheduleSpec("cosine", ".settings:CosineConfig", ".cosine:CosineSchedule", "Cosine.")
-    yield ScheduleSpec("sigmoid", ".settings:SigmoidConfig", ".sigmoid:SigmoidSchedule", "Sigmoid.")
+    yield ScheduleSpec("cosine", ".settings:CosineConfig", ".closed_form:CosineSchedule", "Cosine.")
+    yield ScheduleSpec(
+        "sigmoid", ".settings:SigmoidConfig", ".closed_form:SigmoidSchedule", "Sigmoid."
+    )
     yield ScheduleSpec(
         "label-accuracy",
         ".settings:LabelAccuracyConfig",

@@ -12,11 +12,11 @@ from addkit.plugin.spec import Spec, ToOneSpec, hookimpl
 def addkit_components() -> Iterable[Spec[Any, Any]]:
     """The built-in to-one operators."""
     yield ToOneSpec(
-        "argmax", ".settings:ArgMaxConfig", ".argmax:ArgMax", "arg max + one-hot (paper)."
+        "argmax", ".settings:ArgMaxConfig", ".operators:ArgMax", "arg max + one-hot (paper)."
     )
     yield ToOneSpec(
-        "softmax", ".settings:SoftmaxConfig", ".softmax:Softmax", "Feed back the softmax."
+        "softmax", ".settings:SoftmaxConfig", ".operators:Softmax", "Feed back the softmax."
     )
     yield ToOneSpec(
-        "sample", ".settings:SampleConfig", ".sample:Sample", "Draw a label; temperature, top-p."
+        "sample", ".settings:SampleConfig", ".operators:Sample", "Draw a label; temperature, top-p."
     )

@@ -43,14 +43,14 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
     yield TokenizerSpec(
         "open-clip",
         ".settings:OpenClipConfig",
-        ".open_clip:OpenClip",
+        ".subwords:OpenClip",
         "CLIP's 49,408 subwords.",
         check=_has_captions,
     )
     yield TokenizerSpec(
         "tokenizers-file",
         ".settings:TokenizersFileConfig",
-        ".tokenizers_file:TokenizersFile",
+        ".subwords:TokenizersFile",
         "Subwords from a tokenizer.json.",
         check=_has_captions,
     )
