@@ -17,12 +17,7 @@ from addkit.diffusion.noise import (
     signal_to_noise,
     time_grid,
 )
-from addkit.diffusion.objective import (
-    ObjectiveSettings,
-    ObjectiveValue,
-    drop_condition,
-    objective,
-)
+from addkit.diffusion.objective import ObjectiveSettings, ObjectiveValue, drop_condition, objective
 from addkit.diffusion.randomness import counted_generator, counted_seed, draw_labels
 from addkit.plugin.values import (
     FORBIDDEN,

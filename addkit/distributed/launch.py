@@ -65,11 +65,7 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
         RunError: a process failed; names its rank, its error and its log.
         Stopped: a signal came, and the processes have saved and left.
     """
-    from torch.distributed.elastic.multiprocessing.api import (
-        DefaultLogsSpecs,
-        SignalException,
-        Std,
-    )
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 

@@ -131,10 +131,7 @@ class _Models:
 
     def predict(self, images: ImageSet) -> _Predicted:
         """All confidences of a split."""
-        settings = {
-            self.inference.read_out.name: Setting(self.inference),
-            MEAN: Setting(self.loop),
-        }
+        settings = {self.inference.read_out.name: Setting(self.inference), MEAN: Setting(self.loop)}
         probabilities = self._predict(self.predictor, images, settings)
         chains, num_classes = self.loop.chains, self.predictor.facts.num_classes
         # One vote more, spread over all classes: no class has probability 0.

@@ -33,18 +33,9 @@ from addkit.plugin.spec import (
 )
 
 if TYPE_CHECKING:
-    from addkit.plugin.config import (
-        Config,
-    )
-    from addkit.plugin.loading import (
-        Broken,
-        Provided,
-    )
-    from addkit.plugin.registry import (
-        Registry,
-        UnknownComponent,
-        load_registry,
-    )
+    from addkit.plugin.config import Config
+    from addkit.plugin.loading import Broken, Provided
+    from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 
 _HOMES = {
     "addkit.plugin.config": ("Config",),

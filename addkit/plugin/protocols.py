@@ -412,12 +412,7 @@ class LabelModel(Protocol):
     """True if something after the embedding needs y_t itself."""
 
     def corrupt(
-        self,
-        clean: Clean,
-        alpha_bar: Tensor,
-        generator: torch.Generator,
-        *,
-        keep_y_t: bool = False,
+        self, clean: Clean, alpha_bar: Tensor, generator: torch.Generator, *, keep_y_t: bool = False
     ) -> State:
         """A freshly corrupted label, embedded; with y_t if `keep_y_t` or if it is needed."""
         ...
@@ -448,11 +443,7 @@ class LabelModel(Protocol):
         ...
 
     def logits(
-        self,
-        outputs: Tensor,
-        y_t: Tensor | None,
-        alpha_bar: Tensor,
-        places: Tensor | None = None,
+        self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor, places: Tensor | None = None
     ) -> Tensor:
         """Unnormalised log p(y_0 | y_t, c)."""
         ...
@@ -482,11 +473,7 @@ class Process(Protocol):
     None: all N. 0: none, since each token is predicted from the clean ones before it."""
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The labels (B, R, N) that a training step reads, their noise levels and their weights.
 

@@ -283,10 +283,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "noisy-state": "every token it predicts is read with Gaussian noise, and y_t is kept",
         "clean-or-noise": "each token that it reads is clean or pure noise",
     },
-    "denoiser": {
-        "reads-state": "it reads the noisy labels",
-        "joint": "its tokens see each other",
-    },
+    "denoiser": {"reads-state": "it reads the noisy labels", "joint": "its tokens see each other"},
     "loss": {"rises-with-t": "its mean rises with t, as a plain cross-entropy's does"},
     "sampler": {
         "shared-time": "all tokens follow one time",

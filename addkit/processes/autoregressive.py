@@ -26,11 +26,7 @@ class AutoregressiveProcess:
         self.pad = pad
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """Every token is predicted from the true ones before it (teacher forcing)."""
         alpha_bar = torch.ones_like(targets.labels, dtype=torch.float32)  # (B, R, N)

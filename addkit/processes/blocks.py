@@ -29,11 +29,7 @@ class BlocksProcess(GaussianProcess):
         self.block = block
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The clean stream before the noisy one."""
         batch = super().corrupt(targets, schedule, times, generator)

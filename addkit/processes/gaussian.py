@@ -17,11 +17,7 @@ class GaussianProcess:
     block: int | None = None
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The labels at drawn times. Tokens at t = 0 are given, so they have no loss."""
         batch, reuse, num_tokens = targets.labels.shape

@@ -34,11 +34,7 @@ class MaskedProcess(GaussianProcess):
         self.weight = weight
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """Masks at drawn shares; the same share of rows as ADD's is all masks."""
         batch, reuse, num_tokens = targets.labels.shape

@@ -208,11 +208,7 @@ class _Check:
         return kind
 
     def _explain(
-        self,
-        error: ValidationError,
-        table: KeyPath,
-        values: Mapping[str, Any],
-        keys: Sequence[str],
+        self, error: ValidationError, table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
     ) -> None:
         """Add every error of pydantic's in a table."""
         for complaint in explained(error, values, keys):

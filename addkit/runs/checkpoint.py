@@ -133,12 +133,7 @@ class CheckpointWriter:
         self._pending: Future[list[str]] | None = None
 
     def save(
-        self,
-        progress: Progress,
-        tensors: Groups,
-        *,
-        parts: Parts | None = None,
-        wait: bool = False,
+        self, progress: Progress, tensors: Groups, *, parts: Parts | None = None, wait: bool = False
     ) -> Path:
         """Write `step-N`, move `latest`, delete old ones; returns once the tensors are copied.
 

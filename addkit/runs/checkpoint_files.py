@@ -127,10 +127,7 @@ def seal(folder: Path) -> None:
     # Sub-folders too: a sharded training has files of other processes in them.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sums = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "sha256": _digest(path),
-        }
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
         for path in files
         if path != folder / CHECKSUMS
     }

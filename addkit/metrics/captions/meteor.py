@@ -52,10 +52,7 @@ def meteor(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     return [
         float(
             meteor_score(
-                [other.split() for other in texts],
-                text.split(),
-                stemmer=stemmer,
-                wordnet=synonyms,
+                [other.split() for other in texts], text.split(), stemmer=stemmer, wordnet=synonyms
             )
         )
         for text, texts in pairs
