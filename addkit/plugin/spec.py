@@ -185,10 +185,8 @@ class Spec(Generic[C, T]):
 
     @property
     def settings(self) -> type[C]:
-        """The class of its settings, imported where `config` is a path.
-
-        Raises:
-            PluginError: the path leads nowhere, or to something that is no `Config`.
+        """The class of its settings, imported where `config` is a path. Raises `PluginError` if the
+        path leads nowhere, or to something that is no `Config`.
         """
         if not isinstance(self.config, str):
             return self.config
@@ -196,10 +194,8 @@ class Spec(Generic[C, T]):
         return settings
 
     def create(self, config: C, problem: Problem) -> T:
-        """Build the component.
-
-        Raises:
-            PluginError: a path leads nowhere, or the class and the settings do not fit.
+        """Build the component. Raises `PluginError` if a path leads nowhere, or the class and the
+        settings do not fit.
         """
         # Checked at each build, since importing the class earlier would load torch.
         build = self.checked_build()
@@ -216,10 +212,8 @@ class Spec(Generic[C, T]):
 
     def checked_build(self) -> Any:
         """The class or function in `build`, imported, and a class checked against the settings.
-
-        Raises:
-            PluginError: a path leads nowhere, or the class takes something that is neither a
-                setting nor a fact, or takes no parameter for some setting.
+        Raises `PluginError` if a path leads nowhere, or the class takes something that is neither a
+        setting nor a fact, or takes no parameter for some setting.
         """
         build = imported(self.build) if isinstance(self.build, str) else self.build
         if not isinstance(build, type):
@@ -246,10 +240,8 @@ class Spec(Generic[C, T]):
 
 
 def imported(path: str) -> Any:
-    """The object at an import path such as "my_package.samplers:Churn".
-
-    Raises:
-        PluginError: there is no such module, or no such name in it.
+    """The object at an import path such as "my_package.samplers:Churn". Raises `PluginError` if
+    there is no such module, or no such name in it.
     """
     module, _, name = path.partition(":")
     try:

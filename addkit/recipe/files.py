@@ -25,10 +25,8 @@ LOCAL = " (for a package in a folder: pip install -e FOLDER)"
 
 
 def check_requires(requires: Any, origin: Origin) -> None:
-    """Check that every package is installed, new enough and not left out.
-
-    Raises:
-        RecipeError: it is no list of requirements, or names what is missing and how to get it.
+    """Check that every package is installed, new enough and not left out. Raises `RecipeError` if
+    it is no list of requirements, or names what is missing and how to get it.
     """
     # Few recipes require a package, and `packaging` would slow the others down.
     from packaging.requirements import InvalidRequirement, Requirement
@@ -121,9 +119,7 @@ def known_recipes() -> dict[str, Path]:
 
 def named(word: Path | str) -> Path:
     """The recipe that a word of the command line names: a path, or the name of a known recipe.
-
-    Raises:
-        RecipeError: it is a bare name, and neither such a file nor such a recipe exists.
+    Raises `RecipeError` if it is a bare name, and neither such a file nor such a recipe exists.
     """
     path = Path(word)
     # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.

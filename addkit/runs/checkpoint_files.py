@@ -61,9 +61,7 @@ def _name_in(pointer: Path) -> str | None:
 
 def checkpoint_of(folder: Path) -> Path | None:
     """The checkpoint that `latest` names, without checking its checksums; None before the first.
-
-    Raises:
-        RunError: `latest` names no checkpoint.
+    Raises `RunError` if `latest` names no checkpoint.
     """
     name = _name_in(folder / "latest")
     path = pointed_at(folder, "latest")

@@ -161,10 +161,8 @@ def check(kind: str, name: str, registry: Registry | None = None, **example: Any
 def check_package(
     registry: Registry, package: str | None = None, *, may_be_empty: bool = False
 ) -> Iterator[Verdict]:
-    """Check each component of a package, or of every third party, as the verdicts are read.
-
-    Raises:
-        UsageError: no such package has components; a broken plugin is named with its error.
+    """Check each component of a package, or of every third party, as the verdicts are read. Raises
+    `UsageError` if no such package has components; a broken plugin is named with its error.
     """
     owned = [
         key

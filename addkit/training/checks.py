@@ -22,12 +22,10 @@ UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
 
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
-    """Refuse, or warn of, what the recipe and the facts of its data already show to fail.
-
-    Raises:
-        RecipeError: a control of another task, a conditioner that reads what the data lacks, a
-            mixture of what cannot be mixed, a rollout that the process would not read, or steps
-            to choose without a split to choose them on.
+    """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
+    `RecipeError` for a control of another task, a conditioner that reads what the data lacks, a
+    mixture of what cannot be mixed, a rollout that the process would not read, or steps to choose
+    without a split to choose them on.
     """
     heads_of(recipe)
     source, choices = recipe.source, recipe.choices

@@ -126,11 +126,9 @@ class ChainValidity:
 def chain_validity(
     chains: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
 ) -> ChainValidity:
-    """The captions of each image's chains against all of its valid captions, word for word.
-
-    Raises:
-        ValueError: There are no images, not as many lists of chains as of references, or an image
-            without a chain or without a reference.
+    """The captions of each image's chains against all of its valid captions, word for word. Raises
+    `ValueError` if there are no images, not as many lists of chains as of references, or an image
+    without a chain or without a reference.
     """
     if len(chains) != len(references):
         raise ValueError(f"Chains of {len(chains)} images but references of {len(references)}.")

@@ -130,10 +130,8 @@ class LoadedClip:
 
 
 def load_clip(source: ClipSource, device: torch.device) -> LoadedClip:
-    """Read the weights; those of a tag are fetched first if they are not there.
-
-    Raises:
-        DataError: weights cannot be fetched or read, or do not fit the model.
+    """Read the weights; those of a tag are fetched first if they are not there. Raises `DataError`
+    if weights cannot be fetched or read, or do not fit the model.
     """
     import open_clip
 
