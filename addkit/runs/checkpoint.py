@@ -263,7 +263,7 @@ def _write(
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU. Raises `RunError` if the file is missing, truncated or altered."""
+    """Tensors by name, on the CPU. Raises `RunError` if the file is missing, cut off or altered."""
     try:
         # safetensors, not pickle: reading a file executes nothing.
         return load_file(file)
