@@ -9,10 +9,13 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeAlias
 
 from addkit.cli.options import JsonOption
 from addkit.plugin.selection import REPORTED_BY
+
+Facts: TypeAlias = dict[str, Any]
+"""Facts of a bug report by name, as `env --json` prints them."""
 
 PACKAGES = (
     *("torch", "torchvision", "timm", "open_clip_torch", "torchmetrics", "safetensors", "numpy"),
@@ -32,7 +35,7 @@ SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|KEY", re.IGNORECASE)
 """Names of variables whose values are never printed: bug reports are public."""
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Facts:
     """Facts for a bug report as plain data; those that are unavailable are None.
 
     Each fact has its own error handling, since this command runs where something is broken.
@@ -71,7 +74,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _torch() -> dict[str, Any]:
+def _torch() -> Facts:
     """Devices and libraries that torch can use; the error alone if torch cannot be imported."""
     try:
         import torch
@@ -86,7 +89,7 @@ def _torch() -> dict[str, Any]:
         library: Any = torch.cuda.nccl
         usable = torch.cuda.is_available()
         nccl = ".".join(map(str, library.version())) if usable else "built in"
-    devices: list[dict[str, Any]] = []
+    devices: list[Facts] = []
     for number in range(torch.cuda.device_count()):
         try:
             device = torch.cuda.get_device_properties(number)
@@ -138,7 +141,7 @@ def _wordnet() -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def _plugins() -> dict[str, Any]:
+def _plugins() -> Facts:
     """Providers of components, and broken plugins."""
     from addkit.errors import AddkitError
     from addkit.plugin import load_registry

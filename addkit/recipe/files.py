@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALLOWED = 'a list of requirements such as ["addkit-clip>=0.3"]'
 
-LOCAL = " (for a package in a folder: pip install -e FOLDER)"
+FROM_FOLDER = " (for a package in a folder: pip install -e FOLDER)"
 
 
 def check_requires(requires: Any, origin: Origin) -> None:
@@ -46,7 +46,7 @@ def check_requires(requires: Any, origin: Origin) -> None:
     # One error with one command for all packages; a package that is left out is installed already.
     packages = ", ".join(f"{text} ({reason})" for text, reason in missing)
     install = " ".join(quoted(text) for text, reason in missing if "left out" not in reason)
-    remedy = f" Install them with: pip install {install}{LOCAL}" if install else ""
+    remedy = f" Install them with: pip install {install}{FROM_FOLDER}" if install else ""
     text = f"missing required plugins: {packages}.{remedy}"
     raise FaultyRecipeError([Fault(origin, text, "requires", shortened(requires))])
 

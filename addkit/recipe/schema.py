@@ -6,7 +6,7 @@ A file may leave anything to what it extends, so no key is required; keys that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic.json_schema import models_json_schema
 
@@ -15,6 +15,9 @@ from addkit.plugin.registry import Registry, load_registry
 from addkit.plugin.spec import KINDS
 from addkit.recipe.reading import Top
 from addkit.recipe.tables import SHARED_TABLES
+
+JsonSchema: TypeAlias = dict[str, Any]
+"""A JSON Schema, or a part of one."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = "#/$defs/{model}"
@@ -28,7 +31,7 @@ EXTENDS = {
 }
 
 
-def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
+def recipe_schema(registry: Registry | None = None) -> JsonSchema:
     """The schema, draft 2020-12.
 
     A component's table lists the keys of all components of its kind, which editors complete and
@@ -77,9 +80,9 @@ class _Parts:
         self._refs = refs
         self._defs = {name: _tidy(schema) for name, schema in defs.items()}
 
-    def of(self, config: type[Config]) -> dict[str, Any]:
+    def of(self, config: type[Config]) -> JsonSchema:
         """The definition of a model."""
-        found: dict[str, Any] = self._defs[self._refs[config].removeprefix("#/$defs/")]
+        found: JsonSchema = self._defs[self._refs[config].removeprefix("#/$defs/")]
         return found
 
     def define(self, place: str, schema: Mapping[str, Any], name: str) -> None:
@@ -87,7 +90,7 @@ class _Parts:
         properties = {"name": {"const": name}, **schema.get("properties", {})}
         self._defs[place] = {**schema, "properties": properties}
 
-    def component(self, kind: str, names: Sequence[str]) -> dict[str, Any]:
+    def component(self, kind: str, names: Sequence[str]) -> JsonSchema:
         """The table of a kind, for all of its components."""
         # Every component's own table, of which the kind's table is the union.
         own = {name: self._defs[f"{kind}.{name}"] for name in names}
@@ -98,7 +101,7 @@ class _Parts:
         summaries = "\n".join(f"- {name}: {each['description']}" for name, each in own.items())
         named = {"description": summaries, "enum": list(names)}
         # Not allOf: editors would merge its conditions, and forget the keys beside them.
-        allowed: dict[str, Any] = {}
+        allowed: JsonSchema = {}
         for name in names:
             picked = {"required": ["name"], "properties": {"name": {"const": name}}}
             ref = {"$ref": REF.format(model=f"{kind}.{name}")}
@@ -111,9 +114,9 @@ class _Parts:
             **allowed,
         }
 
-    def used(self, roots: Any) -> dict[str, Any]:
+    def used(self, roots: Any) -> JsonSchema:
         """The definitions that something refers to."""
-        found: dict[str, Any] = {}
+        found: JsonSchema = {}
         waiting = [roots]
         # A definition may refer to others, and to itself.
         while waiting:
@@ -124,7 +127,7 @@ class _Parts:
         return dict(sorted(found.items()))
 
 
-def _any_of(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _any_of(schemas: Sequence[Mapping[str, Any]]) -> JsonSchema:
     """The schema of values that fit one of these, each shape once.
 
     An editor offers a key as often as there are branches.
@@ -146,7 +149,7 @@ def _tidy(schema: Any) -> Any:
         return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    tidy: dict[str, Any] = {}
+    tidy: JsonSchema = {}
     for key, value in schema.items():
         if key == "properties":
             # A setting may be called title or required: its name is no keyword.

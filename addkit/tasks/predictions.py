@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from addkit.plugin.values import InferenceSettings
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A prediction as `sample --json` prints it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Made:
         settings = self.votes_inference or self.inference
         return None if settings is None or settings.one_pass else settings
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The settings as JSON; sampler and to-one are None where no chain was run."""
         if self.inference is None:
             return {}
@@ -73,7 +76,7 @@ class LabelScore:
     votes: float
     """Share of chains that end at this class, in [0, 1]."""
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """As JSON."""
         return {"name": self.name, "probability": self.probability, "votes": self.votes}
 
@@ -91,7 +94,7 @@ class Prediction(Made):
         """The most probable class."""
         return self.labels[0]
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """As JSON."""
         labels = [label.data() for label in self.labels]
         return {"labels": labels, "steps": self.steps, **self.settings()}
@@ -133,7 +136,7 @@ class CaptionPrediction(Made):
         """The best caption."""
         return self.captions[0].text
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """As JSON."""
         captions = [asdict(caption) for caption in self.captions]
         return {"captions": captions, "steps": self.steps, **self.settings()}
@@ -177,7 +180,7 @@ class JointPrediction(Made):
         """The best joint answer."""
         return self.answers[0].values
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """As JSON."""
         marginals = {name: [s.data() for s in scores] for name, scores in self.marginals.items()}
         answers = [asdict(answer) for answer in self.answers]
