@@ -239,6 +239,12 @@ class Spec(Generic[C, T]):
         return build
 
 
+def components(*specs: Spec[Any, Any]) -> Callable[[], Iterable[Spec[Any, Any]]]:
+    """The hook `addkit_components` of a module that adds just these components."""
+    # pluggy calls a function with its mark, whatever module defined it.
+    return hookimpl(lambda: specs)
+
+
 def imported(path: str) -> Any:
     """The object at an import path such as "my_package.samplers:Churn". Raises `PluginError` if
     there is no such module, or no such name in it.
