@@ -306,6 +306,7 @@ def completed(
 
 def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
     """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
+    Raises `PluginError` if it is no tensor, or has another shape.
 
     Args:
         given: what a component returned.
@@ -313,9 +314,6 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
         kind: of the component.
         what: the tensor is, such as "a condition".
         maker: the component's name and package, if it is not addkit's own.
-
-    Raises:
-        PluginError: it is no tensor, or has another shape.
     """
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) == len(expected):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Layout,
         NoisyBatch,
         NoisyLabels,
+        Prepared,
         State,
         Targets,
         TimeSettings,
@@ -482,11 +483,7 @@ class Process(Protocol):
         ...
 
     def likelihood(
-        self,
-        model: LabelModel,
-        prepared: tuple[Tensor, ...],
-        labels: Tensor,
-        present: Tensor | None = None,
+        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
         for tokens that do not exist, such as pads that the network must not see.

@@ -371,20 +371,8 @@ class TrackerSpec(Spec[C, "Tracker | None"]):
 
 
 KINDS: tuple[type[Spec[Any, Any]], ...] = (
-    TaskSpec,
-    TokenizerSpec,
-    DataSpec,
-    EncoderSpec,
-    ConditionerSpec,
-    ProcessSpec,
-    EmbeddingSpec,
-    DenoiserSpec,
-    ScheduleSpec,
-    TimestepsSpec,
-    LossSpec,
-    ToOneSpec,
-    SamplerSpec,
-    ReadOutSpec,
-    TrackerSpec,
+    *(TaskSpec, TokenizerSpec, DataSpec, EncoderSpec, ConditionerSpec, ProcessSpec),
+    *(EmbeddingSpec, DenoiserSpec, ScheduleSpec, TimestepsSpec, LossSpec, ToOneSpec),
+    *(SamplerSpec, ReadOutSpec, TrackerSpec),
 )
 """Every kind, in the order in which data flows."""

@@ -24,10 +24,7 @@ class MaskedProcess(GaussianProcess):
 
     w = 1 (MaskGIT, Chang et al. 2022), or 1/t (MDLM, Sahoo et al. 2024: a bound of the negative
     log-likelihood). A mask is a token at t = T, and sampling settles tokens that wait there, so
-    samplers and likelihood are the Gaussian ones with levels 0 and T only.
-
-    Args:
-        weight: w.
+    samplers and likelihood are the Gaussian ones with levels 0 and T only. `weight` is w.
     """
 
     def __init__(self, weight: Literal["none", "1/t"] = "none") -> None:

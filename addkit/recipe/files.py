@@ -237,15 +237,13 @@ class _Reference:
 
 
 def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
-    """The recipe with everything that it extends merged in.
+    """The recipe with everything that it extends merged in. Raises `RecipeError` if a file is
+    missing or is not TOML, or files extend each other in a circle.
 
     Args:
         path: the file.
         read: layers of files that are read already, to which this adds its own: a caller that reads
             several recipes reads their common bases once.
-
-    Raises:
-        RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
     """
     return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
 

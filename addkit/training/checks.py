@@ -70,9 +70,8 @@ def _check_times(recipe: Recipe) -> None:
     """Refuse a rollout, and warn of noise levels by token, that the process would not read.
 
     Noise levels come with base recipes, so a recipe that changes its process need not undo them.
-
-    Raises:
-        RecipeError: `training.rollout` with a process that never corrupts an earlier answer.
+    Raises `RecipeError` for `training.rollout` with a process that never corrupts an earlier
+    answer.
     """
     process, training = recipe.choices["process"], recipe.training
     if "token-times" in process.spec.provides:

@@ -58,9 +58,7 @@ ClipSource = ClipTag | ClipFile | ClipFolder
 
 def parse_clip(text: str) -> ClipSource:
     """The CLIP that `MODEL:TAG`, `MODEL:FILE` or `FOLDER` names. Reads and fetches no weights.
-
-    Raises:
-        UsageError: no such model, tag or file, or the folder lacks something.
+    Raises `UsageError` if there is no such model, tag or file, or the folder lacks something.
     """
     folder = Path(text).expanduser()
     # An empty text as a path would be the working directory.
