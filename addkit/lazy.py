@@ -9,15 +9,15 @@ from typing import Any
 from addkit.renamed import refuse_old_name
 
 
-def lazy(module: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
+def lazy(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """A `__getattr__` for a module that imports each of its names from the module that defines it.
 
     Args:
         module: the name of the module that gets the function.
-        homes: module -> the names that it defines.
+        homes: module -> the names that it defines, with spaces between them.
     """
     # One entry a name: a look-up in the lists would try each home in turn.
-    home_of = {name: home for home, names in homes.items() for name in names}
+    home_of = {name: home for home, names in homes.items() for name in names.split()}
 
     def get(name: str) -> Any:
         if name not in home_of:

@@ -6,18 +6,5 @@ from addkit.ablation.ablate import AblationPlan, ablate, plan
 from addkit.ablation.arms import Arm, Axis, arms_of, combinations
 from addkit.ablation.results import ABLATIONS, AblationResult, ArmRow, BaseRow, Store, compare
 
-__all__ = [
-    "ABLATIONS",
-    "AblationPlan",
-    "AblationResult",
-    "Arm",
-    "ArmRow",
-    "Axis",
-    "BaseRow",
-    "Store",
-    "ablate",
-    "arms_of",
-    "combinations",
-    "compare",
-    "plan",
-]
+__all__ = ["ABLATIONS", "AblationPlan", "AblationResult", "Arm", "ArmRow", "Axis", "BaseRow"]
+__all__ += ["Store", "ablate", "arms_of", "combinations", "compare", "plan"]

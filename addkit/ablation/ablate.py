@@ -80,11 +80,8 @@ def plan(
     controls: Sequence[str] = (),
     seeds: int = 3,
 ) -> AblationPlan:
-    """Plan the arms of an ablation; see `arms_of`.
-
-    Raises:
-        UsageError: nothing to compare, an unknown control, or a value that makes an invalid recipe
-            in every arm that has it.
+    """Plan the arms of an ablation; see `arms_of`. Raises `UsageError` for nothing to compare, an
+    unknown control, or a value that makes an invalid recipe in every arm that has it.
     """
     heads = heads_for(recipe)
     for head in controls:

@@ -33,15 +33,12 @@ class Axis:
 
 
 def combinations(axes: Sequence[Axis], *, grid: bool) -> list[tuple[str, ...]]:
-    """The overrides of each arm.
+    """The overrides of each arm. Raises `UsageError` for two axes of one key.
 
     Args:
         axes: keys with their values.
         grid: every combination of a value from each axis; otherwise one value at a time, all else
             as in the recipe.
-
-    Raises:
-        UsageError: two axes of one key.
     """
     keys = [axis.key for axis in axes]
     repeated = [key for key in keys if keys.count(key) > 1]
@@ -78,16 +75,14 @@ def arms_of(
     controls: Sequence[str],
     seeds: int,
 ) -> list[Arm]:
-    """The base, then the requested arms that differ from it, then its matched controls.
+    """The base, then the requested arms that differ from it, then its matched controls. Raises
+    `DataError` if the base's data cannot be read, so that no arm could train.
 
     Args:
         recipe: the base, see `matched_base`.
         requested: (name, overrides) of each arm; an empty name is made from the overrides.
         controls: heads of `addkit.training.control`.
         seeds: number of seeds, counted from the recipe's own.
-
-    Raises:
-        DataError: the base's data cannot be read, so that no arm could train.
     """
     # Read once and first: without data no arm can train, and an mlp control is sized by K.
     facts = build_data(recipe).facts

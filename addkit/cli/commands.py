@@ -56,11 +56,7 @@ class LazyCommands(Mapping[str, Any]):
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """Import the command's module.
-
-        Raises:
-            KeyError: addkit has no such command.
-        """
+        """Import the command's module. Raises `KeyError` if addkit has no such command."""
         if name not in SUMMARIES:
             raise KeyError(name)
         # Imported here: `--help` lists all commands and needs the modules of none. A module and its

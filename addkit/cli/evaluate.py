@@ -19,11 +19,7 @@ from addkit.cli.options import (
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
-    from addkit.evaluation.results import (
-        Evaluation,
-        ExitRow,
-        Uncertainty,
-    )
+    from addkit.evaluation.results import Evaluation, ExitRow, Uncertainty
 
 
 ANSWERS, MORE = "Inference settings, each combination of them", "What else to measure"
@@ -47,12 +43,10 @@ def evaluate(
     run: RunOption = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     steps: Annotated[
-        list[int] | None,
-        _values(int, "N,...", "Chain lengths, such as 1,2,5,10,20,50."),
+        list[int] | None, _values(int, "N,...", "Chain lengths, such as 1,2,5,10,20,50.")
     ] = None,
     guidance: Annotated[
-        list[float] | None,
-        _values(float, "W,...", "w in uncond + w (cond - uncond); 1 is off."),
+        list[float] | None, _values(float, "W,...", "w in uncond + w (cond - uncond); 1 is off.")
     ] = None,
     read_out: Annotated[list[str] | None, _components("read_out")] = None,
     sampler: Annotated[list[str] | None, _components("sampler")] = None,

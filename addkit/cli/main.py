@@ -53,12 +53,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     quiet: Annotated[
-        bool,
-        typer.Option(*QUIET, help="Nothing on stderr but errors. Goes with every command."),
+        bool, typer.Option(*QUIET, help="Nothing on stderr but errors. Goes with every command.")
     ] = False,
     no_plugins: NoPlugins = False,
     no_plugin: NoPlugin = None,

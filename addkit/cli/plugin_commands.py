@@ -107,10 +107,8 @@ class RootGroup(LazyGroup):
         return [*self.commands, *plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, one of a plugin as a `PluginCommand`; None if there is none.
-
-        Raises:
-            UsageError: the command moved to a package that is not installed, or is disabled.
+        """The command, one of a plugin as a `PluginCommand`; None if there is none. Raises
+        `UsageError` if the command moved to a package that is not installed, or is disabled.
         """
         command = self.commands.get(cmd_name) or plugin_commands().get(cmd_name)
         if command is None and not ctx.resilient_parsing:
@@ -171,10 +169,8 @@ def clash(provided: tuple[ProvidedCommand, ...]) -> str:
 
 
 def load_command(provided: ProvidedCommand) -> Any:
-    """Import a plugin's command, as typer's.
-
-    Raises:
-        PluginError: it cannot be imported, or is neither a function for typer nor a `typer.Typer`.
+    """Import a plugin's command, as typer's. Raises `PluginError` if it cannot be imported, or is
+    neither a function for typer nor a `typer.Typer`.
     """
     from addkit.plugin.contract import one_line, place_of
 
@@ -192,10 +188,8 @@ def load_command(provided: ProvidedCommand) -> Any:
 
 
 def check_commands(package: str | None) -> list[Verdict]:
-    """A verdict for each command of a package or file, or of all of them.
-
-    Raises:
-        UsageError: the hook of a plugin's commands is broken.
+    """A verdict for each command of a package or file, or of all of them. Raises `UsageError` if
+    the hook of a plugin's commands is broken.
     """
     from addkit.plugin.commands import load_commands
     from addkit.testing import Verdict

@@ -101,10 +101,8 @@ class LiveView(Callback):
 
 
 class AblationBars:
-    """The `AblationProgress` of the command line.
-
-    Args:
-        trainings: number of trainings in the ablation, those finished before included.
+    """The `AblationProgress` of the command line. `trainings` is the number of trainings in the
+    ablation, those finished before included.
     """
 
     def __init__(self, trainings: int) -> None:

@@ -65,8 +65,7 @@ def list_recipes(json: JsonOption = False) -> None:
 @recipes.command()
 def show(
     recipe: Annotated[
-        str,
-        typer.Argument(help="A recipe's name, or its file.", autocompletion=complete_recipe),
+        str, typer.Argument(help="A recipe's name, or its file.", autocompletion=complete_recipe)
     ],
     set_: SetOption = None,
     resolved: Annotated[
@@ -111,8 +110,7 @@ def show(
 @recipes.command()
 def check(
     files: Annotated[
-        list[str],
-        typer.Argument(help="Recipes by name or file.", autocompletion=complete_recipe),
+        list[str], typer.Argument(help="Recipes by name or file.", autocompletion=complete_recipe)
     ],
     set_: SetOption = None,
     json: JsonOption = False,
@@ -160,8 +158,7 @@ def diff(
         ),
     ],
     right: Annotated[
-        str,
-        typer.Argument(help="What to compare it with.", autocompletion=complete_recipe_or_run),
+        str, typer.Argument(help="What to compare it with.", autocompletion=complete_recipe_or_run)
     ],
     json: JsonOption = False,
 ) -> None:

@@ -12,10 +12,8 @@ from addkit.runs import RUNS, newest_run
 def find_folder(word: str | Path) -> Path:
     """The folder of a run or an ablation: a path, or a bare name below ./runs.
 
-    A checkpoint of a run is found too, by its path or by a pointer: `RUN/checkpoints/best`.
-
-    Raises:
-        RunError: there is none; the text guesses the nearest name.
+    A checkpoint of a run is found too, by its path or by a pointer: `RUN/checkpoints/best`. Raises
+    `RunError` if there is none; the text guesses the nearest name.
     """
     path = Path(word)
     if path.is_dir() or (path.is_file() and path.parent.name == "checkpoints"):

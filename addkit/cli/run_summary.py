@@ -234,10 +234,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Scores of runs with their differences to the first, and the keys that differ.
 
     A run that was scored on other images than the first has no differences of scores; `data` has
-    the keys behind that.
-
-    Raises:
-        RunError: a run is broken.
+    the keys behind that. Raises `RunError` if a run is broken.
     """
     entries, scores, data, recipes, environments = [], [], [], [], []
     for path in paths:

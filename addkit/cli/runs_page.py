@@ -50,15 +50,13 @@ class SideBySide(RunReport):
 
 
 def write_comparison(page: Path, paths: Sequence[Path], comparison: Comparison) -> None:
-    """Write scores, recipes, environments and curves of runs side by side.
+    """Write scores, recipes, environments and curves of runs side by side. Raises `UsageError` for
+    another file ending or a missing folder.
 
     Args:
         page: .html.
         paths: folders of runs.
         comparison: of these runs.
-
-    Raises:
-        UsageError: another file ending, or no such folder.
     """
     names = [path.name for path in paths]
     runs = dict(zip(names, map(Run, paths), strict=True))

@@ -122,8 +122,7 @@ def train(
         ),
     ] = False,
     fresh: Annotated[
-        bool,
-        typer.Option("--fresh", help="Start anew; an old run in --run-dir is moved aside."),
+        bool, typer.Option("--fresh", help="Start anew; an old run in --run-dir is moved aside.")
     ] = False,
     json: JsonOption = False,
     processes: Annotated[

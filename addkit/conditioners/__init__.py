@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from addkit.plugin.spec import Choices, ConditionerSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, ConditionerSpec, components
 
 if TYPE_CHECKING:
     from addkit.conditioners.settings import ClassTokenConfig
@@ -20,24 +20,23 @@ def _needs_class_token(config: ClassTokenConfig, choices: Choices) -> Iterable[s
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in conditioners."""
-    yield ConditionerSpec(
+addkit_components = components(
+    ConditionerSpec(
         "class-token",
         ".settings:ClassTokenConfig",
         ".tokens:ClassToken",
         "The encoder's class token (paper).",
         provides=frozenset({"one-token"}),
         check=_needs_class_token,
-    )
-    yield ConditionerSpec(
+    ),
+    ConditionerSpec(
         "mean-token",
         ".settings:MeanTokenConfig",
         ".tokens:MeanToken",
         "The mean of the encoder's patch tokens (paper).",
         provides=frozenset({"one-token"}),
-    )
-    yield ConditionerSpec(
+    ),
+    ConditionerSpec(
         "all-tokens", ".settings:AllTokensConfig", ".tokens:AllTokens", "Every encoder token."
-    )
+    ),
+)

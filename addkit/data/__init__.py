@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from addkit.plugin.spec import Choices, DataSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, DataSpec, components
 
 if TYPE_CHECKING:
     from addkit.data.settings import CaptionConfig
@@ -21,75 +21,74 @@ def _needs_tokenizer(config: CaptionConfig, choices: Choices) -> Iterable[str]:
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in data sets."""
-    yield DataSpec(
+addkit_components = components(
+    DataSpec(
         "digits",
         ".settings:DigitsConfig",
         ".digits:Digits",
         "1,797 handwritten digits, 8 x 8 grey; comes with addkit.",
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "fashion-mnist",
         ".settings:FashionMNISTConfig",
         ".fashion_mnist:FashionMNIST",
         "70,000 pieces of clothing, 28 x 28 grey.",
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "image-folder",
         ".settings:ImageFolderConfig",
         ".image_folder:ImageFolder",
         "Your images, one sub-folder for each class.",
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "imagenet",
         ".settings:ImageNetConfig",
         ".imagenet:ImageNet",
         "ImageNet-1k in torchvision's layout.",
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "emoji",
         ".settings:EmojiConfig",
         ".emoji:EmojiCaptions",
         "Emoji and their names, 64 x 64 colour; comes with addkit.",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "coco-captions",
         ".settings:CocoCaptionsConfig",
         ".coco:CocoCaptions",
         "MS COCO's photographs and captions of 2014.",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "caption-folder",
         ".settings:CaptionFolderConfig",
         ".caption_folder:CaptionFolder",
         "Your pictures and captions, CSV, JSON lines or COCO's json.",
         provides=frozenset({"captions"}),
         check=_needs_tokenizer,
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "attribute-table",
         ".settings:AttributeTableConfig",
         ".attribute_table:AttributeTable",
         "Your images, a CSV column for each attribute.",
         provides=frozenset({"attributes"}),
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "emoji-attributes",
         ".settings:EmojiAttributesConfig",
         ".emoji:EmojiAttributes",
         "Group, gender and skin tone of emoji; comes with addkit.",
         provides=frozenset({"attributes"}),
-    )
-    yield DataSpec(
+    ),
+    DataSpec(
         "outfits",
         ".settings:OutfitsConfig",
         ".outfits:Outfits",
         "Four noisy pieces of clothing, few combinations allowed.",
         provides=frozenset({"attributes"}),
-    )
+    ),
+)

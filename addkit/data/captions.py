@@ -161,11 +161,7 @@ class CaptionedImages(ReferencedImages):
     """Images in files or shards, with `captions` as they were written."""
 
     def __init__(
-        self,
-        images: FileImages,
-        references: References,
-        captions: Captions,
-        vocabulary: Vocabulary,
+        self, images: FileImages, references: References, captions: Captions, vocabulary: Vocabulary
     ) -> None:
         super().__init__(images, references, captions.texts, vocabulary.plain)
         self.captions = captions

@@ -180,8 +180,7 @@ class EmojiConfig(CaptionConfig):
         "variants", description="variants: only emoji of three forms or more, 2,251 of the 3,788."
     )
     forms: Literal[1, 3] = Field(
-        1,
-        description="3: only captions that end in their one skin tone, each in three orders.",
+        1, description="3: only captions that end in their one skin tone, each in three orders."
     )
     image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
     mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")

@@ -28,10 +28,8 @@ def number_in(cell: str) -> float | None:
 
 
 def encoded(column: Column, cells: Sequence[str | None]) -> Tensor | tuple[str, ...]:
-    """Cells of one column in the form of a batch; None and "" are missing.
-
-    Raises:
-        DataError: a cell is no number, or none of the categories; guesses which.
+    """Cells of one column in the form of a batch; None and "" are missing. Raises `DataError` if a
+    cell is no number, or none of the categories; guesses which.
     """
     if column.kind == "text":
         return tuple(cell or "" for cell in cells)

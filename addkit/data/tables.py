@@ -46,10 +46,8 @@ class CsvTable:
     def classes(
         self, name: str, key: str, missing: Sequence[str] = ("",)
     ) -> tuple[tuple[str, ...], list[int]]:
-        """The sorted values of that column, and the position among them of each row's value.
-
-        Raises:
-            DataError: a cell is one of `missing`, or all cells are equal.
+        """The sorted values of that column, and the position among them of each row's value. Raises
+        `DataError` if a cell is one of `missing`, or all cells are equal.
         """
         values = self.cells(name, key)
         for row, value in zip(self.rows, values, strict=True):
@@ -63,10 +61,8 @@ class CsvTable:
 
     def splits(self, name: str, validation: float) -> dict[str, list[int]]:
         """Rows by the split that the column `name` gives; `data.split_column` names the column.
-
-        Raises:
-            DataError: a cell is no split, train or test has no row, or `validation`, a share to be
-                held out, is above 0 where the column has validation rows of its own.
+        Raises `DataError` if a cell is no split, train or test has no row, or `validation`, a share
+        to be held out, is above 0 where the column has validation rows of its own.
         """
         splits: dict[str, list[int]] = {"train": [], "test": []}
         for number, cell in enumerate(self.cells(name, "split_column")):

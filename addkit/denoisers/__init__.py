@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from addkit.plugin.spec import Choices, DenoiserSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, DenoiserSpec, components
 
 
 def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
@@ -19,28 +19,27 @@ def _one_condition_token(config: Any, choices: Choices) -> Iterable[str]:
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in denoisers."""
-    yield DenoiserSpec(
+addkit_components = components(
+    DenoiserSpec(
         "transformer",
         ".settings:TransformerConfig",
         ".transformer:TransformerDenoiser",
         "Self-attention over labels and a prepared condition.",
         provides=frozenset({"reads-state", "joint"}),
-    )
-    yield DenoiserSpec(
+    ),
+    DenoiserSpec(
         "mlp",
         ".settings:MlpConfig",
         ".mlp:MlpDenoiser",
         "adaLN MLP; the fastest for one label.",
         provides=frozenset({"reads-state"}),
         check=_one_condition_token,
-    )
-    yield DenoiserSpec(
+    ),
+    DenoiserSpec(
         "control",
         ".settings:ControlConfig",
         ".control:Control",
         "A classifier head that ignores the state.",
         check=_one_condition_token,
-    )
+    ),
+)

@@ -17,12 +17,7 @@ from addkit.diffusion.noise import (
     signal_to_noise,
     time_grid,
 )
-from addkit.diffusion.objective import (
-    ObjectiveSettings,
-    ObjectiveValue,
-    drop_condition,
-    objective,
-)
+from addkit.diffusion.objective import ObjectiveSettings, ObjectiveValue, drop_condition, objective
 from addkit.diffusion.randomness import counted_generator, counted_seed, draw_labels
 from addkit.plugin.values import (
     FORBIDDEN,
@@ -40,38 +35,10 @@ from addkit.plugin.values import (
     TimeSettings,
 )
 
-__all__ = [
-    "FORBIDDEN",
-    "FREE",
-    "Answer",
-    "ChainSettings",
-    "ChainStep",
-    "Clean",
-    "LabelDiffusion",
-    "Layout",
-    "NoisyBatch",
-    "NoisyLabels",
-    "ObjectiveSettings",
-    "ObjectiveValue",
-    "State",
-    "Targets",
-    "TimeSettings",
-    "TimedLosses",
-    "alpha_bar_at",
-    "any_order_likelihood",
-    "bayes_denoiser",
-    "corrupt",
-    "counted_generator",
-    "counted_seed",
-    "draw_labels",
-    "draw_times",
-    "drop_condition",
-    "flip_probability",
-    "gibbs_accuracy",
-    "log_likelihood_scale",
-    "noised",
-    "objective",
-    "probability_arg_max",
-    "signal_to_noise",
-    "time_grid",
-]
+__all__ = ["FORBIDDEN", "FREE", "Answer", "ChainSettings", "ChainStep", "Clean"]
+__all__ += ["LabelDiffusion", "Layout", "NoisyBatch", "NoisyLabels", "ObjectiveSettings"]
+__all__ += ["ObjectiveValue", "State", "Targets", "TimeSettings", "TimedLosses", "alpha_bar_at"]
+__all__ += ["any_order_likelihood", "bayes_denoiser", "corrupt", "counted_generator"]
+__all__ += ["counted_seed", "draw_labels", "draw_times", "drop_condition", "flip_probability"]
+__all__ += ["gibbs_accuracy", "log_likelihood_scale", "noised", "objective"]
+__all__ += ["probability_arg_max", "signal_to_noise", "time_grid"]

@@ -10,10 +10,7 @@ from addkit.plugin.values import Clean, Layout
 
 
 def any_order_likelihood(
-    model: LabelModel,
-    prepared: tuple[Tensor, ...],
-    labels: Tensor,
-    present: Tensor | None = None,
+    model: LabelModel, prepared: tuple[Tensor, ...], labels: Tensor, present: Tensor | None = None
 ) -> Tensor:
     r"""log p(y | c) = \sum_n log p(y_n | y_1, ..., y_{n-1}, c), (B, S, N) -> (B, S).
 

@@ -161,12 +161,7 @@ class LabelDiffusion(nn.Module):
         return State(h), torch.cat([zeros, t], -1)
 
     def corrupt(
-        self,
-        clean: Clean,
-        alpha_bar: Tensor,
-        generator: torch.Generator,
-        *,
-        keep_y_t: bool = False,
+        self, clean: Clean, alpha_bar: Tensor, generator: torch.Generator, *, keep_y_t: bool = False
     ) -> State:
         """Corrupt and embed a label; with y_t itself if `keep_y_t` or something needs it."""
         # fp32 under autocast: noise and the Cholesky factor must not be rounded.
@@ -258,11 +253,7 @@ class LabelDiffusion(nn.Module):
         return losses
 
     def logits(
-        self,
-        outputs: Tensor,
-        y_t: Tensor | None,
-        alpha_bar: Tensor,
-        places: Tensor | None = None,
+        self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor, places: Tensor | None = None
     ) -> Tensor:
         """Unnormalised log p(y_0 | y_t, c); next to nothing for classes a token cannot take.
 
@@ -315,6 +306,7 @@ def completed(
 
 def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, maker: str = "") -> Any:
     """The tensor itself, once its shape is as expected, so that a wrong one is not broadcast.
+    Raises `PluginError` if it is no tensor, or has another shape.
 
     Args:
         given: what a component returned.
@@ -322,9 +314,6 @@ def shaped(given: Any, expected: Sequence[int | str], kind: str, what: str, make
         kind: of the component.
         what: the tensor is, such as "a condition".
         maker: the component's name and package, if it is not addkit's own.
-
-    Raises:
-        PluginError: it is no tensor, or has another shape.
     """
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) == len(expected):

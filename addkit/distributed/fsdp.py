@@ -259,14 +259,12 @@ def _reasons(error: CheckpointException) -> str:
 def load_shards(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An optimizer's state `PARAMETER|KEY`, each tensor spread as its parameter is now.
 
-    Each process reads its share and sends nothing; no process group is needed.
+    Each process reads its share and sends nothing; no process group is needed. Raises `RunError` if
+    a file is missing or broken, or the state is of other parameters.
 
     Args:
         folder: written by `save_shards`, with any number of processes.
         parameters: by name, sharded or whole.
-
-    Raises:
-        RunError: a file is missing or broken, or the state is of other parameters.
     """
     reader = HuggingFaceStorageReader(str(folder))
     try:

@@ -36,10 +36,8 @@ EXIT_CODES = {2: 2, -signal.SIGTERM: TERMINATED}
 
 
 def processes_here(recipe: Recipe, requested: int | None) -> int:
-    """Training processes on this machine: as requested, the recipe's, or one for each GPU.
-
-    Raises:
-        UsageError: they would have to share a GPU, which NCCL refuses.
+    """Training processes on this machine: as requested, the recipe's, or one for each GPU. Raises
+    `UsageError` if they would have to share a GPU, which NCCL refuses.
     """
     processes = requested or recipe.distributed.processes_per_node
     gpus = torch.cuda.device_count()
@@ -65,11 +63,7 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
         RunError: a process failed; names its rank, its error and its log.
         Stopped: a signal came, and the processes have saved and left.
     """
-    from torch.distributed.elastic.multiprocessing.api import (
-        DefaultLogsSpecs,
-        SignalException,
-        Std,
-    )
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 

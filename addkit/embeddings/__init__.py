@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from addkit.plugin.spec import Choices, EmbeddingSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, EmbeddingSpec, components
 
 if TYPE_CHECKING:
     from addkit.embeddings.settings import TokenConfig
@@ -20,22 +20,21 @@ def _needs_clean_or_noise(config: TokenConfig, choices: Choices) -> Iterable[str
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in embeddings."""
-    yield EmbeddingSpec(
+addkit_components = components(
+    EmbeddingSpec(
         "linear", ".settings:LinearConfig", ".linear:build_linear", "W y_t, the paper's."
-    )
-    yield EmbeddingSpec(
+    ),
+    EmbeddingSpec(
         "posterior",
         ".settings:PosteriorConfig",
         ".posterior:PosteriorEmbedding",
         "softmax(c_t y_t) E: loses nothing at any K.",
-    )
-    yield EmbeddingSpec(
+    ),
+    EmbeddingSpec(
         "token",
         ".settings:TokenConfig",
         ".token:TokenEmbedding",
         "E[y] or a mask, for masked diffusion and autoregression.",
         check=_needs_clean_or_noise,
-    )
+    ),
+)

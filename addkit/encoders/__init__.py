@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from addkit.plugin.spec import EncoderSpec, components
 
-from addkit.plugin.spec import EncoderSpec, Spec, hookimpl
-
-
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in encoders."""
-    yield EncoderSpec(
+addkit_components = components(
+    EncoderSpec(
         "vit",
         ".settings:VitConfig",
         ".timm:VitEncoder",
         "A timm vision transformer.",
         provides=frozenset({"class-token"}),
-    )
-    yield EncoderSpec("timm", ".settings:TimmConfig", ".timm:TimmEncoder", "Any timm backbone.")
-    yield EncoderSpec("cnn", ".settings:CnnConfig", ".cnn:CnnEncoder", "A small CNN.")
+    ),
+    EncoderSpec("timm", ".settings:TimmConfig", ".timm:TimmEncoder", "Any timm backbone."),
+    EncoderSpec("cnn", ".settings:CnnConfig", ".cnn:CnnEncoder", "A small CNN."),
+)

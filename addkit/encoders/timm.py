@@ -16,16 +16,14 @@ from addkit.errors import RecipeError, guess
 
 
 class TimmEncoder(nn.Module):
-    """A timm model's features as tokens.
+    """A timm model's features as tokens. Raises `RecipeError` for an unknown model or tag, sizes
+    that do not fit it, or a file that does not.
 
     Args:
         config: the model's name, its first weights and its stochastic depth.
         image_size: pixels of the square input.
         image_channels: of the image.
         sizes: timm's arguments that override the named model's.
-
-    Raises:
-        RecipeError: no such model or tag, sizes that do not fit it, or a file that does not.
     """
 
     def __init__(
@@ -104,9 +102,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Copy a file's tensors into the model by name; a classifier head in the file is left out.
 
     Where no name fits but number, order and shapes do (a port of the same network), by order.
-
-    Raises:
-        RecipeError: the file is missing or does not fit.
+    Raises `RecipeError` if the file is missing or does not fit.
     """
     if not path.is_file():
         raise RecipeError(f'[encoder] weights: no file "{path}"')
@@ -140,15 +136,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 class VitEncoder(TimmEncoder):
-    """The named ViT at the image's size, its sizes overridden where the recipe gives others.
+    """The named ViT at the image's size, its sizes overridden where the recipe gives others. Raises
+    `RecipeError` if the name is no ViT, or the image is no multiple of the patch.
 
     Args:
         config: the model's name, its sizes and its first weights.
         image_size: pixels of the square input.
         image_channels: of the image.
-
-    Raises:
-        RecipeError: the name is no ViT, or the image is no multiple of the patch.
     """
 
     def __init__(self, config: VitConfig, image_size: int, image_channels: int) -> None:

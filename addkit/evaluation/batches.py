@@ -65,11 +65,9 @@ class Evaluator:
     def score(self, settings: Mapping[str, Setting]) -> dict[str, Meter]:
         """A meter for each setting.
 
-        Each process of a world predicts its own batches. Merging in the order of ranks gives all
-        of them the meters that one process would have.
-
-        Raises:
-            Stopped: a signal has come, here or on another process; raised on all of them.
+        Each process of a world predicts its own batches. Merging in the order of ranks gives all of
+        them the meters that one process would have. Raises `Stopped` if a signal has come, here or
+        on another process; on all of them.
         """
         world, stop = self.world or World(), self.stop or StopSignals()
         # Meters, not answers, are gathered: a meter of a split is small beside (images, N, K).

@@ -493,14 +493,12 @@ class Evaluation:
 
     @classmethod
     def from_data(cls, stored: Mapping[str, Any], run: Path | None = None) -> Evaluation:
-        """The inverse of `data`.
+        """The inverse of `data`. Raises `RunError` if it was written by a version of addkit with
+        other keys.
 
         Args:
             stored: the object in evaluation.json.
             run: the folder that it was read from, for the error; by default the one that it names.
-
-        Raises:
-            RunError: it was written by a version of addkit with other keys.
         """
         try:
             audit, table3, uncertainty = stored["audit"], stored["table3"], stored["uncertainty"]

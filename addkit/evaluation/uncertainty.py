@@ -59,7 +59,8 @@ def measure_uncertainty(
     seed: int,
     draws: int = 2000,
 ) -> Uncertainty:
-    """Score every confidence, plain and temperature scaled.
+    """Score every confidence, plain and temperature scaled. Raises `DataError` for fewer than two
+    images.
 
     Args:
         predictor: a run of a single label.
@@ -72,9 +73,6 @@ def measure_uncertainty(
         chains: S; None: 10.
         seed: random seed of the sampling noise and of the bootstrap.
         draws: resamples of the bootstrap.
-
-    Raises:
-        DataError: fewer than two images.
     """
     images, loop = source.split(split), voting_chains(inference, chains)
     if len(images) < 2:
@@ -131,10 +129,7 @@ class _Models:
 
     def predict(self, images: ImageSet) -> _Predicted:
         """All confidences of a split."""
-        settings = {
-            self.inference.read_out.name: Setting(self.inference),
-            MEAN: Setting(self.loop),
-        }
+        settings = {self.inference.read_out.name: Setting(self.inference), MEAN: Setting(self.loop)}
         probabilities = self._predict(self.predictor, images, settings)
         chains, num_classes = self.loop.chains, self.predictor.facts.num_classes
         # One vote more, spread over all classes: no class has probability 0.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Choices, LossSpec, Problem, Spec, hookimpl
+from addkit.plugin.spec import Choices, LossSpec, Problem, components
 
 if TYPE_CHECKING:
     from addkit.losses.settings import MseNoiseConfig, WeightedCrossEntropyConfig
@@ -60,36 +60,35 @@ def _needs_state(config: MseNoiseConfig, choices: Choices) -> Iterable[str]:
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in losses."""
-    yield LossSpec(
+addkit_components = components(
+    LossSpec(
         "ce",
         ".settings:CrossEntropyConfig",
         ".cross_entropy:CrossEntropy",
         "Plain cross-entropy.",
         provides=frozenset({"rises-with-t"}),
-    )
-    yield LossSpec(
+    ),
+    LossSpec(
         "weighted-ce",
         ".settings:WeightedCrossEntropyConfig",
         _weighted,
         "Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
         check=_needs_levels,
-    )
-    yield LossSpec(
+    ),
+    LossSpec(
         "mse",
         ".settings:MseConfig",
         ".mse:CleanMse",
         "Squared error of the clean label.",
         check=_not_with_skip,
         needs=NO_SKIP,
-    )
-    yield LossSpec(
+    ),
+    LossSpec(
         "mse-noise",
         ".settings:MseNoiseConfig",
         ".mse:NoiseMse",
         "Squared error of the noise (the paper's failing row).",
         check=_needs_state,
         needs={**NO_SKIP, "read_out.name": "last"},
-    )
+    ),
+)

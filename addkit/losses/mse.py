@@ -33,9 +33,7 @@ class NoiseMse(CleanMse):
     """l = ||f - eps||^2 / K, the regressive loss of table 2 and figure 4.
 
     Fails where K exceeds the network's width: noise has K free directions, the network D.
-
-    Args:
-        scale: b of the schedule.
+    `scale` is b of the schedule.
     """
 
     predicts: Literal["label", "noise"] = "noise"

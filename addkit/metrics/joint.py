@@ -29,10 +29,8 @@ class JointScores:
 
 
 class JointMeter:
-    """Collects joint answers.
-
-    Args:
-        combinations: tuples of class ids that occur in training; empty: not listed.
+    """Collects joint answers. `combinations` has the tuples of class ids that occur in training; if
+    empty, they are not listed.
     """
 
     def __init__(self, combinations: Iterable[tuple[int, ...]]) -> None:

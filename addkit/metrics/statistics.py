@@ -36,14 +36,12 @@ def paired_interval(
     r"""Student's t interval of a mean: d +- t_{0.975, n-1} s / sqrt(n).
 
     Differences within pairs: of two arms with the same seed, or of two answers to one image. Where
-    all agree it has no width, whatever the truth, unless a least deviation is given.
+    all agree it has no width, whatever the truth, unless a least deviation is given. Raises
+    `ValueError` for fewer than two differences.
 
     Args:
         differences: (n,), n >= 2.
         least_deviation: s counts for at least this.
-
-    Raises:
-        ValueError: fewer than two differences.
     """
     values = torch.as_tensor(differences, dtype=torch.float64)  # (n,)
     n = len(values)
@@ -97,14 +95,12 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     with replacement, and the 2.5 and 97.5 percentiles of their means.
 
     The same values and seed give the same interval. It is about other images, not about other
-    training seeds. Where all values agree it has no width, whatever the truth.
+    training seeds. Where all values agree it has no width, whatever the truth. Raises `ValueError`
+    if there are no values.
 
     Args:
         values: one number (or bool) for each image.
         seed: random seed of the resampling.
-
-    Raises:
-        ValueError: there are no values.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
@@ -121,10 +117,10 @@ def bootstrap_interval(
 ) -> Interval:
     """The basic bootstrap of a statistic (Davison and Hinkley 1997, 5.6): 2 s - its quantiles.
 
-    For values that are paired, such as two scores of one image, a row has both, and the
-    statistic takes their difference. It is about other images, not about other training seeds. Of
-    a mean it is the percentile interval mirrored; of a statistic that noise pushes up, such as a
-    calibration error, it takes back what resampling adds.
+    For values that are paired, such as two scores of one image, a row has both, and the statistic
+    takes their difference. It is about other images, not about other training seeds. Of a mean it
+    is the percentile interval mirrored; of a statistic that noise pushes up, such as a calibration
+    error, it takes back what resampling adds. Raises `ValueError` if there are no values.
 
     Args:
         values: (n, ...), drawn with replacement along the first axis; a resample keeps their
@@ -132,9 +128,6 @@ def bootstrap_interval(
         statistic: a number for such values.
         seed: random seed of the resampling; equal seeds give equal intervals.
         draws: resamples.
-
-    Raises:
-        ValueError: there are no values.
     """
     if not len(values):
         raise ValueError("no values to resample")

@@ -245,15 +245,12 @@ def _logs(probabilities: Tensor) -> Tensor:
 def fit_temperature(probabilities: Tensor, labels: Tensor, tolerance: float = 1e-4) -> float:
     r"""The T in [0.05, 20] with the least -mean log p_y(T), by golden-section search in log T.
 
-    The NLL is convex in 1/T, so it has one minimum.
+    The NLL is convex in 1/T, so it has one minimum. Raises `ValueError` if there are no images.
 
     Args:
         probabilities: (n, K), n >= 1.
         labels: (n,) class ids.
         tolerance: width of the bracket of log T at which the search ends.
-
-    Raises:
-        ValueError: there are no images.
     """
     if not len(labels):
         raise ValueError("no images to fit a temperature on")

@@ -32,14 +32,12 @@ Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 
 
 class SideInputRows:
-    """Splits side inputs into batches, in the order of the images.
+    """Splits side inputs into batches, in the order of the images. Raises `UsageError` for an
+    unknown column or value.
 
     Args:
         columns: those of the run's data.
         values: by column; a text is encoded as the data set does it.
-
-    Raises:
-        UsageError: an unknown column, or not a value of it.
     """
 
     def __init__(self, columns: Sequence[Column], values: Known) -> None:

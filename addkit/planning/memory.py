@@ -124,10 +124,8 @@ def all_reduced(gradients: int, processes: int) -> Traffic:
 
 @contextmanager
 def fake_processes(processes: int) -> Iterator[DeviceMesh]:
-    """Be process 0 of so many, which do not exist.
-
-    Raises:
-        UsageError: this PyTorch has no fake process group.
+    """Be process 0 of so many, which do not exist. Raises `UsageError` if this PyTorch has no fake
+    process group.
     """
     try:
         # Only PyTorch's own tests have it, nothing public does.

@@ -34,11 +34,9 @@ class Commands:
 def load_commands() -> Commands:
     """The commands of installed plugins and plugin files that the environment selects.
 
-    Broken plugins are reported as `load_registry` reports them.
-
-    Raises:
-        PluginError: a plugin file is broken, a selected plugin or plugin file is missing, or with
-            ADDKIT_STRICT_PLUGINS=1 a plugin is broken.
+    Broken plugins are reported as `load_registry` reports them. Raises `PluginError` if a plugin
+    file is broken, a selected plugin or plugin file is missing, or with ADDKIT_STRICT_PLUGINS=1 a
+    plugin is broken.
     """
     return load_selected_commands(Selection.from_environment())
 

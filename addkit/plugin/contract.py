@@ -31,10 +31,8 @@ class GuardedBuild:
     """The Spec as its plugin gave it."""
 
     def __call__(self, config: Config, problem: Problem) -> Any:
-        """Build the component.
-
-        Raises:
-            PluginError: the builder failed, or its result lacks a part of the protocol.
+        """Build the component. Raises `PluginError` if the builder failed, or its result lacks a
+        part of the protocol.
         """
         kind = self.spec.kind
         who = f'{kind} "{self.spec.name}" of {self.provider}'

@@ -83,11 +83,7 @@ class ProvidedCommand:
         return f'command "{self.spec.name}" of {self.provider}'
 
     def load(self) -> object:
-        """Import what the spec names.
-
-        Raises:
-            PluginError: it cannot be imported.
-        """
+        """Import what the spec names. Raises `PluginError` if it cannot be imported."""
         module, _, name = self.spec.command.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
@@ -278,9 +274,8 @@ def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
 
 def import_file(path: Path) -> tuple[str, Callable[[], object]]:
     """The provider of a plugin file, which is its name and hash, and a function that imports it.
-
-    Raises:
-        PluginError: it cannot be read, or belongs to a package, whose other files it would miss.
+    Raises `PluginError` if it cannot be read, or belongs to a package, whose other files it would
+    miss.
     """
     if path.name == "__init__.py":
         projects = (folder for folder in path.parents if (folder / "pyproject.toml").is_file())

@@ -79,15 +79,13 @@ def worked_example(kind: str) -> WorkedExample:
 
 
 def write_package(name: str, kind: str, folder: Path) -> list[Path]:
-    """Write a package that provides the component or command `name`; returns its files.
+    """Write a package that provides the component or command `name`; returns its files. Raises
+    `UsageError` if the name cannot be used, or the folder is not empty.
 
     Args:
         name: of the package and of what it provides: lower case, digits and hyphens.
         kind: one of `KINDS`, or "command".
         folder: new, or empty.
-
-    Raises:
-        UsageError: the name cannot be used, or the folder is not empty.
     """
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name):

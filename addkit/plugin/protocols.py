@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Layout,
         NoisyBatch,
         NoisyLabels,
+        Prepared,
         State,
         Targets,
         TimeSettings,
@@ -412,12 +413,7 @@ class LabelModel(Protocol):
     """True if something after the embedding needs y_t itself."""
 
     def corrupt(
-        self,
-        clean: Clean,
-        alpha_bar: Tensor,
-        generator: torch.Generator,
-        *,
-        keep_y_t: bool = False,
+        self, clean: Clean, alpha_bar: Tensor, generator: torch.Generator, *, keep_y_t: bool = False
     ) -> State:
         """A freshly corrupted label, embedded; with y_t if `keep_y_t` or if it is needed."""
         ...
@@ -448,11 +444,7 @@ class LabelModel(Protocol):
         ...
 
     def logits(
-        self,
-        outputs: Tensor,
-        y_t: Tensor | None,
-        alpha_bar: Tensor,
-        places: Tensor | None = None,
+        self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor, places: Tensor | None = None
     ) -> Tensor:
         """Unnormalised log p(y_0 | y_t, c)."""
         ...
@@ -482,11 +474,7 @@ class Process(Protocol):
     None: all N. 0: none, since each token is predicted from the clean ones before it."""
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The labels (B, R, N) that a training step reads, their noise levels and their weights.
 
@@ -495,11 +483,7 @@ class Process(Protocol):
         ...
 
     def likelihood(
-        self,
-        model: LabelModel,
-        prepared: tuple[Tensor, ...],
-        labels: Tensor,
-        present: Tensor | None = None,
+        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
         for tokens that do not exist, such as pads that the network must not see.

@@ -25,22 +25,13 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
-BUILT_INS = (
-    "addkit.tasks",
-    "addkit.tokenizers",
-    "addkit.data",
-    "addkit.encoders",
-    "addkit.conditioners",
-    "addkit.processes",
-    "addkit.embeddings",
-    "addkit.denoisers",
-    "addkit.schedules",
-    "addkit.timesteps",
-    "addkit.losses",
-    "addkit.to_one",
-    "addkit.samplers",
-    "addkit.read_outs",
-    "addkit.trackers",
+BUILT_INS = tuple(
+    f"addkit.{page}"
+    for page in (
+        *("tasks", "tokenizers", "data", "encoders", "conditioners", "processes", "embeddings"),
+        *("denoisers", "schedules", "timesteps", "losses", "to_one", "samplers", "read_outs"),
+        "trackers",
+    )
 )
 """The catalogue pages, by name so that importing this module imports none of them."""
 
@@ -96,10 +87,8 @@ class Registry:
     ) -> Registry:
         """Register (provider, plugin) pairs, then entry points, which alone may be broken.
 
-        A plugin is a module or object with a `@hookimpl def addkit_components()`.
-
-        Raises:
-            PluginError: a plugin of a pair is not valid, or two plugins provide one name.
+        A plugin is a module or object with a `@hookimpl def addkit_components()`. Raises
+        `PluginError` if a plugin of a pair is not valid, or two plugins provide one name.
         """
         # The default argument binds this plugin; a plain closure would give the last one.
         ready = ((provider, lambda plugin=plugin: plugin) for provider, plugin in plugins)
@@ -140,11 +129,9 @@ def load_registry() -> Registry:
     """The built-in components and those of every installed plugin that the environment selects.
 
     Loaded once for each selection (`addkit.plugin.selection`). A broken third-party plugin is in
-    `Registry.broken`, and is warned of once.
-
-    Raises:
-        PluginError: two plugins provide a component of the same kind and name, a selected plugin or
-            plugin file is missing, or with ADDKIT_STRICT_PLUGINS=1 a plugin is broken.
+    `Registry.broken`, and is warned of once. Raises `PluginError` if two plugins provide a
+    component of the same kind and name, a selected plugin or plugin file is missing, or with
+    ADDKIT_STRICT_PLUGINS=1 a plugin is broken.
     """
     return _selected(Selection.from_environment())
 

@@ -76,10 +76,8 @@ def canonical(name: str) -> str:
 
 
 def select(*, none: bool, without: Sequence[str], files: Sequence[Path]) -> None:
-    """Add the options of a command line to the environment.
-
-    Raises:
-        PluginError: a file is missing.
+    """Add the options of a command line to the environment. Raises `PluginError` if a file is
+    missing.
     """
     if none:
         os.environ[ONLY] = ""

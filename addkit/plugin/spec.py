@@ -185,10 +185,8 @@ class Spec(Generic[C, T]):
 
     @property
     def settings(self) -> type[C]:
-        """The class of its settings, imported where `config` is a path.
-
-        Raises:
-            PluginError: the path leads nowhere, or to something that is no `Config`.
+        """The class of its settings, imported where `config` is a path. Raises `PluginError` if the
+        path leads nowhere, or to something that is no `Config`.
         """
         if not isinstance(self.config, str):
             return self.config
@@ -196,10 +194,8 @@ class Spec(Generic[C, T]):
         return settings
 
     def create(self, config: C, problem: Problem) -> T:
-        """Build the component.
-
-        Raises:
-            PluginError: a path leads nowhere, or the class and the settings do not fit.
+        """Build the component. Raises `PluginError` if a path leads nowhere, or the class and the
+        settings do not fit.
         """
         # Checked at each build, since importing the class earlier would load torch.
         build = self.checked_build()
@@ -216,10 +212,8 @@ class Spec(Generic[C, T]):
 
     def checked_build(self) -> Any:
         """The class or function in `build`, imported, and a class checked against the settings.
-
-        Raises:
-            PluginError: a path leads nowhere, or the class takes something that is neither a
-                setting nor a fact, or takes no parameter for some setting.
+        Raises `PluginError` if a path leads nowhere, or the class takes something that is neither a
+        setting nor a fact, or takes no parameter for some setting.
         """
         build = imported(self.build) if isinstance(self.build, str) else self.build
         if not isinstance(build, type):
@@ -245,11 +239,15 @@ class Spec(Generic[C, T]):
         return build
 
 
-def imported(path: str) -> Any:
-    """The object at an import path such as "my_package.samplers:Churn".
+def components(*specs: Spec[Any, Any]) -> Callable[[], Iterable[Spec[Any, Any]]]:
+    """The hook `addkit_components` of a module that adds just these components."""
+    # pluggy calls a function with its mark, whatever module defined it.
+    return hookimpl(lambda: specs)
 
-    Raises:
-        PluginError: there is no such module, or no such name in it.
+
+def imported(path: str) -> Any:
+    """The object at an import path such as "my_package.samplers:Churn". Raises `PluginError` if
+    there is no such module, or no such name in it.
     """
     module, _, name = path.partition(":")
     try:
@@ -283,10 +281,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "noisy-state": "every token it predicts is read with Gaussian noise, and y_t is kept",
         "clean-or-noise": "each token that it reads is clean or pure noise",
     },
-    "denoiser": {
-        "reads-state": "it reads the noisy labels",
-        "joint": "its tokens see each other",
-    },
+    "denoiser": {"reads-state": "it reads the noisy labels", "joint": "its tokens see each other"},
     "loss": {"rises-with-t": "its mean rises with t, as a plain cross-entropy's does"},
     "sampler": {
         "shared-time": "all tokens follow one time",
@@ -376,20 +371,8 @@ class TrackerSpec(Spec[C, "Tracker | None"]):
 
 
 KINDS: tuple[type[Spec[Any, Any]], ...] = (
-    TaskSpec,
-    TokenizerSpec,
-    DataSpec,
-    EncoderSpec,
-    ConditionerSpec,
-    ProcessSpec,
-    EmbeddingSpec,
-    DenoiserSpec,
-    ScheduleSpec,
-    TimestepsSpec,
-    LossSpec,
-    ToOneSpec,
-    SamplerSpec,
-    ReadOutSpec,
-    TrackerSpec,
+    *(TaskSpec, TokenizerSpec, DataSpec, EncoderSpec, ConditionerSpec, ProcessSpec),
+    *(EmbeddingSpec, DenoiserSpec, ScheduleSpec, TimestepsSpec, LossSpec, ToOneSpec),
+    *(SamplerSpec, ReadOutSpec, TrackerSpec),
 )
 """Every kind, in the order in which data flows."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Prepared: TypeAlias = "tuple[Tensor, ...]"
+"""What a denoiser computes from the condition alone, batch first."""
 SideInputs: TypeAlias = "Mapping[str, Tensor | tuple[str, ...]]"
 """Side inputs of B images by column. Numbers: float (B,), standardised, NaN where missing.
 Categories: int64 (B,), -1 where missing. Texts: B strings, "" where missing."""

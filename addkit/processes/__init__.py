@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from addkit.plugin.spec import Choices, ProcessSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, ProcessSpec, components
 
 # Abilities, which other components ask for in place of a process's name.
 LEVELS = frozenset({"token-times", "noise-levels"})
@@ -39,10 +39,8 @@ def _needs_joint(config: Any, choices: Choices) -> Iterable[str]:
         yield "[denoiser] bayes_skip needs Gaussian noise on every token; set it to false"
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in processes."""
-    yield ProcessSpec(
+addkit_components = components(
+    ProcessSpec(
         "gaussian",
         ".settings:GaussianConfig",
         ".gaussian:GaussianProcess",
@@ -50,8 +48,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         model_name="ADD",
         check=_accepts_sampler,
         provides=LEVELS | {"noisy-state"},
-    )
-    yield ProcessSpec(
+    ),
+    ProcessSpec(
         "masked",
         ".settings:MaskedConfig",
         ".masked:MaskedProcess",
@@ -60,8 +58,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"ordered"}),
-    )
-    yield ProcessSpec(
+    ),
+    ProcessSpec(
         "autoregressive",
         ".settings:AutoregressiveConfig",
         ".autoregressive:AutoregressiveProcess",
@@ -70,8 +68,8 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"left-to-right"}),
-    )
-    yield ProcessSpec(
+    ),
+    ProcessSpec(
         "blocks",
         ".settings:BlocksConfig",
         ".blocks:BlocksProcess",
@@ -79,4 +77,5 @@ def addkit_components() -> Iterable[Spec[Any, Any]]:
         model_name="block diffusion",
         check=_needs_joint,
         provides=LEVELS,
-    )
+    ),
+)

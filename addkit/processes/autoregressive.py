@@ -7,17 +7,15 @@ from torch import Tensor
 
 from addkit.diffusion.likelihood import counted, token_log_probabilities
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import Clean, Layout, NoisyBatch, Targets, TimeSettings
+from addkit.plugin.values import Clean, Layout, NoisyBatch, Prepared, Targets, TimeSettings
 
 
 class AutoregressiveProcess:
     r"""log p(y | c) = \sum_n log p(y_n | y_1, ..., y_{n-1}, c).
 
     Position n reads the clean token n - 1 and sees positions up to n; the first reads pure noise,
-    which carries no label.
-
-    Args:
-        pad: the class after which a caption has ended; None where there is none.
+    which carries no label. `pad` is the class after which a caption has ended; None where there is
+    none.
     """
 
     block: int | None = 0
@@ -26,11 +24,7 @@ class AutoregressiveProcess:
         self.pad = pad
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """Every token is predicted from the true ones before it (teacher forcing)."""
         alpha_bar = torch.ones_like(targets.labels, dtype=torch.float32)  # (B, R, N)
@@ -41,11 +35,7 @@ class AutoregressiveProcess:
         return _shifted(targets.labels, alpha_bar, targets.weights)
 
     def likelihood(
-        self,
-        model: LabelModel,
-        prepared: tuple[Tensor, ...],
-        labels: Tensor,
-        present: Tensor | None = None,
+        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """log p, in one pass; what follows the first pad is certain. (B, S, N) -> (B, S)."""
         alpha_bar = torch.ones_like(labels, dtype=torch.float32)  # (B, S, N)

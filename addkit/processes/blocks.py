@@ -10,7 +10,7 @@ from torch import Tensor
 from addkit.diffusion.likelihood import counted, token_log_probabilities
 from addkit.errors import UsageError
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import Clean, Layout, NoisyBatch, State, Targets, TimeSettings
+from addkit.plugin.values import Clean, Layout, NoisyBatch, Prepared, State, Targets, TimeSettings
 from addkit.processes.gaussian import GaussianProcess
 
 
@@ -19,21 +19,15 @@ class BlocksProcess(GaussianProcess):
 
     A noisy token sees the clean tokens before its block and the noisy ones of its block, so one
     pass trains every block. Sampling (`addkit.samplers.blocks`) denoises one block after the other.
-    With blocks of 1 and all rows at t = T this is autoregression.
-
-    Args:
-        block: tokens of a block.
+    With blocks of 1 and all rows at t = T this is autoregression. `block` is the number of
+    tokens of a block.
     """
 
     def __init__(self, block: int) -> None:
         self.block = block
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The clean stream before the noisy one."""
         batch = super().corrupt(targets, schedule, times, generator)
@@ -60,11 +54,7 @@ class BlocksProcess(GaussianProcess):
         return Layout(visible, place.repeat(2), num_tokens)
 
     def likelihood(
-        self,
-        model: LabelModel,
-        prepared: tuple[Tensor, ...],
-        labels: Tensor,
-        present: Tensor | None = None,
+        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """Exact for blocks of 1. Raises `UsageError` for longer ones."""
         if self.block != 1:

@@ -8,7 +8,7 @@ from torch import Tensor
 from addkit.diffusion.likelihood import any_order_likelihood
 from addkit.diffusion.noise import draw_times
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import Layout, NoisyBatch, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Prepared, Targets, TimeSettings
 
 
 class GaussianProcess:
@@ -17,11 +17,7 @@ class GaussianProcess:
     block: int | None = None
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """The labels at drawn times. Tokens at t = 0 are given, so they have no loss."""
         batch, reuse, num_tokens = targets.labels.shape
@@ -39,11 +35,7 @@ class GaussianProcess:
         return NoisyBatch(targets.labels, alpha_bar, t, weights, layout=layout, sampled_t=t)
 
     def likelihood(
-        self,
-        model: LabelModel,
-        prepared: tuple[Tensor, ...],
-        labels: Tensor,
-        present: Tensor | None = None,
+        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """Exact log p from left to right, (B, S, N) -> (B, S): clean words, then noise."""
         return any_order_likelihood(model, prepared, labels, present)

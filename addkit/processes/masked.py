@@ -24,21 +24,14 @@ class MaskedProcess(GaussianProcess):
 
     w = 1 (MaskGIT, Chang et al. 2022), or 1/t (MDLM, Sahoo et al. 2024: a bound of the negative
     log-likelihood). A mask is a token at t = T, and sampling settles tokens that wait there, so
-    samplers and likelihood are the Gaussian ones with levels 0 and T only.
-
-    Args:
-        weight: w.
+    samplers and likelihood are the Gaussian ones with levels 0 and T only. `weight` is w.
     """
 
     def __init__(self, weight: Literal["none", "1/t"] = "none") -> None:
         self.weight = weight
 
     def corrupt(
-        self,
-        targets: Targets,
-        schedule: Schedule,
-        times: TimeSettings,
-        generator: torch.Generator,
+        self, targets: Targets, schedule: Schedule, times: TimeSettings, generator: torch.Generator
     ) -> NoisyBatch:
         """Masks at drawn shares; the same share of rows as ADD's is all masks."""
         batch, reuse, num_tokens = targets.labels.shape

@@ -25,10 +25,8 @@ FROM_FOLDER = " (for a package in a folder: pip install -e FOLDER)"
 
 
 def check_requires(requires: Any, origin: Origin) -> None:
-    """Check that every package is installed, new enough and not left out.
-
-    Raises:
-        RecipeError: it is no list of requirements, or names what is missing and how to get it.
+    """Check that every package is installed, new enough and not left out. Raises `RecipeError` if
+    it is no list of requirements, or names what is missing and how to get it.
     """
     # Few recipes require a package, and `packaging` would slow the others down.
     from packaging.requirements import InvalidRequirement, Requirement
@@ -121,9 +119,7 @@ def known_recipes() -> dict[str, Path]:
 
 def named(word: Path | str) -> Path:
     """The recipe that a word of the command line names: a path, or the name of a known recipe.
-
-    Raises:
-        RecipeError: it is a bare name, and neither such a file nor such a recipe exists.
+    Raises `RecipeError` if it is a bare name, and neither such a file nor such a recipe exists.
     """
     path = Path(word)
     # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.
@@ -241,15 +237,13 @@ class _Reference:
 
 
 def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
-    """The recipe with everything that it extends merged in.
+    """The recipe with everything that it extends merged in. Raises `RecipeError` if a file is
+    missing or is not TOML, or files extend each other in a circle.
 
     Args:
         path: the file.
         read: layers of files that are read already, to which this adds its own: a caller that reads
             several recipes reads their common bases once.
-
-    Raises:
-        RecipeError: a file is missing or is not TOML, or files extend each other in a circle.
     """
     return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
 

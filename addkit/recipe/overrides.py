@@ -46,10 +46,8 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
 
 
 def changes_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """`table.key` -> value of overrides.
-
-    Raises:
-        RecipeError: one is not written table.key=value.
+    """`table.key` -> value of overrides. Raises `RecipeError` if one is not written
+    table.key=value.
     """
     layer, faults = read_overrides(overrides)
     raise_if_any(faults)

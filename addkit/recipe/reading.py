@@ -45,16 +45,14 @@ _TOO_DEEP = "tables or lists are nested too deeply."
 def read_recipe(
     path: Path, overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> Recipe:
-    """The experiment that a file describes, with what it extends and the overrides applied.
+    """The experiment that a file describes, with what it extends and the overrides applied. Raises
+    `RecipeError`, with a line for each thing that is wrong.
 
     Args:
         path: a TOML file, or the bare name of a recipe in `recipes/` or of one that comes with
             addkit. Its stem is the experiment's name where the file gives none.
         overrides: `table.key=value`, as after `--set`; the value is TOML or a bare word.
         registry: the components to choose from; by default all that are installed.
-
-    Raises:
-        RecipeError: a line for each thing that is wrong.
     """
     path = named(path)
     try:
@@ -74,10 +72,8 @@ def recipe_from_tables(
     *,
     overrides: Sequence[str] = (),
 ) -> Recipe:
-    """The experiment in tables that are whole already, such as those stored in a run.
-
-    Raises:
-        RecipeError: a line for each thing that is wrong, naming `source`.
+    """The experiment in tables that are whole already, such as those stored in a run. Raises
+    `RecipeError`, with a line for each thing that is wrong, naming `source`.
     """
     origin = Origin(shown(source))
     if "extends" in tables:
@@ -208,11 +204,7 @@ class _Check:
         return kind
 
     def _explain(
-        self,
-        error: ValidationError,
-        table: KeyPath,
-        values: Mapping[str, Any],
-        keys: Sequence[str],
+        self, error: ValidationError, table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]
     ) -> None:
         """Add every error of pydantic's in a table."""
         for complaint in explained(error, values, keys):

@@ -68,10 +68,8 @@ class AblationFiles:
 
     @cached_property
     def curves(self) -> dict[str, list[Run]]:
-        """Names -> runs: the base, and the trained arms that differ most from it.
-
-        Raises:
-            NotShownError: no run exists any more.
+        """Names -> runs: the base, and the trained arms that differ most from it. Raises
+        `NotShownError` if no run exists any more.
         """
         # Arms of a figure keep the order of the table, also when the largest are chosen.
         largest = sorted(self.trained, key=lambda arm: -abs(arm.difference or 0.0))[:MOST_ARMS]

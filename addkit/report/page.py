@@ -56,7 +56,7 @@ def write_page(
         sections: in the page's order.
 
     Raises:
-        UsageError: another file ending, or no such folder.
+        UsageError: another file ending or a missing folder.
         RunError: a file of the run is broken.
     """
     check_page(path)

@@ -165,9 +165,7 @@ def _mean(entries: Sequence[dict[str, Any]], key: str) -> float:
 
 def losses_by_time(run: Run) -> list[Line]:
     """Mean loss by t at moments from the first to the last; bins without a loss are left out.
-
-    Raises:
-        NotShownError: no entry has `loss_by_time`.
+    Raises `NotShownError` if no entry has `loss_by_time`.
     """
     # Missing for processes without noise levels, such as autoregression.
     entries = [entry for entry in run.metrics() if entry.get("loss_by_time")]
@@ -197,10 +195,8 @@ def losses_by_time(run: Run) -> list[Line]:
 
 
 def step_times(run: Run) -> list[Line]:
-    """Milliseconds a step of each part, up to 60 means over as many steps each.
-
-    Raises:
-        NotShownError: no entry has `parts`.
+    """Milliseconds a step of each part, up to 60 means over as many steps each. Raises
+    `NotShownError` if no entry has `parts`.
     """
     pieces = _pieces([entry for entry in run.metrics() if entry.get("parts")])
     # A dict for its order: a part that began late, such as a checkpoint, still has one line.

@@ -44,11 +44,7 @@ def settings(files: RunFiles) -> Table:
     # Of any row: the controls have no scores of a chain.
     columns = present(row.scores for row in rows)
     cells = [
-        [
-            row.model_name,
-            *row.setting_cells(),
-            *_cells(row.scores, columns, files.headline),
-        ]
+        [row.model_name, *row.setting_cells(), *_cells(row.scores, columns, files.headline)]
         for row in rows
     ]
     names = ["model", *SETTING_HEADINGS]

@@ -55,6 +55,7 @@ def draw_trace(
     """Draw the first chain of each image: the image, then its distributions at some of the steps.
 
     Filled: the network's p(y_0 | y_t, c). Outlined: the likelihood of y_t alone, softmax(c_t y_t).
+    Raises `UsageError` for another file ending.
 
     Args:
         path: .png, .svg or .pdf.
@@ -64,9 +65,6 @@ def draw_trace(
         class_names: K names. Of many classes those that were ever most probable are drawn, and the
             others as one.
         schedule: for c_t.
-
-    Raises:
-        UsageError: another file ending.
     """
     check_target(path)
     # More panels than these are too small to read.
@@ -164,7 +162,7 @@ def draw_caption_trace(
     A token shows its clean label with the label's softmax(logits), and under the pointer its 5 most
     probable labels. It is settled from the step after which its logits do not change, and given if
     from the first step on they have all probability on one label. A token whose logits are all
-    equal is not written yet.
+    equal is not written yet. Raises `UsageError` for another file ending or a missing folder.
 
     Args:
         path: .html.
@@ -175,9 +173,6 @@ def draw_caption_trace(
         pad: the class that ends a caption; None where each token is part of the answer.
         token_names: N names of attributes; empty for captions.
         decode: the text for a caption's ids; None joins the names with spaces.
-
-    Raises:
-        UsageError: another file ending, or no such folder.
     """
     check_target(path, PAGE_ENDINGS)
     words = _Words(class_names, pad, token_names, decode)

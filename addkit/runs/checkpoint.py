@@ -133,12 +133,7 @@ class CheckpointWriter:
         self._pending: Future[list[str]] | None = None
 
     def save(
-        self,
-        progress: Progress,
-        tensors: Groups,
-        *,
-        parts: Parts | None = None,
-        wait: bool = False,
+        self, progress: Progress, tensors: Groups, *, parts: Parts | None = None, wait: bool = False
     ) -> Path:
         """Write `step-N`, move `latest`, delete old ones; returns once the tensors are copied.
 
@@ -200,10 +195,8 @@ class CheckpointWriter:
             self.wait()
 
     def wait(self) -> None:
-        """Wait until nothing is being written.
-
-        Raises:
-            RunError: the last save could not be written. Raised once.
+        """Wait until nothing is being written. Raises `RunError` if the last save could not be
+        written. Raised once.
         """
         if self._pending is None:
             return
@@ -270,11 +263,7 @@ def _write(
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU.
-
-    Raises:
-        RunError: the file is missing, truncated or altered.
-    """
+    """Tensors by name, on the CPU. Raises `RunError` if the file is missing, cut off or altered."""
     try:
         # safetensors, not pickle: reading a file executes nothing.
         return load_file(file)

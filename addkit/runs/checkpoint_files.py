@@ -61,9 +61,7 @@ def _name_in(pointer: Path) -> str | None:
 
 def checkpoint_of(folder: Path) -> Path | None:
     """The checkpoint that `latest` names, without checking its checksums; None before the first.
-
-    Raises:
-        RunError: `latest` names no checkpoint.
+    Raises `RunError` if `latest` names no checkpoint.
     """
     name = _name_in(folder / "latest")
     path = pointed_at(folder, "latest")
@@ -127,10 +125,7 @@ def seal(folder: Path) -> None:
     # Sub-folders too: a sharded training has files of other processes in them.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sums = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "sha256": _digest(path),
-        }
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
         for path in files
         if path != folder / CHECKSUMS
     }

@@ -22,14 +22,12 @@ NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 @contextmanager
 def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> Iterator[None]:
     """Turn a file system error within into a `RunError` that names what is lost and the remedy.
+    Raises `RunError` if an `OSError` came up, or another error whose text quotes one.
 
     Args:
         path: the file or folder that is being written.
         needed: its size in bytes.
         saved: returns the newest whole checkpoint; called only after an error.
-
-    Raises:
-        RunError: an `OSError` came up, or another error whose text quotes one.
     """
     try:
         yield

@@ -285,15 +285,13 @@ class Run:
 
 
 def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None = None) -> Run:
-    """The run below `root` that was started or finished last.
+    """The run below `root` that was started or finished last. Raises `RunError` if there is none;
+    names the command that makes one.
 
     Args:
         root: folder of run folders.
         finished: the state of the run.
         recipe: only runs of the recipe of this name.
-
-    Raises:
-        RunError: there is none; names the command that makes one.
     """
     # No deeper: controls and the trainings of ablations do not count.
     runs = [Run(file.parent) for file in root.glob("*/recipe.toml")]

@@ -9,9 +9,9 @@ deterministic DDIM. The others settle tokens one after the other. Each owns its 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from addkit.plugin.spec import Choices, SamplerSpec, Spec, hookimpl
+from addkit.plugin.spec import Choices, SamplerSpec, components
 
 if TYPE_CHECKING:
     from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig
@@ -30,64 +30,63 @@ def _annealed_needs_levels(
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in samplers."""
-    yield SamplerSpec(
+addkit_components = components(
+    SamplerSpec(
         "renoise",
         ".settings:RenoiseConfig",
         ".renoise:renoise",
         "Re-noise (the paper's).",
         provides=SHARED,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "ddim",
         ".settings:DdimConfig",
         ".renoise:Ddim",
         "Keep the noise that is in y_t.",
         provides=SHARED,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "ancestral",
         ".settings:AncestralConfig",
         ".renoise:Ancestral",
         "The true posterior.",
         provides=SHARED,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "gibbs",
         ".settings:GibbsConfig",
         ".renoise:Gibbs",
         "Draw a label, then re-noise: chains sample p(k | image).",
         provides=SHARED | {"draws"},
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "refine",
         ".settings:RefineConfig",
         ".renoise:Refine",
         "From y_T = 0, fed back without noise: the same answer each time.",
         provides=SHARED,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "maskgit",
         ".settings:MaskgitConfig",
         ".ordered:Maskgit",
         "Settle the surest tokens first.",
         check=_annealed_needs_levels,
         provides=ORDERED,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "left-to-right",
         ".settings:LeftToRightConfig",
         ".ordered:LeftToRight",
         "Settle tokens from left to right.",
         check=_annealed_needs_levels,
         provides=ORDERED | LEFT_TO_RIGHT,
-    )
-    yield SamplerSpec(
+    ),
+    SamplerSpec(
         "beam",
         ".settings:BeamConfig",
         ".autoregressive:Beam",
         "Left to right, keeping several beginnings (autoregressive).",
         provides=LEFT_TO_RIGHT,
-    )
+    ),
+)

@@ -118,10 +118,8 @@ class Beam:
     def sample(self, chain: Chain) -> Iterator[ChainStep]:
         """One step: the most probable captions of each image, as `width` chains, the best first.
 
-        A beginning that has ended keeps its score.
-
-        Raises:
-            UsageError: the network reads noisy labels.
+        A beginning that has ended keeps its score. Raises `UsageError` if the network reads noisy
+        labels.
         """
         if chain.block != 0:
             raise UsageError("a beam needs a network that reads the clean tokens before each one")

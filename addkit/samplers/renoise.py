@@ -142,10 +142,7 @@ class Kappa(CarryNoise):
 
     With kappa = 1 the step's carried part is sqrt(a)(1 - abar_s)/sqrt(1 - abar_t) eps_hat with
     a = abar_t / abar_s, the posterior mean's coefficient (Ho et al. 2020, equation 7), and its
-    fresh part has the posterior's variance.
-
-    Args:
-        kappa: in [0, 1].
+    fresh part has the posterior's variance. `kappa` lies in [0, 1].
     """
 
     def __init__(self, kappa: float) -> None:

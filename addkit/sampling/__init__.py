@@ -11,17 +11,5 @@ from addkit.plugin.values import (
 from addkit.sampling.guided import GuidedModel, ModelOutput, guide
 from addkit.sampling.loop import Chain, denoise, forced
 
-__all__ = [
-    "FREE",
-    "Answer",
-    "Chain",
-    "ChainSettings",
-    "ChainStep",
-    "GuidedModel",
-    "InferenceSettings",
-    "ModelOutput",
-    "NoisyLabels",
-    "denoise",
-    "forced",
-    "guide",
-]
+__all__ = ["FREE", "Answer", "Chain", "ChainSettings", "ChainStep", "GuidedModel"]
+__all__ += ["InferenceSettings", "ModelOutput", "NoisyLabels", "denoise", "forced", "guide"]

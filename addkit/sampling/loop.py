@@ -39,14 +39,12 @@ from addkit.sampling.guided import EarlyExit, GuidedModel
 
 
 def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
-    """Run a sampler's steps over all tokens of a chain and yield each.
+    """Run a sampler's steps over all tokens of a chain and yield each. Raises `UsageError` if the
+    network does not read the noisy labels of all tokens at once.
 
     Args:
         sampler: decides what the network reads at each step.
         chain: the network with its condition, and the settings.
-
-    Raises:
-        UsageError: the network does not read the noisy labels of all tokens at once.
     """
     if chain.block is not None:
         raise UsageError(

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from addkit.plugin.spec import ScheduleSpec, components
 
-from addkit.plugin.spec import ScheduleSpec, Spec, hookimpl
-
-
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in schedules."""
-    yield ScheduleSpec(
+addkit_components = components(
+    ScheduleSpec(
         "linear", ".settings:LinearConfig", ".closed_form:LinearSchedule", "Linear beta (DDPM)."
-    )
-    yield ScheduleSpec("cosine", ".settings:CosineConfig", ".closed_form:CosineSchedule", "Cosine.")
-    yield ScheduleSpec(
-        "sigmoid", ".settings:SigmoidConfig", ".closed_form:SigmoidSchedule", "Sigmoid."
-    )
-    yield ScheduleSpec(
+    ),
+    ScheduleSpec("cosine", ".settings:CosineConfig", ".closed_form:CosineSchedule", "Cosine."),
+    ScheduleSpec("sigmoid", ".settings:SigmoidConfig", ".closed_form:SigmoidSchedule", "Sigmoid."),
+    ScheduleSpec(
         "label-accuracy",
         ".settings:LabelAccuracyConfig",
         ".label_accuracy:LabelAccuracySchedule",
         "K-aware: the label's identity fades evenly.",
-    )
+    ),
+)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal
 
-from addkit.plugin.spec import Choices, Spec, TaskSpec, hookimpl
+from addkit.plugin.spec import Choices, TaskSpec, components
 
 
 def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[..., Iterable[str]]:
@@ -29,27 +29,26 @@ def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[...
     return check
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in tasks."""
-    yield TaskSpec(
+addkit_components = components(
+    TaskSpec(
         "classification",
         ".settings:ClassificationConfig",
         ".classification:Classification",
         "One label for each image.",
         check=_check("classes"),
-    )
-    yield TaskSpec(
+    ),
+    TaskSpec(
         "captioning",
         ".settings:CaptioningConfig",
         ".captioning:Captioning",
         "A caption for each image.",
         check=_check("captions"),
-    )
-    yield TaskSpec(
+    ),
+    TaskSpec(
         "attributes",
         ".settings:AttributesConfig",
         ".attributes:Attributes",
         "Several dependent labels for each image.",
         check=_check("attributes"),
-    )
+    ),
+)

@@ -16,11 +16,7 @@ from addkit.tasks.predictions import JointAnswer, JointPrediction
 
 
 class Attributes:
-    """N labels, each with its own classes.
-
-    Args:
-        problem: names and classes of the attributes.
-    """
+    """N labels, each with its own classes; `problem` has their names and classes."""
 
     headline: str = "exact_match"
     columns: tuple[str, ...] = ("attribute", "value", "probability %", "votes %")

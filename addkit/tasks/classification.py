@@ -43,11 +43,7 @@ class ClassificationMeter:
 
 
 class Classification:
-    """One label for each image (N = 1).
-
-    Args:
-        problem: K and the class names; without names, classes are numbered.
-    """
+    """One label for each image (N = 1). Without class names in `problem`, classes are numbered."""
 
     headline: str = "top1"
     columns: tuple[str, ...] = ("class", "probability %", "votes %")

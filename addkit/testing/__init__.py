@@ -20,20 +20,8 @@ from addkit.testing.small_problem import Bench, Example, LawBrokenError, Skipped
 if TYPE_CHECKING:
     import pytest
 
-__all__ = [
-    "Bench",
-    "Example",
-    "LawBrokenError",
-    "SkippedError",
-    "Trial",
-    "Verdict",
-    "check",
-    "check_package",
-    "laws_of",
-    "pytest_configure",
-    "pytest_generate_tests",
-    "trials",
-]
+__all__ = ["Bench", "Example", "LawBrokenError", "SkippedError", "Trial", "Verdict", "check"]
+__all__ += ["check_package", "laws_of", "pytest_configure", "pytest_generate_tests", "trials"]
 
 MARK = "component(kind, name, settings=..., facts=..., levels=...): the component to check."
 

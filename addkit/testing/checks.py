@@ -117,16 +117,13 @@ def laws_of(kind: str) -> tuple[Law, ...]:
 def trials(
     kind: str, name: str, registry: Registry | None = None, **example: Any
 ) -> tuple[Trial, ...]:
-    """Every law for one component.
+    """Every law for one component. Raises `UnknownComponent` if there is no such component.
 
     Args:
         kind: such as "conditioner".
         name: what a recipe writes.
         registry: where the component is; by default that of everything installed.
         example: fields of `Example`: settings, facts, levels.
-
-    Raises:
-        UnknownComponent: there is no such component.
     """
     provided = (registry or load_registry()).get(kind, name)
     own = Example(**example) if example else example_of(kind, name, provided.distribution)
@@ -161,10 +158,8 @@ def check(kind: str, name: str, registry: Registry | None = None, **example: Any
 def check_package(
     registry: Registry, package: str | None = None, *, may_be_empty: bool = False
 ) -> Iterator[Verdict]:
-    """Check each component of a package, or of every third party, as the verdicts are read.
-
-    Raises:
-        UsageError: no such package has components; a broken plugin is named with its error.
+    """Check each component of a package, or of every third party, as the verdicts are read. Raises
+    `UsageError` if no such package has components; a broken plugin is named with its error.
     """
     owned = [
         key

@@ -230,11 +230,7 @@ DATA: tuple[Law, ...] = (
     counts_its_randomness,
     shows_its_images,
 )
-TOKENIZER: tuple[Law, ...] = (
-    learns_a_vocabulary,
-    decodes_what_it_encodes,
-    restores_a_vocabulary,
-)
+TOKENIZER: tuple[Law, ...] = (learns_a_vocabulary, decodes_what_it_encodes, restores_a_vocabulary)
 TASK: tuple[Law, ...] = (
     gives_targets,
     scores_answers,

@@ -166,10 +166,8 @@ def condition_of(bench: Bench, built: Any, count: int = IMAGES) -> Tensor:
 
 
 def output(bench: Bench, built: Any) -> Tensor:
-    """The component's output for fixed inputs, whatever its kind, as one tensor.
-
-    Raises:
-        SkippedError: components of this kind compute no tensor.
+    """The component's output for fixed inputs, whatever its kind, as one tensor. Raises
+    `SkippedError` if components of this kind compute no tensor.
     """
     problem, labels = bench.problem, bench.labels()  # (B, R, N)
     result: Tensor

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from addkit.plugin.spec import Choices, Spec, TimestepsSpec, hookimpl
+from addkit.plugin.spec import Choices, TimestepsSpec, components
 
 if TYPE_CHECKING:
     from addkit.timesteps.settings import WarpedConfig
@@ -26,16 +26,15 @@ def _needs_a_rising_loss(config: WarpedConfig, choices: Choices) -> Iterable[str
         )
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in training times."""
-    yield TimestepsSpec(
+addkit_components = components(
+    TimestepsSpec(
         "power", ".settings:PowerConfig", lambda *_: None, "t = u ** t_power (paper: 1)."
-    )
-    yield TimestepsSpec(
+    ),
+    TimestepsSpec(
         "warped",
         ".settings:WarpedConfig",
         ".warped:WarpedTimes",
         "Learnt: the cross-entropy rises evenly in u (CDCD's time warping).",
         check=_needs_a_rising_loss,
-    )
+    ),
+)

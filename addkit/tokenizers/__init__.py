@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from addkit.plugin.spec import Choices, Problem, Spec, TokenizerSpec, hookimpl
+from addkit.plugin.spec import Choices, Problem, TokenizerSpec, components
 
 if TYPE_CHECKING:
     from addkit.tokenizers.settings import NoneConfig
@@ -23,34 +23,33 @@ def _has_captions(config: Any, choices: Choices) -> Iterable[str]:
         yield f'[data] "{data.name}" has no captions to cut; leave [tokenizer] out'
 
 
-@hookimpl
-def addkit_components() -> Iterable[Spec[Any, Any]]:
-    """The built-in tokenizers."""
-    yield TokenizerSpec(
+addkit_components = components(
+    TokenizerSpec(
         "none",
         ".settings:NoneConfig",
         _none,
         "Labels are no text.",
         provides=frozenset({"no-text"}),
-    )
-    yield TokenizerSpec(
+    ),
+    TokenizerSpec(
         "words",
         ".settings:WordsConfig",
         ".words:Words",
         "Words of the training captions.",
         check=_has_captions,
-    )
-    yield TokenizerSpec(
+    ),
+    TokenizerSpec(
         "open-clip",
         ".settings:OpenClipConfig",
         ".subwords:OpenClip",
         "CLIP's 49,408 subwords.",
         check=_has_captions,
-    )
-    yield TokenizerSpec(
+    ),
+    TokenizerSpec(
         "tokenizers-file",
         ".settings:TokenizersFileConfig",
         ".subwords:TokenizersFile",
         "Subwords from a tokenizer.json.",
         check=_has_captions,
-    )
+    ),
+)

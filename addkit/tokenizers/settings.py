@@ -20,9 +20,7 @@ class WordsConfig(Config):
         1, ge=1, description="Words that occur less often in the training captions are unknown."
     )
     max_size: int | None = Field(
-        None,
-        ge=3,
-        description="K at most, <pad> and <unk> included: the most frequent words stay.",
+        None, ge=3, description="K at most, <pad> and <unk> included: the most frequent words stay."
     )
     keep_case: bool = Field(False, description="Distinguish Apple from apple; else lower case.")
 

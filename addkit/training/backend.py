@@ -25,10 +25,7 @@ class Stopwatch:
 
     On a GPU a lap is what passes on its stream between two events, so that measuring waits for
     nothing: work that was only launched counts in the lap that launched it, and `data` is how
-    long the stream ran dry. Elsewhere it is wall time.
-
-    Args:
-        device: of the network.
+    long the stream ran dry. Elsewhere it is wall time. `device` is the network's.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -90,10 +90,8 @@ BINS = 10
 class LossByTime:
     """Weighted mean loss by t: ten bins, and t = T apart, where there is nothing but noise.
 
-    Nothing is moved from the device before `take`, so that adding waits for nothing.
-
-    Args:
-        device: of the losses.
+    Nothing is moved from the device before `take`, so that adding waits for nothing. `device` is
+    that of the losses.
     """
 
     sums: Tensor

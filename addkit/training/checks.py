@@ -22,12 +22,10 @@ UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
 
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
-    """Refuse, or warn of, what the recipe and the facts of its data already show to fail.
-
-    Raises:
-        RecipeError: a control of another task, a conditioner that reads what the data lacks, a
-            mixture of what cannot be mixed, a rollout that the process would not read, or steps
-            to choose without a split to choose them on.
+    """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
+    `RecipeError` for a control of another task, a conditioner that reads what the data lacks, a
+    mixture of what cannot be mixed, a rollout that the process would not read, or steps to choose
+    without a split to choose them on.
     """
     heads_of(recipe)
     source, choices = recipe.source, recipe.choices
@@ -72,9 +70,8 @@ def _check_times(recipe: Recipe) -> None:
     """Refuse a rollout, and warn of noise levels by token, that the process would not read.
 
     Noise levels come with base recipes, so a recipe that changes its process need not undo them.
-
-    Raises:
-        RecipeError: `training.rollout` with a process that never corrupts an earlier answer.
+    Raises `RecipeError` for `training.rollout` with a process that never corrupts an earlier
+    answer.
     """
     process, training = recipe.choices["process"], recipe.training
     if "token-times" in process.spec.provides:

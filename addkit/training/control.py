@@ -16,10 +16,8 @@ SEQUENCES = ("autoregressive", "masked", "masked-weighted", "one-shot")
 
 
 def heads_of(recipe: Recipe) -> tuple[str, ...]:
-    """The controls that a recipe trains; a control has none of its own.
-
-    Raises:
-        RecipeError: a control that is not of the task.
+    """The controls that a recipe trains; a control has none of its own. Raises `RecipeError` for a
+    control that is not of the task.
     """
     if "reads-state" not in recipe.choices["denoiser"].spec.provides:
         return ()

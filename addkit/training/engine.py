@@ -33,12 +33,7 @@ from addkit.plugin.values import DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
-from addkit.training.optimizer import (
-    averaged,
-    build_optimizer,
-    pack_optimizer,
-    restore_optimizer,
-)
+from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, restore_optimizer
 
 
 class LossModule(nn.Module):

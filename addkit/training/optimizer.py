@@ -48,8 +48,7 @@ def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Global norm of all gradients, a scalar; of the whole tensors where each process has a share.
 
-    Args:
-        parameters: those that may have gradients.
+    `parameters` are those that may have gradients.
     """
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     # A sharded parameter's norm is a DTensor that lacks the sum over processes.
@@ -133,15 +132,13 @@ def restore_optimizer(
     """Load the optimizer's state from a checkpoint of any number of processes.
 
     It lies in the folder `optimizer/`, the shares of a sharded training, or whole in
-    `optimizer.safetensors`.
+    `optimizer.safetensors`. Raises `RunError` if a file is missing or broken, or of another
+    network.
 
     Args:
         network: whole or sharded; the state is spread as its parameters are.
         optimizer: of the network.
         checkpoint: a folder.
-
-    Raises:
-        RunError: a file is missing or broken, or of another network.
     """
     parameters = dict(network.named_parameters())
     stored = checkpoint / "optimizer"

@@ -32,10 +32,8 @@ class Plan:
 
     @classmethod
     def of(cls, recipe: Recipe, train_size: int, processes: int = 1) -> Plan:
-        """Derive the plan.
-
-        Raises:
-            RecipeError: the global batch does not divide evenly, or exceeds the data.
+        """Derive the plan. Raises `RecipeError` if the global batch does not divide evenly, or
+        exceeds the data.
         """
         training, total = recipe.training, recipe.training.batch_size
         steps_per_epoch = train_size // total

@@ -29,11 +29,8 @@ def ngram_counts(words: Sequence[str]) -> list[Counter[Ngram]]:
 def paired(
     predicted: Sequence[str], references: Sequence[Sequence[str]]
 ) -> list[tuple[str, Sequence[str]]]:
-    """Each image's caption with its references.
-
-    Raises:
-        ValueError: There are no images, not as many captions as lists of references, or an image
-            without a reference.
+    """Each image's caption with its references. Raises `ValueError` if there are no images, not as
+    many captions as lists of references, or an image without a reference.
     """
     if len(predicted) != len(references):
         raise ValueError(

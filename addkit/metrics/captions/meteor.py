@@ -34,10 +34,8 @@ def meteor(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> lis
 
     (Lavie and Agarwal 2007). nltk looks synonyms up by stem, and so misses words whose stem is no
     word (`picture`, stem `pictur`). Not the Java METEOR 1.5 of the COCO evaluation, which also
-    matches paraphrases and weighs function words: don't compare with numbers from there.
-
-    Raises:
-        DataError: WordNet is not on this machine.
+    matches paraphrases and weighs function words: don't compare with numbers from there. Raises
+    `DataError` if WordNet is not on this machine.
     """
     pairs = paired(predicted, references)
     # nltk takes more than a second to import.
@@ -52,10 +50,7 @@ def meteor(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     return [
         float(
             meteor_score(
-                [other.split() for other in texts],
-                text.split(),
-                stemmer=stemmer,
-                wordnet=synonyms,
+                [other.split() for other in texts], text.split(), stemmer=stemmer, wordnet=synonyms
             )
         )
         for text, texts in pairs

@@ -50,15 +50,12 @@ class CaptionScores:
 
 
 def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:
-    """Score one caption for each image against the image's references.
+    """Score one caption for each image against the image's references. Raises `ValueError` if there
+    are no images, not as many captions as lists of references, or an image without a reference.
 
     Args:
         predicted: Captions, words between blanks, lower case like the references; may be empty.
         references: For each image one or more right captions.
-
-    Raises:
-        ValueError: There are no images, not as many captions as lists of references, or an image
-            without a reference.
     """
     # Each metric checks the pairs itself, since each can be called alone.
     both = (predicted, references)
@@ -126,11 +123,9 @@ class ChainValidity:
 def chain_validity(
     chains: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
 ) -> ChainValidity:
-    """The captions of each image's chains against all of its valid captions, word for word.
-
-    Raises:
-        ValueError: There are no images, not as many lists of chains as of references, or an image
-            without a chain or without a reference.
+    """The captions of each image's chains against all of its valid captions, word for word. Raises
+    `ValueError` if there are no images, not as many lists of chains as of references, or an image
+    without a chain or without a reference.
     """
     if len(chains) != len(references):
         raise ValueError(f"Chains of {len(chains)} images but references of {len(references)}.")

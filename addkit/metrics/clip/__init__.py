@@ -10,16 +10,5 @@ from addkit.metrics.clip.loading import (
 )
 from addkit.metrics.clip.scorer import PREFIX, ClipDescription, ClipScorer, ClipScores, clip_scores
 
-__all__ = [
-    "CONFIG_FILE",
-    "PREFIX",
-    "ClipDescription",
-    "ClipFile",
-    "ClipFolder",
-    "ClipScorer",
-    "ClipScores",
-    "ClipSource",
-    "ClipTag",
-    "clip_scores",
-    "parse_clip",
-]
+__all__ = ["CONFIG_FILE", "PREFIX", "ClipDescription", "ClipFile", "ClipFolder", "ClipScorer"]
+__all__ += ["ClipScores", "ClipSource", "ClipTag", "clip_scores", "parse_clip"]

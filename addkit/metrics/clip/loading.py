@@ -58,9 +58,7 @@ ClipSource = ClipTag | ClipFile | ClipFolder
 
 def parse_clip(text: str) -> ClipSource:
     """The CLIP that `MODEL:TAG`, `MODEL:FILE` or `FOLDER` names. Reads and fetches no weights.
-
-    Raises:
-        UsageError: no such model, tag or file, or the folder lacks something.
+    Raises `UsageError` if there is no such model, tag or file, or the folder lacks something.
     """
     folder = Path(text).expanduser()
     # An empty text as a path would be the working directory.
@@ -130,10 +128,8 @@ class LoadedClip:
 
 
 def load_clip(source: ClipSource, device: torch.device) -> LoadedClip:
-    """Read the weights; those of a tag are fetched first if they are not there.
-
-    Raises:
-        DataError: weights cannot be fetched or read, or do not fit the model.
+    """Read the weights; those of a tag are fetched first if they are not there. Raises `DataError`
+    if weights cannot be fetched or read, or do not fit the model.
     """
     import open_clip
 

@@ -131,9 +131,7 @@ def clip_scores(
     images: Tensor, captions: Tensor, references: Sequence[Tensor] | None = None
 ) -> ClipScores:
     """Scores of unit features: images (n, D), captions (n, D), for each image references (R, D).
-
-    Raises:
-        DataError: other than one caption and at least one reference for each image.
+    Raises `DataError` for other than one caption and at least one reference for each image.
     """
     if len(images) != len(captions):
         raise DataError(f"CLIP score: {len(captions)} captions for {len(images)} images")
