@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from addkit.errors import AddkitWarning
-from addkit.plugin.selection import REPORTED_BY
+from addkit.plugin.selection import FILES, ONLY, REPORTED_BY, STRICT, WITHOUT
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,9 +58,16 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def a_plain_place(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
-    """What a machine says of itself must not change what is tested."""
+def plain_environment(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
+    """Neither the machine's variables nor those that an earlier test set change a test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+    for name in (ONLY, WITHOUT, FILES, STRICT):
+        # Options of a command line set these for the process. `setenv` first, also of a variable
+        # that is absent: only then does monkeypatch take away what the test adds.
+        present = name in os.environ
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        if not present:
+            monkeypatch.delenv(name)
     for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "ADDKIT_DEBUG", REPORTED_BY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
