@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,8 @@ RECIPE = "recipe.toml"
 """The recipe's file in a run's folder."""
 MOST_NAMES = 8
 """File names that an error lists."""
+MOST_BYTES, MOST_FILES = 2**20, 100
+"""Of one file, and of files that a recipe extends: beyond them a name is a slip, or an attack."""
 
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that describe a file, so nothing that extends it inherits them."""
@@ -232,7 +235,7 @@ class _Reference:
         """The error for a file that cannot be read."""
         if isinstance(self.source, Origin):
             return FaultyRecipeError([Fault(self.source, text)])
-        origin, found = self.source.origin(("extends",)), quoted(self.extends)
+        origin, found = self.source.origin(("extends",)), shortened(self.extends)
         return FaultyRecipeError([Fault(origin, f"extends {found}: {text}", "extends", found)])
 
 
@@ -245,7 +248,8 @@ def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
         read: layers of files that are read already, to which this adds its own: a caller that reads
             several recipes reads their common bases once.
     """
-    return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
+    read = {} if read is None else read
+    return _load(path, _Reference(Origin(shown(path))), (), read, len(read) + MOST_FILES)
 
 
 def shown(path: Path) -> str:
@@ -255,12 +259,17 @@ def shown(path: Path) -> str:
 
 
 def _load(
-    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer]
+    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer], most: int
 ) -> Layer:
-    """A file and its bases; `trail` has the resolved files that extend it, the outermost first."""
+    """A file and its bases; `trail` has the resolved files that extend it, the outermost first.
+
+    Raises `RecipeError` if it is more than the `most` files that may be read in all.
+    """
     # A layer in `read` is complete, so that no circle leads through it.
     if path in read:
         return read[path]
+    if len(read) + len(trail) >= most:
+        raise reference.refused(f"a recipe extends at most {MOST_FILES} files.")
     text = _read(path, reference)
     # Resolved, since a circle may lead through links or through two spellings of one path.
     files = (*trail, path.resolve())
@@ -289,8 +298,9 @@ def _load(
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        allowed, found = "a path or a list of paths", shortened(extends)
+    is_list = isinstance(names, list) and len(names) <= MOST_FILES
+    if not is_list or not all(isinstance(name, str) for name in names):
+        allowed, found = f"a path or a list of at most {MOST_FILES} paths", shortened(extends)
         message = f"extends must be {allowed}, found {found}."
         origin = own.origin(("extends",))
         raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
@@ -298,9 +308,10 @@ def _load(
     for name in names:
         file = path.parent / name
         # A bare name is a file in the same folder, or else a recipe that comes with addkit.
-        if Path(name).name == name and not file.exists() and shipped(name).is_file():
+        is_bare = Path(name).name == name and len(name.encode()) < 250  # bytes of a file's name
+        if is_bare and not file.exists() and shipped(name).is_file():
             file = shipped(name)
-        base = _load(file, _Reference(own, name), files, read)
+        base = _load(file, _Reference(own, name), files, read, most)
         inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
         bases.append(Layer(inherited, base.find_origins, base.files))
     # Of several bases the later wins, and the file itself wins over all of them.
@@ -316,8 +327,16 @@ def require(layer: Layer) -> None:
 
 def _read(path: Path, reference: _Reference) -> str:
     try:
+        mode = path.stat().st_mode
+        # Checked before it is opened: a pipe would block, and a device may never end.
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise reference.refused("a device or a pipe, not a recipe's file.")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise reference.refused(f"not a recipe: it has more than {MOST_BYTES:,} bytes.")
         # With or without the byte-order mark that some editors on Windows write.
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         if path.is_symlink():
             raise reference.refused("no such file (a link that leads nowhere).") from None

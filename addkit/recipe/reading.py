@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from addkit.errors import guess
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Names, Seed
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
@@ -19,7 +19,7 @@ from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import Recipe
 from addkit.recipe.overrides import read_overrides
 from addkit.recipe.tables import SHARED_TABLES
-from addkit.recipe.toml import KeyPath, quoted, shortened
+from addkit.recipe.toml import KeyPath, shortened
 from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
 from addkit.renamed import KEYS as RENAMED_KEYS
 from addkit.renamed import KINDS as RENAMED_KINDS
@@ -31,8 +31,8 @@ class Top(Config):
 
     name: str | None = Field(None, description="Name of its runs (default: the file's).")
     summary: str = Field("", description="One line for `addkit recipes list`.")
-    seed: int = Field(0, ge=0, description="Seed of all random numbers.")
-    requires: tuple[str, ...] = Field((), description='Packages, such as "addkit-clip>=0.3".')
+    seed: Seed = Field(0, description="Seed of all random numbers.")
+    requires: Names = Field((), description='Packages, such as "addkit-clip>=0.3".')
 
 
 _TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)
@@ -150,7 +150,7 @@ class _Check:
                 if is_table:
                     hint = renamed_to(RENAMED_KINDS.get(key)) or guess(key, _TABLES)
                     hint = hint or f". Tables: {', '.join(_TABLES)}."
-                    text = f"unknown table {quoted(key)}{hint}"
+                    text = f"unknown table {shortened(key)}{hint}"
                 else:
                     # `loss = "ce"` instead of a table: tables are guessed as well.
                     text = unknown_key(key, _TOP_KEYS, _TABLES)

@@ -73,6 +73,10 @@ _EXPECTED = {
 """pydantic's type of error -> the allowed value, with fields of the error's context."""
 
 
+MOST_FAULTS = 50
+"""Errors of one table that are listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """An error at one path in a table: a sentence, and its parts for programs."""
@@ -86,7 +90,7 @@ class Complaint:
 def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> str:
     """The sentence for a key that is none of `keys`."""
     hint = guess(key, (*keys, *guesses))
-    return f"unknown key {quoted(key)}{hint}. Keys: {', '.join(keys)}."
+    return f"unknown key {shortened(key)}{hint}. Keys: {', '.join(keys)}."
 
 
 def explained(
@@ -95,7 +99,9 @@ def explained(
     """Every error of pydantic's as a `Complaint`; paths begin within the table."""
     # A union has an error for each of its members: they become one sentence.
     expected: dict[KeyPath, list[str]] = {}
-    for details in itertools.filterfalse(is_needless, error.errors()):
+    for details in itertools.islice(
+        itertools.filterfalse(is_needless, error.errors()), MOST_FAULTS
+    ):
         path, value = _existing(values, details["loc"])
         if details["type"] in _EXPECTED:
             bounds = dict(details.get("ctx", {}))
@@ -142,7 +148,7 @@ def _complaint(
         case "extra_forbidden" if every:
             return Complaint(path, unknown_key(location[0], keys), location[0], every)
         case "extra_forbidden":
-            return Complaint(path, f"unknown key {quoted(dotted(location))}.", str(location[-1]))
+            return Complaint(path, f"unknown key {shortened(dotted(location))}.", str(location[-1]))
         case "missing" if isinstance(location[-1], int):
             return Complaint(path, f"{dotted(path)} has too few items, found {found}.", found)
         case "missing":
