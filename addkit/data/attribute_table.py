@@ -126,9 +126,7 @@ class AttributeTable(Source):
         return sound
 
 
-def read_splits(
-    config: AttributeTableConfig, images: ImageNames
-) -> tuple[tuple[str, ...], Splits]:
+def read_splits(config: AttributeTableConfig, images: ImageNames) -> tuple[tuple[str, ...], Splits]:
     """The attributes' names, and the rows of each split in the table's order.
 
     Raises `DataError` for a table that cannot be used; image files are not checked.

@@ -9,11 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.coco import read_coco
 from addkit.data.folders import ImageStore, Listing, missing_folder, names_below, shortened
-from addkit.data.formats import picture_endings
 from addkit.data.settings import CaptionFolderConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source
@@ -159,7 +160,9 @@ def _rows_beside(store: ImageStore, folder: Path) -> tuple[tuple[Path, ...], lis
     """A caption for each line of NAME.txt; images without that file are left out."""
     files: dict[Path, None] = {}
     rows, lacking = [], []
-    for image in filter(is_image_name, store.below(folder)):
+    for image in store.below(folder):
+        if Path(image).suffix.lower() not in Image.registered_extensions():
+            continue
         file = store.file(Path(image).with_suffix(".txt"))
         if not file.is_file():
             lacking.append(image)

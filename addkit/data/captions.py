@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -229,7 +230,8 @@ class CaptionTokens:
                     answer.count(unknown) for answer in answers if unknown is not None
                 ),
             }
-            _check_known(name, notes[f"{name}_unknown_words"], notes[f"{name}_words"])
+            if 2 * notes[f"{name}_unknown_words"] > notes[f"{name}_words"]:
+                _refuse_unknown(name, splits[name], images, vocabulary)
         references = {
             name: References.of(images, num_tokens, vocabulary.pad) for name, images in ids.items()
         }
@@ -239,7 +241,7 @@ class CaptionTokens:
 def _refuse_wordless(splits: Mapping[str, Captions], ids: Mapping[str, Answers]) -> None:
     # They are right whenever nothing is predicted, like empty ones.
     wordless = [
-        f"{captions.location(i, j)}: {captions.texts[i][j]!r}"
+        f"{captions.location(i, j)}: {reprlib.repr(captions.texts[i][j])}"
         for name, captions in splits.items()
         for i, image in enumerate(ids[name])
         for j, answer in enumerate(image)
@@ -252,17 +254,20 @@ def _refuse_wordless(splits: Mapping[str, Captions], ids: Mapping[str, Answers])
         )
 
 
-def _check_known(split: str, unknown: int, words: int) -> None:
-    if 2 * unknown <= words:
-        return
-    text = f"{unknown:,} of the {words:,} words in the captions of {split} are unknown"
-    advice = (
-        "Lower tokenizer.min_count, raise tokenizer.max_size, take another tokenizer, or add "
-        "captions"
+def _refuse_unknown(split: str, captions: Captions, ids: Answers, vocabulary: Vocabulary) -> None:
+    """Warn that most words are unknown, or raise `DataError` if all training words are."""
+    answers = [(i, j, answer) for i, image in enumerate(ids) for j, answer in enumerate(image)]
+    words = sum(len(answer) for _, _, answer in answers)
+    unknown = sum(answer.count(vocabulary.unknown) for _, _, answer in answers)
+    i, j, _ = max(answers, key=lambda each: each[2].count(vocabulary.unknown))
+    text = (
+        f"{captions.location(i, j)}: {unknown:,} of the {words:,} words in the captions of {split} "
+        f"are unknown, such as those of {reprlib.repr(captions.texts[i][j])}. Lower "
+        "tokenizer.min_count, raise tokenizer.max_size, take another tokenizer, or add captions"
     )
     if split == "train" and unknown == words:
-        raise DataError(f"{text}: there is nothing to learn.\n{advice}.")
-    warnings.warn(f"{text}. {advice}", DataWarning, stacklevel=4)
+        raise DataError(f"{text}.")
+    warnings.warn(text, DataWarning, stacklevel=4)
 
 
 def _longest(captions: Captions, ids: Answers) -> int:

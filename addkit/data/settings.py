@@ -261,7 +261,9 @@ class TableConfig(OwnImagesConfig):
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
     separator: str = Field(
         ",",
-        pattern=r'^[^"\r\n]$',
+        min_length=1,
+        max_length=1,
+        pattern=r'^[^"\r\n]',
         description='Character between cells; ";", tab and "|" are found where it does not fit.',
     )
     root: Path | None = Field(

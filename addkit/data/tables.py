@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,8 +99,12 @@ class ImageNames:
         paths = [str(self._folder / folder / last) for folder in folders]
         absent = set(self._store.missing(paths))
         present = [path for path in paths if path not in absent]
-        near = os.path.relpath(present[0], self._folder) if present else self._finder.similar(name)
-        return f' (did you mean "{near}"?)' if near else ""
+        if present:
+            return f' (did you mean "{os.path.relpath(present[0], self._folder)}"?)'
+        near = self._finder.similar(name) or ""
+        # Of numbered images, the one of another number is no guess.
+        numbered = re.sub(r"\d", "", last) == re.sub(r"\d", "", PurePath(near).name)
+        return f' (did you mean "{near}"?)' if near and not numbered else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +212,8 @@ def read_csv(path: Path, separator: str, *columns: str) -> CsvTable:
     names = {other: _first(text, other) for other in (separator, *_SEPARATORS)}
     fits = [other for other in names if not names[other].isdisjoint(columns)]
     if not fits and len(names[separator]) < 2:
-        # The names are misspelt too, and are guessed among several columns.
-        fits = [max(names, key=lambda other: len(names[other]))]
+        # Misspelt names can be guessed where there are several.
+        fits = [other for other in names if len(names[other]) > 1]
     separator = fits[0] if fits else separator
     # newline="": the reader handles line ends itself, also those within quoted cells.
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
