@@ -60,6 +60,7 @@ def _cut(path: Path) -> Path:
 def test_a_folder_becomes_a_classifier(addkit: Cli, words: list[Any]) -> None:
     said = addkit(*words, "--set", "training.epochs=4")
     assert said.code == 0, said.err
+    assert "blue 10, green 10, red 10" in said.err
     assert said.json["scores"]["raw"]["count"] == 6
     run = Run(Path("run"))
     assert run.facts().class_names == tuple(COLOURS)
@@ -147,6 +148,8 @@ def test_a_dry_run_of_a_folder(addkit: Cli, words: list[Any]) -> None:
     told = addkit(*words, "--dry-run").json
     assert told["splits"] == {"train": 30, "test": 6}
     assert told["classes"] == 3
+    assert told["class_counts"] == {"": dict.fromkeys(COLOURS, 10)}
+    assert told["left_out"] == ""
     assert "photos" in told["files"]
     assert [path.name for path in Path().iterdir()] == ["photos"]
 
