@@ -7,14 +7,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-
-from PIL import Image
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.coco import read_coco
 from addkit.data.folders import ImageStore, Listing, missing_folder, names_below, shortened
+from addkit.data.formats import picture_endings
+from addkit.data.overview import Contents
 from addkit.data.settings import CaptionFolderConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source
@@ -70,9 +71,14 @@ class CaptionFolder(Source):
         self._captions = {name: part.below(folder) for name, part in splits.items()}
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         self._sound: dict[str, Sequence[int]] = {}
-        super().__init__(
-            caption_facts(config, self._tokens, self.store.reads((*self.side_files, folder)))
-        )
+        # Texts beside the images are in their folder.
+        files = () if file.suffix.lower() == ".txt" else self.side_files
+        reads = self.store.reads((*files, folder))
+        super().__init__(caption_facts(config, self._tokens, reads))
+
+    def contents(self) -> Contents:
+        """The images with captions, unread."""
+        return Contents(self.store, {name: c.names for name, c in self._captions.items()}, {})
 
     def _open(self, name: str, augmenter: Augmenter) -> CaptionedImages:
         if name not in self._sound:
@@ -160,8 +166,9 @@ def _rows_beside(store: ImageStore, folder: Path) -> tuple[tuple[Path, ...], lis
     """A caption for each line of NAME.txt; images without that file are left out."""
     files: dict[Path, None] = {}
     rows, lacking = [], []
-    for image in store.below(folder):
-        if Path(image).suffix.lower() not in Image.registered_extensions():
+    above = [str(folder / name) for name in store.entries(folder)[1]]
+    for image in sorted([*above, *chain.from_iterable(store.by_folder(folder).values())]):
+        if Path(image).suffix.lower() not in picture_endings():
             continue
         file = store.file(Path(image).with_suffix(".txt"))
         if not file.is_file():

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePath
 
-from PIL import Image
-
 from addkit.data.folders import ImageStore, shortened
+from addkit.data.formats import picture_endings
 from addkit.data.names import NameFinder
 from addkit.data.settings import DataWarning
 from addkit.data.text_files import read_text
@@ -129,7 +128,7 @@ class CsvTable:
             return self.columns.index(name)
         advice = f"Rename a column or set data.{key}."
         endings = {Path(column).suffix.lower() for column in self.columns} - {""}
-        if endings & Image.registered_extensions().keys():
+        if endings & picture_endings():
             advice = f"The first line must name the columns: write {name} above the image files."
         raise DataError(
             f'{self.path}:1: no column "{name}"{guess(name, self.columns)}; there are: '
