@@ -43,12 +43,15 @@ class Config(BaseModel):
     @field_validator("*")
     @classmethod
     def can_be_opened(cls, value: Any) -> Any:
-        """No text has a null character, and no part of a path more bytes than files' names have."""
+        """No text has a null character, and a path is neither too long nor a device or a pipe."""
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str | Path) and "\0" in str(text):
                 raise ValueError("a null character")
             if isinstance(text, Path) and any(len(os.fsencode(part)) > 255 for part in text.parts):
                 raise ValueError("a name of more than 255 bytes")
+            # Reading a device may never end.
+            if isinstance(text, Path) and text.exists() and not (text.is_file() or text.is_dir()):
+                raise ValueError("a device or a pipe")
         return value
 
     def from_scratch(self) -> Self:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addkit.errors import guess
+from addkit.errors import guess, require_type
 from addkit.plugin.spec import KINDS
 from addkit.recipe.errors import Fault, FaultyRecipeError, Origin, refuse
 from addkit.recipe.toml import KeyPath, key_lines, parsed, quoted, shortened
@@ -124,6 +124,7 @@ def named(word: Path | str) -> Path:
     """The recipe that a word of the command line names: a path, or the name of a known recipe.
     Raises `RecipeError` if it is a bare name, and neither such a file nor such a recipe exists.
     """
+    require_type("path", word, str, Path)
     path = Path(word)
     # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.
     if path.suffix == ".toml" or path.name != os.fspath(word):
@@ -298,14 +299,15 @@ def _load(
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends
-    is_list = isinstance(names, list) and len(names) <= MOST_FILES
-    if not is_list or not all(isinstance(name, str) for name in names):
-        allowed, found = f"a path or a list of at most {MOST_FILES} paths", shortened(extends)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        allowed, found = "a path or a list of paths", shortened(extends)
         message = f"extends must be {allowed}, found {found}."
         origin = own.origin(("extends",))
         raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
     bases = []
-    for name in names:
+    for number, name in enumerate(names):
+        if number == MOST_FILES:
+            raise _Reference(own, name).refused(f"a recipe extends at most {MOST_FILES} files.")
         file = path.parent / name
         # A bare name is a file in the same folder, or else a recipe that comes with addkit.
         is_bare = Path(name).name == name and len(name.encode()) < 250  # bytes of a file's name

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from addkit.errors import guess
+from addkit.errors import guess, require_type
 from addkit.plugin.config import Config, Names, Seed
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice
@@ -75,7 +75,11 @@ def recipe_from_tables(
     """The experiment in tables that are whole already, such as those stored in a run. Raises
     `RecipeError`, with a line for each thing that is wrong, naming `source`.
     """
-    origin = Origin(shown(source))
+    require_type("tables", tables, Mapping)
+    for key in tables:
+        require_type("a key of tables", key, str)
+    require_type("source", source, str, Path)
+    origin = Origin(shown(Path(source)))
     if "extends" in tables:
         raise refuse(origin, "a resolved recipe extends nothing.")
     # A run's recipe is written by addkit itself: the file is origin enough, without lines.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from addkit.errors import guess
+from addkit.errors import UsageError, guess
 from addkit.plugin.config import Config
 from addkit.recipe.toml import KeyPath, quoted, shortened
 
@@ -32,6 +32,20 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
         if not all(map(is_needless, error.errors())):
             raise
         return config.model_validate_json(text)
+
+
+def check_arguments(config: type[Config], **values: Any) -> None:
+    """Raise `UsageError` for each argument of a function that is not as the settings allow."""
+    # Numbers of numpy and of one-element tensors count as Python's.
+    plain = {
+        name: value.item() if getattr(value, "shape", None) == () else value
+        for name, value in values.items()
+    }
+    try:
+        validated(config, plain)
+    except ValidationError as error:
+        faults = (complaint.text for complaint in explained(error, plain, ()))
+        raise UsageError(" ".join(faults)) from None
 
 
 def is_needless(details: Mapping[str, Any]) -> bool:
