@@ -166,12 +166,8 @@ def main() -> int:
 
 def work(task: Task) -> None:
     """Train, or resume the training, and write its scores on the test split for each setting."""
-    path = Path(task.run)
-    if (path / "recipe.toml").exists():
-        run = Run.open(path)
-    else:
-        recipe = recipe_from_tables(task.recipe, Path(task.source))
-        run = Run.create(path, recipe, build_data(recipe).facts)
+    recipe = recipe_from_tables(task.recipe, Path(task.source))
+    run = Run.open_or_create(Path(task.run), recipe, lambda: build_data(recipe).facts)
     recipe = run.recipe()
     # Returns at once if the run has finished: then only scores are missing.
     train(recipe, run)

@@ -98,8 +98,7 @@ def train(
     """
     start, world = perf_counter(), world or World()
     if isinstance(run, Path):
-        there = (run / "recipe.toml").exists()
-        run = Run.open(run) if there else Run.create(run, recipe, build_data(recipe).facts)
+        run = Run.open_or_create(run, recipe, lambda: build_data(recipe).facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:
