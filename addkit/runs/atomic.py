@@ -216,17 +216,18 @@ def missing(paths: Collection[Path]) -> frozenset[Path]:
 
 def delete_made(folder: Path, made: Collection[Path]) -> None:
     """Delete what this process has made in a folder, the folder too if it is among it; nothing if
-    anything else is in there, or where an error occurs.
+    another file is in there. What cannot be deleted stays.
 
     Args:
         folder: of a run or package that came to nothing.
         made: `missing` paths, from before the first of them was written.
     """
     with suppress(OSError):
-        if not set(folder.rglob("*")) <= set(made):
+        if any(not path.is_dir() and path not in made for path in folder.rglob("*")):
             return
-        # Files before their folders, which are deleted only while they are empty.
-        for path in sorted(made, reverse=True):
+    # Files before their folders, which are deleted only while they are empty.
+    for path in sorted(made, reverse=True):
+        with suppress(OSError):
             if path.is_dir():
                 path.rmdir()
             else:

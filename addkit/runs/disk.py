@@ -64,10 +64,11 @@ def disk_errors(
 def _errno_of(error: BaseException, path: Path) -> int | None:
     """The errno behind an error; None if the file system at `path` is not its cause."""
     if isinstance(error, OSError):
-        # Another file is one that was read, such as a picture.
-        name = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str) else path
-        related = name.parent == path.parent or path in name.parents or name in path.parents
-        return error.errno if related else None
+        if not isinstance(error.filename, str):
+            return error.errno
+        # A file in another folder is one that was read, such as a picture.
+        name, path = Path(error.filename).absolute(), path.absolute()
+        return error.errno if path.parent in name.parents or name in path.parents else None
     # It has been explained already, even if its text quotes an error of the system.
     if isinstance(error, AddkitError):
         return None
