@@ -64,15 +64,15 @@ class FaultyDisk:
 
     def _write(self, what: str, path: Any) -> None:
         # The link that /proc has for an open file leads to it.
-        path = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path)
-        path = path.absolute()
+        named = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path)
+        path = named.absolute()
         if not path.is_relative_to(self.root):
             return
         name = path.relative_to(self.root).as_posix()
         self.writes.append(f"{what} {re.sub(r'[0-9]+', '0', name)}")
         if self.broken:
             # As the system: an open file's error has no name.
-            names = () if what == "fsync" else (str(path),)
+            names = () if what == "fsync" else (str(named),)
             raise OSError(self.number, os.strerror(self.number), *names)
 
     def _checked(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:

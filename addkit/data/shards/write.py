@@ -31,6 +31,7 @@ from addkit.data.shards.plan import PlannedShard, plan_shards, shardable
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
+from addkit.runs.disk import disk_errors
 from addkit.runs.lock import is_lock, is_locked, locked
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def write_shards(
         if not begun and not all(map(is_lock, out.iterdir())):
             raise DataError(f"{out} contains other files. Name a new folder.")
     plan = plan_shards(images, store.root, seed, shard_size)
-    with _explained(out):
-        # Before the lock, which would explain a folder that cannot be written in words for runs.
+    # Before the lock, which would explain a folder that cannot be written in words for runs.
+    with disk_errors(out / MEMBERS):
         (out / MEMBERS).mkdir(parents=True, exist_ok=True)
     with locked(out, INSTEAD), _explained(out):
         # What a killed run left; under the lock, so that no other run is writing it.
