@@ -25,6 +25,7 @@ from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.model import Inference, build_data, load
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
+from addkit.runs.folder import begin_in
 from addkit.training.backend import pick_device
 from addkit.training.train import train
 
@@ -166,8 +167,13 @@ def main() -> int:
 
 def work(task: Task) -> None:
     """Train, or resume the training, and write its scores on the test split for each setting."""
-    recipe = recipe_from_tables(task.recipe, Path(task.source))
-    run = Run.open_or_create(Path(task.run), recipe, lambda: build_data(recipe).facts)
+    path = Path(task.run)
+    if (path / "recipe.toml").exists():
+        run = Run.open(path)
+    else:
+        begin_in(path)
+        recipe = recipe_from_tables(task.recipe, Path(task.source))
+        run = Run.create(path, recipe, build_data(recipe).facts)
     recipe = run.recipe()
     # Returns at once if the run has finished: then only scores are missing.
     train(recipe, run)

@@ -10,6 +10,7 @@ from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing, shortened
 from addkit.data.image_sets import FileImages
+from addkit.data.overview import Contents, numbers_doubt
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source, hold_out_combinations
@@ -44,6 +45,17 @@ class AttributeTable(Source):
         self._verified: dict[str, Sequence[Row]] = {}
         files = self.store.reads((self._table,))
         super().__init__(joint_facts(config, self._attributes, self._splits, files))
+
+    def contents(self) -> Contents:
+        """The rows' images, unread, with a doubt on each attribute of numbers."""
+        splits = self._splits.items()
+        paths = {name: [*map(self._file, rows)] for name, rows in splits}
+        labels = {name: self._attributes.labels(rows) for name, rows in splits}
+        doubts = (
+            numbers_doubt(self._table, name, values)
+            for name, values in zip(self._attributes.names, self._attributes.values, strict=True)
+        )
+        return Contents(self.store, paths, labels, tuple(filter(None, doubts)))
 
     def _check_values(self) -> None:
         attributes = self._attributes

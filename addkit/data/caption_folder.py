@@ -13,6 +13,7 @@ from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
 from addkit.data.coco import read_coco
 from addkit.data.folders import Listing, missing_folder, shortened
+from addkit.data.overview import Contents
 from addkit.data.settings import CaptionFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source
@@ -58,6 +59,10 @@ class CaptionFolder(Source):
         self._tokens = CaptionTokens.of(self._captions, tokenizer, config.max_tokens)
         self._sound: dict[str, Sequence[int]] = {}
         super().__init__(caption_facts(config, self._tokens, self.store.reads((file, folder))))
+
+    def contents(self) -> Contents:
+        """The images with captions, unread."""
+        return Contents(self.store, {name: c.names for name, c in self._captions.items()}, {})
 
     def _refuse_missing(self) -> None:
         paths = [path for part in self._captions.values() for path in part.names]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,20 +138,6 @@ class Run:
         run._write("facts.json", json_text(stored))
         run._write("recipe.toml", dump_recipe(recipe))
         return run
-
-    @classmethod
-    def open_or_create(cls, path: Path, recipe: Recipe, facts: Callable[[], DataFacts]) -> Run:
-        """The run in a folder, or a new one; raises `UsageError` as `begin_in`.
-
-        Args:
-            path: of the folder.
-            recipe: of a new run.
-            facts: returns those of its data; called for a new run alone.
-        """
-        if (path / "recipe.toml").exists():
-            return cls.open(path)
-        begin_in(path)
-        return cls.create(path, recipe, facts())
 
     @classmethod
     def open(cls, path: Path) -> Run:

@@ -82,7 +82,9 @@ def prepared(
             def score(tasks: Mapping[str, Task], jobs: int, progress: Any) -> dict[str, str]:
                 for task in tasks.values():
                     for file in task.settings:
-                        stored = StoredScores(headline="top1", steps=1, scores={"top1": 1.0, "count": 9})
+                        stored = StoredScores(
+                            headline="top1", steps=1, scores={"top1": 1.0, "count": 9}
+                        )
                         stored.write(Path(file))
                 return {}
 

@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 
 from addkit.data.augmentation import Augmenter
+from addkit.data.equal_files import EqualFiles
 from addkit.data.folders import FolderStore, ImageStore, Listing, names_below, shortened
 from addkit.data.image_sets import FileImages
 from addkit.data.images import ImageFile, Pixels
+from addkit.data.listing import Ignored
 from addkit.data.settings import DataWarning
 from addkit.data.shards.index import Index, is_sharded
 from addkit.errors import DataError
@@ -43,6 +46,7 @@ class ShardStore:
     def __init__(self, root: Path) -> None:
         """Reads the index alone. Raises `DataError` if it cannot be used."""
         self.root = root
+        self.ignored = Ignored()
         self._index = Index.read(root)
         all_members = self._index.members(root)
         names = [name for members in all_members for name in members.names]
@@ -77,12 +81,24 @@ class ShardStore:
         # "cat-big/" comes before "cat/", yet "cat" before "cat-big".
         return sorted(folders), sorted(files)
 
-    def below(self, folder: Path) -> list[str]:
-        """The paths of the names below it."""
+    def by_folder(self, folder: Path) -> dict[str, list[str]]:
+        """The paths of the names below each of its sub-folders."""
+        above, ranges = f"{folder}{os.sep}", {}
         prefix = self._prefix(folder)
-        start, stop = self._range(prefix)
-        above = f"{folder}{os.sep}"
-        return [above + name[len(prefix) :] for name in self._names[start:stop]]
+        for inner in self.entries(folder)[0]:
+            start, stop = self._range(f"{prefix}{inner}/")
+            ranges[inner] = [above + name[len(prefix) :] for name in self._names[start:stop]]
+        return ranges
+
+    def equal(self, paths: Sequence[str]) -> EqualFiles:
+        """Images of these with the same length and CRC-32, by the index alone."""
+        table = self._locations[:, 2:].tolist()
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, name in enumerate(names_below(self.root, paths)):
+            if (position := self._position.get(name)) is not None:
+                length, check = table[position]
+                groups[length, check].append(number)
+        return EqualFiles(tuple(tuple(same) for same in groups.values() if len(same) > 1))
 
     def file(self, path: Path) -> Path:
         """The copy next to the shards, where there is one."""
