@@ -20,6 +20,7 @@ from addkit.model.predictor import check_device
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
@@ -110,10 +111,10 @@ def train(
         check_device(device)
     if not isinstance(run, Run):
         run = Path(run)
-        there = (run / "recipe.toml").exists()
-        if there:
+        if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:
+            begin_in(run)
             source = build_data(recipe)
             check_data(source)
             run = Run.create(run, recipe, source.facts)
