@@ -207,7 +207,8 @@ class Predictor:
         asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
         names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
         changes = {name: x for name, x in zip(names, asked, strict=True) if x is not None}
-        check_arguments(Arguments, **changes, seed=seed, top=top)
+        checked = check_arguments(Arguments, **changes, seed=seed, top=top)
+        changes, seed, top = checked.model_dump(include=set(changes)), checked.seed, checked.top
         rows, device = self._rows(side_inputs), self.device
         inference = self._inferences.get(asked)
         if inference is None:
@@ -280,7 +281,7 @@ class Predictor:
     ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
         require_type("inference", inference, Inference)
-        check_arguments(Arguments, seed=seed)
+        seed = check_arguments(Arguments, seed=seed).seed
         batch, rows = next(self._batches(images), None), self._rows(side_inputs)
         if batch is None:
             raise UsageError("images: none given")
@@ -318,6 +319,8 @@ class Predictor:
                     f"images: found a value of type {type(file).__name__}; give a file (a path or "
                     f"an open binary file), a list of files, or a tensor (B, channels, size, size)"
                 )
+            if isinstance(file, str) and not file:
+                raise UsageError("images: an empty name")  # As a path it is the working directory.
         files = iter(listed)
         # Read batch by batch, so that a folder of any size fits in memory.
         while chunk := list(islice(files, size)):
@@ -342,7 +345,10 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         near = guess(weights, WEIGHTS)
         raise UsageError(f'weights "{weights}"{near}; known: {", ".join(WEIGHTS)}')
     check_device(device)
-    run, checkpoint = _find(Path(path))
+    try:
+        run, checkpoint = _find(Path(path))
+    except OSError as error:  # such as a name that is too long
+        raise RunError(f"{path}: no such run folder ({error.strerror})") from None
     recipe, facts = run.recipe(tracked=False), run.facts()
     if others := run.changed_plugins(recipe):
         message = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"

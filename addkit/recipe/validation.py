@@ -34,15 +34,15 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
         return config.model_validate_json(text)
 
 
-def check_arguments(config: type[Config], **values: Any) -> None:
-    """Raise `UsageError` for each argument of a function that is not as the settings allow."""
-    # Numbers of numpy and of one-element tensors count as Python's.
+def check_arguments(config: type[C], **values: Any) -> C:
+    """The arguments of a function as settings. Raises `UsageError` for those not allowed there."""
+    # Numbers of numpy and of tensors without dimensions count as Python's.
     plain = {
         name: value.item() if getattr(value, "shape", None) == () else value
         for name, value in values.items()
     }
     try:
-        validated(config, plain)
+        return validated(config, plain)
     except ValidationError as error:
         faults = (complaint.text for complaint in explained(error, plain, ()))
         raise UsageError(" ".join(faults)) from None

@@ -150,7 +150,11 @@ class Run:
     def open(cls, path: Path) -> Run:
         """An existing run."""
         run = cls(path)
-        if not (run.path / "recipe.toml").is_file():
+        try:
+            found = (run.path / "recipe.toml").is_file()
+        except OSError as error:  # such as a name that is too long
+            raise RunError(f"{path}: not a run ({error.strerror})") from None
+        if not found:
             raise RunError(f"{path}: not a run (it has no recipe.toml)")
         return run
 
