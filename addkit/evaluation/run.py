@@ -77,7 +77,7 @@ class EvaluationOptions:
 
 
 def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = None) -> Evaluation:
-    """Score a run, store the result in it as `evaluation.json` and return it.
+    """Score a run; `store` keeps the result in it.
 
     Args:
         path: the run, or one of its checkpoints.
@@ -109,11 +109,17 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
         for run in Run(path).controls().values()
     }
     source = _moved_data(predictor, options.overrides)
-    evaluation = _evaluate(path, predictor, controls, source, grid, options)
-    # A bare checkpoint can be scored, too, but has no folder of its own for the result.
-    if (path / "recipe.toml").exists():
-        write_json(path / "evaluation.json", evaluation.data())
-    return evaluation
+    return _evaluate(path, predictor, controls, source, grid, options)
+
+
+def store(path: Path, evaluation: Evaluation) -> Path | None:
+    """Write the result into its run and return the file; None for a bare checkpoint, which has no
+    folder of its own.
+    """
+    if not (path / "recipe.toml").exists():
+        return None
+    write_json(path / "evaluation.json", evaluation.data())
+    return path / "evaluation.json"
 
 
 def _evaluate(
