@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,8 +108,9 @@ def ablate(
     """
     from addkit.ablation import ABLATIONS, Axis, Store, combinations, plan
     from addkit.ablation import ablate as run
-    from addkit.cli.output import Output, note
+    from addkit.cli.output import Output
     from addkit.cli.progress import AblationBars
+    from addkit.distributed.signals import StopSignals
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe
     from addkit.recipe.files import shipped
@@ -142,12 +144,8 @@ def ablate(
         return
     # As typed, for the report: it is what repeats the ablation.
     command = shlex.join(["addkit", *sys.argv[1:]])
-    try:
-        result = run(what, folder, AblationBars(len(what.trainings)), jobs=jobs, command=command)
-    except KeyboardInterrupt:
-        # 130 as for every interrupted command; nothing is lost.
-        note("stopped; the same command resumes")
-        raise typer.Exit(130) from None
+    with StopSignals("the same command resumes"), closing(AblationBars(len(what.trainings))) as bars:
+        result = run(what, folder, bars, jobs=jobs, command=command)
     if json:
         Output(json=True).data(asdict(result))
     else:

@@ -13,6 +13,7 @@ from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
+from addkit.distributed.signals import StopSignals
 from addkit.version import __version__
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
@@ -69,7 +70,7 @@ def root(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted, 143 stopped after saving.
+    Exit codes: 0 done, 1 failed, 2 usage or recipe; 129, 130 and 143: stopped by a signal.
     """
     # Before anything else: imports of commands may warn.
     warnings.showwarning = _WarningPrinter()
@@ -88,7 +89,7 @@ def main() -> None:
                 from addkit.renamed import renamed_to
 
                 raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
-        with join_bash_words():
+        with StopSignals(), join_bash_words():
             app(prog_name="addkit")
     except KeyboardInterrupt:
         sys.exit(fail("interrupted", 130))
@@ -136,7 +137,7 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         if str(error):
-            note(f"{error}; continue with --resume")
+            note(str(error))
         return error.exit_code
     if isinstance(error, PluginError) and error.checkable:
         return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)

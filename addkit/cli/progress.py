@@ -119,6 +119,10 @@ class AblationBars:
             disable=not animated(),
         )
 
+    def close(self) -> None:
+        """Remove the bars, and show the cursor again; also after an error."""
+        self.progress.stop()
+
     def begin(self, name: str) -> None:
         """A line, and a bar on a terminal."""
         if not self.began:
