@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import typer
 
 from addkit.cli.completion import complete_recipe
 from addkit.cli.options import JsonOption, SetOption, component_option, list_option, split
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.ablation import AblationPlan, AblationResult, Store
@@ -143,9 +143,12 @@ def ablate(
         _print_plan(what, folder, json)
         return
     # As typed, for the report: it is what repeats the ablation.
-    command = shlex.join(["addkit", *sys.argv[1:]])
-    with StopSignals("the same command resumes"), closing(AblationBars(len(what.trainings))) as bars:
-        result = run(what, folder, bars, jobs=jobs, command=command)
+    typed = addkit_command(*sys.argv[1:])
+    with (
+        StopSignals("the same command resumes"),
+        closing(AblationBars(len(what.trainings))) as bars,
+    ):
+        result = run(what, folder, bars, jobs=jobs, command=typed)
     if json:
         Output(json=True).data(asdict(result))
     else:
@@ -172,7 +175,8 @@ def _print_plan(what: AblationPlan, store: Store, json: bool) -> None:
         rows.append([arm.name, changes, arm.error or ""])
     output.table(["arm", "changes", ""], rows, words=3)
     seeds = ", ".join(str(recipe.seed) for recipe in what.arms[0].recipes)
-    output.line(f"\nseeds {seeds}; trainings: {len(what.trainings)}, of them done: {trained}")
+    output.line()
+    output.line(f"seeds {seeds}; trainings: {len(what.trainings)}, of them done: {trained}")
     for text in what.notes:
         output.line(text)
 
@@ -204,5 +208,6 @@ def _print_result(result: AblationResult) -> None:
     for text in result.notes:
         output.line(text)
     trainings = f"{result.trained_now} of {result.train_runs} trainings run now"
-    output.line(f"\n{trainings}, {result.seconds:.0f} s; {result.folder}/result.json")
-    output.hint(f"addkit report {shlex.quote(str(result.folder))}")
+    output.line()
+    output.line(f"{trainings}, {result.seconds:.0f} s; {result.folder}/result.json")
+    output.hint(addkit_command("report", result.folder))

@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -14,6 +13,7 @@ import typer
 from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_option
 from addkit.errors import DataError, guess
 from addkit.plugin.values import DataFacts
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.model import Inference, Predictor
@@ -259,7 +259,8 @@ def sample(
             for rank, cells in enumerate(prediction.rows())
         ]
         output.table(["image", *headings], rows, words=len(columns) - 1)
-        output.line(f"\n{first.how_made(first.steps)}")
+        output.line()
+        output.line(first.how_made(first.steps))
     else:
         # One object for each named file, in order; a refused file has no prediction.
         answers = iter(predictions)
@@ -278,7 +279,7 @@ def sample(
         _trace(predictor, files, inference, inputs, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
-        output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
+        output.hint(addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE"))
     if arguments.refused:
         raise typer.Exit(1)
 

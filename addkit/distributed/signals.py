@@ -24,7 +24,7 @@ PATIENCE = 4.0
 SHOW_CURSOR = "\x1b[?25h"
 
 
-class Interrupted(BaseException):  # noqa: N818 - nothing went wrong
+class Interrupted(BaseException):
     """Raised in the main thread by a signal; the end of `StopSignals` turns it into `Stopped`.
 
     No `Exception`, so that no handler of a broken file takes it for one.

@@ -13,6 +13,7 @@ from pydantic import SkipValidation, TypeAdapter, ValidationError
 
 from addkit.errors import DataError
 from addkit.runs.atomic import write_text
+from addkit.terminal import addkit_command
 
 INDEX = "shards.json"
 MEMBERS = "members"
@@ -200,7 +201,8 @@ def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Bro
     if not out.is_dir():
         raise DataError(f"{out}: no such folder.")
     if not is_sharded(out):
-        raise DataError(f"{out}: contains no shards. `addkit data shard RECIPE {out}` writes some.")
+        again = addkit_command("data", "shard", "RECIPE", out)
+        raise DataError(f"{out}: contains no shards. `{again}` writes some.")
     index = Index.read(out)
     expected = []
     for shard in index.shards:
