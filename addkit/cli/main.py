@@ -72,6 +72,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 usage or recipe; 129, 130 and 143: stopped by a signal.
     """
+    _start_in_utf8_mode()
     # Before anything else: imports of commands may warn.
     warnings.showwarning = _WarningPrinter()
     prepare()
@@ -99,6 +100,18 @@ def main() -> None:
         sys.exit(_explain(error))
     finally:
         finish()
+
+
+def _start_in_utf8_mode() -> None:
+    """Start this process again where Python took names of files for ASCII, such as under LC_ALL=C.
+
+    What is printed stays in the encoding that the locale or PYTHONIOENCODING has.
+    """
+    utf8 = sys.getfilesystemencoding().lower() == "utf-8" or os.environ.get("PYTHONUTF8") == "1"
+    if os.name == "posix" and not utf8:
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _quiet_first(words: list[str]) -> list[str]:
@@ -143,6 +156,16 @@ def _explain(error: Exception) -> int:
         return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
+    if isinstance(error, OSError) and error.strerror:
+        # The machine's reason: a name that is too long, a full disk, a folder without permission.
+        where = next((str(name) for name in (error.filename, error.filename2) if name), "")
+        return fail(f"{where}: {error.strerror}" if where else error.strerror, 1)
+    if isinstance(error, UnicodeError):
+        return fail(f"{error}: a name or a file is no UTF-8; rename or convert it", 2)
+    if isinstance(error, MemoryError):
+        return fail("this machine's memory is too small for it", 1)
+    if isinstance(error, RecursionError):
+        return fail("a file or value is nested too deeply", 2)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties

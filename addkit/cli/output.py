@@ -13,8 +13,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import IO, TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from addkit.terminal import printable, quoted
 
@@ -140,23 +141,36 @@ def prepare() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="addkit-ascii")
-        if not isinstance(stream, _Printable):
-            setattr(sys, name, _Printable(stream))
+        if not isinstance(stream, _Stream):
+            setattr(sys, name, _Stream(stream, needed=name == "stdout"))
 
 
-class _Printable:
-    """A stream without control characters, also for what others print, such as typer's errors."""
+class _Stream:
+    """A stream without control characters, also for what others print, such as typer's errors.
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    Args:
+        stream: where to.
+        needed: False if messages that cannot be written are no error: a terminal may have closed.
+        raw: True for rich, which moves the cursor itself.
+    """
+
+    def __init__(self, stream: TextIO, *, needed: bool, raw: bool = False) -> None:
+        self.stream, self.needed, self.raw = stream, needed, raw
 
     def write(self, text: str) -> int:
         # Progress bars of libraries return to the start of their line.
-        return self.stream.write(printable(text, keep="\n\t\r"))
+        text = text if self.raw else printable(text, keep="\n\t\r")
+        with nullcontext() if self.needed else suppress(OSError):
+            self.stream.write(text)
+        return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
+
+    def flush(self) -> None:
+        with nullcontext() if self.needed else suppress(OSError):
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -244,7 +258,9 @@ def _console(stream: TextIO, *, to_stderr: bool) -> Console:
 
     # rich prints colours and moves the cursor itself, and every text it gets here is printable.
     inner = getattr(stream, "rich_proxied_file", stream)
-    file = inner.stream if isinstance(inner, _Printable) else None
+    file = None
+    if isinstance(inner, _Stream):
+        file = cast("IO[str]", _Stream(inner.stream, needed=inner.needed, raw=True))
     if _is_terminal(stream):
         return Console(file=file, stderr=to_stderr)
     terminal = None if _COLOUR & os.environ.keys() else False

@@ -98,9 +98,13 @@ REFUSED: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "name", [HOSTILE, "long" * 75, "caf\udce9"], ids=["hostile", "long", "bytes"]
+)
 @pytest.mark.parametrize("words", REFUSED, ids=lambda words: printable(" ".join(words)))
-def test_errors_of_every_command(addkit: Cli, words: tuple[str, ...]) -> None:
-    said = addkit(*words)
+def test_errors_of_every_command(addkit: Cli, words: tuple[str, ...], name: str) -> None:
+    """Also of names that are too long for the disk, and of such that are no UTF-8."""
+    said = addkit(*(word.replace(HOSTILE, name) for word in words))
     assert said.code in (1, 2), said.err
     assert not CONTROL.search(said.out + said.err)
     assert "fault of addkit" not in said.err
