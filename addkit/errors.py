@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
+
+READING: ContextVar[str] = ContextVar("READING", default="")
+"""The file that is being read, which a library's warning does not name."""
 
 
 class AddkitError(Exception):
@@ -52,6 +56,13 @@ class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+ONLY_TENSORS = (
+    "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
+    "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
+)
+"""In place of an error of torch that advises to unpickle whatever lies in a file."""
 
 
 def guess(word: str, choices: Iterable[str]) -> str:

@@ -141,7 +141,10 @@ class _WarningPrinter:
         # Deprecations of libraries are not the user's to mend.
         if issubclass(category, UserWarning) and str(message) not in self.warned:
             self.warned.add(str(message))
-            warn(str(message))
+            from addkit.errors import READING, AddkitWarning
+
+            name = "" if issubclass(category, AddkitWarning) else READING.get()
+            warn(f"{name}: {message}" if name else str(message))
 
 
 def _explain(error: Exception) -> int:

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from addkit.errors import DataError
+from addkit.errors import READING, DataError
 from addkit.plugin.values import DataFacts
 
 ImageFile = Path | BinaryIO
@@ -255,6 +255,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 
 @contextmanager
 def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
+    token = READING.set(str(file) if isinstance(file, Path) else name or "standard input")
     try:
         yield
     except MemoryError:
@@ -278,5 +279,6 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
                 reason = f"too large to open safely: {error}"
             case _:
                 reason = f"cut short or broken ({error or type(error).__name__})"
-        name = str(file) if isinstance(file, Path) else name or "standard input"
-        raise DataError(f"{name}: {reason}") from error
+        raise DataError(f"{READING.get()}: {reason}") from error
+    finally:
+        READING.reset(token)

@@ -7,12 +7,14 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree, which
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from addkit.cli import output
 from addkit.cli.output import Output
@@ -177,3 +179,18 @@ def _unquoted(source: str) -> list[int]:
             ):
                 lines.append(node.lineno)
     return lines
+
+
+def test_a_warning_of_a_library_names_the_file(
+    addkit: Cli, digits_run: Path, digit_images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(image: Image.Image) -> Image.Image:
+        warnings.warn("odd EXIF", stacklevel=1)
+        return image
+
+    monkeypatch.setattr("addkit.data.images._upright", warned)
+    warnings.simplefilter("always")
+    said = addkit("sample", *digit_images, "--run", digits_run)
+    # Once, of the first file.
+    assert said.err.count("odd EXIF") == 1
+    assert f"warning: {digit_images[0]}: odd EXIF" in said.err
