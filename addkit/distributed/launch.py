@@ -19,6 +19,7 @@ import torch
 from addkit.distributed.signals import EXIT_CODES, TERMINATED, exit_code_of, handled_numbers
 from addkit.errors import RunError, Stopped, UsageError
 from addkit.recipe import Recipe
+from addkit.runs.disk import disk_errors
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -73,7 +74,8 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault(SHUTDOWN_TIMEOUT, GRACE)
     logs = run / "logs"
-    logs.mkdir(exist_ok=True)
+    with disk_errors(logs):
+        logs.mkdir(exist_ok=True)
     redirects = dict.fromkeys(range(1, processes), Std.ALL)
     config = LaunchConfig(
         min_nodes=1,
