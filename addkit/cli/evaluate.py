@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from addkit.cli.options import (
     component_option,
     list_option,
 )
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -132,7 +132,7 @@ def evaluate(
     # Last: a disk that is full must not cost the scores.
     if (file := store(path, evaluation)) is not None:
         note(f"stored: {file}")
-        Output(json=json).hint(f"addkit report {quote(str(path))}")
+        Output(json=json).hint(addkit_command("report", path))
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
