@@ -73,17 +73,16 @@ def unread_format(head: bytes) -> str:
     return next((name for start, name in _BEGINNINGS if head.startswith(start)), "")
 
 
-def is_picture(path: str | Path) -> bool:
+def is_picture(path: str) -> bool:
     """True if the file has a picture's ending or begins as one does; its content may be broken.
 
     Raises OSError if it has to be read and cannot be.
     """
     from PIL import Image
 
-    path = Path(path)
-    if path.suffix.lower() in picture_endings():
+    if path[path.rfind(".") :].lower() in picture_endings():
         return True
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         head = file.read(HEAD)
     known = unread_format(head)
     if known or len(head) < 16:
