@@ -14,7 +14,7 @@ from addkit.data.overview import Contents
 from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source, facts_of
-from addkit.errors import DataError
+from addkit.errors import DataError, reading
 
 _FOLDERS = {"train": "train", "test": "val"}
 _SIZES = {"train": 1_281_167, "test": 50_000}
@@ -87,10 +87,11 @@ def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     try:
         from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 
-        if not (root / _META).is_file():
-            parse_devkit_archive(root)
-        # torchvision annotates the names as one string; they are a tuple.
-        words = cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
+        with reading(root / _META):
+            if not (root / _META).is_file():
+                parse_devkit_archive(root)
+            # torchvision annotates the names as one string; they are a tuple.
+            words = cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
     except Exception as error:  # the devkit's readers raise anything; names are for show only
         warnings.warn(
             f"{root}: class names cannot be read ({error}); WordNet ids are used",

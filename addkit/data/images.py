@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from addkit.data.formats import HEAD, NO_PICTURES, read_formats, unread_format
-from addkit.errors import DataError
+from addkit.errors import DataError, reading
 from addkit.plugin.values import DataFacts
 
 ImageFile = Path | BinaryIO
@@ -242,8 +242,10 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 
 @contextmanager
 def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
+    name = str(file) if isinstance(file, Path) else name or "standard input"
     try:
-        yield
+        with reading(name):
+            yield
     except MemoryError:
         raise  # the file may be sound
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
@@ -271,5 +273,4 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
                 reason = f"too large to open safely: {error}"
             case _:
                 reason = f"cut short or broken ({error or type(error).__name__})"
-        name = str(file) if isinstance(file, Path) else name or "standard input"
         raise DataError(f"{name}: {reason}") from error

@@ -59,6 +59,7 @@ class ShardStore:
         self._locations = torch.cat(locations)  # (n, 4): shard, offset, length, CRC-32
         self._position = {name: position for position, name in enumerate(names)}
         self._left_out = frozenset(self._index.left_out)
+        self._side_files = frozenset(file.name for file in self._index.files)
         # Sorted, so that the names below a folder are one range, found by bisection.
         self._names = sorted([*names, *self._left_out])
 
@@ -103,10 +104,9 @@ class ShardStore:
     def file(self, path: Path) -> Path:
         """The copy next to the shards, where there is one."""
         # At its name below the root, or directly in the folder if it came from elsewhere.
-        names = {file.name for file in self._index.files}
         (own,) = names_below(self.root, [path])
-        name = own if own in names else path.name
-        return self.root / name if name in names else path
+        name = own if own in self._side_files else path.name
+        return self.root / name if name in self._side_files else path
 
     def reads(self, paths: Sequence[Path]) -> tuple[Path, ...]:
         """The folder of the shards, and the files of these that are elsewhere."""
@@ -135,10 +135,11 @@ class ShardStore:
                 f"{root}: the shards lack {len(self._left_out)} files that could not be used:\n  "
                 f'{shortened(sorted(self._left_out))}\nSet data.bad_files = "skip" to do without.'
             )
-        bad = [name in self._left_out for name in names_below(self.root, listing.paths)]
+        names = names_below(self.root, listing.paths)
+        bad = [name in self._left_out or name not in self._position for name in names]
         for path, left_out in zip(listing.paths, bad, strict=True):
             if left_out:
-                text = f"left out {path}: no readable image when the shards were written"
+                text = f"left out {path}: the shards have no readable image of this name"
                 warnings.warn(text, DataWarning, stacklevel=2)
         return listing.at([i for i, left_out in enumerate(bad) if not left_out])
 
