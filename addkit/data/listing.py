@@ -52,11 +52,11 @@ class Ignored:
             self.examples[reason].append(path)
 
     def line(self) -> str:
-        """Such as `left out: 4 hidden and system files (a/.x, b/.x, c/.x, ...)`, or empty."""
+        """Such as `left out: hidden and system files: 4 (a/.x, b/.x, c/.x, ...)`, or empty."""
         parts = []
         for reason, count in self.counts.items():
             more = ", ..." if count > len(self.examples[reason]) else ""
-            parts.append(f"{count:,} {reason} ({', '.join(self.examples[reason])}{more})")
+            parts.append(f"{reason}: {count:,} ({', '.join(self.examples[reason])}{more})")
         return f"left out: {'; '.join(parts)}" if parts else ""
 
 
