@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from addkit.data.folders import FolderStore
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.evaluation.audit import audit_settings, conclude, exit_curve, needs_loop
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
@@ -210,6 +211,9 @@ def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:
     # The resolved recipe with the overrides is validated as any other, so errors name the key.
     tables, path = predictor.recipe.tables(), predictor.recipe.source
     source = build_data(recipe_from_tables(tables, path, overrides=overrides))
+    store = getattr(source, "store", None)
+    if isinstance(store, FolderStore) and (line := store.ignored.line()):
+        warnings.warn(line, AddkitWarning, stacklevel=3)
     trained, facts = predictor.facts, source.facts
     if facts.num_classes != trained.num_classes:
         raise DataError(
