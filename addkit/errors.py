@@ -83,6 +83,13 @@ def require_type(argument: str, value: object, *types: type) -> None:
         raise UsageError(f"{argument} must be a {names}, found {found}")
 
 
+ONLY_TENSORS = (
+    "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
+    "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
+)
+"""In place of an error of torch that advises to unpickle whatever lies in a file."""
+
+
 def guess(word: str, choices: Iterable[str]) -> str:
     """` (did you mean "x"?)` for the nearest choice, case aside; empty if none is near."""
     import difflib
