@@ -109,7 +109,8 @@ class BaseRow:
 
     name: str
     changes: dict[str, Any]
-    """`table.key` -> value, where the arm differs from the base."""
+    """`table.key` -> value for every key of the resolved recipe that differs from the reference's;
+    None for a key that its component lacks."""
     seeds: list[int]
     metric: str
     values: list[float | None]
@@ -125,10 +126,13 @@ class BaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRow(BaseRow):
-    """An arm and its difference to the base."""
+    """An arm and its difference to its reference."""
 
+    reference: str = "base"
+    """The row that it is compared with: the base, or the base with the inference settings that
+    this arm's components need."""
     difference: float | None
-    """Mean over the seeds of arm minus base, seed by seed."""
+    """Mean over the seeds of arm minus reference, seed by seed."""
     low: float | None
     """95 % interval by Student's t over the seeds; None below two seeds."""
     high: float | None
@@ -173,7 +177,7 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
     """The arm's row: differences within pairs of one seed, since seeds move both arms alike.
 
     Args:
-        base: the reference.
+        base: the reference, the base itself or one of its variants.
         arm: scores with the same seeds.
         resolution: score of one test image more or less. Differences that agree to the last image
             by chance would have an interval without width: their standard deviation counts for at
@@ -196,7 +200,9 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
         difference, low, high = interval.mean, interval.low, interval.high
         conclusion = verdict(interval, higher_is_better=True, seeds=len(pairs))
     row = asdict(arm)
-    return ArmRow(**row, difference=difference, low=low, high=high, verdict=conclusion)
+    return ArmRow(
+        **row, reference=base.name, difference=difference, low=low, high=high, verdict=conclusion
+    )
 
 
 def spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:

@@ -125,7 +125,7 @@ def arm_steps(files: AblationFiles) -> Curves:
     """Figure 5 over arms: those that differ in sampling.steps alone make one line."""
 
     def name_of(changes: Mapping[str, object]) -> str:
-        others = [f"{key} = {value}" for key, value in changes.items() if key != STEPS]
+        others = [f"{key} = {v}" for key, v in changes.items() if key != STEPS and v is not None]
         return ", ".join(others) or "base"
 
     result, score = files.result, files.score
