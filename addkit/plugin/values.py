@@ -357,6 +357,8 @@ class Answer:
     """(B, S): the read-out's ranking of candidates."""
     log_p: Tensor | None = None
     """(B, S): exact log p(candidate | image), if requested."""
+    prior: Tensor | None = None
+    """(B, S): log p of the candidate's length, where a length head chose it."""
     truth_log_p: Tensor | None = None
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None

@@ -122,6 +122,9 @@ class Caption:
     """Without pads."""
     score: float
     """The read-out ranks by it: agreement with the other chains, or log p."""
+    probability: float
+    """Of the whole caption, in [0, 1]: the product of its tokens' probabilities and that of its
+    end, which is a token too, or of its length where a length head chose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +145,11 @@ class CaptionPrediction(Made):
         return {"captions": captions, "steps": self.steps, **self.settings()}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Caption, percent probability of each token, and score."""
+        """Caption, its probability and that of each token in percent, and score."""
         return [
             (
                 c.text or "(no words)",
+                f"{100 * c.probability:.2f}",
                 # One number for each token, in the order of the words.
                 " ".join(f"{100 * t.probability:.0f}" for t in c.tokens),
                 f"{c.score:.3f}",
