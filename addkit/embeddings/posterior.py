@@ -47,10 +47,11 @@ class PosteriorEmbedding(nn.Module):
         """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D).
 
         The unnormalised weights are exp(m^2 + m z_0) for the label and exp(m z_k) for the others.
-        The M largest of the K - 1 others are drawn exactly (order statistics) and given random
-        classes; the sum over the rest is a Gaussian with its exact mean and variance.
+        The M largest of the K - 1 others are drawn exactly (order statistics) and given different
+        random classes; the sum over the rest is a Gaussian with its exact mean and variance. That
+        Gaussian is the one approximation (docs/lab/speed.md has its distance to the plain draw).
         """
-        if len(self.weight) <= max(FAST_CLASSES, self.largest**2):
+        if len(self.weight) <= max(FAST_CLASSES, 8 * self.largest):
             noisy = corrupt(labels, alpha_bar, len(self.weight), generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
         m = signal_to_noise(alpha_bar.float(), self.scale)
