@@ -212,6 +212,7 @@ def _row(arm: Arm, seeds: int, store: Store, errors: Mapping[str, str], used: se
     failures = [errors[key] for key in trainings if key in errors]
     return BaseRow(
         name=arm.name,
+        overrides=dict(arm.overrides),
         changes=dict(arm.changes),
         seeds=[recipe.seed for recipe in arm.recipes],
         metric=metric,

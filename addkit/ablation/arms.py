@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -16,7 +16,7 @@ from addkit.plugin import load_registry
 from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
-from addkit.recipe.differences import differences
+from addkit.recipe.differences import differences, flat
 from addkit.recipe.overrides import changes_of
 from addkit.recipe.toml import toml_value
 from addkit.training.control import control_recipe
@@ -58,7 +58,10 @@ class Arm:
     """One row of the table."""
 
     name: str
-    changes: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    """`table.key` -> value as it was asked for, where it differs from the base; a control's is
+    `control.heads`."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
     """`table.key` -> value for every key that differs from the reference once both recipes are
     resolved; None for a key that its component lacks."""
     reference: str = BASE
@@ -97,8 +100,11 @@ def arms_of(
 
     def add(arm: Arm) -> Arm:
         # Arms of equal keys would be the same rows under two names: the first one stays.
-        equal = [other for other in arms if other.keys == arm.keys and not arm.error]
-        return equal[0] if equal else arms.append(arm) or arm
+        for other in arms:
+            if other.keys == arm.keys and not arm.error:
+                return other
+        arms.append(arm)
+        return arm
 
     for name, overrides in requested:
         # The inference settings that its components need, such as a read-out that starts from
@@ -115,7 +121,8 @@ def arms_of(
         add(_arm(recipe, name or name_of(overrides), (*overrides, *needs), seed_range, reference))
     for head in controls:
         recipes = tuple(control_recipe(each, head, facts) for each in base.recipes)
-        arms.append(Arm(name=f"control, {head}", changes=_changes(recipes, base), recipes=recipes))
+        asked, changes = {"control.heads": head}, _changes(recipes, base)
+        arms.append(Arm(name=f"control, {head}", overrides=asked, changes=changes, recipes=recipes))
     return arms
 
 
@@ -165,11 +172,17 @@ def _arm(
             _arm_recipe(recipe, recipe.written, [*overrides, f"seed={seed}"]) for seed in seeds
         )
     except AddkitError as error:
-        return Arm(name=name, changes={}, error=str(error))
+        return Arm(name=name, overrides={}, error=str(error))
     if reference is None:
-        return Arm(name=name, changes={}, recipes=recipes)
-    changes = _changes(recipes, reference)
-    return Arm(name=name, changes=changes, reference=reference.name, recipes=recipes)
+        return Arm(name=name, overrides={}, recipes=recipes)
+    base = flat(reference.recipes[0].tables())
+    return Arm(
+        name=name,
+        overrides={k: v for k, v in changes_of(overrides).items() if base.get(k) != v},
+        changes=_changes(recipes, reference),
+        reference=reference.name,
+        recipes=recipes,
+    )
 
 
 def _changes(recipes: Sequence[Recipe], reference: Arm) -> dict[str, Any]:

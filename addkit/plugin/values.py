@@ -365,3 +365,5 @@ class Answer:
     """Settings of the answer; None where a read-out is called by hand."""
     votes_inference: InferenceSettings | None = None
     """Settings of the votes, where chains ran in addition to a read-out of one pass."""
+    votes_steps: Tensor | None = None
+    """(B,) denoising steps of those chains; `steps` stay the answer's own."""
