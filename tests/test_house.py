@@ -16,7 +16,7 @@ import addkit
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "renamed", "version"),
+    ("errors", "renamed", "terminal", "version"),
     ("plugin", "recipe"),
     ("diffusion",),
     ("sampling",),
@@ -55,7 +55,12 @@ def _modules() -> list[Path]:
 
 
 def test_every_package_has_its_floor() -> None:
-    assert {path.name for path in _packages()} | {"errors", "renamed", "version"} == set(LEVEL)
+    assert {path.name for path in _packages()} | {
+        "errors",
+        "renamed",
+        "terminal",
+        "version",
+    } == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -64,6 +69,13 @@ def test_imports_go_down(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     upward = [name for name in _imported(tree) if LEVEL.get(name, -1) > LEVEL[own]]
     assert not upward, f"{own} is below {', '.join(upward)}"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_files_are_deleted_in_one_module(path: Path) -> None:
+    """It states what may be deleted; everything else that a user's disk has stays."""
+    deleting = re.compile(r"\b(rmtree|unlink|rmdir|removedirs|os\.remove)\b")
+    assert path.match("runs/atomic.py") == bool(deleting.search(path.read_text("utf-8")))
 
 
 def test_the_floors_are_looked_at() -> None:

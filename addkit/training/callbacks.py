@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from addkit.errors import AddkitWarning, Stopped
+from addkit.errors import AddkitWarning
 from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import Inference, Network, problem_of
 from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.plugin.protocols import Meter, Tracker
 from addkit.runs.atomic import write_text
+from addkit.runs.disk import disk_errors
 from addkit.training.backend import peak_memory
 from addkit.training.trainer import Callback, StepReport, Trainer
 
@@ -36,7 +36,7 @@ def meters_of(
     """
     setting = {"recipe": Setting(_inference(trainer, steps))}
     networks = list(trainer.engine.networks().items())[:most]
-    with _saved_when_stopped(trainer):
+    with trainer.saved_when_stopped():
         return {
             name: _evaluator(trainer, network, split).score(setting)["recipe"]
             for name, network in networks
@@ -46,7 +46,7 @@ def meters_of(
 def choose_steps(trainer: Trainer) -> tuple[int, dict[int, float]]:
     """`Evaluator.best_steps` of the averaged weights, or raw ones where there are no others."""
     network = next(iter(trainer.engine.networks().values()))
-    with _saved_when_stopped(trainer):
+    with trainer.saved_when_stopped():
         return _evaluator(trainer, network, "validation").best_steps(
             lambda steps: _inference(trainer, steps), trainer.task.headline
         )
@@ -67,16 +67,6 @@ def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
         world=trainer.world,
         stop=trainer.stop,
     )
-
-
-@contextmanager
-def _saved_when_stopped(trainer: Trainer) -> Iterator[None]:
-    try:
-        yield
-    except Stopped as error:
-        # All ranks stop at the same batch, so that they can save together.
-        trainer.save_once()
-        raise Stopped(f"{error}; step {trainer.progress.step} is saved", error.exit_code) from error
 
 
 CHOOSING = "validation"
@@ -320,9 +310,10 @@ class Profiler(Callback):
             running.stop()
 
     def _write(self, done: profile) -> None:
-        self._folder.mkdir(exist_ok=True)
         trace = self._folder / "trace-rank0.json.gz"
-        done.export_chrome_trace(str(trace))
+        with disk_errors(trace):
+            self._folder.mkdir(exist_ok=True)
+            done.export_chrome_trace(str(trace))
         table = self._folder / "operators.txt"
         by = "self_device_time_total" if self._on_gpu else "self_cpu_time_total"
         write_text(table, done.key_averages().table(sort_by=by, row_limit=self.ROWS) + "\n")
