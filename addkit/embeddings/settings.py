@@ -20,7 +20,7 @@ class PosteriorConfig(Config):
     largest: Annotated[int, Field(ge=1, le=4096)] = Field(
         16,
         description="Wrong classes that the fast draw draws exactly; the rest by moments. "
-        "Up to largest ** 2 classes the draw is plain.",
+        "Up to 512 classes, or 8 * largest, the draw is plain.",
     )
 
 
