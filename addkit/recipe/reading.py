@@ -20,7 +20,7 @@ from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import Recipe
 from addkit.recipe.overrides import read_overrides
 from addkit.recipe.tables import SHARED_TABLES
-from addkit.recipe.toml import KeyPath, shortened
+from addkit.recipe.toml import KeyPath, quoted, shortened
 from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
 from addkit.renamed import KEYS as RENAMED_KEYS
 from addkit.renamed import KINDS as RENAMED_KINDS
