@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable
@@ -233,7 +234,7 @@ def test_names_are_shown_as_they_are(
     result = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
     assert result.code == 0
     assert f"run: {run}" in result.err
-    assert f"addkit evaluate --run {run}" in result.err
+    assert f"addkit evaluate --run {shlex.quote(str(run))}" in result.err
 
 
 def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
