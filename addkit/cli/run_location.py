@@ -72,6 +72,7 @@ def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
         )
     with locked(path):
         run = Run.open(path)
+        run.begin()
         if plugins := run.changed_plugins(recipe):
             raise RunError(
                 f"{path}: a plugin has changed since this run began: {'; '.join(plugins)}; "

@@ -19,6 +19,7 @@ from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
+from addkit.runs.folder import sealed
 from addkit.tasks.captioning import CaptionMeter
 
 
@@ -112,7 +113,7 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
     evaluation = _evaluate(path, predictor, controls, source, grid, options)
     # A bare checkpoint can be scored, too, but has no folder of its own for the result.
     if (path / "recipe.toml").exists():
-        write_json(path / "evaluation.json", evaluation.data())
+        write_json(path / "evaluation.json", sealed(evaluation.data()))
     return evaluation
 
 
@@ -168,7 +169,7 @@ def _evaluate(
     return Evaluation(
         run=str(path),
         split=options.split,
-        weights=options.weights,
+        weights=predictor.weights,
         results=[
             ScoreRow(model_name, each.settings, {**scores_of(meters[_key(each)]), **more})
             for each, more in zip(combinations, columns, strict=True)

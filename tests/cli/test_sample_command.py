@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from addkit.runs import Run
+
 Cli = Callable[..., Any]
 
 
@@ -120,7 +122,7 @@ def test_without_a_run_the_newest_finished_one_is_taken(
         run = Path(shutil.copytree(digits_run, tmp_path / "runs" / name))
         manifest = run / "manifest.json"
         if "unfinished" in name:
-            manifest.write_text(manifest.read_text().replace('"finished"', '"running"', 1))
+            Run(run).note(status="running")
         time = 1.9e9 - age
         os.utime(manifest, (time, time))
     result = addkit("sample", digit_images[0], "--json")
