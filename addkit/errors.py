@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class AddkitError(Exception):
@@ -13,6 +15,25 @@ class AddkitError(Exception):
 
 class AddkitWarning(UserWarning):
     """Printed as one line; the command continues."""
+
+
+# By thread: files are decoded by several at once, which `warnings.catch_warnings` cannot do.
+_FILE: ContextVar[str] = ContextVar("file", default="")
+
+
+@contextmanager
+def reading(file: object) -> Iterator[None]:
+    """While a library reads this file: its warnings are printed with the file's name."""
+    token = _FILE.set(str(file))
+    try:
+        yield
+    finally:
+        _FILE.reset(token)
+
+
+def file_being_read() -> str:
+    """The file of the innermost `reading` in this thread; empty outside of one."""
+    return _FILE.get()
 
 
 class UsageError(AddkitError):

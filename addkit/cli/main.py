@@ -13,6 +13,7 @@ from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
+from addkit.errors import AddkitWarning, file_being_read
 from addkit.version import __version__
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
@@ -124,10 +125,14 @@ class _WarningPrinter:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
+        text = str(message)
+        # A library's warning of what it reads lacks the file's name.
+        if (name := file_being_read()) and not issubclass(category, AddkitWarning):
+            text = f"{name}: {text}"
         # Deprecations of libraries are not the user's to mend.
-        if issubclass(category, UserWarning) and str(message) not in self.warned:
-            self.warned.add(str(message))
-            warn(str(message))
+        if issubclass(category, UserWarning) and text not in self.warned:
+            self.warned.add(text)
+            warn(text)
 
 
 def _explain(error: Exception) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from reprlib import repr as short
 
 from addkit.cli.output import note
+from addkit.data.overview import check_data
 from addkit.errors import AddkitError, RunError, UsageError
 from addkit.model import build_data, build_network
 from addkit.plugin.spec import Problem
@@ -112,8 +113,10 @@ def _with_micro_batch(recipe: Recipe, processes: int) -> Recipe:
     return replace(recipe, distributed=fixed)
 
 
-def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
-    """Facts of the data; raises what would fail later, before a folder is made or moved."""
+def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataFacts:
+    """Facts of the data; raises what would fail later, before a folder is made or moved. Of a new
+    run's data the overview is printed.
+    """
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
@@ -121,6 +124,8 @@ def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
     tracker = recipe.choices["tracker"]
     # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
+    for heading, text in check_data(source).rows() if new else ():
+        note(f"{heading}: {text}")
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     return facts
@@ -164,7 +169,7 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
-    facts, facts_before = _checked_facts(recipe, processes), run.facts()
+    facts, facts_before = _checked_facts(recipe, processes, new=False), run.facts()
     for name in ("num_classes", "class_names", "split_sizes"):
         was, is_ = getattr(facts_before, name), getattr(facts, name)
         # Names may be known only where the files are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_option
-from addkit.errors import DataError, guess
+from addkit.cli.output import warn
+from addkit.data.listing import Ignored, list_pictures
+from addkit.data.names import NameFinder
+from addkit.errors import DataError
 from addkit.plugin.values import DataFacts
 
 if TYPE_CHECKING:
@@ -21,9 +25,6 @@ if TYPE_CHECKING:
 
 
 ImageFile = Path | BinaryIO
-
-ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-"""Endings of the files of a folder that are images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,11 @@ class ImageFiles:
         return [each.refused for each in self.named if each.file is None]
 
 
-def find_images(words: list[str]) -> ImageFiles:
-    """The images that the words name: files, folders of them, `-` for stdin."""
+def find_images(words: list[str], ignored: Ignored) -> ImageFiles:
+    """The images that the words name: files, folders of them, `-` for stdin.
+
+    What is left out of a folder is named in `ignored`.
+    """
     named: list[NamedFile] = []
     for word in words:
         if word == "-":
@@ -73,35 +77,42 @@ def find_images(words: list[str]) -> ImageFiles:
         else:
             # A word that cannot be read is refused with its reason, and the others are read.
             try:
-                named += [NamedFile(str(file), file) for file in _below(Path(word))]
+                named += [NamedFile(str(file), file) for file in _below(Path(word), ignored)]
             except DataError as error:
                 named.append(NamedFile(str(Path(word)), refused=str(error)))
             except OSError as error:
                 refused = f"{word}: cannot be read ({error.strerror})"
                 named.append(NamedFile(word, refused=refused))
+        named += [NamedFile(text.partition(": ")[0], refused=text) for text in ignored.unreadable]
+        ignored.unreadable.clear()
     return ImageFiles(named)
 
 
-def _below(path: Path) -> list[Path]:
-    """The file itself, or the images of a folder and its sub-folders."""
+def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
+    """The file itself, or the images of a folder and its sub-folders, as they are found."""
+    if not path.exists() and (near := NameFinder.below(Path()).same(str(path))):
+        warn(f"{path}: does not exist; {near.name} is read, which differs in {near.differs}")
+        path = Path(near.name)
     if path.is_file():
-        return [path]
+        yield path
+        return
     if path.is_dir():
-        # A pipe with an image's name is left out: reading it might never end.
-        # Sorted, since the order of a folder's entries differs between machines.
-        images = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()
-        )
-        if images:
-            return images
-        reason = f"no image in this folder (looked for {', '.join(sorted(ENDINGS))})"
+        images = map(Path, list_pictures(path, ignored))
+        if (first := next(images, None)) is not None:
+            yield first
+            yield from images
+            return
+        if ignored.unreadable:
+            return
+        reason = f"no image in this folder{f' ({line})' if (line := ignored.line()) else ''}"
     elif path.exists():
         reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():
         reason = "a link that leads nowhere"
     else:
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        reason = f"no such file or folder{guess(path.name, names)}"
+        similar = NameFinder.below(Path()).similar(str(path))
+        hint = f' (did you mean "{similar}"?)' if similar else ""
+        reason = f"no such file or folder{hint}"
     raise DataError(f"{path}: {reason}")
 
 
@@ -213,13 +224,16 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.output import Output, fail
+    from addkit.cli.output import Output, fail, note
     from addkit.cli.run_arguments import find_run
     from addkit.cli.sample import find_images
     from addkit.errors import DataError
     from addkit.model import load
 
-    arguments = find_images(images)
+    ignored = Ignored()
+    arguments = find_images(images, ignored)
+    if line := ignored.line():
+        note(line)
     if not arguments.images:
         raise DataError("\n".join(arguments.refused))
     path = find_run(run)

@@ -130,7 +130,7 @@ def test_members_that_break_are_found_and_written_again(
 def test_an_index_that_breaks_is_written_again(out: Path, source: Any, write: Write) -> None:
     contents = _contents(out)
     (out / "shards.json").write_text("{")
-    with pytest.raises(DataError, match=r"shards.json: damaged \(Expecting"):
+    with pytest.raises(DataError, match=r"shards.json: no JSON \(Expecting"):
         verify_shards(out)
     write(source, out)
     assert _contents(out) == contents
