@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -43,6 +44,9 @@ app = typer.Typer(
 )
 
 QUIET = ("--quiet", "-q")
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Errors of the machine's disk, never of addkit's code."""
+REPAIR = "free some space or make it writable, then repeat the command"
 
 
 def _version(wanted: bool) -> None:
@@ -147,6 +151,9 @@ def _explain(error: Exception) -> int:
         return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
+    if isinstance(error, OSError) and error.errno in DISK:
+        # Of a file of a library's, or of stdout, which has no name.
+        return fail(f"{error.filename or 'the output'}: {error.strerror}; {REPAIR}", 1)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties

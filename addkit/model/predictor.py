@@ -25,14 +25,9 @@ from addkit.plugin.protocols import Task
 from addkit.plugin.values import Column, DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import (
-    CHECKSUMS,
-    checkpoint_of,
-    checkpoints_in,
-    fault_of,
-    pointed_at,
-)
+from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""

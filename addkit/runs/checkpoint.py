@@ -9,7 +9,6 @@ checkpoints/
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from addkit.errors import AddkitWarning, RunError
-from addkit.runs.atomic import put_in_place, temporary_of
+from addkit.runs.atomic import delete_temporary, put_in_place, temporary_of
 from addkit.runs.checkpoint_files import Keep, delete_old, path_of, point, pointed_at, seal
 from addkit.runs.disk import disk_errors
 from addkit.runs.folder import read_json
@@ -127,6 +126,9 @@ class CheckpointWriter:
                 caller waits.
         """
         self.folder, self.keep, self.asynchronous = folder, keep, asynchronous
+        # Here alone: a save must not make anew a folder that was moved away.
+        with disk_errors(folder, 0, lambda: None):
+            folder.mkdir(parents=True, exist_ok=True)
         # A resumed training has a whole checkpoint before it saves one.
         self.saved = pointed_at(folder, "latest")
         self._staging = Staging()
@@ -157,7 +159,7 @@ class CheckpointWriter:
         # For the error of a full disk: what it takes, and what is free.
         needed = sum(value.nbytes for group in tensors.values() for value in group.values())
         with self._or_nothing(path, needed):
-            temporary_of(path).mkdir(parents=True, exist_ok=True)
+            temporary_of(path).mkdir(exist_ok=True)
             finish = parts(temporary_of(path)) if parts else lambda: None
             if self.asynchronous:
                 tensors = self._staging.copy(tensors)
@@ -169,7 +171,7 @@ class CheckpointWriter:
                 # `latest` moves only once the folder is whole, and old ones go only after that:
                 # at any moment there is a whole checkpoint that `latest` names.
                 put_in_place(temporary_of(path), path)
-                point(self.folder, "latest", path)
+                point(self.folder, "latest", path, lambda: self.saved)
                 self.saved = path
                 return delete_old(self.folder, self.keep, progress.step)
 
@@ -186,8 +188,7 @@ class CheckpointWriter:
         def mark() -> list[str]:
             failures = before.result() if before else []
             if self.saved is not None:
-                with disk_errors(self.folder / "best", 0, lambda: self.saved):
-                    point(self.folder, "best", self.saved)
+                point(self.folder, "best", self.saved, lambda: self.saved)
             return failures
 
         self._pending = _begin(mark)
@@ -233,7 +234,7 @@ class CheckpointWriter:
                 yield
             except BaseException:
                 # `latest` still names the checkpoint before; nothing else has changed.
-                shutil.rmtree(temporary_of(path), ignore_errors=True)
+                delete_temporary(temporary_of(path))
                 raise
 
 

@@ -18,6 +18,7 @@ from addkit.model import build_data
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
@@ -99,10 +100,10 @@ def train(
     """
     start, world = perf_counter(), world or World()
     if isinstance(run, Path):
-        there = (run / "recipe.toml").exists()
-        if there:
+        if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:
+            begin_in(run)
             source = build_data(recipe)
             check_data(source)
             run = Run.create(run, recipe, source.facts)
