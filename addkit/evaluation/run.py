@@ -89,6 +89,8 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     options = options or EvaluationOptions()
+    # A bare checkpoint can be scored, too, but has no folder of its own for the result.
+    stored = (path / "recipe.toml").exists()
     predictor = load(path, weights=options.weights)
     # What the run cannot give is refused before controls are loaded and images are scored.
     several = len(grid.early_exit or []) > 1
@@ -111,8 +113,7 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
     }
     source = _moved_data(predictor, options.overrides)
     evaluation = _evaluate(path, predictor, controls, source, grid, options)
-    # A bare checkpoint can be scored, too, but has no folder of its own for the result.
-    if (path / "recipe.toml").exists():
+    if stored:
         write_json(path / "evaluation.json", sealed(evaluation.data()))
     return evaluation
 

@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from addkit.cli import run_summary
+from addkit.cli.progress import LiveView
+from addkit.evaluation import run as run_module
+from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.report import page
@@ -96,8 +100,6 @@ def _chosen() -> list[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
     """A folder with photos and a run on them that has been evaluated."""
-    from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
-
     folder = tmp_path_factory.mktemp("tiny")
     for split, number, name in product(("train", "test"), range(4), ("ant", "bee")):
         file = folder / "photos" / split / name / f"{number}.png"
@@ -145,3 +147,45 @@ def test_a_damaged_run(addkit_there: Cli, tiny: Path, command: str, name: str, d
         # The file, or the checkpoint that lacks it.
         about = {Path(name).name, Path(name).stem, Path(name).parent.name} - {""}
         assert any(word in said.err + said.out for word in about), said
+
+
+def _move(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("gone", [_move, shutil.rmtree], ids=["renamed", "deleted"])
+@pytest.mark.parametrize("command", ["evaluate", "report", "train", "list"])
+def test_a_run_that_goes_away_meanwhile(
+    addkit_there: Cli, monkeypatch: pytest.MonkeyPatch, command: str, gone: Callable[[Path], None]
+) -> None:
+    words = COMMANDS.get(command, ())
+    if command == "train":
+        shutil.copytree("run", "first")
+        shutil.rmtree("run")
+        more = ("--set", "training.epochs=3", "--set", "checkpoints.every=1")
+        words = ("train", "first/recipe.toml", "--run-dir", "run", *more)
+    # The method that each command calls in the middle of its work.
+    owner, name = {
+        "evaluate": (run_module, "_evaluate"),
+        "report": (page, "check_page"),
+        "train": (LiveView, "step"),
+        "list": (run_summary, "last_written"),
+    }[command]
+    work = getattr(owner, name)
+
+    def interrupted(*given: Any) -> Any:
+        result = work(*given)
+        if Path("run").exists():
+            gone(Path("run"))
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+    said = addkit_there(*words)
+    assert "fault of addkit" not in said.err, said
+    assert not Path("run").exists(), list(Path("run").rglob("*"))
+    if command == "list":
+        assert (said.code, said.json) == (0, [])
+    else:
+        assert said.code == (2 if command == "report" else 1)
+        assert re.search("error: .*run/(report.html|evaluation.json|metrics.jsonl)", said.err)
+    assert Path("elsewhere").exists() == (gone is _move)
