@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from addkit.cli.options import (
     component_option,
     list_option,
 )
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -131,7 +131,7 @@ def evaluate(
         _show(Output(), evaluation)
     if (path / "recipe.toml").exists():
         note(f"stored: {path / 'evaluation.json'}")
-        Output(json=json).hint(f"addkit report {quote(str(path))}")
+        Output(json=json).hint(addkit_command("report", path))
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -18,6 +17,7 @@ from addkit.data.listing import Ignored, list_pictures
 from addkit.data.names import NameFinder
 from addkit.errors import DataError
 from addkit.plugin.values import DataFacts
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.model import Inference, Predictor
@@ -273,7 +273,8 @@ def sample(
             for rank, cells in enumerate(prediction.rows())
         ]
         output.table(["image", *headings], rows, words=len(columns) - 1)
-        output.line(f"\n{first.how_made(first.steps)}")
+        output.line()
+        output.line(first.how_made(first.steps))
     else:
         # One object for each named file, in order; a refused file has no prediction.
         answers = iter(predictions)
@@ -292,7 +293,7 @@ def sample(
         _trace(predictor, files, inference, inputs, seed, trace)
     elif predictor.loops:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
-        output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
+        output.hint(addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE"))
     if arguments.refused:
         raise typer.Exit(1)
 

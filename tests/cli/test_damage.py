@@ -104,7 +104,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
     for split, number, name in product(("train", "test"), range(4), ("ant", "bee")):
         file = folder / "photos" / split / name / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (50 * number, 200 * (name == "ant"), 9)).save(file)
+        Image.new("RGB", (8, 8), (50 * number, 200 * (name == "ant"), 9 * (split == "test"))).save(
+            file
+        )
     root = f"data.root={folder / 'photos'}"
     recipe = read_recipe(recipes / "image-folder.toml", [root, *TINY])
     run = Run.create(folder / "run", recipe, build_data(recipe).facts)
@@ -187,5 +189,5 @@ def test_a_run_that_goes_away_meanwhile(
         assert (said.code, said.json) == (0, [])
     else:
         assert said.code == (2 if command == "report" else 1)
-        assert re.search("error: .*run/(report.html|evaluation.json|metrics.jsonl)", said.err)
+        assert re.search("error: .*run/", said.err)
     assert Path("elsewhere").exists() == (gone is _move)
