@@ -74,7 +74,7 @@ class RunDetails:
     """Name -> bytes; of a folder those of all files in it."""
     checkpoints: dict[str, int]
     faults: list[str]
-    """Missing and truncated files of the checkpoints, those of controls included."""
+    """Missing and truncated files, those of controls included."""
     next: list[str]
     """Commands that continue from here."""
 
@@ -229,6 +229,11 @@ def run_details(path: Path) -> RunDetails:
             files={file.name: _size(file) for file in sorted(path.iterdir())},
             checkpoints={file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
             faults=[
+                f"{each.path / 'metrics.jsonl'}: missing"
+                for each in (run, *run.controls().values())
+                if each.manifest().metrics_sha256 and each.metrics_digest() is None
+            ]
+            + [
                 fault
                 for each in (run, *run.controls().values())
                 for checkpoint in checkpoints_in(each.checkpoints)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from shlex import quote
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import torch
@@ -28,6 +27,7 @@ from addkit.runs import Run
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.terminal import quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""
@@ -319,7 +319,7 @@ def _instead(run: Run, checkpoint: Path, weights: str) -> str:
         choices.append(f"answer with its {other} weights (--weights {other})")
     for path in reversed(checkpoints_in(run.checkpoints)):
         if path != checkpoint and not fault_of(path, only=f"{weights}.safetensors"):
-            choices.append(f"answer by another checkpoint (--run {quote(str(path))})")
+            choices.append(f"answer by another checkpoint (--run {quoted(path)})")
             break
     return ", or ".join(choices)
 

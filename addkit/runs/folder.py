@@ -25,7 +25,6 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from shlex import quote
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -38,6 +37,7 @@ from addkit.runs.atomic import TEMPORARY, json_text, missing, whole_file, write_
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
 from addkit.runs.lock import is_lock
+from addkit.terminal import addkit_command
 
 T = TypeVar("T")
 
@@ -254,8 +254,9 @@ class Run:
         except RunError as error:
             # A control is trained with its run.
             whole = self.path.parent.parent if self.path.parent.name == "controls" else self.path
-            remedy = f"without the file `addkit train {quote(str(whole))} --resume` writes it anew"
-            raise RunError(f"{error}; put back a copy; {remedy}") from error
+            again = addkit_command("train", whole, "--resume")
+            remedy = f"put back a copy; without the file `{again}` writes it anew"
+            raise RunError(f"{error}; {remedy}") from error
 
     def begin(self) -> None:
         """Write an empty manifest where there is none; a training fills it in."""

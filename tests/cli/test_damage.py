@@ -145,6 +145,8 @@ def test_a_damaged_run(addkit_there: Cli, tiny: Path, command: str, name: str, d
     assert "fault of addkit" not in said.err, said
     assert "Traceback" not in said.err
     assert {path: path.is_dir() for path in before if path.exists()} == before
+    if damage == "deleted" and name == "evaluation.json":
+        return  # As of a run that was never evaluated.
     if said.code or re.sub(VARYING, "", said.out) != RIGHT[command]:
         # The file, or the checkpoint that lacks it.
         about = {Path(name).name, Path(name).stem, Path(name).parent.name} - {""}
