@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from addkit.data.augmentation import Augmenter
@@ -19,7 +20,7 @@ from addkit.data.listing import BESIDE
 from addkit.data.overview import Contents
 from addkit.data.settings import ImageFolderConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source, facts_of
+from addkit.data.source import SPLIT_NAMES, Source, facts_of
 from addkit.errors import DataError
 
 
@@ -46,6 +47,7 @@ class ImageFolder(Source):
         self.store = open_store(self._root)
         folders = _split_folders(self._root, self.store)
         parts = folders or {"": self._root}
+        self._train = folders.get("train", self._root)
         files = {
             name: class_files(folder, self.store, 2 if name in ("", "train") else 1)
             for name, folder in parts.items()
@@ -72,7 +74,8 @@ class ImageFolder(Source):
         """The listed images, unread."""
         splits = self._splits.items()
         paths = {name: listing.paths for name, listing in splits}
-        return Contents(self.store, paths, {name: listing.column() for name, listing in splits})
+        labels = {name: listing.column() for name, listing in splits}
+        return Contents(self.store, paths, labels, tuple(_nesting_doubt(self._train, self.store)))
 
     def _split(self, folders: dict[str, Path], splits: dict[str, Listing]) -> dict[str, Listing]:
         root, config, seed = self._root, self._config, self._config.split_seed
@@ -112,14 +115,22 @@ class ImageFolder(Source):
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-}
-"""Names of folders, in lower case -> split."""
+def _nesting_doubt(root: Path, store: ImageStore) -> Iterator[str]:
+    """One doubt if all class folders have the same sub-folders, which may be the real classes."""
+    folders = store.entries(root)[0]
+    first, files = store.entries(root / folders[0])
+    if len(first) < 2 or files:
+        return
+    # `all` ends with the first that differs, so that few folders are listed again.
+    if all(store.entries(root / name) == (first, []) for name in folders[1:]):
+        yield (
+            f"{root}: the class folders {', '.join(folders[:3])} have the same sub-folders, "
+            f"{', '.join(first[:3])}: if these are the classes, put together what is in them"
+        )
+
+
 _LIKE_SPLITS = re.compile(
-    rf"({'|'.join([*_SPLITS, 'dev', 'eval', 'evaluation', 'holdout'])})"
+    rf"({'|'.join([*SPLIT_NAMES, 'dev', 'eval', 'evaluation', 'holdout'])})"
     r"(set|data|dataset|images?|imgs?|pictures|photos|split|folder|[\W\d_])*"
 )
 """Folders that are splits rather than classes, such as Train_Images, test2 and val-set."""
@@ -137,7 +148,7 @@ def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
         return {}
     found: dict[str, list[str]] = defaultdict(list)
     for name in likely:
-        found[_SPLITS.get(name.casefold(), "unclear")].append(name)
+        found[SPLIT_NAMES.get(name.casefold(), "unclear")].append(name)
     unclear = found.pop("unclear", [])
     twins = [" and ".join(same) for same in found.values() if len(same) > 1]
     fault = ""

@@ -20,7 +20,7 @@ from PIL import Image
 from addkit.cli import run_summary
 from addkit.cli.progress import LiveView
 from addkit.evaluation import run as run_module
-from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
+from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run, store
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.report import page
@@ -111,7 +111,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
     recipe = read_recipe(recipes / "image-folder.toml", [root, *TINY])
     run = Run.create(folder / "run", recipe, build_data(recipe).facts)
     train(recipe, run, device="cpu")
-    evaluate_run(run.path, Grid(), EvaluationOptions(audit=False))
+    store(run.path, evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)))
     return folder
 
 

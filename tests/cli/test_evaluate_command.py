@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -9,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from addkit.runs.folder import read_json
-
 from addkit.runs import Run
+from addkit.runs.folder import read_json
 
 Cli = Callable[..., Any]
 
