@@ -104,7 +104,7 @@ def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
             return
         if ignored.unreadable:
             return
-        reason = f"no image in this folder{f' ({line})' if (line := ignored.line()) else ''}"
+        reason = "no image in this folder"
     elif path.exists():
         reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from addkit.runs import Run
+from addkit.runs.folder import read_json
 
 Cli = Callable[..., Any]
 
@@ -110,9 +111,16 @@ def test_missing_files_are_guessed(
     )
     assert addkit("sample", "no/where.png", "--run", digits_run).code == 1
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     result = addkit("sample", "empty", "--run", digits_run)
     assert result.code == 1
-    assert result.err.startswith("error: empty: no image in this folder (looked for .bmp, .gif")
+    left_out, error = result.err.splitlines()
+    assert error.startswith("error: empty: no image in this folder")
+    assert "empty/notes.txt" in left_out
+    # Read, since no other file can be meant.
+    result = addkit("sample", "Seven", "--run", digits_run, "--json")
+    assert (result.code, len(result.json)) == (0, 1)
+    assert "missing ending" in result.err
 
 
 def test_without_a_run_the_newest_finished_one_is_taken(
@@ -218,7 +226,7 @@ def test_names_are_shown_as_they_are(
     shutil.copy(digit_images[0], odd)
     run = Path(shutil.copytree(digits_run, tmp_path / "[red]run"))
     facts = run / "facts.json"
-    stored = json.loads(facts.read_text())
+    stored = read_json(facts)
     stored["class_names"] = [f"[link]{name}" for name in stored["class_names"]]
     facts.write_text(json.dumps(stored))
     result = addkit("sample", odd.name, "--run", run)
@@ -228,7 +236,7 @@ def test_names_are_shown_as_they_are(
     result = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
     assert result.code == 0
     assert f"run: {run}" in result.err
-    assert f"addkit evaluate --run {run}" in result.err
+    assert f"addkit evaluate --run '{run}'" in result.err
 
 
 def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
