@@ -1,4 +1,4 @@
-"""From an image file to the encoder's input: reading, decoding, resizing, scaling.
+"""From an image file to the encoder's input: reading (ahead), decoding, resizing, scaling.
 
 Whatever the file's mode, what is read is upright and 8-bit, grey or RGB.
 """
@@ -6,9 +6,10 @@ Whatever the file's mode, what is read is upright and 8-bit, grey or RGB.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -37,6 +38,9 @@ passes to Ghostscript: a program that executes what the file contains."""
 
 _SIDEWAYS = range(5, 9)
 """EXIF orientations that swap width and height."""
+
+_THREADS = min(8, os.cpu_count() or 1)
+"""Pillow decodes without the interpreter's lock."""
 
 _CHUNK = 256
 """Files that one task of a thread pool checks."""
@@ -106,24 +110,20 @@ def resampled(image: Image.Image, size: int) -> Tensor:
     torch's 8-bit kernel is five times as fast as Pillow's. They differ by less than half a level on
     average, since Pillow resamples rows before columns where that is quicker.
     """
-    levels = _planes(image)[None]  # (1, C, height, width)
+    levels = to_levels(image)[None]  # (1, C, height, width)
     return interpolate(levels, (size, size), mode="bicubic", antialias=True)[0]
 
 
 def to_levels(image: Image.Image) -> Tensor:
-    """Mode L or RGB -> uint8 (C, height, width)."""
-    return _planes(image).contiguous()
+    """Mode L or RGB -> uint8 (C, height, width), the channels of a pixel side by side in memory."""
+    values = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
 def as_picture(levels: Tensor) -> Image.Image:
     """uint8 (C, height, width) -> mode L or RGB."""
     planes = levels.numpy()
     return Image.fromarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0))
-
-
-def _planes(image: Image.Image) -> Tensor:
-    values = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
-    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +200,43 @@ def unreadable(paths: Sequence[str]) -> list[str | None]:
 
     # In chunks, since a pool allocates an object for each task.
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    # Threads: Pillow decodes without the interpreter's lock.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(chain.from_iterable(pool.map(errors, chunks)))
+
+
+def read_ahead(
+    files: Iterable[ImageFile | DataError], pixels: Pixels, most: int
+) -> Generator[Tensor | DataError, None, None]:
+    """The 8-bit levels (C, S, S) of each file, or the error of those that cannot be read, in order.
+
+    Threads read ahead, at most `most` files at a time. Errors among the files are passed on.
+    """
+
+    def read(file: ImageFile | DataError) -> Tensor | DataError:
+        if isinstance(file, DataError):
+            return file
+        try:
+            return to_levels(pixels.fit(read_image(file, pixels.channels)))
+        except DataError as error:
+            return DataError(str(error))  # without its frames, which refer to the image
+        # A small file may decode to a huge picture.
+        except MemoryError:
+            name = str(file) if isinstance(file, Path) else "standard input"
+            return DataError(f"{name}: too large for this machine's memory")
+
+    pending: deque[Future[Tensor | DataError]] = deque()
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for file in files:
+            pending.append(pool.submit(read, file))
+            # The first results must not wait until `most` files are listed.
+            while pending and (len(pending) >= most or pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        # An interruption waits for no file, which may lie on a network.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @cache
@@ -213,12 +247,11 @@ def _formats() -> tuple[str, ...]:
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    if _orientation(image) == 1:
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block does not make the pixels unusable
-        return image
+    with suppress(Exception):  # a broken EXIF block does not make the pixels unusable
+        # `exif_transpose` would copy an image that is upright.
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            return ImageOps.exif_transpose(image)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

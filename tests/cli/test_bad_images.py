@@ -158,7 +158,7 @@ def test_bad_ones_are_named_and_the_others_answered(
 def test_one_alone_is_named(addkit: Cli, digits_run: Path, name: str) -> None:
     Path(name).write_bytes(REFUSED[name])
     said = addkit("sample", name, "--run", digits_run, "--json")
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, [entry.keys() for entry in said.json]) == (1, [{"image", "error"}])
     assert said.err.startswith(f"error: {name}: ")
     assert said.err.count("\n") == 1
     assert "fault of addkit" not in said.err
@@ -256,10 +256,10 @@ def test_a_folder_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    found = find_images(["closed/a.png"])
-    assert (found.images, found.refused) == (
-        [],
-        ["closed/a.png: cannot be read (Permission denied)"],
+    [(name, error)] = find_images(["closed/a.png"])
+    assert (name, str(error)) == (
+        "closed/a.png",
+        "closed/a.png: cannot be read (Permission denied)",
     )
 
 
