@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 from typing import BinaryIO
@@ -212,28 +212,36 @@ def read_ahead(
     Threads read ahead, at most `most` files at a time. Errors among the files are passed on.
     """
 
-    def read(file: ImageFile | DataError) -> Tensor | DataError:
-        if isinstance(file, DataError):
-            return file
-        try:
-            return to_levels(pixels.fit(read_image(file, pixels.channels)))
-        except DataError as error:
-            return DataError(str(error))  # without its frames, which refer to the image
-        # A small file may decode to a huge picture.
-        except MemoryError:
-            name = str(file) if isinstance(file, Path) else "standard input"
-            return DataError(f"{name}: too large for this machine's memory")
+    def read(chunk: list[ImageFile | DataError]) -> list[Tensor | DataError]:
+        results: list[Tensor | DataError] = []
+        for file in chunk:
+            try:
+                if isinstance(file, DataError):
+                    raise file
+                results.append(to_levels(pixels.fit(read_image(file, pixels.channels))))
+            except DataError as error:
+                results.append(DataError(str(error)))  # without its frames: they hold the image
+            # A small file may decode to a huge picture.
+            except MemoryError:
+                name = str(file) if isinstance(file, Path) else "standard input"
+                results.append(DataError(f"{name}: too large for this machine's memory"))
+        return results
 
-    pending: deque[Future[Tensor | DataError]] = deque()
-    pool = ThreadPoolExecutor(_THREADS)
+    pending: deque[tuple[int, Future[list[Tensor | DataError]]]] = deque()
+    pool, rest = ThreadPoolExecutor(_THREADS), iter(files)
+    size, ahead = 1, 0
     try:
-        for file in files:
-            pending.append(pool.submit(read, file))
+        # A task costs as much as a tiny image, hence chunks; small ones first, for an early result.
+        while chunk := list(islice(rest, size)):
+            pending.append((len(chunk), pool.submit(read, chunk)))
+            size, ahead = min(2 * size, max(most // 4, 1)), ahead + len(chunk)
             # The first results must not wait until `most` files are listed.
-            while pending and (len(pending) >= most or pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+            while pending and (ahead + size > most or pending[0][1].done()):
+                length, results = pending.popleft()
+                ahead -= length
+                yield from results.result()
+        for _, results in pending:
+            yield from results.result()
     finally:
         # An interruption waits for no file, which may lie on a network.
         pool.shutdown(wait=False, cancel_futures=True)
