@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class AddkitError(Exception):
@@ -13,6 +15,26 @@ class AddkitError(Exception):
 
 class AddkitWarning(UserWarning):
     """Printed as one line; the command continues."""
+
+
+# By thread: files are decoded by several at once, which `warnings.catch_warnings` cannot do.
+FILE_BEING_READ: ContextVar[str] = ContextVar("file", default="")
+"""Its name goes into a library's warnings; set by `reading`."""
+
+
+@contextmanager
+def reading(file: object) -> Iterator[None]:
+    """While a library reads this file: its warnings are printed with the file's name."""
+    token = FILE_BEING_READ.set(str(file))
+    try:
+        yield
+    finally:
+        FILE_BEING_READ.reset(token)
+
+
+def file_being_read() -> str:
+    """The file of the innermost `reading` in this thread; empty outside of one."""
+    return FILE_BEING_READ.get()
 
 
 class UsageError(AddkitError):

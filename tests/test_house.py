@@ -66,6 +66,13 @@ def test_imports_go_down(path: Path) -> None:
     assert not upward, f"{own} is below {', '.join(upward)}"
 
 
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_files_are_deleted_in_one_module(path: Path) -> None:
+    """It states what may be deleted; everything else that a user's disk has stays."""
+    deleting = re.compile(r"\b(rmtree|unlink|rmdir|removedirs|os\.remove)\b")
+    assert path.match("runs/atomic.py") == bool(deleting.search(path.read_text("utf-8")))
+
+
 def test_the_floors_are_looked_at() -> None:
     seen = {name for path in _modules() for name in _imported(ast.parse(path.read_text("utf-8")))}
     assert {"plugin", "recipe", "diffusion", "data", "model", "runs"} <= seen

@@ -21,6 +21,7 @@ from addkit.ablation.worker import AblationProgress, Task, execute
 from addkit.errors import UsageError, guess
 from addkit.evaluation.results import Score
 from addkit.recipe import Recipe
+from addkit.runs.disk import disk_errors
 from addkit.training.control import heads_for
 
 
@@ -181,7 +182,8 @@ def _train_and_score(
             if store.scores(training, inference) is None:
                 file = store.scores_file(training, inference)
                 missing.setdefault(training, {})[str(file)] = inference_tables(recipe)
-    (store.root / "scored").mkdir(parents=True, exist_ok=True)
+    with disk_errors(store.root / "scored"):
+        (store.root / "scored").mkdir(parents=True, exist_ok=True)
     keys, tasks = {}, {}
     for key, settings in missing.items():
         name, recipe = what.trainings[key]

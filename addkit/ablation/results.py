@@ -15,6 +15,7 @@ from addkit.plugin.registry import third_parties
 from addkit.recipe import Recipe
 from addkit.runs import RUNS, Run
 from addkit.runs.atomic import write_json
+from addkit.runs.disk import disk_errors
 from addkit.runs.folder import read_typed
 from addkit.version import __version__
 
@@ -165,7 +166,8 @@ class AblationResult:
     def write(self) -> None:
         """Store it in its folder."""
         folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RESULT, asdict(self))
 
 

@@ -25,6 +25,7 @@ from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.model import Inference, build_data, load
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
+from addkit.runs.folder import begin_in
 from addkit.training.backend import pick_device
 from addkit.training.train import train
 
@@ -170,6 +171,7 @@ def work(task: Task) -> None:
     if (path / "recipe.toml").exists():
         run = Run.open(path)
     else:
+        begin_in(path)
         recipe = recipe_from_tables(task.recipe, Path(task.source))
         run = Run.create(path, recipe, build_data(recipe).facts)
     recipe = run.recipe()

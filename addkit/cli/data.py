@@ -71,6 +71,7 @@ def _write(
     output: Output, file: Path, changes: Sequence[str], out: Path, size: int, jobs: int
 ) -> None:
     from addkit.cli.output import note
+    from addkit.data.overview import check_data
     from addkit.data.shards.write import refuse_busy, write_shards
     from addkit.model import build_data
     from addkit.recipe import read_recipe
@@ -83,8 +84,11 @@ def _write(
         state = "exists" if existed else "written"
         note(f"{out / shard.name}: {state}, {shard.samples:,} images")
 
+    source = build_data(recipe)
+    for heading, text in check_data(source).rows():
+        note(f"{heading}: {text}")
     written = write_shards(
-        build_data(recipe),
+        source,
         recipe.choices["data"].name,
         out,
         seed=recipe.seed,

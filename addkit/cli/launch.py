@@ -37,9 +37,9 @@ def start(
     if inside():
         return _join(recipe, location, processes, profile)
     count = processes_here(recipe, processes)
-    run = choose_run(recipe, location, count)
+    run, made = choose_run(recipe, location, count)
     note(f"run: {run.path}")
-    with clean_start(run):
+    with clean_start(run.path, made):
         if count == 1:
             return train(run.recipe(), run, [LiveView()], profile=profile)
         launch(sys.argv[1:], count, run.path)
@@ -63,8 +63,8 @@ def _join(
                 if int(os.environ.get(RESTARTED, "0")):
                     # torchrun repeats the command line, which must not begin a second run.
                     location = RunLocation(location.folder, resume=True, fresh=False)
-                path = choose_run(recipe, location, world.size).path if world.is_main else Path()
-                run = Run.open(world.broadcast(path))
+                chosen = choose_run(recipe, location, world.size) if world.is_main else None
+                run = Run.open(world.broadcast(chosen[0].path if chosen else Path()))
                 if world.is_main:
                     note(f"run: {run.path}")
             views = [LiveView()] if world.is_main else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -13,6 +14,7 @@ from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
+from addkit.errors import AddkitWarning, file_being_read
 from addkit.version import __version__
 
 EXAMPLES = """Diffusion models whose variable is a one-hot label.
@@ -42,6 +44,9 @@ app = typer.Typer(
 )
 
 QUIET = ("--quiet", "-q")
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Errors of the machine's disk, never of addkit's code."""
+REPAIR = "free some space or make it writable, then repeat the command"
 
 
 def _version(wanted: bool) -> None:
@@ -124,10 +129,14 @@ class _WarningPrinter:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
+        text = str(message)
+        # A library's warning of what it reads lacks the file's name.
+        if (name := file_being_read()) and not issubclass(category, AddkitWarning):
+            text = f"{name}: {text}"
         # Deprecations of libraries are not the user's to mend.
-        if issubclass(category, UserWarning) and str(message) not in self.warned:
-            self.warned.add(str(message))
-            warn(str(message))
+        if issubclass(category, UserWarning) and text not in self.warned:
+            self.warned.add(text)
+            warn(text)
 
 
 def _explain(error: Exception) -> int:
@@ -142,6 +151,9 @@ def _explain(error: Exception) -> int:
         return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)
     if isinstance(error, AddkitError):
         return fail(str(error), error.exit_code)
+    if isinstance(error, OSError) and error.errno in DISK:
+        # Of a file of a library's, or of stdout, which has no name.
+        return fail(f"{error.filename or 'the output'}: {error.strerror}; {REPAIR}", 1)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties

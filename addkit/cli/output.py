@@ -206,13 +206,17 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Flush stdout; a reader that has closed it, such as `head -1`, is no error."""
+    """Flush stdout; a reader that has closed it, such as `head -1`, is no error. Exits with code 1
+    if it cannot be written, such as on a full disk.
+    """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes once more at exit, and would print the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
+        if not isinstance(error, BrokenPipeError):
+            sys.exit(fail(f"the output: cannot be written: {error.strerror}", 1))
+    except ValueError:
         return
 
 

@@ -181,7 +181,8 @@ def new(
     addkit plugins new my-command --kind command
     """
     from addkit.cli.output import Output
-    from addkit.plugin.new import write_package
+    from addkit.plugin.new import package_files
+    from addkit.runs.atomic import write_files
 
     _check_kind(kind)
     if kind == COMMAND:
@@ -189,7 +190,8 @@ def new(
 
         check_new_name(name)
     folder = directory or Path(name)
-    files = write_package(name, kind, folder)
+    files = package_files(name, kind, folder)
+    write_files(folder, files)
     output = Output(json=json)
     if json:
         output.data({"directory": str(folder), "files": [str(file) for file in files]})

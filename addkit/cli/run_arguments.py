@@ -18,7 +18,7 @@ def find_folder(word: str | Path) -> Path:
     path = Path(word)
     if path.is_dir() or (path.is_file() and path.parent.name == "checkpoints"):
         return path
-    if (RUNS / path).is_dir():
+    if ".." not in path.parts and (RUNS / path).is_dir():
         return RUNS / path
     parent = path.parent if path.parent != Path() else RUNS
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
@@ -37,7 +37,8 @@ def run_named(word: Path) -> Path | None:
 
     if str(word) in known_recipes():
         return None
-    runs = (path for path in (word, RUNS / word) if (path / "recipe.toml").is_file())
+    folders = (word,) if ".." in word.parts else (word, RUNS / word)
+    runs = (path for path in folders if (path / "recipe.toml").is_file())
     return next(runs, None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from pathlib import Path
 from reprlib import repr as short
 
 from addkit.cli.output import note
-from addkit.errors import AddkitError, RunError, UsageError
+from addkit.data.overview import check_data
+from addkit.errors import AddkitError, RunError, Stopped, UsageError
 from addkit.model import build_data, build_network
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
@@ -19,7 +19,10 @@ from addkit.recipe import Recipe
 from addkit.recipe.differences import flat
 from addkit.recipe.tables import Checkpoints, Distributed
 from addkit.runs import RUNS, Run, newest_run
-from addkit.runs.lock import LOCK, MARKER, locked
+from addkit.runs.atomic import delete_made, unused
+from addkit.runs.disk import disk_errors
+from addkit.runs.folder import begin_in
+from addkit.runs.lock import locked
 from addkit.training.checks import check_shards, check_training
 from addkit.training.plan import Plan
 
@@ -34,8 +37,10 @@ class RunLocation:
     fresh: bool
 
 
-def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
-    """A new run, or the interrupted one to resume.
+def choose_run(
+    recipe: Recipe, location: RunLocation, processes: int
+) -> tuple[Run, frozenset[Path]]:
+    """A new run and all that was made for it, or the interrupted one to resume and nothing.
 
     Args:
         recipe: of the run.
@@ -43,7 +48,7 @@ def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
         processes: that will train it.
 
     Raises:
-        UsageError: the folder has another run, or the recipe has changed since.
+        UsageError: the folder has another run or files of no run, or the recipe has changed since.
         RunError: nothing to resume, or another process writes to it.
     """
     path = location.folder
@@ -52,20 +57,21 @@ def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
             base = RUNS / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
             # A number behind it if another run began in the same second.
             others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
-            unused = next(path for path in (base, *others) if not path.exists())
-            return _create(unused, recipe, processes)
+            path = next(path for path in (base, *others) if not path.exists())
+            return _create(path, recipe, _checked_facts(recipe, processes), processes)
         path = newest_run(finished=False, recipe=recipe.name).path
     if not (path / "recipe.toml").exists():
-        return _create(_empty(path), recipe, processes)
+        # Before the data are read, which may take minutes.
+        begin_in(path)
+        return _create(path, recipe, _checked_facts(recipe, processes), processes)
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
         facts = _checked_facts(recipe, processes)
-        with locked(path):
-            numbers = (path.with_name(f"{path.name}.old-{number}") for number in range(1, 1000))
-            old = next(candidate for candidate in numbers if not candidate.exists())
+        with locked(path), disk_errors(path):
+            old = unused(path, "old")
             path.rename(old)
             note(f"moved the old run to {old}")
-        return Run.create(path, _with_micro_batch(recipe, processes), facts)
+        return _create(path, recipe, facts, processes)
     if not location.resume:
         raise UsageError(
             f"{path}: has a run already; continue it with --resume, or start anew with --fresh"
@@ -77,29 +83,31 @@ def choose_run(recipe: Recipe, location: RunLocation, processes: int) -> Run:
                 f"{path}: a plugin has changed since this run began: {'; '.join(plugins)}; "
                 "bring the old one back, or use --fresh"
             )
-        return _resumed(run, recipe, processes)
+        return _resumed(run, recipe, processes), frozenset()
 
 
 @contextmanager
-def clean_start(run: Run) -> Iterator[None]:
+def clean_start(path: Path, made: frozenset[Path]) -> Iterator[None]:
     """A training that fails before its first checkpoint leaves no folder behind.
 
-    Unless its error names a log in it.
+    Unless there is anything in it, such as logs, beyond what was made for it.
     """
     try:
         yield
-    except AddkitError as error:
-        # This process has released its own lock, so a lock is another process's.
-        begun = (run.checkpoints / "latest").exists() or any(
-            (run.path / name).exists() for name in (LOCK, MARKER)
-        )
-        if not begun and str(run.path / "logs") not in str(error):
-            shutil.rmtree(run.path)
+    except Stopped:
+        # Its message names --resume.
+        raise
+    except AddkitError:
+        delete_made(path, made)
         raise
 
 
-def _create(path: Path, recipe: Recipe, processes: int) -> Run:
-    return Run.create(path, _with_micro_batch(recipe, processes), _checked_facts(recipe, processes))
+def _create(
+    path: Path, recipe: Recipe, facts: DataFacts, processes: int
+) -> tuple[Run, frozenset[Path]]:
+    made = begin_in(path)
+    with clean_start(path, made):
+        return Run.create(path, _with_micro_batch(recipe, processes), facts), made
 
 
 def _with_micro_batch(recipe: Recipe, processes: int) -> Recipe:
@@ -111,8 +119,10 @@ def _with_micro_batch(recipe: Recipe, processes: int) -> Recipe:
     return replace(recipe, distributed=fixed)
 
 
-def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
-    """Facts of the data; raises what would fail later, before a folder is made or moved."""
+def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataFacts:
+    """Facts of the data; raises what would fail later, before a folder is made or moved. Of a new
+    run's data the overview is printed.
+    """
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
@@ -120,21 +130,11 @@ def _checked_facts(recipe: Recipe, processes: int) -> DataFacts:
     tracker = recipe.choices["tracker"]
     # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
+    for heading, text in check_data(source).rows() if new else ():
+        note(f"{heading}: {text}")
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     return facts
-
-
-def _empty(path: Path) -> Path:
-    """A folder to start in: new, empty, or left by a run that was killed as it began."""
-    allowed = {"checkpoints", "facts.json", LOCK, MARKER}
-    if path.is_file():
-        raise UsageError(f"{path}: is a file; choose another folder")
-    if path.exists() and any(
-        entry.name not in allowed and not entry.name.endswith(".tmp") for entry in path.iterdir()
-    ):
-        raise UsageError(f"{path}: has files that belong to no run; choose another folder")
-    return path
 
 
 def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
@@ -163,7 +163,7 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
-    facts, facts_before = _checked_facts(recipe, processes), run.facts()
+    facts, facts_before = _checked_facts(recipe, processes, new=False), run.facts()
     for name in ("num_classes", "class_names", "split_sizes"):
         was, is_ = getattr(facts_before, name), getattr(facts, name)
         # Names may be known only where the files are.

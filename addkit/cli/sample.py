@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 import typer
 
 from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_option
-from addkit.errors import DataError, guess
+from addkit.cli.output import warn
+from addkit.data.listing import Ignored, list_pictures
+from addkit.data.names import NameFinder
+from addkit.errors import DataError
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
 
 
 ImageFile = Path | BinaryIO
-
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of the files of a folder that are images."""
-
 
 NamedFile: TypeAlias = "tuple[str, ImageFile | DataError]"
 """A file's name, and the file or the reason why there is none to read."""
@@ -42,10 +40,10 @@ TRACED = 8
 """Images that a trace shows at most."""
 
 
-def find_images(words: Iterable[str]) -> Iterator[NamedFile]:
+def find_images(words: Iterable[str], ignored: Ignored) -> Iterator[NamedFile]:
     """The images that the words name, in order: files, folders of them, `-` for stdin.
 
-    Folders are listed as the images are asked for.
+    Folders are listed as the images are asked for. What is left out is named in `ignored`.
     """
     for word in words:
         if word == "-":
@@ -57,52 +55,41 @@ def find_images(words: Iterable[str]) -> Iterator[NamedFile]:
         else:
             # A word that cannot be read is refused with its reason, and the others are read.
             try:
-                yield from ((str(file), file) for file in _below(Path(word)))
+                yield from ((str(file), file) for file in _below(Path(word), ignored))
             except DataError as error:
                 yield str(Path(word)), error
             except OSError as error:
                 yield word, DataError(f"{word}: cannot be read ({error.strerror})")
+        yield from ((text.partition(": ")[0], DataError(text)) for text in ignored.unreadable)
+        ignored.unreadable.clear()
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """The file itself, or the images of a folder and its sub-folders."""
+def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
+    """The file itself, or the images of a folder and its sub-folders, as they are found."""
+    if not path.exists() and (near := NameFinder.below(Path()).same(str(path))):
+        warn(f"{path}: does not exist; {near.name} is read, which differs in {near.differs}")
+        path = Path(near.name)
     if path.is_file():
         yield path
         return
     if path.is_dir():
-        images = _listed(path)
+        images = map(Path, list_pictures(path, ignored))
         if (first := next(images, None)) is not None:
             yield first
             yield from images
             return
-        reason = f"no image in this folder (looked for {', '.join(ENDINGS)})"
+        if ignored.unreadable:
+            return
+        reason = f"no image in this folder{f' ({line})' if (line := ignored.line()) else ''}"
     elif path.exists():
         reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():
         reason = "a link that leads nowhere"
     else:
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        reason = f"no such file or folder{guess(path.name, names)}"
+        similar = NameFinder.below(Path()).similar(str(path))
+        hint = f' (did you mean "{similar}"?)' if similar else ""
+        reason = f"no such file or folder{hint}"
     raise DataError(f"{path}: {reason}")
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    folders, names = set(), []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(entry.name)
-                names.append(entry.name)
-            elif entry.name.lower().endswith(ENDINGS):
-                names.append(entry.name)
-    # The order of a folder's entries differs between machines.
-    for name in sorted(names):
-        path = folder / name
-        if name in folders:
-            yield from _listed(path)
-        # A pipe with an image's name is left out: reading it might never end.
-        elif path.is_file():
-            yield path
 
 
 def rewind(file: ImageFile) -> ImageFile:
@@ -194,12 +181,13 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.output import Output
+    from addkit.cli.output import Output, note
     from addkit.cli.run_arguments import find_run
     from addkit.model import load
 
     path = find_run(run)
-    files = find_images(images)
+    ignored = Ignored()
+    files = find_images(images, ignored)
     listed = list(islice(files, LISTED))
     changes = {
         "steps": steps,
@@ -227,6 +215,9 @@ def sample(
     answers = _answers(predictor, chain(listed, files), settings)
     width = max(len(name) for name, _ in listed)
     printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
+    # The listing ends with the answers.
+    if line := ignored.line():
+        note(line)
     if trace is not None and printer.answered:
         given_labels = predictor.task.given_labels(labels) if labels else None
         inference = predictor.inference.replace(**changes, given=given_labels)

@@ -43,6 +43,7 @@ def print_plan(
     rows += [
         *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
         ("classes", f"{plan.classes:,}"),
+        *plan.contents,
         ("tokens of an image", f"{plan.tokens}"),
         *((name.replace("_", " "), f"{count:,}") for name, count in plan.notes.items()),
         *(("will read", file) for file in plan.files),

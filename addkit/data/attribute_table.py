@@ -10,10 +10,11 @@ from addkit.data.attributes import Attributes, Row, joint_facts
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing, shortened
 from addkit.data.image_sets import FileImages
+from addkit.data.overview import Contents, numbers_doubt
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
 from addkit.data.source import Source, hold_out_combinations
-from addkit.data.tables import CsvTable, read_csv
+from addkit.data.tables import CsvTable, ImageNames, read_csv
 from addkit.errors import DataError, guess
 
 Splits = Mapping[str, Sequence[Row]]
@@ -36,14 +37,29 @@ class AttributeTable(Source):
         self._table = self.store.file(file)
         self.side_files = (self._table,)
         # From the copy next to the shards, if there are any.
-        names, self._splits = read_splits(config.model_copy(update={"file": self._table}))
+        config = config.model_copy(update={"file": self._table})
+        images = ImageNames(self._table, self.store, self._root, "data.root")
+        names, self._splits = read_splits(config, images)
         # From train alone, so that test data do not change the network.
         self._attributes = Attributes.learn(names, self._splits["train"])
         self._check_values()
-        self._refuse_missing()
+        rows = [row for part in self._splits.values() for row in part]
+        locations = {row.name: row.location for row in rows}
+        images.refuse_missing(locations, config.bad_files == "skip")
         self._verified: dict[str, Sequence[Row]] = {}
         files = self.store.reads((self._table,))
         super().__init__(joint_facts(config, self._attributes, self._splits, files))
+
+    def contents(self) -> Contents:
+        """The rows' images, unread, with a doubt on each attribute of numbers."""
+        splits = self._splits.items()
+        paths = {name: [*map(self._file, rows)] for name, rows in splits}
+        labels = {name: self._attributes.labels(rows) for name, rows in splits}
+        doubts = (
+            numbers_doubt(self._table, name, values)
+            for name, values in zip(self._attributes.names, self._attributes.values, strict=True)
+        )
+        return Contents(self.store, paths, labels, tuple(filter(None, doubts)))
 
     def _check_values(self) -> None:
         attributes = self._attributes
@@ -73,23 +89,6 @@ class AttributeTable(Source):
             raise DataError(
                 f"{self._table}: values that no training row has:\n  {shortened(unknown)}\n"
                 'Correct them, or set data.unknown_values = "missing" to leave them out of scores.'
-            )
-
-    def _refuse_missing(self) -> None:
-        rows = [row for part in self._splits.values() for row in part]
-        missing = self._missing(rows)
-        # All of them: the folder is wrong, whatever bad_files allows.
-        if len(missing) == len(rows):
-            raise DataError(
-                f"{self._table}: none of the {len(rows)} image files exists, among them "
-                f"{self._file(rows[0])}. Set data.root to the folder that their names begin from."
-            )
-        if missing and self._config.bad_files == "stop":
-            lines = [f"{row.location}: {self._file(row)} is no file" for row in missing]
-            raise DataError(
-                f"{self._table}: {len(missing)} of {len(rows)} image files are missing:\n"
-                f"  {shortened(lines)}\n"
-                'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
             )
 
     def _missing(self, rows: Sequence[Row]) -> list[Row]:
@@ -139,14 +138,14 @@ class AttributeTable(Source):
         return sound
 
 
-def read_splits(config: AttributeTableConfig) -> tuple[tuple[str, ...], Splits]:
+def read_splits(config: AttributeTableConfig, images: ImageNames) -> tuple[tuple[str, ...], Splits]:
     """The attributes' names, and the rows of each split in the table's order.
 
     Raises `DataError` for a table that cannot be used; image files are not checked.
     """
-    table = read_csv(config.file.expanduser(), config.separator)
+    table = read_csv(config.file, config.separator, config.image_column)
     names = _attributes(table, config)
-    rows = _rows(table, names, config)
+    rows = _rows(table, names, config, images)
     for n, name in enumerate(names):
         values = [row.values[n] for row in rows if row.values[n] is not None]
         count = len(set(values))
@@ -179,14 +178,14 @@ def _attributes(table: CsvTable, config: AttributeTableConfig) -> tuple[str, ...
     return names
 
 
-def _rows(table: CsvTable, names: Sequence[str], config: AttributeTableConfig) -> list[Row]:
-    files = table.cells(config.image_column, "image_column")
+def _rows(
+    table: CsvTable, names: Sequence[str], config: AttributeTableConfig, images: ImageNames
+) -> list[Row]:
+    files = table.files(config.image_column, "image_column", images)
     columns = [table.column(name, "attributes") for name in names]
     rows: dict[str, Row] = {}
     for file, source in zip(files, table.rows, strict=True):
         location = table.location(source)
-        if not file:
-            raise DataError(f'{location}: no image file in column "{config.image_column}".')
         cells = (source.cells[column] for column in columns)
         values = tuple(None if cell in config.missing else cell for cell in cells)
         row = Row(file, location, values)

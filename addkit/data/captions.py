@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -10,11 +12,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from addkit.data.folders import shortened
 from addkit.data.image_sets import FileImages, WrappedImages
-from addkit.data.settings import CaptionConfig
+from addkit.data.settings import CaptionConfig, DataWarning
 from addkit.data.source import facts_of, hold_out
+from addkit.errors import DataError
 from addkit.plugin.protocols import ImageSet, Tokenizer, Vocabulary
 from addkit.plugin.values import Batch, DataFacts
+
+Answers = Sequence[Sequence[Sequence[int]]]
+"""Token ids by image and caption."""
+
+_OUTLIER = 4
+"""A caption is an outlier if it is longer than so many times the 95th percentile."""
+_SHORT = 20
+"""Tokens of a caption that is never an outlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +37,28 @@ class Captions:
     """A unique name of each image, such as its file."""
     texts: tuple[tuple[str, ...], ...]
     """The captions of each image."""
+    locations: tuple[tuple[str, ...], ...] = ()
+    """Of each caption, such as `captions.csv:12`, for messages; empty where there are no lines."""
+
+    def location(self, image: int, caption: int) -> str:
+        """Of one caption; the image's name where there are no lines."""
+        return self.locations[image][caption] if self.locations else self.names[image]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def at(self, positions: Iterable[int]) -> Captions:
         """These images, in this order."""
-        pairs = [(self.names[position], self.texts[position]) for position in positions]
-        return Captions(tuple(name for name, _ in pairs), tuple(texts for _, texts in pairs))
+        chosen = tuple(positions)
+        return Captions(
+            tuple(self.names[position] for position in chosen),
+            tuple(self.texts[position] for position in chosen),
+            tuple(self.locations[position] for position in chosen) if self.locations else (),
+        )
 
     def below(self, folder: Path) -> Captions:
         """Their names as paths of files in this folder."""
-        return Captions(tuple(str(folder / name) for name in self.names), self.texts)
+        return replace(self, names=tuple(str(folder / name) for name in self.names))
 
     def split(self, share: float, seed: int, purpose: str) -> tuple[Captions, Captions]:
         """The rest, and the share of the images that is held out."""
@@ -55,9 +77,7 @@ class References:
     """Row of each image's first answer, and the number of rows: n + 1 numbers."""
 
     @classmethod
-    def of(
-        cls, answers: Sequence[Sequence[Sequence[int]]], num_tokens: int, pad: int
-    ) -> References:
+    def of(cls, answers: Answers, num_tokens: int, pad: int) -> References:
         """From token ids by image and answer; longer answers are cut to `num_tokens`."""
         # A cut caption has no pad: the network is not taught an end that is none.
         rows = [[*ids[:num_tokens]] for image in answers for ids in image]
@@ -187,15 +207,17 @@ class CaptionTokens:
         """The vocabulary and, by default, N follow from the split `train` alone.
 
         N is then one more than the longest training caption has tokens, so that each ends in a pad.
+        Raises `DataError` for captions without a token, and where all training tokens are unknown;
+        warns where most are, or where few captions are far longer than the others.
         """
         vocabulary = tokenizer.learn(text for texts in splits["train"].texts for text in texts)
         ids = {
             name: [[vocabulary.encode(text) for text in texts] for texts in captions.texts]
             for name, captions in splits.items()
         }
+        _refuse_wordless(splits, ids)
         # N from train alone, so that test data do not change the network.
-        longest = max((len(answer) for image in ids["train"] for answer in image), default=0)
-        num_tokens = max_tokens or longest + 1
+        num_tokens = max_tokens or _longest(splits["train"], ids["train"]) + 1
         notes: dict[str, int] = {}
         for name, images in ids.items():
             answers = [answer for image in images for answer in image]
@@ -208,10 +230,65 @@ class CaptionTokens:
                     answer.count(unknown) for answer in answers if unknown is not None
                 ),
             }
+            if 2 * notes[f"{name}_unknown_words"] > notes[f"{name}_words"]:
+                _refuse_unknown(name, splits[name], images, vocabulary)
         references = {
             name: References.of(images, num_tokens, vocabulary.pad) for name, images in ids.items()
         }
         return cls(vocabulary, num_tokens, references, notes)
+
+
+def _refuse_wordless(splits: Mapping[str, Captions], ids: Mapping[str, Answers]) -> None:
+    # They are right whenever nothing is predicted, like empty ones.
+    wordless = [
+        f"{captions.location(i, j)}: {reprlib.repr(captions.texts[i][j])}"
+        for name, captions in splits.items()
+        for i, image in enumerate(ids[name])
+        for j, answer in enumerate(image)
+        if not answer
+    ]
+    if wordless:
+        raise DataError(
+            f"{len(wordless)} captions in which the tokenizer finds no word:\n  "
+            f"{shortened(wordless)}\nWrite or remove these captions, or take another [tokenizer]."
+        )
+
+
+def _refuse_unknown(split: str, captions: Captions, ids: Answers, vocabulary: Vocabulary) -> None:
+    """Warn that most words are unknown, or raise `DataError` if all training words are."""
+    answers = [(i, j, answer) for i, image in enumerate(ids) for j, answer in enumerate(image)]
+    words = sum(len(answer) for _, _, answer in answers)
+    unknown = sum(answer.count(vocabulary.unknown) for _, _, answer in answers)
+    i, j, _ = max(answers, key=lambda each: each[2].count(vocabulary.unknown))
+    text = (
+        f"{captions.location(i, j)}: {unknown:,} of the {words:,} words in the captions of {split} "
+        f"are unknown, such as those of {reprlib.repr(captions.texts[i][j])}. Lower "
+        "tokenizer.min_count, raise tokenizer.max_size, take another tokenizer, or add captions"
+    )
+    if split == "train" and unknown == words:
+        raise DataError(f"{text}.")
+    warnings.warn(text, DataWarning, stacklevel=4)
+
+
+def _longest(captions: Captions, ids: Answers) -> int:
+    """Tokens of the longest caption; 0 without one."""
+    lengths = sorted(
+        (len(answer), i, j) for i, image in enumerate(ids) for j, answer in enumerate(image)
+    )
+    if not lengths:
+        return 0
+    # All but a twentieth of the captions, and one at least.
+    usual = lengths[max(0, len(lengths) - 2 - len(lengths) // 20)][0]
+    longest, i, j = lengths[-1]
+    if longest > max(_OUTLIER * usual, _SHORT):
+        warnings.warn(
+            f"{captions.location(i, j)}: this caption has {longest:,} tokens, nearly all others "
+            f"have {usual} at most, and every sequence becomes as long as the longest. Mend it, or "
+            f"cut long captions with data.max_tokens = {usual + 1}",
+            DataWarning,
+            stacklevel=4,
+        )
+    return longest
 
 
 def caption_facts(

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.captions import CaptionedImages, Captions, CaptionTokens, caption_facts
@@ -16,6 +16,7 @@ from addkit.data.folders import missing_folder, shortened
 from addkit.data.settings import CocoCaptionsConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source, facts_of, held_out_count
+from addkit.data.text_files import read_text
 from addkit.errors import DataError
 from addkit.plugin.protocols import Tokenizer
 from addkit.plugin.values import DataFacts
@@ -137,8 +138,9 @@ class _Annotation:
 
 @dataclass(frozen=True, slots=True)
 class _Coco:
-    images: list[_Image]
-    annotations: list[_Annotation]
+    # The first fault of each list alone: a file of another kind has one for each of its entries.
+    images: Annotated[list[_Image], FailFast()]
+    annotations: Annotated[list[_Annotation], FailFast()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class _SplitImage:
 
 @dataclass(frozen=True, slots=True)
 class _Karpathy:
-    images: list[_SplitImage]
+    images: Annotated[list[_SplitImage], FailFast()]
 
 
 _FORMS: Mapping[type, str] = {
@@ -164,6 +166,14 @@ _FORMS: Mapping[type, str] = {
     '"annotations": [{"image_id": 1, "caption": "text"}]}',
     _Karpathy: '{"images": [{"filepath": "val2014", "filename": "a.jpg", "split": "test", '
     '"sentences": [{"raw": "text"}]}]}',
+}
+
+# What only COCO's other files of annotations have. Keypoints come with boxes, so they are first.
+_OTHER_FILES = {
+    "keypoints": "keypoints",
+    "segments_info": "panoptic segments",
+    "bbox": "instances",
+    "category_id": "instances",
 }
 
 T = TypeVar("T")
@@ -175,24 +185,32 @@ def read_coco(path: Path) -> Captions:
     Names are COCO's `file_name`. Raises `DataError` for a file of another layout than COCO's.
     """
     content = _read(path, _Coco)
-    texts: dict[int | str, list[str]] = defaultdict(list)
+    texts: dict[str, list[str]] = defaultdict(list)
     for annotation in content.annotations:
-        texts[annotation.image_id].append(annotation.caption)
-    # A set: an id that occurs twice would give an image another one's captions.
-    ids = {image.id for image in content.images}
-    strange = [repr(key) for key in texts if key not in ids]
+        # As text: some programs write the ids of one list as numbers and of the other as texts.
+        texts[str(annotation.image_id)].append(annotation.caption)
+    # An id that two images have would give one the other's captions.
+    names: dict[str, str] = {}
+    doubled = [
+        f"{image.id}: {first} and {image.file_name}"
+        for image in content.images
+        if (first := names.setdefault(str(image.id), image.file_name)) != image.file_name
+    ]
+    if doubled:
+        raise DataError(
+            f"{path}: ids that two images have\n  {shortened(doubled)}\nGive each its own."
+        )
+    strange = [repr(key) for key in texts if key not in names]
     if strange:
         raise DataError(
             f"{path}: captions of images that the file does not list, with the ids\n  "
             f"{shortened(strange)}\nGet the file again, or list these images."
         )
-    if len(ids) < len(content.images):
-        raise DataError(
-            f"{path}: {len(content.images)} images have {len(ids)} different ids. "
-            "Give each its own."
-        )
-    named = [(image.file_name, texts.get(image.id, [])) for image in content.images]
-    return _captions(path, "", named)
+    # An image that is listed twice has the captions of both ids.
+    images: dict[str, list[str]] = defaultdict(list)
+    for key, name in names.items():
+        images[name] += texts.get(key, [])
+    return _captions(path, "", images.items())
 
 
 def read_karpathy(
@@ -208,10 +226,15 @@ def read_karpathy(
     Raises `DataError` for a file of another layout than his.
     """
     images: dict[str, list[tuple[str, Sequence[str]]]] = {name: [] for name in splits.values()}
-    for image in _read(path, _Karpathy).images:
+    found: set[str] = set()
+    for number, image in enumerate(_read(path, _Karpathy).images):
         # As written: his tokens have lost their punctuation and case.
         texts = [sentence.raw for sentence in image.sentences]
-        images[splits[image.split]].append((str(folders[image.filepath] / image.filename), texts))
+        name = str(folders[image.filepath] / image.filename)
+        if name in found:  # perhaps in two splits
+            raise DataError(f"{path}: images.{number}: {name} is listed twice. Keep one of them.")
+        found.add(name)
+        images[splits[image.split]].append((name, texts))
     return {name: _captions(path, f" of {name}", part) for name, part in images.items()}
 
 
@@ -223,17 +246,20 @@ def _captions(path: Path, which: str, images: Iterable[tuple[str, Sequence[str]]
 
 
 def _read(path: Path, layout: type[T]) -> T:
+    text = read_text(path)
     try:
         # Read and validated in one pass: the annotations are a hundred megabytes.
-        return TypeAdapter(layout).validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        return TypeAdapter(layout).validate_json(text)
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ")
             for fault in error.errors(include_url=False, include_input=False)
         ]
-        raise DataError(
-            f"{path}: not as it should be:\n  {shortened(faults)}\nGet the file again, or bring "
-            f"it into this form: {_FORMS[layout]}"
-        ) from error
+    fields = next((kind for kind in _OTHER_FILES if f'"{kind}"' in text), "")
+    advice = f"Get the file again, or bring it into this form: {_FORMS[layout]}"
+    if fields and '"caption"' not in text:
+        advice = (
+            f"It contains {fields}: COCO's file of {_OTHER_FILES[fields]}, not of captions. Name "
+            "the file of captions, such as captions_train2014.json."
+        )
+    raise DataError(f"{path}: not as it should be:\n  {shortened(faults)}\n{advice}")

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
 
 from addkit.data.augmentation import Augmenter
+from addkit.data.equal_files import EqualFiles, equal_files
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels, unreadable
+from addkit.data.listing import Ignored, Lister, visible
 from addkit.data.settings import DataWarning
 from addkit.data.source import hold_out
-from addkit.errors import DataError
+from addkit.errors import DataError, guess
 
-# Lower case, as Windows writes both spellings.
-_LITTER = {"thumbs.db", "desktop.ini"}
 _MOST_LINES = 20
 
 
@@ -68,6 +69,8 @@ class ImageStore(Protocol):
     """A folder, or shards in its place. Images are named by the paths they have in the folder."""
 
     root: Path
+    ignored: Ignored
+    """What its listings left out."""
 
     def is_dir(self, folder: Path) -> bool:
         """True if the folder exists."""
@@ -77,8 +80,12 @@ class ImageStore(Protocol):
         """The names of its visible sub-folders and of its visible files, each sorted."""
         ...
 
-    def below(self, folder: Path) -> list[str]:
-        """The paths of every visible file below it, sorted."""
+    def by_folder(self, folder: Path) -> dict[str, list[str]]:
+        """The paths of all files below each of its sub-folders, sorted; see `data.listing`."""
+        ...
+
+    def equal(self, paths: Sequence[str]) -> EqualFiles:
+        """Images of these with the same bytes."""
         ...
 
     def file(self, path: Path) -> Path:
@@ -116,6 +123,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.left_out: set[str] = set()
+        self.ignored = Ignored()
 
     def is_dir(self, folder: Path) -> bool:
         """True if the folder exists."""
@@ -127,13 +135,18 @@ class FolderStore:
         folders = [entry.name for entry in entries if entry.is_dir()]
         return folders, [entry.name for entry in entries if not entry.is_dir()]
 
-    def below(self, folder: Path) -> list[str]:
-        """The paths of every visible file below it, sorted; links are followed."""
-        paths: list[str] = []
-        for parent, folders, files in os.walk(folder, followlinks=True):
-            folders[:] = filter(visible, folders)  # in place: what os.walk descends into
-            paths += (f"{parent}{os.sep}{name}" for name in files if visible(name))
-        return sorted(paths)
+    def by_folder(self, folder: Path) -> dict[str, list[str]]:
+        """The paths of all files below each sub-folder. Raises `DataError` for unreadable ones."""
+        lister = Lister(folder, self.ignored)
+        folders, _ = lister.entries(str(folder))
+        found = {name: list(lister.below(str(folder / name))) for name in folders}
+        if self.ignored.unreadable:
+            raise DataError("\n".join(self.ignored.unreadable))
+        return found
+
+    def equal(self, paths: Sequence[str]) -> EqualFiles:
+        """Files of these with the same bytes; see `equal_files`."""
+        return equal_files(paths)
 
     def file(self, path: Path) -> Path:
         """The path itself."""
@@ -176,52 +189,56 @@ class FolderStore:
         return FileImages(paths, labels, pixels, augmenter)
 
 
-def visible(name: str) -> bool:
-    """False for what operating systems leave behind: dot files, Thumbs.db, desktop.ini."""
-    return not name.startswith(".") and name.lower() not in _LITTER
-
-
 def names_below(root: Path, paths: Iterable[str | Path]) -> list[str]:
     """Paths relative to the root; unchanged where they are not below it."""
     prefix = "" if root == Path() else f"{root}{os.sep}"
     return [str(path).removeprefix(prefix) for path in paths]
 
 
-def class_names(root: Path, store: ImageStore, least: int = 2) -> tuple[str, ...]:
-    """The sub-folders of `root` by name. Raises `DataError` if there are too few."""
-    names, files = store.entries(root)
-    # Files next to the class folders are ignored, such as a list of licences.
-    if len(names) >= least:
-        return tuple(names)
-    present = f'only "{names[0]}"' if names else f"no sub-folder and {len(files)} files"
-    raise DataError(
-        f"{root}: class folders needed: at least {least}, and there is {present}.\n"
-        "Put the images of each class into a sub-folder that bears its name."
-    )
+def class_files(root: Path, store: ImageStore, least: int = 2) -> dict[str, list[str]]:
+    """The files below each class folder of `root`, by class name; both sorted.
 
-
-def list_images(root: Path, classes: Sequence[str], store: ImageStore) -> Listing:
-    """Every visible file below each class folder that `root` has, by name alone.
-
-    Raises `DataError` for class folders that are empty or that `classes` lacks.
+    Names are in Unicode's composed form: macOS writes the decomposed one, so that copies of a
+    folder differ. Raises `DataError` for too few class folders, and for empty ones.
     """
-    names = class_names(root, store, least=1)
-    unknown = [name for name in names if name not in set(classes)]
-    if unknown:
+    folders = store.by_folder(root)
+    # Files next to the class folders are ignored, such as a list of licences.
+    if len(folders) < least:
+        _, files = store.entries(root)
+        present, remedy = f"no sub-folder and {len(files)} files", "Put"
+        if folders:
+            only = next(iter(folders))
+            present = f'only "{only}"'
+            if len(store.entries(root / only)[0]) > 1:
+                remedy = f'Set data.root = "{root / only}" if the classes are in there, or put'
         raise DataError(
-            f"{root}: class folders that train does not have: {', '.join(unknown)}.\n"
-            "Rename them as in train, or add training images of these classes."
+            f"{root}: class folders needed: at least {least}, and there is {present}.\n"
+            f"{remedy} the images of each class into a sub-folder that bears its name."
         )
-    files = {name: store.below(root / name) for name in names}
-    empty = [name for name in names if not files[name]]
-    if empty:
+    if empty := [name for name, paths in folders.items() if not paths]:
         raise DataError(
             f"{root}: class folders without a file: {', '.join(empty)}.\n"
             "Put images into them or remove them."
         )
+    classes: dict[str, list[str]] = defaultdict(list)
+    for name, paths in folders.items():
+        classes[normalize("NFC", name)] += paths
+    return {name: sorted(classes[name]) for name in sorted(classes)}
+
+
+def list_classes(root: Path, files: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Listing:
+    """The files by class with the ids that the classes of train have. Raises `DataError` for
+    others.
+    """
+    if unknown := [name for name in files if name not in set(classes)]:
+        names = ", ".join(f"{name}{guess(name, classes)}" for name in unknown)
+        raise DataError(
+            f"{root}: class folders that train does not have: {names}.\n"
+            "Rename them as in train, or add training images of these classes."
+        )
     # By position in `classes`, so that a split without some class keeps the ids.
     labels = {name: label for label, name in enumerate(classes)}
-    pairs = [(path, labels[name]) for name in names for path in files[name]]
+    pairs = [(path, labels[name]) for name, paths in files.items() for path in paths]
     return Listing(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from pathlib import Path
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import ImageStore, Listing, class_names, list_images, missing_folder
+from addkit.data.folders import (
+    ImageStore,
+    Listing,
+    class_files,
+    list_classes,
+    missing_folder,
+)
 from addkit.data.image_sets import FileImages
+from addkit.data.listing import BESIDE
+from addkit.data.overview import Contents
 from addkit.data.settings import ImageFolderConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source, facts_of
@@ -16,10 +26,10 @@ from addkit.errors import DataError
 class ImageFolder(Source):
     """Images in folders named after their classes.
 
-    With train/ and test/ (or val/) those are the splits, and with all three val/ is
-    `validation`. Otherwise `test_share` of each class is held out. Building lists names; opening
-    a split verifies its images once. `facts.split_sizes` counts files: a split that skips bad
-    ones is shorter.
+    With train/ and test/ (or val/), or longer names such as Training/, those are the splits, and
+    with all three val/ is `validation`. Otherwise `test_share` of each class is held out. Building
+    lists names; opening a split verifies its images once. `facts.split_sizes` counts files: a split
+    that skips bad ones is shorter.
     """
 
     side_files: tuple[Path, ...] = ()
@@ -35,9 +45,17 @@ class ImageFolder(Source):
             )
         self.store = open_store(self._root)
         folders = _split_folders(self._root, self.store)
+        parts = folders or {"": self._root}
+        files = {
+            name: class_files(folder, self.store, 2 if name in ("", "train") else 1)
+            for name, folder in parts.items()
+        }
         # Class ids follow from train alone, so that a test/ without some class keeps them.
-        classes = class_names(folders.get("train", self._root), self.store)
-        self._splits = self._listed(folders, classes)
+        classes = tuple(files["train" if folders else ""])
+        listings = {
+            name: list_classes(folder, files[name], classes) for name, folder in parts.items()
+        }
+        self._splits = self._split(folders, listings)
         # Split -> its readable images.
         self._verified: dict[str, Listing] = {}
         super().__init__(
@@ -50,14 +68,17 @@ class ImageFolder(Source):
             )
         )
 
-    def _listed(self, folders: dict[str, Path], classes: tuple[str, ...]) -> dict[str, Listing]:
+    def contents(self) -> Contents:
+        """The listed images, unread."""
+        splits = self._splits.items()
+        paths = {name: listing.paths for name, listing in splits}
+        return Contents(self.store, paths, {name: listing.column() for name, listing in splits})
+
+    def _split(self, folders: dict[str, Path], splits: dict[str, Listing]) -> dict[str, Listing]:
         root, config, seed = self._root, self._config, self._config.split_seed
-        splits = {
-            name: list_images(folder, classes, self.store) for name, folder in folders.items()
-        }
         if not folders:  # the classes are directly under root
-            pool = list_images(root, classes, self.store)
-            splits["train"], splits["test"] = pool.split(root, config.test_share, seed, "test")
+            train, test = splits[""].split(root, config.test_share, seed, "test")
+            splits = {"train": train, "test": test}
         if not len(splits["test"]):
             raise DataError(
                 f"{root}: one image a class leaves none to test with.\n"
@@ -91,18 +112,53 @@ class ImageFolder(Source):
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
 
 
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+}
+"""Names of folders, in lower case -> split."""
+_LIKE_SPLITS = re.compile(
+    rf"({'|'.join([*_SPLITS, 'dev', 'eval', 'evaluation', 'holdout'])})"
+    r"(set|data|dataset|images?|imgs?|pictures|photos|split|folder|[\W\d_])*"
+)
+"""Folders that are splits rather than classes, such as Train_Images, test2 and val-set."""
+
+
 def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
-    """Split name -> folder; empty where the classes are directly under root."""
-    train, test, val = root / "train", root / "test", root / "val"
-    if not store.is_dir(train):
+    """Split name -> folder; empty where the classes are directly under root.
+
+    Raises `DataError` for folders that look like splits and cannot be used as such.
+    """
+    names, _ = store.entries(root)
+    likely = [name for name in names if _LIKE_SPLITS.fullmatch(name.casefold())]
+    # A class may be called train, such as of vehicles: it has images rather than classes in it.
+    if not likely or (len(likely) == 1 and not store.entries(root / likely[0])[0]):
         return {}
-    if store.is_dir(test) and store.is_dir(val):
-        return {"train": train, "test": test, "validation": val}
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in likely:
+        found[_SPLITS.get(name.casefold(), "unclear")].append(name)
+    unclear = found.pop("unclear", [])
+    twins = [" and ".join(same) for same in found.values() if len(same) > 1]
+    fault = ""
+    if twins:
+        fault = f"more than one folder of a split: {twins[0]}"
+    elif "train" not in found:
+        fault = f"no train/, and folders that look like splits: {', '.join(likely)}"
+    elif len(found) == 1:
+        like = f"; {', '.join(unclear)} looks like one" if unclear else ""
+        fault = f"{found['train'][0]}/ but neither test/ nor val/ next to it{like}"
+    if fault:
+        raise DataError(
+            f"{root} has {fault}.\nName the folders of the splits train/ and test/ (or val/), or "
+            f'set data.root = "{root / likely[-1]}" to hold out test images from it.'
+        )
     # val/ is the test split where there is no test/, as in ImageNet's layout.
-    for folder in (test, val):
-        if store.is_dir(folder):
-            return {"train": train, "test": folder}
-    raise DataError(
-        f"{root} has train/ but neither test/ nor val/ next to it.\n"
-        f'Add one of them, or set data.root = "{train}" to hold out test images from it.'
-    )
+    folders = {"train": root / found["train"][0]}
+    folders["test"] = root / found.get("test", found.get("validation", []))[0]
+    if len(found) == 3:
+        folders["validation"] = root / found["validation"][0]
+    for name in names:
+        if root / name not in folders.values():
+            store.ignored.add(BESIDE, str(root / name))
+    return folders

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import cast
 
 from addkit.data.augmentation import Augmenter
-from addkit.data.folders import class_names, list_images, missing_folder
+from addkit.data.folders import class_files, list_classes, missing_folder
 from addkit.data.image_sets import FileImages
+from addkit.data.overview import Contents
 from addkit.data.settings import DataWarning, ImageNetConfig
 from addkit.data.shards import open_store
 from addkit.data.source import Source, facts_of
-from addkit.errors import DataError
+from addkit.errors import DataError, reading
 
 _FOLDERS = {"train": "train", "test": "val"}
 _SIZES = {"train": 1_281_167, "test": 50_000}
@@ -34,11 +35,13 @@ class ImageNet(Source):
         self.side_files = tuple(filter(Path.is_file, (self._root / _META, self._root / _DEVKIT)))
         folders = {name: self._root / folder for name, folder in _FOLDERS.items()}
         present = {name: folder for name, folder in folders.items() if self.store.is_dir(folder)}
-        ids: tuple[str, ...] = ()
-        if present:
-            # In the order of the ids, which torchvision and every pretrained model use too.
-            ids = class_names(present.get("train", self._root / "val"), self.store)
-        self._splits = {name: list_images(path, ids, self.store) for name, path in present.items()}
+        least = {"train": 2, "test": 1 if "train" in present else 2}
+        files = {name: class_files(path, self.store, least[name]) for name, path in present.items()}
+        # In the order of the ids, which torchvision and every pretrained model use too.
+        ids = tuple(files.get("train", files.get("test", ())))
+        self._splits = {
+            name: list_classes(path, files[name], ids) for name, path in present.items()
+        }
         if config.validation and "train" in self._splits:
             self._splits["train"], self._splits["validation"] = self._splits["train"].split(
                 self._root, config.validation, config.split_seed, "validation"
@@ -58,6 +61,11 @@ class ImageNet(Source):
                 files=self.store.reads([*folders.values()]),
             )
         )
+
+    def contents(self) -> Contents:
+        """The classes alone: its images are known, and too many to search for equal ones."""
+        labels = {name: listing.column() for name, listing in self._splits.items()}
+        return Contents(self.store, {}, labels if "train" in labels else {})
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         if name not in self._splits:
@@ -79,10 +87,11 @@ def _named(root: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     try:
         from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 
-        if not (root / _META).is_file():
-            parse_devkit_archive(root)
-        # torchvision annotates the names as one string; they are a tuple.
-        words = cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
+        with reading(root / _META):
+            if not (root / _META).is_file():
+                parse_devkit_archive(root)
+            # torchvision annotates the names as one string; they are a tuple.
+            words = cast("dict[str, tuple[str, ...]]", load_meta_file(root)[0])
     except Exception as error:  # the devkit's readers raise anything; names are for show only
         warnings.warn(
             f"{root}: class names cannot be read ({error}); WordNet ids are used",

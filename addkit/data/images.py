@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
@@ -23,18 +22,12 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from addkit.errors import DataError
+from addkit.data.formats import HEAD, NO_PICTURES, read_formats, unread_format
+from addkit.errors import FILE_BEING_READ, DataError
 from addkit.plugin.values import DataFacts
 
 ImageFile = Path | BinaryIO
 """A path, or an open binary file such as standard input."""
-
-FORMATS = (
-    *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000"),
-    *("TGA", "ICO", "PCX", "SGI"),
-)
-"""Formats that are read, where Pillow has them. Others are left out, among them EPS, which Pillow
-passes to Ghostscript: a program that executes what the file contains."""
 
 _SIDEWAYS = range(5, 9)
 """EXIF orientations that swap width and height."""
@@ -145,7 +138,7 @@ def read_image(file: ImageFile, channels: int, name: str | None = None) -> Image
     read. Raises `DataError` that names the file and its fault. `name` names an open stream in
     that message; by default it is standard input.
     """
-    with _explained(file, name), Image.open(file, formats=_formats()) as image:
+    with _explained(file, name), Image.open(file, formats=read_formats()) as image:
         return _flat(_upright(image), channels)
 
 
@@ -160,7 +153,7 @@ def read_part(
     differ by 0.5 to 1.4 levels on average in grainy photos, 8 at most (43 to 50 dB; less at larger
     s), and decoding takes a third to three quarters of the time. Errors are those of `read_image`.
     """
-    with _explained(file, name), Image.open(file, formats=_formats()) as image:
+    with _explained(file, name), Image.open(file, formats=read_formats()) as image:
         width, height = image.size
         orientation = _orientation(image)
         part = choose(height, width) if orientation in _SIDEWAYS else choose(width, height)
@@ -178,7 +171,7 @@ def read_part(
 
 def check_image(path: Path) -> None:
     """Raise the `DataError` of `read_image`, if any. JPEGs are decoded small, yet to their end."""
-    with _explained(path), Image.open(path, formats=_formats()) as image:
+    with _explained(path), Image.open(path, formats=read_formats()) as image:
         # The smallest scale that the decoder has: an eighth.
         image.draft("RGB", (1, 1))
         image.load()
@@ -247,12 +240,6 @@ def read_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    Image.init()  # registers the formats that Pillow loads on demand
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
     with suppress(Exception):  # a broken EXIF block does not make the pixels unusable
@@ -296,6 +283,8 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 
 @contextmanager
 def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
+    name = str(file) if isinstance(file, Path) else name or "standard input"
+    token = FILE_BEING_READ.set(name)
     try:
         yield
     except MemoryError:
@@ -303,13 +292,19 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         match error:
             case UnidentifiedImageError():
-                if isinstance(file, Path):
-                    empty = file.stat().st_size == 0
-                else:
-                    # A pipe cannot seek; whether it was empty is then unknown.
-                    empty = file.seekable() and file.seek(0, 2) == 0
                 reason = "no image in a format that is read (JPEG, PNG, WebP, ...)"
-                reason = "empty file" if empty else reason
+                head = b"?"  # a pipe cannot seek; what it begins with is then unknown
+                with suppress(OSError):
+                    if isinstance(file, Path):
+                        with file.open("rb") as opened:
+                            head = opened.read(HEAD)
+                    elif file.seekable():
+                        file.seek(0)
+                        head = file.read(HEAD)
+                if kind := unread_format(head):
+                    remedy = "" if kind in NO_PICTURES else "; convert it to JPEG or PNG"
+                    reason += f": it is {kind}{remedy}"
+                reason = reason if head else "empty file"
             # An OSError without strerror is Pillow's own, about the content: see below.
             case OSError() if error.strerror:
                 reason = f"cannot be read ({error.strerror})"
@@ -319,5 +314,6 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
                 reason = f"too large to open safely: {error}"
             case _:
                 reason = f"cut short or broken ({error or type(error).__name__})"
-        name = str(file) if isinstance(file, Path) else name or "standard input"
         raise DataError(f"{name}: {reason}") from error
+    finally:
+        FILE_BEING_READ.reset(token)

@@ -232,12 +232,13 @@ class CocoCaptionsConfig(CaptionConfig):
 
 
 class CaptionFolderConfig(CaptionConfig):
-    """Your own pictures and captions: CSV, JSON lines or COCO's json."""
+    """Your own pictures and captions: CSV, JSON lines, COCO's json, or a text for each picture."""
 
     root: Path = Field(description="Folder of the captions and the images, or of shards.")
     captions: Path = Field(
         Path("captions.csv"),
-        description="File in root: .csv or .jsonl, a line for each caption, or COCO-style .json.",
+        description="File in root: .csv, .tsv or .jsonl, a line for each caption, or COCO-style "
+        '.json; "*.txt": NAME.txt beside each picture.',
     )
     images: Path = Field(Path(), description="Folder in root that image names are relative to.")
     image_column: str = Field("image", description="Column (or key) of the image's file name.")
@@ -259,7 +260,11 @@ class TableConfig(OwnImagesConfig):
 
     file: Path = Field(description="The table, UTF-8; its first line names the columns.")
     separator: str = Field(
-        ",", min_length=1, max_length=1, description='Character between cells, such as "\\t".'
+        ",",
+        min_length=1,
+        max_length=1,
+        pattern=r'^[^"\r\n]',
+        description='Character between cells; ";", tab and "|" are found where it does not fit.',
     )
     root: Path | None = Field(
         None, description="Folder that image files are named from; by default the table's own."

@@ -20,7 +20,8 @@ _MOST_CATEGORIES = 12
 def number_in(cell: str) -> float | None:
     """The finite number that a cell contains, with a decimal point; None for any other text."""
     try:
-        number = float(cell)
+        # Python's underscores are no digits: 12_3 is a name, not 123.
+        number = math.nan if "_" in cell else float(cell)
     except ValueError:
         return None
     # "nan" and "inf" are words that float() accepts.

@@ -19,6 +19,7 @@ import torch
 from addkit.distributed.signals import INTERRUPTED, TERMINATED
 from addkit.errors import RunError, Stopped, UsageError
 from addkit.recipe import Recipe
+from addkit.runs.disk import disk_errors
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -78,7 +79,8 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
         # The agent forwards SIGTERM, but not every version of it this one.
         signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     logs = run / "logs"
-    logs.mkdir(exist_ok=True)
+    with disk_errors(logs):
+        logs.mkdir(exist_ok=True)
     redirects = dict.fromkeys(range(1, processes), Std.ALL)
     config = LaunchConfig(
         min_nodes=1,

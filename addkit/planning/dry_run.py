@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from addkit.data.overview import check_data
 from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
 from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
@@ -81,6 +82,12 @@ class DryRun:
     time: TimeEstimate | None
     """None where no speed is known."""
     classes: int
+    class_counts: Mapping[str, Mapping[str, int]]
+    """Attribute, "" for a single label -> class -> training images, where they are listed."""
+    left_out: str
+    """What was left out of the data's folder; empty if nothing was."""
+    contents: tuple[tuple[str, str], ...]
+    """The same for people; see `Overview.rows`."""
     tokens: int
     notes: Mapping[str, int]
     splits: Mapping[str, int]
@@ -90,6 +97,7 @@ class DryRun:
     def data(self) -> dict[str, Any]:
         """As JSON has it, with the plan's numbers among the others."""
         rest = asdict(self)
+        del rest["contents"]
         recipe, parameters, plan = (rest.pop(name) for name in ("recipe", "parameters", "plan"))
         peak = plan.pop("peak_lr")
         numbers = {**plan, "epochs": rest.pop("epochs"), "learning_rate": peak}
@@ -114,6 +122,7 @@ def dry_run(
     source = build_data(recipe)
     facts, training = source.facts, recipe.training
     check_training(recipe, facts)
+    overview = check_data(source)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
     check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")
@@ -145,6 +154,9 @@ def dry_run(
         ),
         time=TimeEstimate.of(plan, images_per_second, speed_source) if images_per_second else None,
         classes=facts.num_classes,
+        class_counts=overview.counts,
+        left_out=overview.left_out,
+        contents=tuple(overview.rows()),
         tokens=facts.num_tokens,
         notes=dict(facts.notes),
         splits=dict(facts.split_sizes),

@@ -78,9 +78,9 @@ def worked_example(kind: str) -> WorkedExample:
     return WorkedExample(code, component[1], frozenset(re.findall("`(.+?)`", match[1] or "")))
 
 
-def write_package(name: str, kind: str, folder: Path) -> list[Path]:
-    """Write a package that provides the component or command `name`; returns its files. Raises
-    `UsageError` if the name cannot be used, or the folder is not empty.
+def package_files(name: str, kind: str, folder: Path) -> dict[Path, str]:
+    """The files of a package that provides the component or command `name`, with their texts.
+    Raises `UsageError` if the name cannot be used, or the folder is not empty.
 
     Args:
         name: of the package and of what it provides: lower case, digits and hyphens.
@@ -120,15 +120,12 @@ def write_package(name: str, kind: str, folder: Path) -> list[Path]:
     files = COMMAND_FILES
     if kind != "command":
         files, words = COMPONENT_FILES, words | _component_words(name, kind)
-    targets = []
+    texts = {}
     # string.Template and not str.format: Python code in the templates is full of braces.
     for source, pattern in files.items():
         text = Template((TEMPLATES / f"{source}.template").read_text("utf-8")).substitute(words)
-        target = folder / pattern.format(**words)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.rstrip() + "\n", "utf-8")
-        targets.append(target)
-    return targets
+        texts[folder / pattern.format(**words)] = text.rstrip() + "\n"
+    return texts
 
 
 def _component_words(name: str, kind: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from addkit.errors import guess
 from addkit.plugin.config import Config
@@ -25,11 +25,38 @@ from addkit.renamed import KEYS as RENAMED_KEYS
 from addkit.renamed import KINDS as RENAMED_KINDS
 from addkit.renamed import renamed_to
 
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789"),
+}
+"""Names of devices on Windows, which no file can have there."""
+LONGEST = 150
+"""Bytes of a name: with the time of a run, a file system's limit is 255."""
+
+
+def name_of_runs(name: str) -> str:
+    """The name; raises `ValueError` for one that cannot begin a folder's, or leads to another."""
+    odd = [sign for sign in name if sign in '/\\:*?"<>|' or not sign.isprintable()]
+    if odd:
+        raise ValueError(f"a name contains no {odd[0]!r}")
+    if not name or name[0] in ".- " or name[-1] in ". ":
+        raise ValueError("a name begins with no dot, hyphen or space and ends with no dot or space")
+    if name.split(".")[0].lower() in RESERVED:
+        raise ValueError("a name is none of a device")
+    if len(name.encode()) > LONGEST:
+        raise ValueError(f"a name has at most {LONGEST} bytes")
+    return name
+
 
 class Top(Config):
     """The keys above the first table."""
 
-    name: str | None = Field(None, description="Name of its runs (default: the file's).")
+    name: Annotated[str, AfterValidator(name_of_runs)] | None = Field(
+        None, description="Name of its runs (default: the file's)."
+    )
     summary: str = Field("", description="One line for `addkit recipes list`.")
     seed: int = Field(0, ge=0, description="Seed of all random numbers.")
     requires: tuple[str, ...] = Field((), description='Packages, such as "addkit-clip>=0.3".')
@@ -126,6 +153,12 @@ class _Check:
                     text = f"[{kind}] {reason.rstrip('.')}."
                     path = (self._culprit(kind, reason), "name")
                     self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
+        if top is not None and top.name is None:
+            try:
+                name_of_runs(source.stem)
+            except ValueError as error:
+                text = f"the file's name is that of its runs: {error}; add a line name = NAME."
+                self.faults.append(Fault(self.layer.origin(()), text, "name", source.stem))
         raise_if_any(self.faults)
         return Recipe(
             name=top.name or source.stem,

@@ -26,7 +26,7 @@ from addkit.diffusion import ChainStep, log_likelihood_scale
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Schedule
 from addkit.report.figures.style import spread
-from addkit.runs.atomic import write_text
+from addkit.runs.atomic import whole_file, write_text
 
 MOST_IMAGES = 8
 MOST_PANELS = 6
@@ -89,7 +89,8 @@ def draw_trace(
         figure.suptitle(TITLE, x=0.01, ha="left")
         # After all labels are set, since their sizes decide the margins.
         figure.tight_layout()
-        figure.savefig(path, dpi=150)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
 
 
 def _draw_bars(

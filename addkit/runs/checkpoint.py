@@ -9,7 +9,6 @@ checkpoints/
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from addkit.errors import AddkitWarning, RunError
-from addkit.runs.atomic import put_in_place, temporary_of
+from addkit.runs.atomic import delete_temporary, put_in_place, temporary_of
 from addkit.runs.checkpoint_files import Keep, delete_old, path_of, point, pointed_at, seal
 from addkit.runs.disk import disk_errors
 from addkit.runs.folder import read_json
@@ -169,7 +168,7 @@ class CheckpointWriter:
                 # `latest` moves only once the folder is whole, and old ones go only after that:
                 # at any moment there is a whole checkpoint that `latest` names.
                 put_in_place(temporary_of(path), path)
-                point(self.folder, "latest", path)
+                point(self.folder, "latest", path, lambda: self.saved)
                 self.saved = path
                 return delete_old(self.folder, self.keep, progress.step)
 
@@ -186,8 +185,7 @@ class CheckpointWriter:
         def mark() -> list[str]:
             failures = before.result() if before else []
             if self.saved is not None:
-                with disk_errors(self.folder / "best", 0, lambda: self.saved):
-                    point(self.folder, "best", self.saved)
+                point(self.folder, "best", self.saved, lambda: self.saved)
             return failures
 
         self._pending = _begin(mark)
@@ -233,7 +231,7 @@ class CheckpointWriter:
                 yield
             except BaseException:
                 # `latest` still names the checkpoint before; nothing else has changed.
-                shutil.rmtree(temporary_of(path), ignore_errors=True)
+                delete_temporary(temporary_of(path))
                 raise
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from addkit.errors import RunError
-from addkit.runs.atomic import discard, write_text
+from addkit.errors import AddkitWarning, RunError
+from addkit.runs.atomic import CHECKSUMS, discard, write_text
 
 NAME = re.compile(r"step-(\d+)")
-CHECKSUMS = "checksums.json"
+FILES = r"step-\d+|latest|best"
+"""What is written into the folder, for `clean_temporaries`."""
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -40,9 +44,11 @@ def checkpoints_in(folder: Path) -> list[Path]:
 # survive every file system and archive.
 
 
-def point(folder: Path, pointer: str, checkpoint: Path) -> None:
-    """Let `latest` or `best` name this checkpoint."""
-    write_text(folder / pointer, checkpoint.name + "\n")
+def point(
+    folder: Path, pointer: str, checkpoint: Path, saved: Callable[[], Path | None] | None = None
+) -> None:
+    """Let `latest` or `best` name this checkpoint; `saved` as for `disk_errors`."""
+    write_text(folder / pointer, checkpoint.name + "\n", saved)
 
 
 def pointed_at(folder: Path, pointer: str) -> Path | None:
@@ -54,66 +60,66 @@ def pointed_at(folder: Path, pointer: str) -> Path | None:
 
 
 def _name_in(pointer: Path) -> str | None:
-    if not pointer.exists():
+    """None for a pointer that is missing or no file."""
+    try:
+        return pointer.read_text("utf-8", errors="replace").strip()
+    except OSError:
         return None
-    return pointer.read_text("utf-8", errors="replace").strip()
 
 
 def checkpoint_of(folder: Path) -> Path | None:
-    """The checkpoint that `latest` names, without checking its checksums; None before the first.
-    Raises `RunError` if `latest` names no checkpoint.
+    """The checkpoint that `latest` names, its checksums not compared; None before the first.
+
+    Where `latest` is missing or names none, `newest_whole` with a warning for each line of it.
     """
-    name = _name_in(folder / "latest")
-    path = pointed_at(folder, "latest")
-    if name is not None and path is None:
-        # By step: resuming from the last whole one loses the least.
-        others = [path for path in checkpoints_in(folder) if (path / "progress.json").is_file()]
-        remedy = (
-            f"write {others[-1].name} into it, a checkpoint that is whole"
-            if others
-            else f"no other is there: {_train_anew(folder)}"
-        )
-        raise RunError(
-            f"{folder / 'latest'}: names {name!r}, which is missing or incomplete; {remedy}"
-        )
+    if path := pointed_at(folder, "latest"):
+        return path
+    path, refused = newest_whole(folder)
+    for line in refused:
+        warnings.warn(line, AddkitWarning, stacklevel=2)
     return path
-
-
-def _train_anew(folder: Path) -> str:
-    return f"train anew with --run-dir {folder.parent} --fresh"
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     """The checkpoint to resume from, and a line for each that was refused on the way to it.
 
     `latest` comes first, then the older ones, newest first, then those after `latest`, which a
-    killed writer had no time to point at. Each is read once, for its checksums.
+    killed writer had no time to point at. Each is read once, for its checksums. A `latest` that is
+    missing or names none is written anew, where the folder can be written.
 
     Returns:
         None and no line before the first checkpoint.
 
     Raises:
-        RunError: there are checkpoints, and none is whole; names the fault of each.
+        RunError: there are checkpoints, or `latest` is there, and none is whole; names the fault of
+            each.
     """
     refused: list[str] = []
     candidates = checkpoints_in(folder)[::-1]
-    name = _name_in(folder / "latest")
+    pointer, lost = folder / "latest", ""
+    name = _name_in(pointer)
     latest = folder / (name or "")
-    if name is not None and latest not in candidates:
-        refused.append(f"{folder / 'latest'}: names {name!r}, which is missing")
-    elif name is not None:
+    if name is not None and latest in candidates:
         # False sorts before True: up to `latest` first, newest first within both.
         candidates.sort(key=lambda path: (step_of(path) > step_of(latest), -step_of(path)))
+    elif candidates or name is not None:
+        lost = f"{pointer}: {'missing' if name is None else f'names {name!r}, which is missing'}"
+        refused.append(lost)
     for checkpoint in candidates:
         fault = fault_of(checkpoint)
         if fault is None:
+            if lost:
+                refused[0] = f"{lost}; {checkpoint.name} is the newest checkpoint that is whole"
+            if pointed_at(folder, "latest") is None:
+                with suppress(RunError):
+                    point(folder, "latest", checkpoint)
             return checkpoint, refused
         refused.append(fault)
     if not refused:
         return None, []
     raise RunError(
         f"{folder}: no checkpoint is whole ({'; '.join(refused)}); "
-        f"put back a copy of one, or {_train_anew(folder)}"
+        f"put back a copy of one, or train anew with --run-dir {folder.parent} --fresh"
     )
 
 
@@ -191,7 +197,7 @@ def delete_old(folder: Path, keep: Keep, step: int) -> list[str]:
     """Delete the checkpoints that need not stay now that the one of `step` is whole.
 
     Checkpoints of later steps, left by a training that was resumed from an older one, stay and do
-    not count among the newest. Nor do visibly broken ones.
+    not count among the newest. Nor do visibly broken ones. One with a file of the user's stays.
 
     Returns:
         a warning for each that could not be deleted; a training continues without.

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from addkit.errors import AddkitError, RunError
@@ -20,46 +20,55 @@ NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 
 
 @contextmanager
-def disk_errors(path: Path, needed: int, saved: Callable[[], Path | None]) -> Iterator[None]:
+def disk_errors(
+    path: Path, needed: int | None = None, saved: Callable[[], Path | None] | None = None
+) -> Iterator[None]:
     """Turn a file system error within into a `RunError` that names what is lost and the remedy.
     Raises `RunError` if an `OSError` came up, or another error whose text quotes one.
 
     Args:
         path: the file or folder that is being written.
-        needed: its size in bytes.
-        saved: returns the newest whole checkpoint; called only after an error.
+        needed: its size in bytes, where it is known.
+        saved: returns the newest whole checkpoint of a training; called only after an error.
     """
     try:
         yield
     except BaseException as error:
         # Of any kind: safetensors and torch raise their own for an error of the system.
-        number = _errno_of(error)
+        number = _errno_of(error, path)
         if number is None:
             raise
-        checkpoint = saved()
         if number in FULL:
-            remedy = "free some space or lower checkpoints.keep_last"
+            remedy = "free some space" + (" or lower checkpoints.keep_last" if saved else "")
         elif number in CLOSED:
             remedy = "make the folder writable"
         else:
             remedy = "check the disk"
-        state, again = "there is no checkpoint yet", "begin again"
-        if checkpoint:
-            state, again = f"the last whole checkpoint is {checkpoint}", "continue with --resume"
-        # The folder itself may not exist yet.
-        existing = next(folder for folder in path.absolute().parents if folder.exists())
-        free = format_bytes(shutil.disk_usage(existing).free)
+        state, again = "", "repeat the command"
+        if saved is not None:
+            state, again = "; there is no checkpoint yet", "begin again"
+            if checkpoint := saved():
+                state = f"; the last whole checkpoint is {checkpoint}"
+                again = "continue with --resume"
+        sizes = [] if needed is None else [f"{format_bytes(needed)} needed"]
+        with suppress(OSError):
+            # The folder itself may not exist yet.
+            existing = next(folder for folder in path.absolute().parents if folder.exists())
+            sizes.append(f"{format_bytes(shutil.disk_usage(existing).free)} free")
         raise RunError(
             f"{path}: cannot be written: {FULL.get(number) or os.strerror(number)} "
-            f"({format_bytes(needed)} needed, {free} free); {state}; {remedy}, "
-            f"then {again}"
+            f"({', '.join(sizes)}){state}; {remedy}, then {again}"
         ) from error
 
 
-def _errno_of(error: BaseException) -> int | None:
-    """The errno behind an error; None if the file system is not its cause."""
+def _errno_of(error: BaseException, path: Path) -> int | None:
+    """The errno behind an error; None if the file system at `path` is not its cause."""
     if isinstance(error, OSError):
-        return error.errno or errno.EIO
+        if not isinstance(error.filename, str):
+            return error.errno
+        # A file in another folder is one that was read, such as a picture.
+        name, path = Path(error.filename).absolute(), path.absolute()
+        return error.errno if path.parent in name.parents or name in path.parents else None
     # It has been explained already, even if its text quotes an error of the system.
     if isinstance(error, AddkitError):
         return None

@@ -13,22 +13,23 @@ evaluation.json the last `addkit evaluate`
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from addkit.errors import RecipeError, RunError
+from addkit.errors import RecipeError, RunError, UsageError
 from addkit.plugin.registry import HASH, third_parties
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
-from addkit.runs.atomic import json_text, write_text
+from addkit.runs.atomic import TEMPORARY, json_text, missing, write_text
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
+from addkit.runs.lock import is_lock
 
 T = TypeVar("T")
 
@@ -112,6 +113,8 @@ def read_typed(file: Path, kind: type[T]) -> T:
 
 RUNS = Path("runs")
 """The default folder of runs."""
+FILES = r"recipe\.toml|facts\.json|manifest\.json|metrics\.jsonl|evaluation\.json|report\.html"
+"""What is written into a run's folder, for `clean_temporaries`."""
 NO_EFFECT = ("tracker",)
 """Kinds of components that do not change the result."""
 
@@ -275,13 +278,43 @@ class Run:
         self._write("metrics.jsonl", "".join(lines))
 
     def _write(self, name: str, text: str) -> None:
-        with self._writing(name, text):
-            write_text(self.path / name, text)
+        write_text(self.path / name, text, self._newest)
 
     def _writing(self, name: str, text: str = "") -> AbstractContextManager[None]:
         """Explain an error of the disk by its effect on this run."""
-        newest = partial(pointed_at, self.checkpoints, "latest")
-        return disk_errors(self.path / name, len(text.encode()), newest)
+        return disk_errors(self.path / name, len(text.encode()), self._newest)
+
+    def _newest(self) -> Path | None:
+        return pointed_at(self.checkpoints, "latest")
+
+
+def begin_in(path: Path) -> frozenset[Path]:
+    """What a run makes in a folder before its first checkpoint, as far as it does not exist: see
+    `delete_made`. Raises `UsageError` for a folder in which no run may begin, since it has others'
+    files: it must be new, empty, or left by a run that was killed as it began.
+    """
+    if path.is_file():
+        raise UsageError(f"{path}: is a file; choose another folder")
+    made = (path, *(path / name for name in ("checkpoints", "facts.json", "recipe.toml")))
+    others = [entry for entry in path.iterdir() if not _left(entry)] if path.exists() else []
+    if others:
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        raise UsageError(
+            f"{path}: has files that belong to no run ({min(others).name}{more}), and a run has a "
+            "folder of its own; choose another, or put back recipe.toml if this was one"
+        )
+    return missing((*made, path / "manifest.json"))
+
+
+def _left(entry: Path) -> bool:
+    """True for what a run that was killed before it had a recipe may have left in its folder."""
+    if entry.name == "facts.json":
+        with suppress(RunError):
+            return bool(Run(entry.parent).facts().split_sizes)
+    if entry.name == "checkpoints":
+        return entry.is_dir() and not any(entry.iterdir())
+    temporary = TEMPORARY.fullmatch(entry.name)
+    return is_lock(entry) or bool(temporary and re.fullmatch(FILES, temporary[1] or ""))
 
 
 def newest_run(root: Path = RUNS, *, finished: bool = True, recipe: str | None = None) -> Run:

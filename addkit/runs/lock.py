@@ -14,13 +14,14 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, MarkerSoftFileLock, Timeout, lock_descriptor
 
 from addkit.errors import RunError
+from addkit.runs.atomic import delete_temporary
 from addkit.runs.checkpoint_files import pointed_at
 from addkit.runs.disk import disk_errors
 
@@ -59,9 +60,17 @@ def locked(run: Path, instead: str = OTHER_RUN) -> Iterator[None]:
     finally:
         # Deleted before it is released, so that no other process can have locked it; unless the
         # run was moved away, and this file is another's. Windows cannot delete an open file.
-        if sys.platform != "win32" and file.exists() and os.path.samestat(file.stat(), inode):
-            file.unlink()
+        with suppress(OSError):
+            if sys.platform != "win32" and os.path.samestat(file.stat(), inode):
+                delete_temporary(file)
         lock.release()
+
+
+def is_lock(file: Path) -> bool:
+    """True for a file that a killed owner of a lock has left, rather than a user's of that name."""
+    if file.name == MARKER:
+        return file.is_file()
+    return file.name == LOCK and (file.stat().st_size == 0 or "pid" in _signature(file))
 
 
 def is_locked(run: Path) -> bool:

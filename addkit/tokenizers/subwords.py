@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from open_clip.tokenizer import SimpleTokenizer
 
-from addkit.errors import RecipeError, RunError, guess
+from addkit.errors import RecipeError, RunError, guess, reading
 from addkit.plugin.protocols import Vocabulary
 from addkit.tokenizers.settings import TokenizersFileConfig
 
@@ -119,7 +119,10 @@ def _read(config: TokenizersFileConfig) -> Tokenizer:
         ) from error
     path = config.file.expanduser()
     try:
-        return Tokenizer.from_str(path.read_text("utf-8"))
+        # With or without a byte order mark.
+        text = path.read_text("utf-8-sig")
+        with reading(path):
+            return Tokenizer.from_str(text)
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
     except Exception as error:  # the library raises nothing narrower

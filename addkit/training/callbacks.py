@@ -19,6 +19,7 @@ from addkit.model import Inference, Network, problem_of
 from addkit.planning.flops import mfu, peak_flops, step_flops
 from addkit.plugin.protocols import Meter, Tracker
 from addkit.runs.atomic import write_text
+from addkit.runs.disk import disk_errors
 from addkit.training.backend import peak_memory
 from addkit.training.trainer import Callback, StepReport, Trainer
 
@@ -320,9 +321,10 @@ class Profiler(Callback):
             running.stop()
 
     def _write(self, done: profile) -> None:
-        self._folder.mkdir(exist_ok=True)
         trace = self._folder / "trace-rank0.json.gz"
-        done.export_chrome_trace(str(trace))
+        with disk_errors(trace):
+            self._folder.mkdir(exist_ok=True)
+            done.export_chrome_trace(str(trace))
         table = self._folder / "operators.txt"
         by = "self_device_time_total" if self._on_gpu else "self_cpu_time_total"
         write_text(table, done.key_averages().table(sort_by=by, row_limit=self.ROWS) + "\n")

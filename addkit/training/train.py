@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from addkit.data.overview import check_data
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.evaluation.batches import scores_of
@@ -17,6 +18,7 @@ from addkit.model import build_data
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
@@ -98,8 +100,13 @@ def train(
     """
     start, world = perf_counter(), world or World()
     if isinstance(run, Path):
-        there = (run / "recipe.toml").exists()
-        run = Run.open(run) if there else Run.create(run, recipe, build_data(recipe).facts)
+        if (run / "recipe.toml").exists():
+            run = Run.open(run)
+        else:
+            begin_in(run)
+            source = build_data(recipe)
+            check_data(source)
+            run = Run.create(run, recipe, source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with owned, StopSignals() as stop:

@@ -29,7 +29,9 @@ from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
+from addkit.runs.checkpoint_files import FILES as CHECKPOINT_FILES
 from addkit.runs.checkpoint_files import Keep, newest_whole
+from addkit.runs.folder import FILES as RUN_FILES
 from addkit.training.backend import Stopwatch, prepared
 from addkit.training.engine import LossModule, build_engine
 from addkit.training.optimizer import gradient_norm, learning_rate, scale_and_clip
@@ -445,9 +447,15 @@ class Trainer:
         """Load the newest checkpoint that is whole; where there is none, write one of step 0."""
         refused: list[str] = []
         if self.world.is_main:
-            clean_temporaries(self.run.path)
-            clean_temporaries(self.run.checkpoints)
+            clean_temporaries(self.run.path, RUN_FILES)
+            clean_temporaries(self.run.checkpoints, CHECKPOINT_FILES)
             self.saved, refused = newest_whole(self.run.checkpoints)
+            if self.saved is None and self.run.metrics():
+                # Begun anew, it would mix its metrics with theirs.
+                raise RunError(
+                    f"{self.run.checkpoints}: has no checkpoint, and metrics.jsonl has steps; put "
+                    f"back a copy of one, or train anew with --run-dir {self.run.path} --fresh"
+                )
             self.writer.saved = self.saved
         # On a shared disk another process may not see the newest files yet.
         self.saved, refused = self.world.broadcast((self.saved, refused))

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from addkit.cli.sample import find_images
+from addkit.data.listing import Ignored
 
 Cli = Callable[..., Any]
 
@@ -202,18 +203,26 @@ def odd(tmp_path: Path, good: Path) -> Iterator[Path]:
 
 def test_a_folder_of_odd_things(addkit: Cli, digits_run: Path, odd: Path) -> None:
     said = addkit("sample", "odd", "--run", digits_run, "--json")
-    assert (said.code, said.err) == (0, "")
-    assert [entry["image"] for entry in said.json] == ["odd/good.png"]
+    assert said.code == 1
+    assert [entry["image"] for entry in said.json] == [
+        "odd/gone.png",
+        "odd/good.png",
+        "odd/loop.png",
+    ]
+    assert ["error" in entry for entry in said.json] == [True, False, True]
+    left_out = said.err.splitlines()[-1]
+    assert "odd/around" in left_out
+    assert "odd/pipe.png" in left_out
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("folder.png", "no image in this folder (looked for "),
+        ("folder.png", "no image in this folder"),
         ("loop.png", "a link that leads nowhere"),
         ("gone.png", "a link that leads nowhere"),
         ("pipe.png", "neither a file nor a folder; send a pipe to standard input"),
-        ("goood.png", 'no such file or folder (did you mean "good.png"?)'),
+        ("goood.png", 'no such file or folder (did you mean "odd/good.png"?)'),
         ("x" * 300, "cannot be read (File name too long)"),
     ],
 )
@@ -256,7 +265,7 @@ def test_a_folder_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    [(name, error)] = find_images(["closed/a.png"])
+    [(name, error)] = find_images(["closed/a.png"], Ignored())
     assert (name, str(error)) == (
         "closed/a.png",
         "closed/a.png: cannot be read (Permission denied)",

@@ -60,6 +60,7 @@ def _cut(path: Path) -> Path:
 def test_a_folder_becomes_a_classifier(addkit: Cli, words: list[Any]) -> None:
     said = addkit(*words, "--set", "training.epochs=4")
     assert said.code == 0, said.err
+    assert "blue 10, green 10, red 10" in said.err
     assert said.json["scores"]["raw"]["count"] == 6
     run = Run(Path("run"))
     assert run.facts().class_names == tuple(COLOURS)
@@ -108,7 +109,7 @@ def test_a_broken_training_file_stops(addkit: Cli, words: list[Any], photos: Pat
     said = addkit(*words)
     assert said.code == 1
     assert said.out == ""
-    lines = said.err.splitlines()[1:]
+    lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert lines[0].startswith("error: photos: ")
     assert lines[0].endswith(" files cannot be used:")
     assert any(f"{path.relative_to(photos.parent)}: cut short" in said.err for path in bad)
@@ -147,6 +148,8 @@ def test_a_dry_run_of_a_folder(addkit: Cli, words: list[Any]) -> None:
     told = addkit(*words, "--dry-run").json
     assert told["splits"] == {"train": 30, "test": 6}
     assert told["classes"] == 3
+    assert told["class_counts"] == {"": dict.fromkeys(COLOURS, 10)}
+    assert told["left_out"] == ""
     assert "photos" in told["files"]
     assert [path.name for path in Path().iterdir()] == ["photos"]
 

@@ -8,14 +8,20 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from addkit.cli import output
+from addkit.cli.main import _WarningPrinter
 from addkit.cli.output import Output
+from addkit.data.images import read_image
+from addkit.errors import AddkitWarning, reading
 
 Cli = Callable[..., Any]
 
@@ -48,6 +54,28 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Encoded]:
         return stream
 
     return swap
+
+
+def test_warnings_of_libraries_name_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # An EXIF block that announces more entries than it has.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=exif)
+    output.prepare()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _WarningPrinter()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda name: read_image(tmp_path / name, 3), ("a.jpg", "b.jpg")))
+        warnings.warn("elsewhere", stacklevel=1)
+        with reading("c.jpg"):
+            warnings.warn("our own", AddkitWarning, stacklevel=1)
+    lines = sorted(capsys.readouterr().err.splitlines())
+    assert lines[2:] == ["warning: elsewhere", "warning: our own"]
+    for line, name in zip(lines, ("a.jpg", "b.jpg"), strict=False):
+        assert line.startswith(f"warning: {tmp_path / name}: Corrupt EXIF")
 
 
 @pytest.mark.parametrize(

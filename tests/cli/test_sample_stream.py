@@ -19,6 +19,7 @@ from PIL import Image
 
 from addkit.cli.sample import find_images
 from addkit.data import images
+from addkit.data.listing import Ignored
 from addkit.model import Predictor, load
 
 Cli = Callable[..., Any]
@@ -167,7 +168,7 @@ def test_folders_are_listed_as_they_are_read(
     monkeypatch.chdir(tmp_path)
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), scandir(path))[1])
-    files = find_images(["in", "in/a"])
+    files = find_images(["in", "in/a"], Ignored())
     assert (next(files)[0], listed) == (folder[0], ["in", "in/a"])
     assert [name for name, _ in files] == [*folder[1:], *folder[:4]]
     assert listed == ["in", "in/a", "in/a"]

@@ -140,9 +140,11 @@ def test_fresh_moves_nothing_where_no_training_can_begin(addkit: Cli, recipes: P
     assert Run(Path("r")).finished
 
 
-def test_resume_begins_where_a_run_was_killed_as_it_began(addkit: Cli, recipes: Path) -> None:
+def test_resume_begins_where_a_run_was_killed_as_it_began(
+    addkit: Cli, recipes: Path, digits_run: Path
+) -> None:
     (Path("r") / "checkpoints").mkdir(parents=True)
-    (Path("r") / "facts.json").write_text("{")
+    shutil.copy(digits_run / "facts.json", "r")
     (Path("r") / ".recipe.toml.7.tmp").write_text("nam")
     words = ["--run-dir", "r", "--resume", "--set", "control.heads=[]"]
     assert addkit("train", recipes / "digits.toml", *SMALL, *words).code == 0

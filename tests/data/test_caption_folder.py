@@ -89,6 +89,81 @@ def test_three_file_formats_give_the_same_captions(root: Path) -> None:
             assert other.split(name).labels.tolist() == _source(root).split(name).labels.tolist()
 
 
+PAIRS = [(name, text) for name, texts in CAPTIONS.items() for text in texts]
+
+
+def _coco_json() -> str:
+    # The ids of one list are numbers, those of the other texts.
+    images = [{"id": i, "file_name": name} for i, name in enumerate(CAPTIONS)]
+    notes = [
+        {"image_id": str(i), "caption": text}
+        for i, texts in enumerate(CAPTIONS.values())
+        for text in texts
+    ]
+    return json.dumps({"images": images, "annotations": notes})
+
+
+def _rows(separator: str, image: str, caption: str) -> str:
+    return "\n".join([f"{image}{separator}{caption}", *(f'{a}{separator}"{b}"' for a, b in PAIRS)])
+
+
+def _lines(image: str, caption: str) -> str:
+    return "\n".join(json.dumps({image: a, caption: b}, ensure_ascii=False) for a, b in PAIRS)
+
+
+FILES = {
+    "captions.csv": _rows(";", "image", "caption"),
+    "captions.tsv": _rows("\t", "image", "caption"),
+    "captions.jsonl": _lines("image", "caption"),
+    "captions.json": _coco_json(),
+    "metadata.jsonl": _lines("file_name", "text"),
+    "metadata.csv": _rows(",", "file_name", "text"),
+    **{f"{Path(name).stem}.txt": "\r\n".join(texts) for name, texts in CAPTIONS.items()},
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("file", [*list(FILES)[:6], "*.txt"])
+def test_files_of_usual_names_give_the_same_captions(root: Path, file: str, encoding: str) -> None:
+    expected = _source(root)
+    (root / "captions.csv").unlink()
+    for name in FILES if file == "*.txt" else [file]:
+        if file != "*.txt" or name.endswith(".txt"):
+            (root / name).write_text(FILES[name], encoding)
+    source = _source(root)
+    assert source.facts.class_names == expected.facts.class_names
+    for name in ("train", "test"):
+        assert sorted(_sources(source, name)) == sorted(_sources(expected, name))
+    assert _source(root, captions=file).facts.notes == source.facts.notes
+
+
+def test_two_files_of_usual_names(root: Path) -> None:
+    (root / "captions.csv").rename(root / "captions.tsv")
+    (root / "metadata.jsonl").touch()
+    with pytest.raises(DataError, match=r"captions\.tsv and metadata\.jsonl.*data\.captions"):
+        _source(root)
+
+
+def test_texts_beside_some_images(root: Path) -> None:
+    (root / "captions.csv").unlink()
+    with pytest.raises(DataError, match=r"captions\.csv does not exist.*\n.*metadata\.jsonl"):
+        _source(root)
+    for name in ("x0", "x1", "y0"):
+        (root / f"{name}.txt").write_text(f"a cat\n\n{name}\n")
+    with pytest.warns(DataWarning, match=r"7 images have no NAME\.txt .* among them .*x2\.png"):
+        source = _source(root)
+    assert sum(source.facts.split_sizes.values()) == 3
+    (root / "x2.txt").write_text(" \n")
+    (root / "x3.txt").write_text("a cat\na dog\na cat\n")
+    with (
+        pytest.warns(DataWarning, match="5 images"),
+        pytest.raises(
+            DataError, match=r"x2\.txt:1: empty caption\n.*x3\.txt:3: the same image and"
+        ),
+    ):
+        _source(root)
+
+
 def test_line_separators_inside_a_text(root: Path) -> None:
     rows = [{"image": name, "caption": "one\u2028two"} for name in CAPTIONS]
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
@@ -148,6 +223,10 @@ def test_columns_that_are_not_there(root: Path) -> None:
             r'c\.jsonl:2: no key "caption" \(did you mean "Caption"\?\); there are: image, Caption'
             r"\.\nRename a key or set data\.caption_column",
         ),
+        (
+            '{"image": "x0.png", "image": "x1.png", "caption": "a"}',
+            r'c\.jsonl:2: .*"image" occurs tw',
+        ),
         ('{"image": "x0.png", "caption": 3}', r'c\.jsonl:2: "caption" is 3; a text is needed'),
         ('{"image": "x0.png", "caption": " "}', r"c\.jsonl:2: empty caption"),
     ],
@@ -159,12 +238,14 @@ def test_lines_that_cannot_be_used(root: Path, line: str, text: str) -> None:
 
 
 def test_files_that_cannot_be_used(root: Path) -> None:
-    with pytest.raises(DataError, match=r'c\.txt ends in "\.txt"; allowed: \.csv, \.jsonl, \.json'):
+    with pytest.raises(
+        DataError, match=r'c\.txt ends in "\.txt"; allowed: \.csv, \.tsv, \.jsonl, \.json'
+    ):
         _source(root, captions="c.txt")
     with pytest.raises(DataError, match=r'caption\.csv does not exist \(did you mean "captions'):
         _source(root, captions="caption.csv")
     (root / "c.jsonl").write_bytes(b'{"image": "x0.png", "caption": "caf\xe9"}')
-    with pytest.raises(DataError, match=r"c\.jsonl: no UTF-8 text \(byte 35\)\. Save it as UTF-8"):
+    with pytest.raises(DataError, match=r"c\.jsonl:1: no UTF-8 text \(byte 35 .*Save it as UTF-8"):
         _source(root, captions="c.jsonl")
 
 
@@ -172,7 +253,7 @@ def test_empty_captions_of_a_coco_file(root: Path) -> None:
     notes = [{"image_id": 1, "caption": " "}]
     content = {"images": [{"id": 1, "file_name": "x0.png"}], "annotations": notes}
     (root / "c.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"c\.json: empty captions, of\n  x0\.png\nWrite or remove"):
+    with pytest.raises(DataError, match=r"c\.json: x0\.png: empty caption\nMend or remove"):
         _source(root, captions="c.json")
 
 
@@ -188,20 +269,23 @@ def test_missing_images_are_named_at_once(root: Path) -> None:
         (root / name).unlink()
     with pytest.raises(DataError) as caught:
         _source(root)
-    assert str(caught.value).splitlines() == [
-        f"{root}: 2 of 10 images are missing:",
-        f"  {root / 'x1.png'}",
-        f"  {root / 'y3.png'}",
-        'Add them, set data.images to their folder, or set data.bad_files = "skip" to leave '
-        "them out.",
-    ]
+    first, *lines, advice = str(caught.value).splitlines()
+    table = root / "captions.csv"
+    assert first == f"{table}: 2 of 10 images are missing:"
+    # By their lines in the table; no image of another number is guessed.
+    for line, (number, name) in zip(lines, [(3, "x1.png"), (10, "y3.png")], strict=True):
+        assert line.startswith(f"  {table}:{number}: {root / name} is no file")
+    assert "data.images" in advice
+    assert "data.bad_files" in advice
 
 
 @pytest.mark.parametrize("bad_files", ["stop", "skip"])
 def test_images_that_lie_elsewhere(root: Path, bad_files: str) -> None:
     for image in root.glob("*.png"):
         image.unlink()
-    with pytest.raises(DataError, match=r"none of the 10 images exists, among them .*data\.images"):
+    with pytest.raises(
+        DataError, match=r"none of the 10 images exists:\n.*csv:2: .*\nSet data\.images"
+    ):
         _source(root, bad_files=bad_files)
 
 

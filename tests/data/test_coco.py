@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,15 @@ def karpathy(root: Path) -> Path:
     images = [
         {
             "filepath": "val2014" if split != "train" else "train2014",
-            "filename": f"v{i % 2}.jpg" if split != "train" else "t0.jpg",
+            "filename": f"v{i}.jpg" if split != "train" else "t0.jpg",
             "split": split,
             "sentences": [{"raw": f"A {split}.", "tokens": ["a"]}, {"raw": "and more"}],
         }
         for i, split in enumerate(splits)
     ]
     _write(root / "dataset_coco.json", {"dataset": "coco", "images": images})
+    for i in (2, 3):
+        shutil.copy(root / "val2014" / "v1.jpg", root / "val2014" / f"v{i}.jpg")
     return root
 
 
@@ -110,7 +113,7 @@ def test_karpathys_split(karpathy: Path) -> None:
     assert train.source(0) == str(karpathy / "train2014" / "t0.jpg")
     assert train.batch([0, 1], None).texts == (("a train", "and more"), ("a restval", "and more"))
     assert source.split("validation").batch([0], None).texts == (("a val", "and more"),)
-    assert source.split("test").source(0) == str(karpathy / "val2014" / "v1.jpg")
+    assert source.split("test").source(0) == str(karpathy / "val2014" / "v3.jpg")
 
 
 def test_paths_can_be_chosen(root: Path) -> None:
@@ -199,11 +202,19 @@ def test_a_missing_folder_is_named_once(root: Path) -> None:
             r"captions of images that the file does not list, with the ids\n  'x'\n",
         ),
         (
+            {"images": [], "annotations": [{"image_id": 1, "bbox": [], "category_id": 1}] * 9},
+            r"annotations\.0\.caption: Field required\n.*instances, not of captions",
+        ),
+        (
+            {"images": [], "annotations": [{"image_id": 1, "bbox": [], "keypoints": [1]}]},
+            "keypoints, not of captions",
+        ),
+        (
             {
                 "images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}],
                 "annotations": [],
             },
-            r"2 images have 1 different ids",
+            r"ids that two images have\n  1: a and b\nGive",
         ),
         ({"images": [{"id": 1, "file_name": "a"}], "annotations": []}, "no image with a caption"),
     ],
@@ -214,12 +225,31 @@ def test_files_that_are_not_cocos(root: Path, content: Any, text: str) -> None:
         _source(root)
 
 
+def test_an_image_that_is_listed_twice_is_one(root: Path) -> None:
+    _write(
+        root / "annotations" / "captions_val2014.json",
+        {
+            "images": [
+                {"id": "1", "file_name": "v0.jpg"},
+                {"id": 2, "file_name": "v0.jpg"},
+                {"id": 1, "file_name": "v0.jpg"},
+            ],
+            "annotations": [{"image_id": i, "caption": f"a cat {i}"} for i in (1, 2)],
+        },
+    )
+    assert _source(root).split("test").batch([0], None).texts == (("a cat 1", "a cat 2"),)
+
+
 def test_files_that_are_not_karpathys(karpathy: Path) -> None:
     file = karpathy / "dataset_coco.json"
     content = json.loads(file.read_text())
     content["images"][0]["split"] = "tain"
     _write(file, content)
     with pytest.raises(DataError, match=r"images\.0\.split: Input should be 'train', 'restval'"):
+        _source(karpathy, split="karpathy")
+    content["images"][0]["split"] = "test"
+    _write(file, {"images": [*content["images"], content["images"][0]]})
+    with pytest.raises(DataError, match=r"images\.4: .*t0\.jpg is listed twice"):
         _source(karpathy, split="karpathy")
     _write(file, {"images": content["images"][1:2]})
     with pytest.raises(DataError, match=r"no image of validation with a caption"):

@@ -125,6 +125,7 @@ def test_grey_tables_have_one_mean() -> None:
         ({"attributes": ["image"]}, 'attributes: the column "image" has a role already'),
         ({"attributes": ["part"], "split_column": "part"}, 'the column "part" has a role already'),
         ({"separator": ""}, "at least 1 character"),
+        ({"separator": '"'}, "pattern"),
         ({"test_share": 0.0}, "greater than 0"),
         ({"unknown_values": "skip"}, "'stop' or 'missing'"),
     ],

@@ -208,6 +208,60 @@ def test_train_without_test(tmp_path: Path, paint: Paint) -> None:
         _source(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "val"),
+    [
+        ("Train", "Test", "Val"),
+        ("TRAIN", "test", "Validation"),
+        ("training", "testing", "valid"),
+        ("Training", "TESTING", "validation"),
+    ],
+)
+def test_long_and_capital_names_of_splits(
+    tmp_path: Path, paint: Paint, train: str, test: str, val: str
+) -> None:
+    for kind in ("a", "b"):
+        for folder in (train, test, val):
+            paint(tmp_path / folder / kind / "1.png")
+    (tmp_path / "extra").mkdir()
+    source = _source(tmp_path)
+    assert source.facts.split_sizes == {"train": 2, "test": 2, "validation": 2}
+    assert source.facts.files == (tmp_path / train, tmp_path / test, tmp_path / val)
+    assert str(tmp_path / "extra") in source.store.ignored.line()
+    shutil.rmtree(tmp_path / test)
+    assert _source(tmp_path).facts.split_sizes == {"train": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (("Train", "train", "test"), "Train and train"),
+        (("test", "testing", "train"), "test and testing"),
+        (("Test", "Val"), "no train/"),
+        (("Train_Images", "Test_Images"), "Train_Images"),
+        (("trainset", "testset"), "testset"),
+        (("train2017", "val2017"), "train2017"),
+        (("train", "test-set"), "neither test/ nor val/"),
+        (("train_split", "other"), "train_split"),
+        (("dev", "holdout"), "holdout"),
+    ],
+)
+def test_folders_like_splits_are_no_classes(
+    tmp_path: Path, paint: Paint, names: tuple[str, ...], named: str
+) -> None:
+    for name in names:
+        for kind in ("a", "b"):
+            paint(tmp_path / name / kind / "1.png")
+    with pytest.raises(DataError, match=named) as caught:
+        _source(tmp_path)
+    assert "train/ and test/" in str(caught.value)
+
+
+def test_a_class_may_be_called_train(pets: Path) -> None:
+    (pets / "cat").rename(pets / "train")
+    assert _source(pets).facts.class_names == ("dog", "train")
+
+
 def test_classes_that_only_test_has(tmp_path: Path, paint: Paint) -> None:
     for kind in ("a", "b"):
         paint(tmp_path / "train" / kind / "1.png")

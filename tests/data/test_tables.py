@@ -33,6 +33,30 @@ def test_other_separators_marks_and_line_ends(tmp_path: Path, content: bytes | s
     assert table.rows[0].cells == ("1", "2")
 
 
+@pytest.mark.parametrize("separator", ",;\t|")
+@pytest.mark.parametrize("first", ["", "sep={}\r\n", "\r\n"])
+def test_separators_are_found(tmp_path: Path, separator: str, first: str) -> None:
+    text = 'image,note\r\na.png,"1,5; 2|3\t4"\r\n'
+    outside = [part.replace(",", separator) for part in text.split('"')[::2]]
+    text = first.format(separator) + '"1,5; 2|3\t4"'.join(outside)
+    for given in ",;":
+        table = read_csv(_file(tmp_path, text), given, "file", "image")
+        assert table.columns == ("image", "note")
+        assert table.rows == (CsvRow(3 if first else 2, ("a.png", "1,5; 2|3\t4")),)
+
+
+def test_a_wrong_column_is_guessed_for_any_separator(tmp_path: Path) -> None:
+    table = read_csv(_file(tmp_path, "images;tone\na.png;dark\n"), ",", "image")
+    with pytest.raises(DataError, match=r'did you mean "images"\?\); there are: images, tone'):
+        table.column("image", "image_column")
+
+
+def test_a_table_without_a_header(tmp_path: Path) -> None:
+    table = read_csv(_file(tmp_path, "a.png,dark\nb.png,light\n"), ",", "image")
+    with pytest.raises(DataError, match=r"csv:1: .*\nThe first line must name the columns"):
+        table.column("image", "image_column")
+
+
 def test_an_unusual_blank_is_no_line_end(tmp_path: Path) -> None:
     table = read_csv(_file(tmp_path, "a\nx\u2028y\nz\n"), ",")
     assert [row.line for row in table.rows] == [2, 3]
@@ -43,7 +67,7 @@ def test_an_unusual_blank_is_no_line_end(tmp_path: Path) -> None:
     [
         (b"", r"pets\.csv: empty; its first line must name the columns\."),
         (b"\n,,\n", r"pets\.csv: empty"),
-        (b"a,b\n1,\xe9\n", r"pets\.csv: no UTF-8 text \(byte 6 is 0xe9\)\. Save it as UTF-8"),
+        (b"a,b\n1,\xe9\n", r"pets\.csv:2: no UTF-8 text \(byte 6 is 0xe9\)\. Save it as UTF-8"),
         (b"a,b,a\n", r'pets\.csv:1: column "a" occurs twice'),
         (b"a,b\n1,2\n\n1,2,3\n", r"pets\.csv:4: 3 cells, and 2 columns: a, b\.\nPut a cell"),
         (b'a,b\n1,2\n1,"2"3\n', r"pets\.csv:3: .*Mend the quotes of this row"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -199,15 +198,15 @@ def test_torchrun_has_started_processes_already(
 def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: Path) -> None:
     from addkit.cli.run_location import clean_start
     from addkit.errors import RunError
-    from addkit.runs import Run
 
-    run = Run(tmp_path / "run")
-    for text, kept in ((f"no; its log is {run.path}/logs/x/stderr.log", True), ("no", False)):
-        (run.path / "logs").mkdir(parents=True)
-        with pytest.raises(RunError), clean_start(run):
-            raise RunError(text)
-        assert run.path.exists() is kept
-        shutil.rmtree(run.path, ignore_errors=True)
+    log, recipe = tmp_path / "run" / "logs" / "stderr.log", tmp_path / "run" / "recipe.toml"
+    for file in (log, recipe):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with pytest.raises(RunError), clean_start(tmp_path / "run", frozenset({recipe})):
+        raise RunError(f"no; its log is {log}")
+    assert log.exists()
+    assert recipe.exists()
 
 
 PHOTO = "DataError: a photo"

@@ -102,7 +102,9 @@ def test_a_validator_before_lets_no_type_slip(fails: Fails) -> None:
 
 
 def test_dumped_recipe_reads_the_same(read: Read, registry: Registry) -> None:
-    text = 'name = "é \\"q\\" \\u007f\\n\\\\"\n[data.crop]\nsize = 3\n[data.shares]\n"a b" = 0.5\n'
+    text = 'name = "é (q)"\n'
+    text += 'summary = "é \\"q\\" \\u007f\\n\\\\"\n'
+    text += '[data.crop]\nsize = 3\n[data.shares]\n"a b" = 0.5\n'
     recipe = read(text + "[training]\nlr = 1e-7\nbetas = [0, 0.5]\n[control]\nheads = []")
     dumped = dump_recipe(recipe)
     again = recipe_from_tables(tomllib.loads(dumped), Path("x.toml"), registry)

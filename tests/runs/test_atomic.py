@@ -9,6 +9,7 @@ import pytest
 
 from addkit.runs import atomic
 from addkit.runs.atomic import whole_folder, write_json, write_text
+from addkit.runs.checkpoint_files import seal
 
 KILLED = """
 import os, signal, sys
@@ -68,10 +69,25 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     with whole_folder(path) as folder:
         (folder / "a").write_text("1")
         assert not path.exists()
+        seal(folder)
     with whole_folder(path) as folder:
         (folder / "b").write_text("2")
     assert [file.name for file in path.iterdir()] == ["b"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_with_a_file_of_the_user_s_is_not_replaced_but_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "step-1"
+    for content in ("first", "second"):
+        with whole_folder(path) as folder:
+            (folder / "a").write_text(content)
+            seal(folder)
+        if content == "first":
+            (path / "notes").mkdir()
+            (path / "notes" / "thesis.tmp").write_text("mine")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["step-1", "step-1.old-1"]
+    assert (tmp_path / "step-1.old-1" / "notes" / "thesis.tmp").read_text() == "mine"
+    assert (path / "a").read_text() == "second"
 
 
 def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from addkit.errors import AddkitWarning
 from addkit.runs.checkpoint_files import Keep, checkpoint_of, pointed_at
 
 Save = Callable[..., Path]
@@ -55,6 +56,15 @@ def test_a_broken_one_takes_no_place(save: Save) -> None:
     broken.write_bytes(broken.read_bytes()[:9])
     path = save(3, keep=Keep(last=2))
     assert _steps(path.parent) == [1, 3]
+
+
+def test_one_with_a_file_of_the_user_s_stays(save: Save) -> None:
+    first = save(1)
+    (first / "notes.txt").write_text("mine")
+    with pytest.warns(AddkitWarning, match=r"step-00000001: .*notes\.txt"):
+        path = save(2, keep=Keep(last=1))
+    assert (first / "notes.txt").read_text() == "mine"
+    assert _steps(path.parent) == [1, 2]
 
 
 def test_other_files_are_left_alone(save: Save) -> None:

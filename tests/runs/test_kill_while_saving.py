@@ -9,7 +9,7 @@ import torch
 
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import load_progress, load_tensors
-from addkit.runs.checkpoint_files import checkpoints_in, fault_of, newest_whole, pointed_at
+from addkit.runs.checkpoint_files import FILES, checkpoints_in, fault_of, newest_whole, pointed_at
 
 KILLED = """
 import os, signal, sys
@@ -62,7 +62,7 @@ def test_a_save_may_be_killed_at_any_call_to_the_file_system(tmp_path: Path, ste
     assert 15 < moments < 98
     steps = set()
     for folder in tmp_path.iterdir():
-        clean_temporaries(folder)
+        clean_temporaries(folder, FILES)
         assert not list(folder.glob(".*"))
         checkpoint, refused = newest_whole(folder)
         assert checkpoint is not None

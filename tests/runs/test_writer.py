@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -237,3 +239,17 @@ def test_an_old_one_that_cannot_be_deleted_stops_nothing(
     monkeypatch.undo()
     writer.save(Progress(3), _tensors(1.0), wait=True)
     assert _names(tmp_path) == ["latest", "step-00000003"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077], ids=oct)
+def test_weights_have_the_mode_of_their_neighbours(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = CheckpointWriter(tmp_path, Keep(), asynchronous=False).save(
+            Progress(1), {"raw": {"w": torch.zeros(1)}}
+        )
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()}
+    assert modes == {0o666 & ~umask}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777 & ~umask

@@ -51,6 +51,12 @@ def words(tmp_path: Path) -> Path:
     return tmp_path / "words.json"
 
 
+def test_a_byte_order_mark_is_left_out(words: Path) -> None:
+    tokens = _build(words).learn(()).tokens
+    words.write_text(words.read_text("utf-8"), "utf-8-sig")
+    assert _build(words).learn(()).tokens == tokens
+
+
 def test_round_trips_of_subwords(subwords: Path) -> None:
     vocabulary = _build(subwords).learn(())
     assert len(set(vocabulary.tokens)) == len(vocabulary.tokens) > 257

@@ -6,11 +6,13 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypeVar
+from operator import add
+from pathlib import Path, PurePath
+from typing import Annotated, TypeVar
 
-from pydantic import SkipValidation, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 
+from addkit.data.text_files import parse_json, read_text
 from addkit.errors import DataError
 from addkit.runs.atomic import write_text
 
@@ -22,18 +24,39 @@ _AGAIN = "Give the `addkit data shard` command that wrote it again: it writes wh
 
 T = TypeVar("T", bound="Index | Members")
 
-Names = SkipValidation[tuple[str, ...]]
-"""File names. Not validated: pydantic refuses the surrogates of names that are no UTF-8."""
+
+def _texts(values: object) -> tuple[str, ...]:
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return tuple(values)
+    raise ValueError("a list of texts is needed")
+
+
+def _inside(name: str) -> str:
+    path = PurePath(name)
+    if not path.parts or path.anchor or ".." in path.parts or "\0" in name:
+        raise ValueError(f"{name!r} is no file in this folder")
+    return name
+
+
+def _in_folder(name: str) -> str:
+    if len(PurePath(_inside(name)).parts) != 1:
+        raise ValueError(f"{name!r} is no file directly in this folder")
+    return name
+
+
+Names = Annotated[tuple[str, ...], PlainValidator(_texts)]
+"""File names. Not by pydantic, which refuses the surrogates of names that are no UTF-8."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """A tar file."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_in_folder)]
     split: str
-    samples: int
-    bytes: int
+    samples: Count
+    bytes: Count
     sha256: str
     members_sha256: str
     """Checksum of the file that lists its members."""
@@ -43,8 +66,8 @@ class Shard:
 class SideFile:
     """A file next to the shards, such as one of captions."""
 
-    name: str
-    bytes: int
+    name: Annotated[str, AfterValidator(_inside)]
+    bytes: Count
     sha256: str
 
 
@@ -54,14 +77,14 @@ class Members:
 
     plan: str
     """Digest of what it was written from: names, sizes, times and annotations."""
-    bytes: int
+    bytes: Count
     """Size of the shard."""
     sha256: str
     names: Names
     """Each image's path in the folder that the shards were made of."""
-    offsets: tuple[int, ...]
-    lengths: tuple[int, ...]
-    crc32: tuple[int, ...]
+    offsets: tuple[Count, ...]
+    lengths: tuple[Count, ...]
+    crc32: tuple[Count, ...]
 
     @classmethod
     def read(cls, path: Path) -> Members:
@@ -116,9 +139,25 @@ class Index:
         members = []
         for shard in self.shards:
             path = members_file(root, shard.name)
-            members.append(Members.read(path))
+            content = Members.read(path)
             if checksum(path) != shard.members_sha256:
                 raise DataError(f"{path}: altered since it was written. {_AGAIN}")
+            columns = content.names, content.offsets, content.lengths, content.crc32
+            counts = {len(column) for column in columns} | {shard.samples}
+            ends = map(add, content.offsets, content.lengths)
+            if (
+                len(counts) > 1
+                or content.bytes != shard.bytes
+                or max(ends, default=0) > shard.bytes
+            ):
+                raise DataError(
+                    f"{path}: its counts or sizes are not those that {root / INDEX} has for "
+                    f"{shard.name}. {_AGAIN}"
+                )
+            members.append(content)
+        names = [name for content in members for name in content.names]
+        if len(set(names)) < len(names):
+            raise DataError(f"{root / INDEX}: its shards contain an image twice. {_AGAIN}")
         return members
 
 
@@ -145,7 +184,7 @@ def checksum(path: Path) -> str:
 
 def _read(path: Path, layout: type[T]) -> T:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_text(path), str(path), _AGAIN)
         version = content.get("version") if isinstance(content, dict) else None
         # Before the layout is validated, since a newer version may have another one.
         if isinstance(version, int) and version > _VERSION:
@@ -154,14 +193,10 @@ def _read(path: Path, layout: type[T]) -> T:
                 "Update addkit, or write the shards again with this one."
             )
         return TypeAdapter(layout).validate_python(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from error
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, fault["loc"]))
         raise DataError(f"{path}: damaged ({key}: {fault['msg']}). {_AGAIN}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error}). {_AGAIN}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 
 from addkit.data.augmentation import Augmenter
+from addkit.data.equal_files import EqualFiles
 from addkit.data.folders import FolderStore, ImageStore, Listing, names_below, shortened
 from addkit.data.image_sets import FileImages
 from addkit.data.images import ImageFile, Pixels
+from addkit.data.listing import Ignored
 from addkit.data.settings import DataWarning
 from addkit.data.shards.index import Index, is_sharded
 from addkit.errors import DataError
@@ -43,6 +46,7 @@ class ShardStore:
     def __init__(self, root: Path) -> None:
         """Reads the index alone. Raises `DataError` if it cannot be used."""
         self.root = root
+        self.ignored = Ignored()
         self._index = Index.read(root)
         all_members = self._index.members(root)
         names = [name for members in all_members for name in members.names]
@@ -55,6 +59,7 @@ class ShardStore:
         self._locations = torch.cat(locations)  # (n, 4): shard, offset, length, CRC-32
         self._position = {name: position for position, name in enumerate(names)}
         self._left_out = frozenset(self._index.left_out)
+        self._side_files = frozenset(file.name for file in self._index.files)
         # Sorted, so that the names below a folder are one range, found by bisection.
         self._names = sorted([*names, *self._left_out])
 
@@ -77,20 +82,31 @@ class ShardStore:
         # "cat-big/" comes before "cat/", yet "cat" before "cat-big".
         return sorted(folders), sorted(files)
 
-    def below(self, folder: Path) -> list[str]:
-        """The paths of the names below it."""
+    def by_folder(self, folder: Path) -> dict[str, list[str]]:
+        """The paths of the names below each of its sub-folders."""
+        above, ranges = f"{folder}{os.sep}", {}
         prefix = self._prefix(folder)
-        start, stop = self._range(prefix)
-        above = f"{folder}{os.sep}"
-        return [above + name[len(prefix) :] for name in self._names[start:stop]]
+        for inner in self.entries(folder)[0]:
+            start, stop = self._range(f"{prefix}{inner}/")
+            ranges[inner] = [above + name[len(prefix) :] for name in self._names[start:stop]]
+        return ranges
+
+    def equal(self, paths: Sequence[str]) -> EqualFiles:
+        """Images of these with the same length and CRC-32, by the index alone."""
+        table = self._locations[:, 2:].tolist()
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, name in enumerate(names_below(self.root, paths)):
+            if (position := self._position.get(name)) is not None:
+                length, check = table[position]
+                groups[length, check].append(number)
+        return EqualFiles(tuple(tuple(same) for same in groups.values() if len(same) > 1))
 
     def file(self, path: Path) -> Path:
         """The copy next to the shards, where there is one."""
         # At its name below the root, or directly in the folder if it came from elsewhere.
-        names = {file.name for file in self._index.files}
         (own,) = names_below(self.root, [path])
-        name = own if own in names else path.name
-        return self.root / name if name in names else path
+        name = own if own in self._side_files else path.name
+        return self.root / name if name in self._side_files else path
 
     def reads(self, paths: Sequence[Path]) -> tuple[Path, ...]:
         """The folder of the shards, and the files of these that are elsewhere."""
@@ -119,10 +135,11 @@ class ShardStore:
                 f"{root}: the shards lack {len(self._left_out)} files that could not be used:\n  "
                 f'{shortened(sorted(self._left_out))}\nSet data.bad_files = "skip" to do without.'
             )
-        bad = [name in self._left_out for name in names_below(self.root, listing.paths)]
+        names = names_below(self.root, listing.paths)
+        bad = [name in self._left_out or name not in self._position for name in names]
         for path, left_out in zip(listing.paths, bad, strict=True):
             if left_out:
-                text = f"left out {path}: no readable image when the shards were written"
+                text = f"left out {path}: the shards have no readable image of this name"
                 warnings.warn(text, DataWarning, stacklevel=2)
         return listing.at([i for i, left_out in enumerate(bad) if not left_out])
 

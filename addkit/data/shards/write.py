@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from zlib import crc32
 
 from addkit.data.folders import names_below
 from addkit.data.shards.index import (
+    INDEX,
     MEMBERS,
     Index,
     Members,
@@ -29,7 +31,8 @@ from addkit.data.shards.plan import PlannedShard, plan_shards, shardable
 from addkit.errors import DataError
 from addkit.plugin.protocols import DataSource
 from addkit.runs.atomic import clean_temporaries, whole_file
-from addkit.runs.lock import LOCK, MARKER, is_locked, locked
+from addkit.runs.disk import disk_errors
+from addkit.runs.lock import is_lock, is_locked, locked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -82,19 +85,18 @@ def write_shards(
             )
         if out.is_file():
             raise DataError(f"{out} is a file. Name a folder.")
-        if out.is_dir() and not (out / MEMBERS).is_dir():
-            # A process that was killed before it wrote anything may have left a lock's files.
-            others = [entry for entry in out.iterdir() if entry.name not in (LOCK, MARKER)]
-            if others:
-                raise DataError(f"{out} contains other files. Name a new folder.")
+        begun = not out.is_dir() or (out / MEMBERS).is_dir()
+        # A process that was killed before it wrote anything may have left a lock's files.
+        if not begun and not all(map(is_lock, out.iterdir())):
+            raise DataError(f"{out} contains other files. Name a new folder.")
     plan = plan_shards(images, store.root, seed, shard_size)
-    with _explained(out):
-        # Before the lock, which would explain a folder that cannot be written in words for runs.
+    # Before the lock, which would explain a folder that cannot be written in words for runs.
+    with disk_errors(out / MEMBERS):
         (out / MEMBERS).mkdir(parents=True, exist_ok=True)
     with locked(out, INSTEAD), _explained(out):
         # What a killed run left; under the lock, so that no other run is writing it.
         for folder in (out, out / MEMBERS):
-            clean_temporaries(folder)
+            clean_temporaries(folder, rf"{re.escape(INDEX)}|.+-\d+\.(tar|json)")
         recorded = _recorded(out, plan)
         shards, kept = [], 0
         with ThreadPoolExecutor(jobs) as pool:
@@ -229,7 +231,7 @@ def _copied(files: Sequence[Path], root: Path, out: Path) -> tuple[SideFile, ...
     for name, file in targets.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        clean_temporaries(path.parent)
+        clean_temporaries(path.parent, re.escape(path.name))
         with whole_file(path) as temporary:
             copyfile(file, temporary)
         copies.append(SideFile(name, path.stat().st_size, checksum(path)))

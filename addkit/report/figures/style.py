@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from addkit.errors import UsageError
+from addkit.runs.atomic import whole_file
 
 P = ParamSpec("P")
 
@@ -108,8 +109,9 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Write .png (300 dots an inch) or .svg on white; equal figures give equal bytes."""
     # Without dates and versions, so that figures can be compared by their bytes.
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
-    with mpl.rc_context(_RC):
-        figure.savefig(path, dpi=300, facecolor="white", metadata=metadata)
+    with mpl.rc_context(_RC), whole_file(path) as temporary:
+        ending = path.suffix[1:].lower()
+        figure.savefig(temporary, dpi=300, format=ending, facecolor="white", metadata=metadata)
 
 
 def inline_svg(figure: Figure, name: str, alt: str) -> str:

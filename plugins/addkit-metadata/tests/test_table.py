@@ -11,6 +11,7 @@ from addkit_metadata.settings import ImageTableConfig
 from addkit_metadata.table import ImageTable
 from PIL import Image
 
+from addkit.data.settings import DataWarning
 from addkit.errors import DataError
 
 ROWS = [f"{n}.png,{'cat' if n % 2 else 'dog'},{n},{'ab'[n % 3 > 0]}" for n in range(10)]
@@ -52,6 +53,37 @@ def test_kinds_and_splits_can_be_given(tmp_path: Path) -> None:
     assert [(one.name, one.kind) for one in source.facts.columns] == [("age", "category")]
     assert source.facts.split_sizes == {"train": 7, "test": 3}
     assert source.split("test").batch([0, 1, 2], None).side_inputs["age"].tolist() == [-1, -1, -1]
+
+
+def test_names_and_separators_of_other_programs(tmp_path: Path) -> None:
+    expected = _table(tmp_path, ROWS)
+    rows = [f".\\{row}".replace(",", ";").replace(".png", ".PNG") for row in ROWS]
+    with pytest.warns(DataWarning, match=r"10 of 10 .*backslashes, case"):
+        source = _table(tmp_path, rows, "image;label;age;kind")
+    train, other = source.split("train"), expected.split("train")
+    assert [train.source(i) for i in range(8)] == [other.source(i) for i in range(8)]
+    assert source.facts.columns == expected.facts.columns
+
+
+@pytest.mark.parametrize("cells", [("1,5", "2"), ("12,0", "x")])
+def test_decimal_commas_are_no_categories(tmp_path: Path, cells: tuple[str, str]) -> None:
+    rows = [f"{n}.png;{'ab'[n % 2]};{cells[n % 2]}" for n in range(10)]
+    text = r't\.csv:2: "1.*columns\.age'
+    if "x" in cells:
+        assert _table(tmp_path, rows, "image;label;age").facts.columns[0].kind == "category"
+        return
+    with pytest.raises(DataError, match=text):
+        _table(tmp_path, rows, "image;label;age")
+
+
+def test_underscores_are_no_digits(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{'ab'[n % 2]},1_{n % 3}" for n in range(10)]
+    assert _table(tmp_path, rows, "image,label,age").facts.columns[0].kind == "category"
+
+
+def test_missing_images_are_named_by_their_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r't\.csv:5: .*3\.jpg is no file \(did you mean "3\.png"'):
+        _table(tmp_path, [*ROWS[:3], ROWS[3].replace("png", "jpg"), *ROWS[4:]])
 
 
 @pytest.mark.parametrize(

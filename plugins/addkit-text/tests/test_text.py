@@ -13,6 +13,7 @@ from addkit_text.table import TableText
 from PIL import Image
 
 from addkit import read_recipe
+from addkit.data.settings import DataWarning
 from addkit.errors import DataError, RecipeError
 from addkit.plugin import Problem
 from addkit.plugin.values import Column
@@ -107,6 +108,23 @@ def test_a_trained_run_needs_no_first_weights() -> None:
 def _table(folder: Path, rows: list[str], **more: Any) -> TableText:
     (folder / "t.csv").write_text("\n".join(["image,text,label", *rows]) + "\n")
     return TableText(TableTextConfig(file=folder / "t.csv", image_size=8, **more))
+
+
+def test_names_and_separators_of_other_programs(tmp_path: Path) -> None:
+    for n in range(4):
+        Image.new("RGB", (8, 8), (40 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    (tmp_path / "t.csv").write_text(
+        "image;text;label\n" + "\n".join(f".\\{n}.PNG;says, {n};{'ab'[n % 2]}" for n in range(4))
+    )
+    with pytest.warns(DataWarning, match=r"4 of 4 .*backslashes, case"):
+        images = TableText(TableTextConfig(file=tmp_path / "t.csv", image_size=8)).split("train")
+    assert Path(images.source(0)).parent == tmp_path
+    (tmp_path / "3.png").unlink()
+    with (
+        pytest.warns(DataWarning, match="3 of 4"),
+        pytest.raises(DataError, match=r"t\.csv:5: .*3\.PNG is no file"),
+    ):
+        TableText(TableTextConfig(file=tmp_path / "t.csv", image_size=8))
 
 
 def test_tables_hold_sentences_with_and_without_images(tmp_path: Path) -> None:

@@ -153,10 +153,11 @@ def test_missing_and_broken_images_are_named(pets: Path, spoilt: list[Path], pai
     with pytest.raises(DataError) as caught:
         _source(pets).split("train")
     first, *files, last = str(caught.value).splitlines()
-    assert first == f"{pets}: 2 of 30 image files are missing:"
+    assert first == f"{pets}: 2 of 30 images are missing:"
     for text, path in zip(files, spoilt[:2], strict=True):
         assert text == f"  {pets}:{_line(pets, path)}: {path} is no file"
-    assert last == 'Add them, set data.root, or set data.bad_files = "skip" to leave them out.'
+    assert "data.root" in last
+    assert "data.bad_files" in last
     for path in spoilt[:2]:
         paint(path)
     text = rf"1 of 30 files cannot be used:\n  {spoilt[2]}: empty file"
@@ -185,18 +186,14 @@ def test_missing_and_broken_images_can_be_skipped(pets: Path, spoilt: list[Path]
 def test_a_long_list_is_cut(pets: Path) -> None:
     for image in sorted((pets.parent / "images").iterdir())[1:]:
         image.unlink()
-    with pytest.raises(
-        DataError, match=r"29 of 30 image files are missing:(\n  .*){20}\n  and 9 m"
-    ):
+    with pytest.raises(DataError, match=r"29 of 30 images are missing:(\n  .*){20}\n  and 9 m"):
         _source(pets)
 
 
 @pytest.mark.parametrize("bad_files", ["stop", "skip"])
 def test_a_table_whose_images_lie_elsewhere(pets: Path, bad_files: str) -> None:
     shutil.rmtree(pets.parent / "images")
-    with pytest.raises(
-        DataError, match=r"none of the 30 image files exists, among them .*Set data"
-    ):
+    with pytest.raises(DataError, match=r"none of the 30 images exists:\n.*\nSet data\.root"):
         _source(pets, bad_files=bad_files)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def test_a_newer_index(out: Path, open_data: Open) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", r"damaged \(Expecting property"),
+        ("{", r"no JSON \(Expecting property"),
         ("[]", r"damaged \(: Input should be"),
         ('{"version": 1}', r"damaged \(data: Field required\)"),
     ],
@@ -101,6 +103,60 @@ def test_a_damaged_index(out: Path, open_data: Open, content: str, reason: str) 
     (out / "shards.json").write_text(content)
     with pytest.raises(DataError, match=rf"shards\.json: {reason}"):
         open_data("image-folder", root=out)
+
+
+OUTSIDE = ("../other.tar", "/etc/passwd", "", ".", "..")
+NUMBERS = (-1, 2**80, 1e300, "x", None, [])
+SHARD = [
+    *(("name", name) for name in (*OUTSIDE, "a/b.tar", 3)),
+    *((key, value) for key in ("samples", "bytes") for value in (*NUMBERS, 99)),
+]
+MEMBERS = [
+    *(("names", value) for value in ([1], [None], "abc", ["cat/cat1.png"] * 3)),
+    *(("offsets", value) for value in ([], [-1, 0, 0], [2**70], ["x"], [10**9] * 3)),
+    *(("crc32", value) for value in ([1], None)),
+    *(("bytes", value) for value in (1, "x")),
+]
+
+
+# In one test, since writing shards takes longer than reading an index.
+def test_an_index_that_cannot_be(out: Path, open_data: Open) -> None:
+    file, path = out / "shards.json", out / "members" / "train-00000.json"
+    text, members = file.read_text(), json.loads(path.read_text())
+
+    def refused(index: object, place: str) -> None:
+        file.write_text(json.dumps(index))
+        with pytest.raises(DataError, match=rf"^{out}/{place}\.json: "):
+            open_data("image-folder", root=out)
+
+    for key, value in SHARD:
+        index = json.loads(text)
+        index["shards"][0][key] = value
+        refused(index, r"(shards|members/\S*)")
+    for name in (*OUTSIDE, "a/../../b"):
+        refused({**json.loads(text), "files": [{"name": name, "bytes": 1, "sha256": ""}]}, "shards")
+    index = json.loads(text)
+    refused({**index, "shards": index["shards"] * 2}, "shards")
+    shard = next(shard for shard in index["shards"] if shard["name"] == "train-00000.tar")
+    for key, value in MEMBERS:
+        path.write_text(json.dumps({**members, key: value}))
+        # As if it had been written so: its checksum fits.
+        shard["members_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        refused(index, "(shards|members/train-00000)")
+
+
+def test_what_is_no_index(out: Path, open_data: Open) -> None:
+    for file in (out / "members" / "train-00000.json", out / "shards.json"):
+        for content in (b"", b"\xff", b"[" * 99999, b"null", b'{"version": "x"}'):
+            file.write_bytes(content)
+            with pytest.raises(DataError, match=rf"^{re.escape(str(file))}:"):
+                open_data("image-folder", root=out)
+
+
+def test_an_index_with_a_byte_order_mark(out: Path, open_data: Open) -> None:
+    text = (out / "shards.json").read_text()
+    (out / "shards.json").write_text(text, "utf-8-sig")
+    open_data("image-folder", root=out)
 
 
 def test_altered_and_missing_members(out: Path, open_data: Open) -> None:

@@ -170,7 +170,7 @@ def test_unreadable_files_stay_left_out(
     shards = open_data("image-folder", root=out, bad_files="skip")
     with pytest.warns(DataWarning) as caught:
         _assert_same_data(folder, shards, pets, out)
-    reason = "no readable image when the shards were written"
+    reason = "the shards have no readable image of this name"
     assert {str(warning.message) for warning in caught} == {
         f"left out {out / name}: {reason}" for name in ("cat/cat3.png", "dog/dog5.png")
     }
@@ -193,7 +193,7 @@ def test_missing_images_stay_missing(
     shards = open_data("attribute-table", file=out / table.name, bad_files="skip")
     with pytest.warns(DataWarning, match="4.png is no file"):
         _assert_same_data(folder, shards, table.parent, out)
-    with pytest.raises(DataError, match="1 of 12 image files are missing"):
+    with pytest.raises(DataError, match="1 of 12 images are missing"):
         open_data("attribute-table", file=out / table.name)
 
 

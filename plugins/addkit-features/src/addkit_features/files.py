@@ -16,6 +16,7 @@ from addkit.plugin.protocols import ImageSet
 from addkit.plugin.values import DataFacts
 from addkit.runs.atomic import whole_folder
 from addkit.runs.checkpoint_files import fault_of, seal
+from addkit.runs.disk import disk_errors
 
 try:
     import fcntl
@@ -58,8 +59,10 @@ def _stamp(file: Path) -> str:
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Let one process at a time compute; the other ranks wait, then read its file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.with_name(f".{path.name}.lock").open("w")
+    with opened as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -73,19 +76,19 @@ def is_complete(path: Path) -> bool:
 def write(path: Path, parts: Iterable[np.ndarray], count: int, dtype: str) -> None:
     """Write features (count, L, W) part by part, so that they need not fit in memory."""
     with whole_folder(path) as folder:
-        table: np.ndarray | None = None
         done = 0
-        for part in parts:
-            # L and W are the encoder's, so the first part decides the shape.
-            if table is None:
-                table = np.lib.format.open_memmap(
-                    folder / FEATURES, "w+", np.dtype(dtype), (count, *part.shape[1:])
-                )
-            table[done : done + len(part)] = part
-            done += len(part)
-        if table is None or done != count:
+        # Not a memory map: on a full disk, writing to one ends the process by a signal.
+        with (folder / FEATURES).open("wb") as file:
+            for part in parts:
+                if not done:
+                    # L and W are the encoder's, so the first part decides the shape.
+                    shape = (count, *part.shape[1:])
+                    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(part, dtype).tobytes())
+                done += len(part)
+        if not done or done != count:
             raise DataError(f"{path}: {done} of {count} images have features")
-        del table  # closes the memory map, whose pages must be on disk before the seal
         seal(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from addkit.data.side_inputs import encoded, number_in
 from addkit.errors import DataError
 from addkit.plugin.values import Column, SideInputs
+
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ def _learn(cells: Cells, kind: str | None, table: Path) -> Column:
             "name the columns to read in data.columns."
         )
     numbers = [number for number in map(number_in, values) if number is not None]
+    comma = [value for value in values if number_in(value) is None and _COMMA.fullmatch(value)]
+    if kind != "category" and comma and 2 * (len(numbers) + len(comma)) > len(values):
+        line = cells.lines[cells.values.index(comma[0])]
+        raise DataError(
+            f'{table}:{line}: "{comma[0]}" in column "{cells.name}" seems to be a number with a '
+            f'decimal comma. Write decimal points, or columns.{cells.name} = "category".'
+        )
     if kind == "category" or (kind is None and 2 * len(numbers) <= len(values)):
         return Column(cells.name, "category", tuple(sorted(set(values))))
     _refuse_words(cells, table)

@@ -13,7 +13,7 @@ from addkit.data.folders import Listing
 from addkit.data.shards import open_store
 from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source, facts_of, hold_out_splits
-from addkit.data.tables import CsvTable, read_csv
+from addkit.data.tables import CsvTable, ImageNames, read_csv
 from addkit.errors import DataError
 from addkit.plugin.values import Column, SideInputs
 from addkit_metadata.columns import Cells, learn_columns, side_inputs_of
@@ -29,9 +29,13 @@ class ImageTable(Source):
         file = config.file.expanduser()
         self._root = config.root.expanduser() if config.root else file.parent
         self._store = open_store(self._root)
-        self._table = read_csv(self._store.file(file), config.separator)
+        self._table = read_csv(self._store.file(file), config.separator, config.image_column)
         self.side_files = (self._table.path,)
-        self._paths = _paths(self._table, config, self._root)
+        images = ImageNames(self._table.path, self._store, self._root, "data.root")
+        names = self._table.files(config.image_column, "image_column", images)
+        locations = dict(zip(names, map(self._table.location, self._table.rows), strict=True))
+        images.refuse_missing(locations, config.bad_files == "skip")
+        self._paths = _paths(self._table, names, self._root)
         self._names, self._labels = self._table.classes(
             config.label_column, "label_column", config.missing
         )
@@ -84,13 +88,7 @@ class ImageTable(Source):
         return Listing(tuple(self._paths[row] for row in rows), tuple(range(len(rows))))
 
 
-def _paths(table: CsvTable, config: ImageTableConfig, root: Path) -> list[str]:
-    names = table.cells(config.image_column, "image_column")
-    for row, name in zip(table.rows, names, strict=True):
-        if not name:
-            raise DataError(
-                f'{table.location(row)}: no image file in column "{config.image_column}".'
-            )
+def _paths(table: CsvTable, names: Sequence[str], root: Path) -> list[str]:
     paths = [str(root / name) for name in names]
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:

@@ -11,7 +11,7 @@ from addkit.data.folders import FolderStore, Listing
 from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source, facts_of, hold_out_splits
-from addkit.data.tables import CsvTable, read_csv
+from addkit.data.tables import CsvTable, ImageNames, read_csv
 from addkit.plugin.protocols import ImageSet
 from addkit.plugin.values import Column
 from addkit_text.settings import TableTextConfig
@@ -26,7 +26,8 @@ class TableText(Source):
     def __init__(self, config: TableTextConfig) -> None:
         """Raises `DataError` for a table that cannot be used."""
         self._config = config
-        self._table = read_csv(config.file.expanduser(), config.separator)
+        file = config.file.expanduser()
+        self._table = read_csv(file, config.separator, config.text_column)
         self._texts = self._table.cells(config.text_column, "text_column")
         self._names, self._labels = self._table.classes(config.label_column, "label_column")
         self._paths = _paths(self._table, config)
@@ -73,4 +74,8 @@ def _paths(table: CsvTable, config: TableTextConfig) -> list[str]:
     if not config.image_column:
         return [table.location(row) for row in table.rows]
     root = config.root.expanduser() if config.root else table.path.parent
-    return [str(root / name) for name in table.cells(config.image_column, "image_column")]
+    images = ImageNames(table.path, FolderStore(root), root, "data.root")
+    names = table.files(config.image_column, "image_column", images)
+    locations = dict(zip(names, map(table.location, table.rows), strict=True))
+    images.refuse_missing(locations, config.bad_files == "skip")
+    return [str(root / name) for name in names]
