@@ -75,14 +75,19 @@ class Lister:
 
     def entries(self, folder: str) -> tuple[list[str], list[str]]:
         """The names of its sub-folders that were not listed before, and of its files, sorted."""
+        folders, files, others = [], [], []
         try:
-            with os.scandir(folder) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    # By far the most: a million of them in one folder takes two seconds.
+                    if entry.is_file(follow_symlinks=False) and visible(entry.name):
+                        files.append(entry.name)
+                    else:
+                        others.append(entry)
         except OSError as error:
             self.ignored.unreadable.append(f"{folder}: cannot be read ({error.strerror})")
             return [], []
-        folders, files = [], []
-        for entry in entries:
+        for entry in sorted(others, key=lambda entry: entry.name):
             try:
                 if not visible(entry.name):
                     self.ignored.add(LITTER, entry.path)
@@ -100,20 +105,26 @@ class Lister:
                     self.ignored.add(SPECIAL, entry.path)
             except OSError as error:
                 self.ignored.unreadable.append(f"{entry.path}: cannot be read ({error.strerror})")
-        return folders, files
+        return folders, sorted(files)
 
     def below(self, folder: str) -> Iterator[str]:
         """The paths of all files below it, in the order of the paths."""
-        waiting = [f"{folder}{os.sep}"]
-        while waiting:
-            path = waiting.pop()
-            if path[-1] != os.sep:
-                yield path
-                continue
-            folders, files = self.entries(path[:-1])
-            # With separators, as sorted paths have it: "cat-big/" comes before "cat/".
-            names = sorted([*files, *(f"{name}{os.sep}" for name in folders)], reverse=True)
-            waiting += [f"{path}{name}" for name in names]
+        # Each folder that is being listed, and its names that are left.
+        listed = [("", iter([f"{folder}{os.sep}"]))]
+        while listed:
+            above, names = listed[-1]
+            for name in names:
+                path = f"{above}{name}"
+                if name[-1] != os.sep:
+                    yield path
+                    continue
+                folders, files = self.entries(path[:-1])
+                # With separators, as sorted paths have it: "cat-big/" comes before "cat/".
+                files += [f"{name}{os.sep}" for name in folders]
+                listed.append((path, iter(sorted(files))))
+                break
+            else:
+                listed.pop()
 
     def _is_new(self, entry: os.DirEntry[str]) -> bool:
         if entry.is_symlink():

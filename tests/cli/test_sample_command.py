@@ -109,7 +109,7 @@ def test_missing_files_are_guessed(
     (tmp_path / "empty").mkdir()
     result = addkit("sample", "empty", "--run", digits_run)
     assert result.code == 1
-    assert result.err.startswith("error: empty: no image in this folder ")
+    assert result.err.startswith("error: empty: no image in this folder")
 
 
 def test_without_a_run_the_newest_finished_one_is_taken(
