@@ -76,6 +76,13 @@ class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
         self.exit_code = exit_code
 
 
+ONLY_TENSORS = (
+    "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
+    "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
+)
+"""In place of an error of torch that advises to unpickle whatever lies in a file."""
+
+
 def guess(word: str, choices: Iterable[str]) -> str:
     """` (did you mean "x"?)` for the nearest choice, case aside; empty if none is near."""
     import difflib

@@ -16,7 +16,7 @@ import addkit
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "renamed", "version"),
+    ("errors", "renamed", "terminal", "version"),
     ("plugin", "recipe"),
     ("diffusion",),
     ("sampling",),
@@ -55,7 +55,12 @@ def _modules() -> list[Path]:
 
 
 def test_every_package_has_its_floor() -> None:
-    assert {path.name for path in _packages()} | {"errors", "renamed", "version"} == set(LEVEL)
+    assert {path.name for path in _packages()} | {
+        "errors",
+        "renamed",
+        "terminal",
+        "version",
+    } == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from addkit.ablation.results import INFERENCE_TABLES, inference_key, training_key
+from addkit.data.overview import check_data
 from addkit.errors import AddkitError, UsageError
 from addkit.model import build_data
 from addkit.plugin import load_registry
@@ -85,7 +86,9 @@ def arms_of(
         seeds: number of seeds, counted from the recipe's own.
     """
     # Read once and first: without data no arm can train, and an mlp control is sized by K.
-    facts = build_data(recipe).facts
+    source = build_data(recipe)
+    check_data(source)
+    facts = source.facts
     seed_range = range(recipe.seed, recipe.seed + seeds)
     base = _arm(recipe, BASE, (), seed_range)
     arms = [base]

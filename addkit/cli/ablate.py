@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 
 from addkit.cli.completion import complete_recipe
 from addkit.cli.options import JsonOption, SetOption, component_option, list_option, split
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.ablation import AblationPlan, AblationResult, Store
@@ -107,8 +108,9 @@ def ablate(
     """
     from addkit.ablation import ABLATIONS, Axis, Store, combinations, plan
     from addkit.ablation import ablate as run
-    from addkit.cli.output import Output, note
+    from addkit.cli.output import Output
     from addkit.cli.progress import AblationBars
+    from addkit.distributed.signals import StopSignals
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe
     from addkit.recipe.files import shipped
@@ -141,13 +143,12 @@ def ablate(
         _print_plan(what, folder, json)
         return
     # As typed, for the report: it is what repeats the ablation.
-    command = shlex.join(["addkit", *sys.argv[1:]])
-    try:
-        result = run(what, folder, AblationBars(len(what.trainings)), jobs=jobs, command=command)
-    except KeyboardInterrupt:
-        # 130 as for every interrupted command; nothing is lost.
-        note("stopped; the same command resumes")
-        raise typer.Exit(130) from None
+    typed = addkit_command(*sys.argv[1:])
+    with (
+        StopSignals("the same command resumes"),
+        closing(AblationBars(len(what.trainings))) as bars,
+    ):
+        result = run(what, folder, bars, jobs=jobs, command=typed)
     if json:
         Output(json=True).data(asdict(result))
     else:
@@ -174,7 +175,8 @@ def _print_plan(what: AblationPlan, store: Store, json: bool) -> None:
         rows.append([arm.name, changes, arm.error or ""])
     output.table(["arm", "changes", ""], rows, words=3)
     seeds = ", ".join(str(recipe.seed) for recipe in what.arms[0].recipes)
-    output.line(f"\nseeds {seeds}; trainings: {len(what.trainings)}, of them done: {trained}")
+    output.line()
+    output.line(f"seeds {seeds}; trainings: {len(what.trainings)}, of them done: {trained}")
     for text in what.notes:
         output.line(text)
 
@@ -206,5 +208,6 @@ def _print_result(result: AblationResult) -> None:
     for text in result.notes:
         output.line(text)
     trainings = f"{result.trained_now} of {result.train_runs} trainings run now"
-    output.line(f"\n{trainings}, {result.seconds:.0f} s; {result.folder}/result.json")
-    output.hint(f"addkit report {shlex.quote(str(result.folder))}")
+    output.line()
+    output.line(f"{trainings}, {result.seconds:.0f} s; {result.folder}/result.json")
+    output.hint(addkit_command("report", result.folder))

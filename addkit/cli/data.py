@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from addkit.cli.completion import complete_recipe
 from addkit.cli.options import JsonOption, SetOption
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -102,7 +102,7 @@ def _write(
         output.data({"folder": str(out), **_totals(written.shards), **counts})
     else:
         _show(output, written.shards)
-        output.hint(shlex.join(["addkit", "train", str(file), "--set", f"data.root={out}"]))
+        output.hint(addkit_command("train", file, "--set", f"data.root={out}"))
 
 
 def _verify(
@@ -125,9 +125,9 @@ def _verify(
         files = "1 file is" if len(broken) == 1 else f"{len(broken)} files are"
         # The command that writes these shards: with their size rather than the default's.
         size = Index.read(out).shard_size or size
-        words = ["addkit", "data", "shard", str(file), str(out)]
-        words += [word for change in changes for word in ("--set", change)]
-        again = shlex.join([*words, "--shard-size", f"{size / MB:.10g}"])
+        words = [word for change in changes for word in ("--set", change)]
+        words += ["--shard-size", f"{size / MB:.10g}"]
+        again = addkit_command("data", "shard", file, out, *words)
         raise DataError(f"{out}: {files} broken; to write what is broken again: {again}")
 
 

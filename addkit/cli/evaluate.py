@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from addkit.cli.options import (
     component_option,
     list_option,
 )
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -102,7 +102,7 @@ def evaluate(
     # Imported when called, so that `addkit --help` waits for neither torch nor matplotlib.
     from addkit.cli.output import Output, note
     from addkit.cli.run_arguments import find_run
-    from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
+    from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run, store
 
     grid = Grid(
         steps=steps,
@@ -129,9 +129,10 @@ def evaluate(
         Output(json=True).data(evaluation.data())
     else:
         _show(Output(), evaluation)
-    if (path / "recipe.toml").exists():
-        note(f"stored: {path / 'evaluation.json'}")
-        Output(json=json).hint(f"addkit report {quote(str(path))}")
+    # Last: a disk that is full must not cost the scores.
+    if (file := store(path, evaluation)) is not None:
+        note(f"stored: {file}")
+        Output(json=json).hint(addkit_command("report", path))
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

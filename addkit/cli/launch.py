@@ -55,7 +55,7 @@ def _join(
     die_with_parent()
     device = pick_device()
     try:
-        with joined(device) as world:
+        with joined(device, note) as world:
             if RUN in os.environ:
                 # The launching process has chosen it.
                 run = Run.open(Path(os.environ[RUN]))

@@ -14,6 +14,7 @@ from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
 from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
 from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
+from addkit.distributed.signals import StopSignals
 from addkit.errors import AddkitWarning, file_being_read
 from addkit.version import __version__
 
@@ -74,8 +75,9 @@ def root(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 failed, 2 usage or recipe, 130 interrupted, 143 stopped after saving.
+    Exit codes: 0 done, 1 failed, 2 usage or recipe; 129, 130 and 143: stopped by a signal.
     """
+    _start_in_utf8_mode()
     # Before anything else: imports of commands may warn.
     warnings.showwarning = _WarningPrinter()
     prepare()
@@ -93,7 +95,7 @@ def main() -> None:
                 from addkit.renamed import renamed_to
 
                 raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
-        with join_bash_words():
+        with StopSignals(), join_bash_words():
             app(prog_name="addkit")
     except KeyboardInterrupt:
         sys.exit(fail("interrupted", 130))
@@ -103,6 +105,18 @@ def main() -> None:
         sys.exit(_explain(error))
     finally:
         finish()
+
+
+def _start_in_utf8_mode() -> None:
+    """Start this process again where Python took names of files for ASCII, such as under LC_ALL=C.
+
+    What is printed stays in the encoding that the locale or PYTHONIOENCODING has.
+    """
+    utf8 = sys.getfilesystemencoding().lower() == "utf-8" or os.environ.get("PYTHONUTF8") == "1"
+    if os.name == "posix" and not utf8:
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _quiet_first(words: list[str]) -> list[str]:
@@ -145,7 +159,7 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         if str(error):
-            note(f"{error}; continue with --resume")
+            note(str(error))
         return error.exit_code
     if isinstance(error, PluginError) and error.checkable:
         return fail(f"{error}; `addkit plugins check` tests it alone", error.exit_code)
@@ -154,6 +168,16 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in DISK:
         # Of a file of a library's, or of stdout, which has no name.
         return fail(f"{error.filename or 'the output'}: {error.strerror}; {REPAIR}", 1)
+    if isinstance(error, OSError) and error.strerror:
+        # The machine's reason: a name that is too long, a full disk, a folder without permission.
+        where = next((str(name) for name in (error.filename, error.filename2) if name), "")
+        return fail(f"{where}: {error.strerror}" if where else error.strerror, 1)
+    if isinstance(error, UnicodeError):
+        return fail(f"{error}: a name or a file is no UTF-8; rename or convert it", 2)
+    if isinstance(error, MemoryError):
+        return fail("this machine's memory is too small for it", 1)
+    if isinstance(error, RecursionError):
+        return fail("a file or value is nested too deeply", 2)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     from addkit.plugin.contract import place_of
     from addkit.plugin.registry import loaded_third_parties

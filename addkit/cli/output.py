@@ -1,7 +1,8 @@
 """All output of commands: results to stdout, messages to stderr.
 
 Colour and movement are for terminals: where there is none, and under NO_COLOR, TERM=dumb or CI, the
-text is plain and no line is broken. Characters that an encoding lacks are replaced by ASCII.
+text is plain and no line is broken. Characters that an encoding lacks are replaced by ASCII, and
+control characters, which may come with any name, never reach a stream.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import codecs
 import io
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import IO, TYPE_CHECKING, Any, Literal, TextIO, cast
+
+from addkit.terminal import printable, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,8 +84,8 @@ class Output:
             print(_json(value, indent=2))
 
     def text(self, text: str) -> None:
-        """Print a text as it is, such as a file's."""
-        print(text, end="")
+        """Print a text of several lines as it is, such as a file's."""
+        print(printable(text, keep="\n\t"), end="")
 
     def hint(self, command: str) -> None:
         """Print a command to type next; nothing for a program."""
@@ -92,6 +94,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Print a line of the result for people."""
+        text = printable(text)
         if _is_plain(sys.stdout):
             print(text)
             return
@@ -151,16 +154,18 @@ class TableInParts:
         words: int = 1,
         widths: Sequence[int] = (),
     ) -> None:
-        self._columns, self._title, self._words = columns, title, words
+        self._columns, self._title = [*map(printable, columns)], title and printable(title)
+        self._words = words
         # `map` would end with the shorter one.
         self._widths = [
-            max(len(column), *widths[index : index + 1], 0) for index, column in enumerate(columns)
+            max(len(column), *widths[number : number + 1], 0)
+            for number, column in enumerate(self._columns)
         ]
         self._begun = False
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Print these rows; the headings come before the first, even if there are none."""
-        cells = [*rows]
+        cells = [[*map(printable, row)] for row in rows]
         if self._begun and not cells:
             return
         columns = zip(self._widths, *cells, strict=True)
@@ -200,9 +205,43 @@ def prepare() -> None:
     """Set up both streams so that no text fails, whatever their encoding."""
     # Under LANG=C a plus-minus sign would otherwise end a training's summary with an exception.
     codecs.register_error("addkit-ascii", _spelled)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="addkit-ascii")
+        if not isinstance(stream, _Stream):
+            setattr(sys, name, _Stream(stream, needed=name == "stdout"))
+
+
+class _Stream:
+    """A stream without control characters, also for what others print, such as typer's errors.
+
+    Args:
+        stream: where to.
+        needed: False if messages that cannot be written are no error: a terminal may have closed.
+        raw: True for rich, which moves the cursor itself.
+    """
+
+    def __init__(self, stream: TextIO, *, needed: bool, raw: bool = False) -> None:
+        self.stream, self.needed, self.raw = stream, needed, raw
+
+    def write(self, text: str) -> int:
+        # Progress bars of libraries return to the start of their line.
+        text = text if self.raw else printable(text, keep="\n\t\r")
+        with nullcontext() if self.needed else suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with nullcontext() if self.needed else suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def finish() -> None:
@@ -245,6 +284,7 @@ def note(text: str) -> None:
     """Print a message for people, which is not part of the result."""
     if _quiet:
         return
+    text = printable(text)
     if _is_plain(sys.stderr):
         print(text, file=sys.stderr)
         return
@@ -258,24 +298,25 @@ def hint(command: str) -> None:
     for file in map(Path, filter(None, files)):
         # The variable has absolute paths; relative where possible, as the user typed them.
         path = file.relative_to(here) if file.is_relative_to(here) else file
-        options += f" --plugin-file {shlex.quote(str(path))}"
+        options += f" --plugin-file {quoted(path)}"
     note(f"next: {command}{options if command.startswith('addkit ') else ''}")
 
 
 def warn(text: str) -> None:
-    """Print a warning."""
-    if not _quiet:
-        _print_labelled("warning:", "yellow", text)
+    """Print a warning, each line with its own `warning:`."""
+    for line in [] if _quiet else text.split("\n"):
+        _print_labelled("warning:", "yellow", line)
 
 
 def fail(text: str, code: int) -> int:
     """Print an error, each line with its own `error:`; return the exit code."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         _print_labelled("error:", "bold red", line)
     return code
 
 
 def _print_labelled(label: str, style: str, text: str) -> None:
+    text = printable(text)
     if _is_plain(sys.stderr):
         print(label, text, file=sys.stderr)
         return
@@ -287,10 +328,15 @@ def _console(stream: TextIO, *, to_stderr: bool) -> Console:
     # rich takes 0.1 s to import. A console is made at each call, since tests replace the streams.
     from rich.console import Console
 
+    # rich prints colours and moves the cursor itself, and every text it gets here is printable.
+    inner = getattr(stream, "rich_proxied_file", stream)
+    file = None
+    if isinstance(inner, _Stream):
+        file = cast("IO[str]", _Stream(inner.stream, needed=inner.needed, raw=True))
     if _is_terminal(stream):
-        return Console(stderr=to_stderr)
+        return Console(file=file, stderr=to_stderr)
     terminal = None if _COLOUR & os.environ.keys() else False
-    return Console(stderr=to_stderr, soft_wrap=True, width=WIDE, force_terminal=terminal)
+    return Console(file=file, stderr=to_stderr, soft_wrap=True, width=WIDE, force_terminal=terminal)
 
 
 def _is_plain(stream: TextIO) -> bool:
@@ -311,17 +357,19 @@ def _json(value: Any, indent: int | None = None) -> str:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         return json.dumps(value, indent=indent)
-    return text
+    # JSON itself escapes those of ASCII alone.
+    return text if text == printable(text, keep="\n") else json.dumps(value, indent=indent)
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that cannot be encoded: by ASCII, or as \\xNN for bytes of file names."""
+    """Replace characters that cannot be encoded: by ASCII, or as \\xNN and \\uNNNN."""
     assert isinstance(error, UnicodeEncodeError)
     replaced = ""
     for sign in error.object[error.start : error.end]:
         # Python keeps each byte of a file name that is no UTF-8 as one of these surrogates.
         is_byte = "\udc80" <= sign <= "\udcff"
-        replaced += f"\\x{ord(sign) - 0xDC00:02x}" if is_byte else SPELLED.get(sign, "?")
+        other = SPELLED.get(sign) or sign.encode("ascii", "backslashreplace").decode()
+        replaced += f"\\x{ord(sign) - 0xDC00:02x}" if is_byte else other
     return replaced, error.end
 
 

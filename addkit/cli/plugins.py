@@ -11,6 +11,7 @@ import typer
 from addkit.cli.completion import complete_any_component, complete_kind
 from addkit.cli.options import JsonOption
 from addkit.cli.plugin_commands import choose
+from addkit.terminal import addkit_command, quoted
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -200,10 +201,10 @@ def new(
         output.line(str(file))
     output.line()
     output.line("next:")
-    output.line(f"  pip install -e {folder}")
-    output.line(f"  addkit plugins check {name}")
+    output.line(f"  pip install -e {quoted(folder)}")
+    output.line(f"  {addkit_command('plugins', 'check', name)}")
     recipe = folder / "recipes" / f"{name}.toml"
-    output.line(f"  addkit {name}" if kind == COMMAND else f"  addkit train {recipe}")
+    output.line(f"  {addkit_command(name) if kind == COMMAND else addkit_command('train', recipe)}")
 
 
 def _check_kind(kind: str | None) -> None:
@@ -273,7 +274,8 @@ def _show_command(output: Output, name: str) -> None:
     for command in by_name[name]:
         spec = command.spec
         if output.for_people:
-            output.line(f"command {name}: {spec.help}\nfrom {command.provider}, {spec.command}")
+            output.line(f"command {name}: {spec.help}")
+            output.line(f"from {command.provider}, {spec.command}")
         else:
             output.data(
                 {**asdict(spec), "distribution": command.distribution, "version": command.version}
@@ -287,7 +289,7 @@ def _show_component(output: Output, provided: Provided) -> None:
     output.line(f"{spec.kind} {spec.name}: {spec.summary}")
     output.line(f"from {provided.provider}")
     output.line()
-    output.line(about(spec.settings))
+    output.text(f"{about(spec.settings)}\n")
     settings = settings_of(spec.settings)
     if settings:
         output.line()
@@ -298,8 +300,10 @@ def _show_component(output: Output, provided: Provided) -> None:
             rows.append([setting.name, setting.type, default, setting.range, setting.meaning])
         output.table(["setting", "type", "default", "range", "meaning"], rows, words=5)
     if spec.provides:
-        output.line(f"\nprovides: {', '.join(sorted(spec.provides))}")
+        output.line()
+        output.line(f"provides: {', '.join(sorted(spec.provides))}")
     if spec.needs:
         needs = ", ".join(f"{key} = {value}" for key, value in spec.needs.items())
-        output.line(f"\nneeds: {needs}")
-    output.line(f"\n{paste(provided)}")
+        output.line()
+        output.line(f"needs: {needs}")
+    output.text(f"\n{paste(provided)}\n")

@@ -17,6 +17,7 @@ from rich.progress import (
 
 from addkit.cli.output import animated, note, stderr, warn
 from addkit.evaluation.results import Score
+from addkit.terminal import printable
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 PLAIN_EVERY = 10.0
@@ -41,7 +42,7 @@ class LiveView(Callback):
         note(f"{trainer.name}: {self.total} steps{resumed}")
         if animated():
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed}/{task.total}  {task.fields[numbers]}"),
                 TimeElapsedColumn(),
@@ -51,7 +52,7 @@ class LiveView(Callback):
                 transient=True,
             )
             self.task = self.bar.add_task(
-                trainer.name, total=self.total, completed=self.done, numbers=""
+                printable(trainer.name), total=self.total, completed=self.done, numbers=""
             )
             self.bar.start()
 
@@ -79,7 +80,8 @@ class LiveView(Callback):
         score = Score.named(trainer.task.headline)
         self.score = f"{score.title} {score.text(value)}{' %' if score.unit == '%' else ''}"
         for truth, answer in examples:
-            note(f"  {truth}\n    {'=' if answer == truth else '>'} {answer}")
+            note(f"  {truth}")
+            note(f"    {'=' if answer == truth else '>'} {answer}")
 
     def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
         """Print the choice and the score of each candidate."""
@@ -110,7 +112,7 @@ class AblationBars:
         self.began: dict[str, float] = {}
         self.bars: dict[str, TaskID] = {}
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
             TimeElapsedColumn(),
@@ -119,13 +121,17 @@ class AblationBars:
             disable=not animated(),
         )
 
+    def close(self) -> None:
+        """Remove the bars, and show the cursor again; also after an error."""
+        self.progress.stop()
+
     def begin(self, name: str) -> None:
         """A line, and a bar on a terminal."""
         if not self.began:
             note(f"{self.trainings} trainings in all")
         self.progress.start()
         self.began[name] = monotonic()
-        self.bars[name] = self.progress.add_task(name, total=None)
+        self.bars[name] = self.progress.add_task(printable(name), total=None)
 
     def step(self, name: str, step: int, steps: int) -> None:
         """Move the bar."""

@@ -9,6 +9,7 @@ import typer
 
 from addkit.cli.completion import complete_recipe, complete_recipe_or_run
 from addkit.cli.options import JsonOption, SetOption
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.recipe.files import Layer
@@ -104,7 +105,7 @@ def show(
     for number, (file, text) in enumerate(sources):
         head = f"# {file}" if number == 0 else f"\n# extends {file}"
         output.text(f"{head}\n\n{text.rstrip()}\n")
-    output.hint(f"addkit recipes show {recipe} --resolved")
+    output.hint(addkit_command("recipes", "show", recipe, "--resolved"))
 
 
 @recipes.command()

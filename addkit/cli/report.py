@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
 
 from addkit.cli.completion import FIGURES
 from addkit.cli.options import DataOption, JsonOption, RunOrAblation
+from addkit.terminal import addkit_command
 
 
 def report(
@@ -51,4 +51,4 @@ def report(
     Output().line(str(file))
     figures = [section.name for section in sections if section.shown and section.name in FIGURES]
     if figures:
-        Output().hint(f"addkit plot {figures[0]} {quote(str(path))} -o {figures[0]}.svg")
+        Output().hint(addkit_command("plot", figures[0], path, "-o", f"{figures[0]}.svg"))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
-from shlex import quote
 from time import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from addkit.recipe.differences import Difference, differences
 from addkit.runs import Run
 from addkit.runs.folder import last_written
 from addkit.runs.lock import is_locked
+from addkit.terminal import addkit_command
 
 MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
 """A run's folder has at least one of these files, also after an accident."""
@@ -186,9 +186,13 @@ def run_details(path: Path) -> RunDetails:
         run = Run.open(path)
         manifest, facts = run.manifest(), run.facts()
         if run.finished:
-            commands = ["evaluate --run {}", "sample --run {} IMAGE", "report {}"]
+            again = [
+                addkit_command("evaluate", "--run", path),
+                addkit_command("sample", "--run", path, "IMAGE"),
+                addkit_command("report", path),
+            ]
         else:
-            commands = ["train {} --resume"]
+            again = [addkit_command("train", path, "--resume")]
         return RunDetails(
             run=entry.run,
             recipe=entry.recipe,
@@ -219,7 +223,7 @@ def run_details(path: Path) -> RunDetails:
             components=manifest.environment.components,
             files={file.name: _size(file) for file in sorted(path.iterdir())},
             checkpoints={file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
-            next=[f"addkit {command.format(quote(str(path)))}" for command in commands],
+            next=again,
         )
 
 

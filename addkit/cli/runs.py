@@ -191,7 +191,8 @@ def _print_comparison(output: Output, comparison: Comparison) -> None:
         rows.append([score.short_heading, *map(score.text, row.values), *deltas])
     output.table(["score", *names, *(title for _, title in columns)], rows)
     if comparison.data:
-        output.line(f"\n{OTHER_DATA}")
+        output.line()
+        output.line(OTHER_DATA)
     tables = {"data": comparison.data} if comparison.data else {}
     tables |= {"recipe": comparison.recipe, "environment": comparison.environment}
     for title, differing in tables.items():

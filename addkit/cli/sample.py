@@ -8,7 +8,6 @@ from contextlib import closing
 from io import BytesIO
 from itertools import chain, count, islice, tee
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 import typer
@@ -18,6 +17,7 @@ from addkit.cli.output import warn
 from addkit.data.listing import Ignored, list_pictures
 from addkit.data.names import NameFinder
 from addkit.errors import DataError
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.cli.output import Output
@@ -224,8 +224,9 @@ def sample(
         _trace(predictor, printer, inference, inputs, seed, trace)
     elif predictor.loops and printer.answered:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
-        printer.output.hint(f"addkit sample --run {quote(str(path))} --trace trace.{ending} IMAGE")
-    if printer.refused:
+        ending = "html" if predictor.facts.num_tokens > 1 else "png"
+        command = addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE")
+        printer.output.hint(command)
         raise typer.Exit(1)
 
 
@@ -327,7 +328,8 @@ class _Printer:
                 if table is not None:
                     table.add(rows)
         if table is not None:
-            self.output.line(f"\n{made}")
+            self.output.line()
+            self.output.line(made)
 
 
 def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:

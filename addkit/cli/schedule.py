@@ -86,7 +86,8 @@ def show(
 def _show(
     output: Output, classes: int, profiles: list[ScheduleProfile], best: list[Suggestion]
 ) -> None:
-    output.line(f"K = {classes:,} classes\n")
+    output.line(f"K = {classes:,} classes")
+    output.line()
     for profile in profiles:
         output.table(["t", "alpha_bar", "log SNR", "P(arg max)", "bits", "share"], _rows(profile))
         output.line(profile.title)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from addkit.cli.completion import complete_recipe
 from addkit.cli.options import JsonOption, SetOption
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.planning.dry_run import Communication, DryRun, TimeEstimate
@@ -220,8 +220,8 @@ def _resolve(
         return read_recipe(word, changes), folder
     if not resume:
         raise UsageError(
-            f"{run}: a run's folder; continue it: addkit train {quote(str(run))} --resume; "
-            f"train its recipe anew: addkit train {quote(str(run / 'recipe.toml'))}"
+            f"{run}: a run's folder; continue it: {addkit_command('train', run, '--resume')}; "
+            f"train its recipe anew: {addkit_command('train', run / 'recipe.toml')}"
         )
     if folder is not None and folder.absolute() != run.absolute():
         raise UsageError(f"{run}: resumes in its own folder; leave out --run-dir {folder}")
@@ -247,7 +247,8 @@ def _print_summary(result: TrainResult) -> None:
     )
     if text := legend(columns):
         output.line(text)
-    output.line(f"\n{result.seconds:.0f} s, run {result.run}")
-    output.hint(f"addkit evaluate --run {result.run}")
-    steps = " --steps 20" if result.metric == "top1" else ""
-    output.hint(f"addkit sample --run {result.run}{steps} IMAGE")
+    output.line()
+    output.line(f"{result.seconds:.0f} s, run {result.run}")
+    output.hint(addkit_command("evaluate", "--run", result.run))
+    steps = ("--steps", 20) if result.metric == "top1" else ()
+    output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))

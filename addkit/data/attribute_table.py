@@ -55,11 +55,9 @@ class AttributeTable(Source):
         splits = self._splits.items()
         paths = {name: [*map(self._file, rows)] for name, rows in splits}
         labels = {name: self._attributes.labels(rows) for name, rows in splits}
-        doubts = (
-            numbers_doubt(self._table, name, values)
-            for name, values in zip(self._attributes.names, self._attributes.values, strict=True)
-        )
-        return Contents(self.store, paths, labels, tuple(filter(None, doubts)))
+        columns = zip(self._attributes.names, self._attributes.values, strict=True)
+        doubts = (doubt for column in columns for doubt in numbers_doubt(self._table, *column))
+        return Contents(self.store, paths, labels, tuple(doubts))
 
     def _check_values(self) -> None:
         attributes = self._attributes

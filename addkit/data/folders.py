@@ -11,7 +11,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 from unicodedata import normalize
@@ -24,6 +23,7 @@ from addkit.data.equal_files import EqualFiles, equal_files
 from addkit.data.image_sets import FileImages
 from addkit.data.images import Pixels, unreadable
 from addkit.data.listing import Ignored, Lister, visible
+from addkit.data.names import NameFinder
 from addkit.data.settings import DataWarning
 from addkit.data.source import hold_out
 from addkit.errors import DataError, guess
@@ -131,7 +131,10 @@ class FolderStore:
 
     def entries(self, folder: Path) -> tuple[list[str], list[str]]:
         """The names of its visible sub-folders and of its visible files, each sorted."""
-        entries = sorted(entry for entry in folder.iterdir() if visible(entry.name))
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if visible(entry.name))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({error.strerror}).") from error
         folders = [entry.name for entry in entries if entry.is_dir()]
         return folders, [entry.name for entry in entries if not entry.is_dir()]
 
@@ -216,9 +219,10 @@ def class_files(root: Path, store: ImageStore, least: int = 2) -> dict[str, list
             f"{remedy} the images of each class into a sub-folder that bears its name."
         )
     if empty := [name for name, paths in folders.items() if not paths]:
+        line = store.ignored.line()
         raise DataError(
             f"{root}: class folders without a file: {', '.join(empty)}.\n"
-            "Put images into them or remove them."
+            f"Put images into them or remove them.{f'{chr(10)}{line}' if line else ''}"
         )
     classes: dict[str, list[str]] = defaultdict(list)
     for name, paths in folders.items():
@@ -245,14 +249,21 @@ def list_classes(root: Path, files: Mapping[str, Sequence[str]], classes: Sequen
 def missing_folder(path: Path) -> str:
     """`path does not exist`, with a guess where a folder nearby has a similar name."""
     fault = "is not a folder" if path.exists() else "does not exist"
-    parent = path.absolute().parent
+
+    def folders(folder: str) -> list[str]:
+        try:
+            with os.scandir(folder or os.curdir) as entries:
+                return [entry.name for entry in entries if entry.is_dir()]
+        except OSError:
+            return []
+
+    finder, parent = NameFinder(folders), path.absolute().parent
+    if near := finder.same(str(path)):
+        return f"{path} {fault}. Did you mean {near.name}? It differs in {near.differs}."
     if not parent.is_dir():
         return f"{path} {fault}, and neither does {parent}."
-    # Only one level up: a search of a network file system could take minutes.
-    folders = [entry.name for entry in parent.iterdir() if entry.is_dir() and entry != path]
-    close = get_close_matches(path.name, folders, n=1)
-    guess = f" Did you mean {path.parent / close[0]}?" if close else ""
-    return f"{path} {fault}.{guess}"
+    similar = finder.similar(str(path))
+    return f"{path} {fault}.{f' Did you mean {similar}?' if similar else ''}"
 
 
 def missing_files(paths: Sequence[str]) -> list[str]:

@@ -55,13 +55,18 @@ def read_formats() -> tuple[str, ...]:
 
 
 @cache
-def picture_endings() -> frozenset[str]:
-    """Endings of pictures in lower case, such as `.jpg`, whether or not they are read."""
+def read_endings() -> frozenset[str]:
+    """Endings of the formats that are read, in lower case, such as `.jpg`."""
     from PIL import Image
 
-    read_formats()
-    own = {ending for ending, name in Image.EXTENSION.items() if name in FORMATS}
-    return frozenset(own | _ENDINGS)
+    formats = read_formats()
+    return frozenset(ending for ending, name in Image.EXTENSION.items() if name in formats)
+
+
+@cache
+def picture_endings() -> frozenset[str]:
+    """Endings of pictures in lower case, whether or not they are read."""
+    return read_endings() | _ENDINGS
 
 
 def unread_format(head: bytes) -> str:
@@ -73,21 +78,22 @@ def unread_format(head: bytes) -> str:
     return next((name for start, name in _BEGINNINGS if head.startswith(start)), "")
 
 
-def is_picture(path: str | Path) -> bool:
+def is_picture(path: str, *, read: bool = False) -> bool:
     """True if the file has a picture's ending or begins as one does; its content may be broken.
 
-    Raises OSError if it has to be read and cannot be.
+    With `read` only formats that are read count. Raises OSError if the file has to be opened and
+    cannot be.
     """
     from PIL import Image
 
-    path = Path(path)
-    if path.suffix.lower() in picture_endings():
+    ending = path[path.rfind(".") :].lower()
+    if ending in (read_endings() if read else picture_endings()):
         return True
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         head = file.read(HEAD)
     known = unread_format(head)
     if known or len(head) < 16:
-        return bool(known) and known not in NO_PICTURES
+        return bool(known) and known not in NO_PICTURES and not read
     # Pillow's own tests of the first 16 bytes; formats without a test are found by their endings.
     tests = (Image.OPEN[name][1] for name in read_formats())
     return any(test(head[:16]) is True for test in tests if test)

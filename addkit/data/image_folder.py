@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from addkit.data.augmentation import Augmenter
@@ -46,6 +47,7 @@ class ImageFolder(Source):
         self.store = open_store(self._root)
         folders = _split_folders(self._root, self.store)
         parts = folders or {"": self._root}
+        self._train = folders.get("train", self._root)
         files = {
             name: class_files(folder, self.store, 2 if name in ("", "train") else 1)
             for name, folder in parts.items()
@@ -72,7 +74,8 @@ class ImageFolder(Source):
         """The listed images, unread."""
         splits = self._splits.items()
         paths = {name: listing.paths for name, listing in splits}
-        return Contents(self.store, paths, {name: listing.column() for name, listing in splits})
+        labels = {name: listing.column() for name, listing in splits}
+        return Contents(self.store, paths, labels, tuple(_nesting_doubt(self._train, self.store)))
 
     def _split(self, folders: dict[str, Path], splits: dict[str, Listing]) -> dict[str, Listing]:
         root, config, seed = self._root, self._config, self._config.split_seed
@@ -110,6 +113,20 @@ class ImageFolder(Source):
             self._verified[name] = sound
         listing = self._verified[name]
         return self.store.images(listing.paths, listing.column(), self.pixels, augmenter)
+
+
+def _nesting_doubt(root: Path, store: ImageStore) -> Iterator[str]:
+    """One doubt if all class folders have the same sub-folders, which may be the real classes."""
+    folders = store.entries(root)[0]
+    first, files = store.entries(root / folders[0])
+    if len(first) < 2 or files:
+        return
+    # `all` ends with the first that differs, so that few folders are listed again.
+    if all(store.entries(root / name) == (first, []) for name in folders[1:]):
+        yield (
+            f"{root}: the class folders {', '.join(folders[:3])} have the same sub-folders, "
+            f"{', '.join(first[:3])}: if these are the classes, put together what is in them"
+        )
 
 
 _SPLITS = {

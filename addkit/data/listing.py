@@ -52,11 +52,11 @@ class Ignored:
             self.examples[reason].append(path)
 
     def line(self) -> str:
-        """Such as `left out: 4 hidden and system files (a/.x, b/.x, c/.x, ...)`, or empty."""
+        """Such as `left out: hidden and system files: 4 (a/.x, b/.x, c/.x, ...)`, or empty."""
         parts = []
         for reason, count in self.counts.items():
             more = ", ..." if count > len(self.examples[reason]) else ""
-            parts.append(f"{count:,} {reason} ({', '.join(self.examples[reason])}{more})")
+            parts.append(f"{reason}: {count:,} ({', '.join(self.examples[reason])}{more})")
         return f"left out: {'; '.join(parts)}" if parts else ""
 
 
@@ -75,18 +75,19 @@ class Lister:
 
     def entries(self, folder: str) -> tuple[list[str], list[str]]:
         """The names of its sub-folders that were not listed before, and of its files, sorted."""
-        folders, files, others = [], [], []
+        folders: list[str] = []
+        files: list[str] = []
+        others = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    # By far the most: a million of them in one folder takes two seconds.
-                    if entry.is_file(follow_symlinks=False) and visible(entry.name):
+                    # Plain files first: of millions, hardly anything else may be asked.
+                    if visible(entry.name) and entry.is_file(follow_symlinks=False):
                         files.append(entry.name)
                     else:
                         others.append(entry)
         except OSError as error:
             self.ignored.unreadable.append(f"{folder}: cannot be read ({error.strerror})")
-            return [], []
         for entry in sorted(others, key=lambda entry: entry.name):
             try:
                 if not visible(entry.name):
@@ -109,22 +110,22 @@ class Lister:
 
     def below(self, folder: str) -> Iterator[str]:
         """The paths of all files below it, in the order of the paths."""
-        # Each folder that is being listed, and its names that are left.
-        listed = [("", iter([f"{folder}{os.sep}"]))]
-        while listed:
-            above, names = listed[-1]
-            for name in names:
-                path = f"{above}{name}"
-                if name[-1] != os.sep:
-                    yield path
-                    continue
-                folders, files = self.entries(path[:-1])
-                # With separators, as sorted paths have it: "cat-big/" comes before "cat/".
-                files += [f"{name}{os.sep}" for name in folders]
-                listed.append((path, iter(sorted(files))))
-                break
+        # Folders with the names in them that are left, the next one last.
+        open_folders = [(f"{folder}{os.sep}", self._names(folder))]
+        while open_folders:
+            above, names = open_folders[-1]
+            if not names:
+                open_folders.pop()
+            elif (name := names.pop())[-1] == os.sep:
+                open_folders.append((f"{above}{name}", self._names(f"{above}{name[:-1]}")))
             else:
-                listed.pop()
+                yield f"{above}{name}"
+
+    def _names(self, folder: str) -> list[str]:
+        """Names of files, and of folders with a separator, from the last to the first."""
+        folders, files = self.entries(folder)
+        # With separators, as sorted paths have it: "cat-big/" comes before "cat/".
+        return sorted([*files, *(f"{name}{os.sep}" for name in folders)], reverse=True)
 
     def _is_new(self, entry: os.DirEntry[str]) -> bool:
         if entry.is_symlink():

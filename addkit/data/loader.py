@@ -24,6 +24,7 @@ from addkit.diffusion.randomness import counted_seed, uniforms
 from addkit.errors import DataError, RunError
 from addkit.plugin.protocols import ImageSet
 from addkit.plugin.values import Batch
+from addkit.terminal import addkit_command
 
 SHUFFLE_BUFFER = 2048
 """Images that wait in a shuffle buffer, about 250 MB of ImageNet. A constant, as it decides which
@@ -110,13 +111,13 @@ def buffered_order(seed: int, count: int, buffer: int) -> Tensor:
     return order
 
 
-def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
+def check_enough(images: ImageSet, parts: int, recipe: object = "RECIPE") -> None:
     """Refuse fewer shards than micro-batches of a step.
 
     Args:
         images: the training images; those in no shards are always enough.
         parts: micro-batches of one optimizer step, over all processes.
-        recipe: the recipe as a command line names it.
+        recipe: its file, for the command of the error.
 
     Raises:
         DataError: both numbers, and the size of shards that would be enough.
@@ -131,8 +132,9 @@ def check_enough(images: ImageSet, parts: int, recipe: str = "RECIPE") -> None:
         by_position = shards[:, 1].argsort(stable=True)
         written = by_position[shards[by_position, 0].argsort(stable=True)]
         if (size := _enough_size(sizes[written].tolist(), parts)) is not None:
-            command = f"addkit data shard {recipe} NEW_FOLDER --set data.root=IMAGES"
-            remedy = f"Write smaller ones: `{command} --shard-size {size / MB:g}` gives enough. "
+            words = ("data", "shard", recipe, "NEW_FOLDER", "--set", "data.root=IMAGES")
+            again = addkit_command(*words, "--shard-size", f"{size / MB:g}")
+            remedy = f"Write smaller ones: `{again}` gives enough. "
     raise DataError(
         f"the training images are in {count} {'shard' if count == 1 else 'shards'}, and a step has "
         f"{parts} micro-batches (processes x accumulation), each of which reads shards of its own."

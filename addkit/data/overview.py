@@ -9,14 +9,17 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from unicodedata import normalize
 
 import torch
 from torch import Tensor
 
-from addkit.data.folders import ImageStore
+from addkit.data.folders import FolderStore, ImageStore
+from addkit.data.formats import is_picture, read_endings
 from addkit.data.settings import DataWarning
 from addkit.plugin.protocols import DataSource
 from addkit.plugin.values import DataFacts
@@ -28,6 +31,8 @@ MOST_NUMBERS = 10
 _SHOWN = 12
 """Classes that are all shown; of more, some names are."""
 _EXAMPLES = 3
+_MOST_ODD = 1000
+"""Files with other endings than images have whose first bytes are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,12 @@ def overview(source: DataSource) -> Overview:
         return Overview({}, "", ())
     contents, facts = get_contents(), source.facts
     counts = _counts(contents.labels["train"], facts) if contents.labels else {}
-    doubts = (*contents.doubts, *_class_doubts(counts), *_equal_images(contents, facts))
+    doubts = (
+        *contents.doubts,
+        *_class_doubts(counts),
+        *_unread_files(contents),
+        *_equal_images(contents, facts),
+    )
     return Overview(counts, contents.store.ignored.line(), doubts)
 
 
@@ -92,19 +102,18 @@ def check_data(source: DataSource) -> Overview:
     return result
 
 
-def numbers_doubt(table: Path, column: str, values: Sequence[str]) -> str:
-    """A doubt if a column's classes are measurements: numbers with decimals, or many of them."""
+def numbers_doubt(table: Path, column: str, values: Sequence[str]) -> Iterator[str]:
+    """One doubt if a column's classes are measurements: numbers with decimals, or many of them."""
     try:
         numbers = {float(value.replace(",", ".")) for value in values}
     except ValueError:
-        return ""
-    if len(numbers) <= MOST_NUMBERS and all(number.is_integer() for number in numbers):
-        return ""
-    return (
-        f'{table}: column "{column}" has {len(values)} numbers, which are read as classes, such as '
-        f"{', '.join(values[:_EXAMPLES])}; a class has no order and no values between: group them "
-        "into a few named ranges, or leave the column out"
-    )
+        return
+    if len(numbers) > MOST_NUMBERS or not all(number.is_integer() for number in numbers):
+        yield (
+            f'{table}: column "{column}" has {len(values)} numbers, which are read as classes, '
+            f"such as {', '.join(values[:_EXAMPLES])}; classes have no order: group them into a "
+            "few named ranges, or leave the column out"
+        )
 
 
 def _counts(labels: Tensor, facts: DataFacts) -> dict[str, dict[str, int]]:
@@ -137,6 +146,25 @@ def _class_doubts(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
                 f"classes{of} with {FEW} training images or fewer: {_some(few)}; "
                 "add images, or leave these classes out"
             )
+
+
+def _unread_files(contents: Contents) -> Iterator[str]:
+    if not isinstance(contents.store, FolderStore):
+        return
+    endings = read_endings()
+    # Only files with other endings are opened, and of many some.
+    paths = (path for paths in contents.paths.values() for path in paths)
+    odd = islice((path for path in paths if Path(path).suffix.lower() not in endings), _MOST_ODD)
+    unread = []
+    for path in odd:
+        with suppress(OSError):  # named when it is decoded
+            if not is_picture(path, read=True):
+                unread.append(path)
+    if unread:
+        yield (
+            f"{len(unread):,} files are in no format that is read: {_some(unread)}; convert or "
+            'remove them, or set data.bad_files = "skip"'
+        )
 
 
 def _equal_images(contents: Contents, facts: DataFacts) -> Iterator[str]:

@@ -16,7 +16,12 @@ def counted_seed(seed: int, purpose: str, *position: int) -> int:
     """A 63-bit seed for this purpose at this position, such as (epoch, step, micro-batch)."""
     # A hash, so that neighbouring positions do not get neighbouring seeds.
     words = ":".join([str(seed), purpose, *map(str, position)])
-    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") >> 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(words.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big"
+        )
+        >> 1
+    )
 
 
 def counted_generator(

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import torch
 
-from addkit.distributed.signals import INTERRUPTED, TERMINATED
+from addkit.distributed.signals import EXIT_CODES, TERMINATED, exit_code_of, handled_numbers
 from addkit.errors import RunError, Stopped, UsageError
 from addkit.recipe import Recipe
 from addkit.runs.disk import disk_errors
@@ -32,8 +32,6 @@ GRACE = "90"
 number: a GPU that waits for a lost one must not wait for long."""
 SHUTDOWN_TIMEOUT = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 PR_SET_PDEATHSIG = 1
-EXIT_CODES = {2: 2, -signal.SIGTERM: TERMINATED}
-"""Exit code of a process -> that of this command; 1 for others."""
 
 
 def processes_here(recipe: Recipe, requested: int | None) -> int:
@@ -75,9 +73,6 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
     os.environ[RUN] = str(run.absolute())
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault(SHUTDOWN_TIMEOUT, GRACE)
-    if hasattr(signal, "SIGUSR1"):
-        # The agent forwards SIGTERM, but not every version of it this one.
-        signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     logs = run / "logs"
     with disk_errors(logs):
         logs.mkdir(exist_ok=True)
@@ -93,17 +88,17 @@ def launch(words: Sequence[str], processes: int, run: Path) -> None:
         local_addr="localhost",
         max_restarts=0,
         monitor_interval=0.1,
+        signals_to_handle=",".join(signal.Signals(number).name for number in handled_numbers()),
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=redirects),
     )
     try:
         elastic_launch(config, sys.executable)("-m", "addkit", *words)
     except SignalException as error:
-        code = INTERRUPTED if error.sigval == signal.SIGINT else TERMINATED
         # Rank 0 has printed what is saved.
-        raise Stopped("", code) from error
+        raise Stopped("", exit_code_of(error.sigval)) from error
     except ChildFailedError as error:
         rank, failure = min(error.failures.items(), key=_blame)
-        if failure.exitcode in (INTERRUPTED, TERMINATED):
+        if failure.exitcode in EXIT_CODES:
             raise Stopped("", failure.exitcode) from error
         raise _run_error(rank, failure, processes, run) from error
 
@@ -119,7 +114,8 @@ def _run_error(rank: int, failure: ProcessFailure, processes: int, run: Path) ->
     log = f"; its log is {logs[-1]}" if logs and rank else ""
     error = RunError(f"{run}: process {rank} of {processes} {what}{log}")
     # An error that was still being handled when the agent ended its process counts as 1.
-    error.exit_code = EXIT_CODES.get(failure.exitcode, 1) if killed or failure.exitcode > 0 else 1
+    codes = {2: 2, -signal.SIGTERM: TERMINATED}
+    error.exit_code = codes.get(failure.exitcode, 1) if killed or failure.exitcode > 0 else 1
     return error
 
 
@@ -128,7 +124,7 @@ def _blame(failed: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
     rank, failure = failed
     own, code = _own_error(failure), failure.exitcode
     # The agent itself ends the others by SIGTERM, and they lose the one that failed.
-    stopped = code in (INTERRUPTED, TERMINATED) or (code == -signal.SIGTERM and not own)
+    stopped = code in EXIT_CODES or (code == -signal.SIGTERM and not own)
     return stopped or "has lost another" in own, bool(own) or code >= 0, rank
 
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Timer
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from addkit.distributed.signals import ended_by_signals
 from addkit.errors import RunError, UsageError
 
 T = TypeVar("T")
 
-LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
+LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out|clients joined",
+    re.IGNORECASE,
+)
 """Words in the errors of PyTorch's backends when another process has ended."""
+SILENCE = 1.0
+"""Seconds until a process that waits for others reports it."""
+SHELLS = ("bash", "interactive")
+"""Names of SLURM's jobs that are a user's shell."""
 FIRST_PORT, PORTS = 20_000, 20_000
 """Range of ports for SLURM jobs: each derives its own from the job's number."""
 
@@ -102,15 +111,29 @@ def inside(environment: Mapping[str, str] | None = None) -> bool:
 def _in_slurm_step(variables: Mapping[str, str]) -> bool:
     # Only a step of several tasks: a batch script itself has a SLURM_PROCID, too.
     tasks = int(variables.get("SLURM_STEP_NUM_TASKS", "1"))
-    return "SLURM_PROCID" in variables and tasks > 1
+    return "SLURM_PROCID" in variables and tasks > 1 and not _typed_into_a_shell(variables)
+
+
+def _typed_into_a_shell(variables: Mapping[str, str]) -> bool:
+    """True in a shell that SLURM has opened as the first of several tasks (`srun --pty bash`)."""
+    if variables.get("SLURM_JOB_NAME") not in SHELLS:
+        return False
+    # The name alone could be that of a job within which srun starts all the tasks; those have no
+    # terminal.
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return "SLURM_PTY_PORT" in variables
+    return True
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str, report: Callable[[str], None] = print) -> Iterator[World]:
     """The world that the environment describes; a world of one where it describes none.
 
     Args:
         device: `cuda` communicates over NCCL, each process on its own GPU; else over gloo.
+        report: gets a line where other processes are waited for.
 
     Raises:
         UsageError: the environment is incomplete.
@@ -119,15 +142,30 @@ def joined(device: str) -> Iterator[World]:
     if not inside():
         yield World()
         return
+    count = "WORLD_SIZE"
     if _in_slurm_step(os.environ) and "RANK" not in os.environ:
         describe_slurm(os.environ)
+        count = "SLURM_STEP_NUM_TASKS"
     world = World.of(os.environ)
     if device == "cuda":
         # SLURM may show each process one GPU alone.
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
-    # gloo also serves a GPU-less machine with several processes, as the tests have.
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    meeting = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    message = (
+        f"waiting for {world.size - 1} more processes ({count}={os.environ[count]}) at {meeting}; "
+        f"to train alone, unset {count}"
+    )
+    timer = Timer(SILENCE, report, [message])
+    timer.daemon = True
+    # One process of each machine is enough.
+    if world.local_rank == 0:
+        timer.start()
     try:
+        # gloo also serves a GPU-less machine with several processes, as the tests have. While it
+        # waits for the others, no handler of a signal in Python would run.
+        with ended_by_signals():
+            dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        timer.cancel()
         yield world
     except RuntimeError as error:
         if not LOST.search(str(error)):
@@ -138,7 +176,9 @@ def joined(device: str) -> Iterator[World]:
             "its own error says why"
         ) from error
     finally:
-        dist.destroy_process_group()
+        timer.cancel()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def describe_slurm(variables: MutableMapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from addkit.encoders.settings import PretrainedConfig, VitConfig
-from addkit.errors import RecipeError, guess
+from addkit.errors import ONLY_TENSORS, RecipeError, guess
 
 
 class TimmEncoder(nn.Module):
@@ -117,7 +117,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
                 content = content.get(key, content) if isinstance(content, dict) else {}
             stored = {name: x for name, x in content.items() if isinstance(x, Tensor)}
     except Exception as error:
-        raise RecipeError(f'[encoder] weights: cannot read "{path}": {error}') from error
+        # torch would have the user unpickle whatever lies in the file.
+        reason = ONLY_TENSORS if "weights_only" in str(error) else str(error)
+        raise RecipeError(f'[encoder] weights: cannot read "{path}": {reason}') from error
     wanted = model.state_dict()
     fitting = {name: stored[name] for name in wanted if name in stored}
     if not fitting:

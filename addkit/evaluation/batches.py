@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -72,12 +73,14 @@ class Evaluator:
         world, stop = self.world or World(), self.stop or StopSignals()
         # Meters, not answers, are gathered: a meter of a split is small beside (images, N, K).
         meters = {name: self.task.meter() for name in settings}
-        for name, answer, batch in self.predict_batches(settings, (world.rank, world.size)):
-            if stop.exit_code:
-                break  # Not raise: the other ranks are on their way to the collective below.
-            meters[name].update(answer, batch)
-        # Ranks gather before any of them raises: none may be left waiting in a collective.
-        gathered = world.all_gather((stop.exit_code, meters))
+        # One process alone is stopped by the signal itself.
+        with nullcontext() if world.size == 1 else stop.deferred(deadline=False):
+            for name, answer, batch in self.predict_batches(settings, (world.rank, world.size)):
+                if stop.exit_code:
+                    break  # Not raise: the other ranks are on their way to the collective below.
+                meters[name].update(answer, batch)
+            # Ranks gather before any of them raises: none may be left waiting in a collective.
+            gathered = world.all_gather((stop.exit_code, meters))
         codes = [code for code, _ in gathered if code]
         if codes:
             # The same code on all ranks, whichever of them the signal reached.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from addkit.errors import RunError
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.metrics.statistics import Verdict
@@ -520,5 +521,5 @@ class Evaluation:
             folder = run or Path(str(stored.get("run", "RUN")))
             raise RunError(
                 f"{folder / 'evaluation.json'} was written by an earlier addkit; "
-                f"run `addkit evaluate --run {folder}` again"
+                f"run `{addkit_command('evaluate', '--run', folder)}` again"
             ) from error

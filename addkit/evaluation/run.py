@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from addkit.data.folders import FolderStore
 from addkit.errors import AddkitWarning, DataError, UsageError
 from addkit.evaluation.audit import audit_settings, conclude, exit_curve, needs_loop
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
@@ -77,7 +78,7 @@ class EvaluationOptions:
 
 
 def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = None) -> Evaluation:
-    """Score a run, store the result in it as `evaluation.json` and return it.
+    """Score a run; `store` keeps the result in it.
 
     Args:
         path: the run, or one of its checkpoints.
@@ -109,11 +110,17 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
         for run in Run(path).controls().values()
     }
     source = _moved_data(predictor, options.overrides)
-    evaluation = _evaluate(path, predictor, controls, source, grid, options)
-    # A bare checkpoint can be scored, too, but has no folder of its own for the result.
-    if (path / "recipe.toml").exists():
-        write_json(path / "evaluation.json", evaluation.data())
-    return evaluation
+    return _evaluate(path, predictor, controls, source, grid, options)
+
+
+def store(path: Path, evaluation: Evaluation) -> Path | None:
+    """Write the result into its run and return the file; None for a bare checkpoint, which has no
+    folder of its own.
+    """
+    if not (path / "recipe.toml").exists():
+        return None
+    write_json(path / "evaluation.json", evaluation.data())
+    return path / "evaluation.json"
 
 
 def _evaluate(
@@ -204,6 +211,9 @@ def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:
     # The resolved recipe with the overrides is validated as any other, so errors name the key.
     tables, path = predictor.recipe.tables(), predictor.recipe.source
     source = build_data(recipe_from_tables(tables, path, overrides=overrides))
+    store = getattr(source, "store", None)
+    if isinstance(store, FolderStore) and (line := store.ignored.line()):
+        warnings.warn(line, AddkitWarning, stacklevel=3)
     trained, facts = predictor.facts, source.facts
     if facts.num_classes != trained.num_classes:
         raise DataError(

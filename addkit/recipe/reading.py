@@ -41,13 +41,15 @@ def name_of_runs(name: str) -> str:
     """The name; raises `ValueError` for one that cannot begin a folder's, or leads to another."""
     odd = [sign for sign in name if sign in '/\\:*?"<>|' or not sign.isprintable()]
     if odd:
-        raise ValueError(f"a name contains no {odd[0]!r}")
+        raise ValueError(f"a name must not contain {odd[0]!r}")
     if not name or name[0] in ".- " or name[-1] in ". ":
-        raise ValueError("a name begins with no dot, hyphen or space and ends with no dot or space")
+        raise ValueError(
+            "a name must not begin with a dot, hyphen or space, nor end with a dot or space"
+        )
     if name.split(".")[0].lower() in RESERVED:
-        raise ValueError("a name is none of a device")
+        raise ValueError("a name must not be that of a device")
     if len(name.encode()) > LONGEST:
-        raise ValueError(f"a name has at most {LONGEST} bytes")
+        raise ValueError(f"a name must have at most {LONGEST} bytes")
     return name
 
 

@@ -24,6 +24,7 @@ from addkit.report.figures.style import spread
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.tasks.captioning import Captioning, references_of
 from addkit.tasks.predictions import JointPrediction
+from addkit.terminal import addkit_command
 
 MOST_IMAGES = 2000
 TOP = 3
@@ -105,9 +106,9 @@ class FreshPredictions:
                 )
             return source.split("test")
         except AddkitError as error:
+            again = addkit_command("report", self.files.run.path, "--set", "data.KEY=PATH")
             self._failure = (
-                f"the run's data cannot be read ({error}); if it was moved, "
-                f"`addkit report {self.files.run.path} --set data.KEY=PATH` finds it"
+                f"the run's data cannot be read ({error}); if it was moved, `{again}` finds it"
             )
             raise NotShownError(self._failure) from error
 

@@ -16,6 +16,7 @@ from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.runs import Run
 from addkit.runs.folder import Manifest, read_json
+from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
     from addkit.plugin.values import InferenceSettings
@@ -71,11 +72,11 @@ class RunFiles:
         # Typed at once, so that no section reads a key of its own.
         return Evaluation.from_data(read_json(file), self.run.path)
 
-    def evaluated(self, options: str = "") -> Evaluation:
+    def evaluated(self, *options: str) -> Evaluation:
         """The last evaluation, or `NotShownError` with the command for one."""
         if self.evaluation is None:
-            command = f"addkit evaluate --run {self.run.path}{options}"
-            raise NotShownError(f"the run was not evaluated yet; `{command}` does")
+            first = addkit_command("evaluate", "--run", self.run.path, *options)
+            raise NotShownError(f"the run was not evaluated yet; `{first}` does")
         return self.evaluation
 
 
@@ -223,10 +224,10 @@ def _positive_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list
 def step_curves(files: RunFiles) -> Curves:
     """Figure 5: the headline over sampling steps, a line for each other setting."""
     # The command that would make the missing rows. Only of one label is one pass the exact answer.
-    options = " --steps 1,2,5,10,20"
+    options = ["--steps", "1,2,5,10,20"]
     if files.run.facts().num_tokens == 1:
-        options += " --read-out one-pass,last"
-    evaluation = files.evaluated(options)
+        options += ["--read-out", "one-pass,last"]
+    evaluation = files.evaluated(*options)
     score = files.headline
     chains: dict[InferenceSettings, list[ScoreRow]] = {}
     passes: dict[tuple[str, float], ScoreRow] = {}
@@ -243,10 +244,8 @@ def step_curves(files: RunFiles) -> Curves:
         if len({row.setting.steps for row in rows}) > 1
     }
     if not chains:
-        raise NotShownError(
-            "the last evaluation has one chain length; `addkit evaluate --run "
-            f"{files.run.path}{options}` has several"
-        )
+        again = addkit_command("evaluate", "--run", files.run.path, *options)
+        raise NotShownError(f"the last evaluation has one chain length; `{again}` has several")
     # After the selection, so that a setting all lines share is in no name.
     names = _names_of(list(chains))
     lines = [_step_line(names[setting], rows, score) for setting, rows in chains.items()]

@@ -37,6 +37,7 @@ from addkit.report.run_files import (
     stored_reliabilities,
 )
 from addkit.report.sections import RunReport, Shown, Table
+from addkit.terminal import addkit_command
 
 
 def show_scores(report: RunReport) -> Shown:
@@ -168,7 +169,7 @@ def show_chain(report: RunReport) -> Shown:
     return Shown(
         f"How an answer sharpens (the paper's figure 6): {what} at each of {number} steps of one "
         f"chain, for {len(data)} test images spread over the split. Run again with the weights of "
-        f"`{report.path}`, by `addkit report {report.path}`.",
+        f"`{report.path}`, by `{addkit_command('report', report.path)}`.",
         f"{len(data)} maps, rows by steps, the brighter the more probable. "
         + " ".join(
             f"{story.title}: the largest probability goes from {story.p[:, 0].max():.2f} "
@@ -275,17 +276,17 @@ def show_differences(report: RunReport) -> Shown:
 def show_origin(report: RunReport) -> Shown:
     """Recipe and versions, to repeat the run."""
     recipe = report.path / "recipe.toml"
+    again = addkit_command("train", recipe, "--run-dir", "NEW")
     return Shown(
-        f"To repeat it: `addkit train {recipe} --run-dir NEW`. The recipe is resolved, the whole "
-        f"experiment. From `{report.path}/manifest.json` and `{recipe}`.",
+        f"To repeat it: `{again}`. The recipe is resolved, the whole experiment. "
+        f"From `{report.path}/manifest.json` and `{recipe}`.",
         tables=[tables.origin(report.files), tables.versions(report.files.run)],
     )
 
 
 def _evaluated(report: RunReport) -> str:
-    return (
-        f"From `{report.path}/evaluation.json`, written by `addkit evaluate --run {report.path}`."
-    )
+    again = addkit_command("evaluate", "--run", report.path)
+    return f"From `{report.path}/evaluation.json`, written by `{again}`."
 
 
 def _asked(report: RunReport) -> str:
@@ -295,7 +296,7 @@ def _asked(report: RunReport) -> str:
     images = f"all {total:,}" if count == total else f"{count:,} of {total:,}"
     return (
         f"Predicted again with the weights of `{report.path}` for {images} images of its test "
-        f"split, by `addkit report {report.path}`."
+        f"split, by `{addkit_command('report', report.path)}`."
     )
 
 

@@ -15,6 +15,7 @@ from addkit.evaluation.results import (
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.report.sections import Table
 from addkit.runs import Run
+from addkit.terminal import addkit_command
 
 
 def final_scores(files: RunFiles) -> Table:
@@ -25,10 +26,8 @@ def final_scores(files: RunFiles) -> Table:
         for weights, scores in run.scores().items()
     }
     if not rows:
-        raise NotShownError(
-            f"the training is not over; `addkit train --resume --run-dir {files.run.path} RECIPE` "
-            "resumes it"
-        )
+        again = addkit_command("train", files.run.path, "--resume")
+        raise NotShownError(f"the training is not over; `{again}` resumes it")
     # Columns of any model: a control may lack scores that only a chain has, and the reverse.
     columns = present(rows.values())
     cells = [
@@ -76,9 +75,8 @@ def audit(files: RunFiles) -> tuple[Table, str]:
     """Accuracy of the loop under five conditions, and the conclusion."""
     audit = files.evaluated().audit
     if audit is None:
-        raise NotShownError(
-            f"the last evaluation has no audit; `addkit evaluate --run {files.run.path}` makes one"
-        )
+        again = addkit_command("evaluate", "--run", files.run.path)
+        raise NotShownError(f"the last evaluation has no audit; `{again}` makes one")
     return Table(["the loop", "right, %"], audit.rows()), audit.answer
 
 
@@ -86,10 +84,8 @@ def table3(files: RunFiles) -> Table:
     """Captions: the run's between the truth, copies and other processes."""
     rows = files.evaluated().table3
     if not rows:
-        raise NotShownError(
-            f"the last evaluation has no table 3; `addkit evaluate --run {files.run.path} "
-            "--clip MODEL:WEIGHTS` makes one for captions"
-        )
+        again = addkit_command("evaluate", "--run", files.run.path, "--clip", "MODEL:WEIGHTS")
+        raise NotShownError(f"the last evaluation has no table 3; `{again}` makes one for captions")
     columns = [score for score in present(row.scores for row in rows) if score.name in TABLE3]
     # In the paper's order, whatever the order of the stored scores.
     columns.sort(key=lambda score: TABLE3.index(score.name))

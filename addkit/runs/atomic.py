@@ -89,7 +89,10 @@ def write_files(folder: Path, texts: Mapping[Path, str]) -> None:
 
 def json_text(value: Any) -> str:
     """Indented JSON that ends with a line break."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Names of files may have bytes that are no UTF-8, which only escapes can hold.
+    escaped = any("\ud800" <= sign <= "\udfff" for sign in text)
+    return (json.dumps(value, indent=2) if escaped else text) + "\n"
 
 
 def temporary_of(path: Path) -> Path:

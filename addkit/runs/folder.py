@@ -300,8 +300,8 @@ def begin_in(path: Path) -> frozenset[Path]:
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
         raise UsageError(
-            f"{path}: has files that belong to no run ({min(others).name}{more}), and a run has a "
-            "folder of its own; choose another, or put back recipe.toml if this was one"
+            f"{path}: has files that belong to no run ({min(others).name}{more}); choose another "
+            "folder, or put back recipe.toml if this was a run"
         )
     return missing((*made, path / "manifest.json"))
 

@@ -9,6 +9,7 @@ from addkit.diffusion.information import informative_share
 from addkit.plugin.protocols import Schedule
 from addkit.plugin.registry import load_registry
 from addkit.plugin.spec import Problem
+from addkit.terminal import addkit_command
 
 ENOUGH = 0.3
 """Share of training times below which `scarce_information` warns."""
@@ -63,8 +64,9 @@ def scarce_information(schedule: Schedule, problem: Problem) -> str | None:
     if not shares or min(shares.values()) >= ENOUGH:
         return None
     size = min(shares, key=lambda size: shares[size])
+    ranks = addkit_command("schedule", "show", "--classes", size, "--suggest")
     return (
         f"only {100 * shares[size]:.0f} % of the training times are informative: at the others "
         f"y_t contains under 5 % or over 95 % of the bits of a label of {size} classes; "
-        f"`addkit schedule show --classes {size} --suggest` ranks schedules by this"
+        f"`{ranks}` ranks schedules by this"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from addkit.errors import AddkitWarning, Stopped
+from addkit.errors import AddkitWarning
 from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import Inference, Network, problem_of
 from addkit.planning.flops import mfu, peak_flops, step_flops
@@ -37,7 +36,7 @@ def meters_of(
     """
     setting = {"recipe": Setting(_inference(trainer, steps))}
     networks = list(trainer.engine.networks().items())[:most]
-    with _saved_when_stopped(trainer):
+    with trainer.saved_when_stopped():
         return {
             name: _evaluator(trainer, network, split).score(setting)["recipe"]
             for name, network in networks
@@ -47,7 +46,7 @@ def meters_of(
 def choose_steps(trainer: Trainer) -> tuple[int, dict[int, float]]:
     """`Evaluator.best_steps` of the averaged weights, or raw ones where there are no others."""
     network = next(iter(trainer.engine.networks().values()))
-    with _saved_when_stopped(trainer):
+    with trainer.saved_when_stopped():
         return _evaluator(trainer, network, "validation").best_steps(
             lambda steps: _inference(trainer, steps), trainer.task.headline
         )
@@ -68,16 +67,6 @@ def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
         world=trainer.world,
         stop=trainer.stop,
     )
-
-
-@contextmanager
-def _saved_when_stopped(trainer: Trainer) -> Iterator[None]:
-    try:
-        yield
-    except Stopped as error:
-        # All ranks stop at the same batch, so that they can save together.
-        trainer.save_once()
-        raise Stopped(f"{error}; step {trainer.progress.step} is saved", error.exit_code) from error
 
 
 CHOOSING = "validation"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from shlex import quote
 from typing import Any
 
 from addkit.data.loader import check_enough
@@ -63,7 +62,7 @@ def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
     # Features that are computed once lie in no shards, and other stores may take long to open.
     in_shards = isinstance(getattr(source, "store", None), ShardStore)
     if in_shards and "features" not in recipe.choices["encoder"].spec.provides:
-        check_enough(source.split("train"), plan.micro_batches, quote(str(recipe.source)))
+        check_enough(source.split("train"), plan.micro_batches, recipe.source)
 
 
 def _check_times(recipe: Recipe) -> None:

@@ -109,7 +109,7 @@ def train(
             run = Run.create(run, recipe, source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
-    with owned, StopSignals() as stop:
+    with StopSignals("continue with --resume") as stop, owned:
         session = _Session(callbacks, device or pick_device(), world, stop, profile)
         # A resumed run keeps the time at which it was first started.
         if world.is_main and run.manifest().command_started is None:

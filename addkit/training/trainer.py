@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from addkit.data.captions import pick_answers
 from addkit.data.loader import Loader, epoch_batches, fitting_workers
 from addkit.diffusion import ObjectiveValue, counted_generator, counted_seed
 from addkit.distributed.batch_norm import RunningStatistics
-from addkit.distributed.signals import INTERRUPTED, TERMINATED, StopSignals
+from addkit.distributed.signals import EXIT_CODES, Interrupted, StopSignals
 from addkit.distributed.world import World
 from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
@@ -168,6 +169,8 @@ class Trainer:
         self.saved: Path | None = None
         """The newest checkpoint."""
         self.saved_step, self.saved_at = 0, monotonic()
+        self._undo: Callable[[], bool] | None = None
+        """Within a step: puts back what the step has changed, and returns False where it cannot."""
         self._wait_for_shares: Callable[[], None] = lambda: None
         self._watch = Stopwatch(self.device)
         self._step_began = perf_counter()
@@ -208,12 +211,30 @@ class Trainer:
             callback.begin(self)
         epochs, steps = self.recipe.training.epochs, self.plan.steps_per_epoch
         done, into = divmod(self.progress.step, steps)
-        # A kill may have come between the checkpoint of an epoch and its scores.
-        for epoch in range(done - 1 if done and not into else done, epochs):
-            if epoch >= done:
-                self._train_epoch(epoch)
-            for callback in callbacks:
-                callback.epoch(self, epoch)
+        # Several processes stop at the end of a step, together, however long that takes.
+        with self.saved_when_stopped(), self.stop.deferred(deadline=self.world.size == 1):
+            # A kill may have come between the checkpoint of an epoch and its scores.
+            for epoch in range(done - 1 if done and not into else done, epochs):
+                if epoch >= done:
+                    self._train_epoch(epoch)
+                for callback in callbacks:
+                    callback.epoch(self, epoch)
+
+    @contextmanager
+    def saved_when_stopped(self) -> Iterator[None]:
+        """Save this step once a signal stops the process within, and raise `Stopped`."""
+        try:
+            yield
+        except (Interrupted, Stopped) as error:
+            self.stop.obey()
+            # Several processes stop at the same step or batch, so that they can save together; and
+            # one of them alone never in the middle of a step, which leaves half of an update.
+            whole = self._undo is None or self._undo()
+            if whole and (self.world.size == 1 or isinstance(error, Stopped)):
+                self.save_once()
+            code = error.exit_code if isinstance(error, Stopped) else self.stop.exit_code
+            saved = f"saved after step {self.saved_step}; continue with --resume"
+            raise Stopped(f"{self.stop.why}; {saved}", code) from error
 
     def _train_epoch(self, epoch: int) -> None:
         """Take the rest of an epoch's steps, and save where it is due."""
@@ -226,6 +247,8 @@ class Trainer:
         steps = self.micro_batches(epoch)
         self._step_began = perf_counter()
         while True:
+            if self.stop.exit_code and self.world.size == 1:
+                raise Stopped(self.stop.why, self.stop.exit_code)
             self._watch.start()
             micro_batches = next(steps, None)
             if micro_batches is None:
@@ -237,8 +260,7 @@ class Trainer:
             # All processes have the same report, and so save and stop together.
             self._watch.start()
             if report.stop:
-                self.save(wait=True)
-                raise Stopped(f"{self.stop.why}; saved after step {report.step}", report.stop)
+                raise Stopped(self.stop.why, report.stop)
             if report.save or (due and report.step == ends):
                 self.save()
             self._watch.lap("checkpoint")
@@ -285,6 +307,7 @@ class Trainer:
         # without a gradient is left out by the optimizer.
         engine.optimizer.zero_grad(set_to_none=True)
         statistics.begin()
+        self._undo = statistics.undo
         losses: list[ObjectiveValue] = []
         for turn, batch in enumerate(micro_batches):
             last = turn + 1 == len(micro_batches)
@@ -307,7 +330,7 @@ class Trainer:
                 statistics.collect(last=last)
                 if last:
                     # Small messages cost waiting, not bytes: they travel behind backward.
-                    sums = self._summands(losses)  # (8,)
+                    sums = self._summands(losses)  # (9,)
                     work = self.world.all_reduce_async(sums)
                 watch.lap("forward")
                 (loss.total / (loss.tokens * plan.accumulation)).backward()
@@ -318,7 +341,7 @@ class Trainer:
         norm = gradient_norm(self.parameters)
         if work is not None:
             work.wait()
-        total, weight, accuracy, real, pad, terminated, interrupted, save = sums.tolist()
+        total, weight, accuracy, real, pad, save, *signals = sums.tolist()
         factor = losses[0].tokens * count / weight if weight else 1.0
         mean, size = total / weight if weight else 0.0, norm.item()
         # Before the check: every process must take part in the same collective operations.
@@ -326,6 +349,7 @@ class Trainer:
         watch.lap("communication")
         if not (math.isfinite(mean) and math.isfinite(size)):
             raise RunError(self._not_finite(mean, size, micro_batches))
+        self._undo = lambda: False
         scale_and_clip(self.parameters, norm, factor, recipe.training.clip_norm)
         # Set, not stepped by a scheduler: it follows from the step alone, also after a resume.
         lr = learning_rate(step, plan, recipe.training.min_lr)
@@ -342,6 +366,7 @@ class Trainer:
         now = perf_counter()
         seconds, self._step_began = now - self._step_began, now
         self.progress = Progress(step + 1, self.progress.seconds + seconds)
+        self._undo = None
         captions = losses[0].real_loss is not None
         return StepReport(
             step=step + 1,
@@ -355,19 +380,18 @@ class Trainer:
             real_loss=real / count if captions else None,
             pad_loss=pad / count if captions else None,
             timed=timed,
-            # Ctrl-C on any process counts more than a scheduler's signal to all.
-            stop=INTERRUPTED if interrupted else TERMINATED if terminated else 0,
+            stop=next((code for code, sent in zip(EXIT_CODES, signals, strict=True) if sent), 0),
             save=save > 0,
         )
 
     def _summands(self, losses: Sequence[ObjectiveValue]) -> Tensor:
-        """What processes add up, (8,) in fp32: total, weight, accuracy, losses of real tokens and
-        pads, and flags: asked to terminate, interrupted, a checkpoint is due.
+        """What processes add up, (9,) in fp32: total, weight, accuracy, losses of real tokens and
+        pads, and flags: a checkpoint is due, and one for each of `EXIT_CODES`.
         """
         minutes = self.recipe.checkpoints.minutes
         # Clocks differ: rank 0's decides for all.
         due = 0 < minutes <= (monotonic() - self.saved_at) / 60 and self.world.is_main
-        requests = (self.stop.exit_code == TERMINATED, self.stop.exit_code == INTERRUPTED, due)
+        requests = (due, *(self.stop.exit_code == code for code in EXIT_CODES))
         flags = torch.zeros(len(requests), device=self.device)
         for index, request in enumerate(requests):
             # A copy from the host would make it wait until the GPU has done all before.
@@ -415,16 +439,18 @@ class Trainer:
 
     def save(self, *, wait: bool = False) -> None:
         """Write a checkpoint of this moment; training may continue while it is being written."""
-        # One save at a time: shares of the last one may still be on their way to the disk.
-        self._wait_for_shares()
-        tensors = self.engine.tensors()
-        if self.world.is_main:
-            parts = self._begin_shares if self.engine.sharded else None
-            self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
-        elif self.engine.sharded:
-            # Rank 0 broadcasts the folder; what another rank passes does not matter.
-            self._begin_shares(Path())
-        self.saved_step, self.saved_at = self.progress.step, monotonic()
+        # A signal asks for this, and does not end it.
+        with self.stop.deferred(deadline=False):
+            # One save at a time: shares of the last one may still be on their way to the disk.
+            self._wait_for_shares()
+            tensors = self.engine.tensors()
+            if self.world.is_main:
+                parts = self._begin_shares if self.engine.sharded else None
+                self.saved = self.writer.save(self.progress, tensors, parts=parts, wait=wait)
+            elif self.engine.sharded:
+                # Rank 0 broadcasts the folder; what another rank passes does not matter.
+                self._begin_shares(Path())
+            self.saved_step, self.saved_at = self.progress.step, monotonic()
 
     def save_once(self) -> None:
         """`save`, unless this step is saved already."""

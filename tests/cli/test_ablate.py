@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,13 +121,15 @@ def test_a_dry_run_tells_what_is_done(addkit: Cli) -> None:
     assert "trainings: 2, of them done: 2" in addkit(*words, "--dry-run").out
 
 
-def test_ctrl_c(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal(addkit: Cli, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(5)
 
     monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", stop)
     said = addkit("ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL)
-    assert said.code == 130
+    assert said.code == 128 + number
     assert "same command" in said.err
 
 

@@ -82,8 +82,8 @@ def test_warnings_of_libraries_name_the_file(
     ("encoding", "told"),
     [
         ("utf-8", "█░ → ≤ é … 図 caf\\xe9\n"),
-        ("cp1252", "#- -> <= é … ? caf\\xe9\n"),
-        ("ascii", "#- -> <= ? ... ? caf\\xe9\n"),
+        ("cp1252", "#- -> <= é … \\u56f3 caf\\xe9\n"),
+        ("ascii", "#- -> <= \\xe9 ... \\u56f3 caf\\xe9\n"),
     ],
 )
 def test_what_an_encoding_cannot_say(
@@ -118,10 +118,10 @@ def test_tables_errors_and_talk_in_any_encoding(
     for part in (
         ">=",
         "a -> b",
-        "# ?",
+        "# \\u56f3",
         "warning: ->",
-        "next: addkit evaluate --run ?",
-        "error: x ?",
+        "next: addkit evaluate --run \\u56f3",
+        "error: x \\u56f3",
     ):
         assert part in text
 
@@ -262,3 +262,16 @@ def test_rows_keep_their_names_where_there_is_little_room(
     run = "runs/digits-20261129-083001"
     Output().table(["run", "what", "more"], [[run, "x" * 60, "y" * 30]], words=3)
     assert run in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no file that is always full")
+@pytest.mark.parametrize("word", ["schema", "--version"])
+def test_results_that_stdout_cannot_take(
+    addkit: Any, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        said = addkit(word)
+    assert said.code == 1
+    assert said.err.startswith("error: the output: ")
+    assert "fault" not in said.err

@@ -99,6 +99,25 @@ def test_a_missing_file_is_named(vit, tmp_path) -> None:
     assert _refusal(vit, path) == f'[encoder] weights: no file "{path}"'
 
 
+class Opens:
+    """Would open a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (str(self.path), "w")
+
+
+def test_code_in_a_file_is_neither_run_nor_advised(vit, tmp_path) -> None:
+    path = tmp_path / "vit.pth"
+    torch.save({"state_dict": Opens(tmp_path / "opened")}, path)
+    refusal = _refusal(vit, path)
+    assert "weights_only" not in refusal
+    assert ".safetensors" in refusal
+    assert not (tmp_path / "opened").exists()
+
+
 def test_a_missing_tensor_is_named(vit, other, tmp_path) -> None:
     del other["norm.bias"]
     path = _write(tmp_path / "vit.pth", other)

@@ -183,6 +183,22 @@ def test_missing_root(pets: Path) -> None:
         _source(pets / "cat" / "cat0.png")
 
 
+def test_a_root_in_another_case_is_found(pets: Path) -> None:
+    with pytest.raises(DataError, match=r"Did you mean .*pets\? It differs in case"):
+        _source(pets.with_name("PETS"))
+    (pets.parent / "in").mkdir()
+    pets.rename(pets.parent / "in" / "pets")
+    with pytest.raises(DataError, match=r"Did you mean .*in/pets\? It differs in case"):
+        _source(pets.parent / "IN" / "pets")
+
+
+def test_a_class_with_a_left_out_link_alone(pets: Path) -> None:
+    (pets / "bird").mkdir()
+    (pets / "bird" / "link").symlink_to("../cat")
+    with pytest.raises(DataError, match=r"without a file: bird[^\0]*bird/link"):
+        _source(pets)
+
+
 def test_folders_without_classes(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least 2, and there is no sub-folder and 10 files"):
         _source(pets / "cat")

@@ -89,6 +89,17 @@ def test_the_same_picture_twice(made: Callable[..., Path]) -> None:
         assert text in splits
 
 
+def test_files_that_are_not_read(made: Callable[..., Path]) -> None:
+    root = made({"ant": 5, "bee": 5})
+    (root / "ant" / "bare").write_bytes((root / "ant" / "ant0.png").read_bytes()[:60])
+    (root / "ant" / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (root / "bee" / "notes.txt").write_text("about the bees, and more of them")
+    (doubt,) = _folder(root).doubts
+    assert "ant/c.heic" in doubt
+    assert "bee/notes.txt" in doubt
+    assert "2 files" in doubt
+
+
 def test_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [b"a" * 9000, b"a" * 8999 + b"b", b"b" + b"a" * 8999, b"a" * 9000, b"", b"c", b""]
     paths = [str(tmp_path / str(number)) for number in range(len(contents))]
@@ -123,3 +134,12 @@ def test_names_in_two_unicode_forms_are_one_class(made: Callable[..., Path]) -> 
     facts = ImageFolder(config).facts
     assert facts.class_names == (composed, "eau")
     assert facts.split_sizes == {"train": 8, "test": 6}
+
+
+def test_classes_one_level_too_high(made: Callable[..., Path]) -> None:
+    root = made({"site1/cat": 3, "site1/dog": 3, "site2/cat": 3, "site2/dog": 3})
+    (doubt,) = _folder(root).doubts
+    assert "site1, site2" in doubt
+    assert "cat, dog" in doubt
+    (root / "site2" / "bird").mkdir()
+    assert _folder(root).doubts == ()

@@ -114,7 +114,7 @@ def interrupt(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     if world.is_main:
         Run.create(path, recipe, build_data(recipe).facts)
     world.barrier()
-    with StopSignals() as stop:
+    with StopSignals() as stop, stop.deferred(deadline=False):
         trainer = Trainer.open(Run(path), recipe, "cpu", world, stop)
         trainer.progress = Progress(7)
         if world.rank == 1:

@@ -29,6 +29,12 @@ def test_a_process_that_has_lost_another_says_so(told: Told) -> None:
 def test_a_signal_during_an_evaluation_stops_all_of_them_and_saves(told: Told) -> None:
     """Only the second process heard it."""
     first, second = (told["interrupt", rank] for rank in (0, 1))
-    assert (first["code"], first["text"]) == (143, "stopped with another process; step 7 is saved")
-    assert (second["code"], second["text"]) == (143, "stopped by SIGUSR1; step 7 is saved")
+    assert (first["code"], first["text"]) == (
+        143,
+        "stopped with another process; saved after step 7; continue with --resume",
+    )
+    assert (second["code"], second["text"]) == (
+        143,
+        "stopped by SIGUSR1; saved after step 7; continue with --resume",
+    )
     assert first["saved"] == "step-00000007"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 import torch
 
+from addkit.distributed import world
 from addkit.distributed.world import World, describe_slurm, first_host, inside, joined
-from addkit.errors import UsageError
+from addkit.errors import RunError, UsageError
 
 TORCHRUN = {
     "RANK": "5",
@@ -73,6 +77,38 @@ def test_a_slurm_step_speaks_torchruns_words() -> None:
     known = STEP | {"MASTER_ADDR": "given", "MASTER_PORT": "1"}
     describe_slurm(known)
     assert (known["MASTER_ADDR"], known["MASTER_PORT"]) == ("given", "1")
+
+
+def test_a_process_that_waits_reports_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a shell of four tasks, of which one is started."""
+    for name, value in (STEP | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}).items():
+        monkeypatch.setenv(name, value)
+    for name in TORCHRUN:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(world, "SILENCE", 0.0)
+    lines: list[str] = []
+
+    def never(backend: str) -> None:
+        # Python's handlers do not run while torch waits: the system itself ends the process.
+        assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        while not lines:
+            time.sleep(0.01)
+        raise torch.distributed.DistStoreError("Timed out after 1801 seconds waiting for clients.")
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", never)
+    with pytest.raises(RunError), joined("cpu", lines.append):
+        pass
+    (line,) = lines
+    assert line.startswith("waiting for 7 more processes (SLURM_STEP_NUM_TASKS=8)")
+    assert line.endswith("to train alone, unset SLURM_STEP_NUM_TASKS")
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_a_shell_is_no_world(name: str) -> None:
+    shell = STEP | {"SLURM_JOB_NAME": name}
+    assert not inside(shell | {"SLURM_PTY_PORT": "1"})
+    assert inside(STEP | {"SLURM_JOB_NAME": "train", "SLURM_PTY_PORT": "1"})
 
 
 def test_a_batch_script_is_no_world() -> None:

@@ -88,7 +88,7 @@ def test_nothing_but_a_recipe_still_makes_a_page(tmp_path: Path) -> None:
     text, reasons = _page(run, tmp_path / "r.html")
     assert [name for name, reason in reasons.items() if reason is None] == ["origin"]
     assert "<svg" not in text
-    assert f"`addkit train --resume --run-dir {run} RECIPE`" in (reasons["scores"] or "")
+    assert f"`addkit train {run} --resume`" in (reasons["scores"] or "")
     assert f"not evaluated yet; `addkit evaluate --run {run}`" in (reasons["audit"] or "")
 
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 
 from addkit.cli.progress import LiveView
 from addkit.distributed.signals import StopSignals
+from addkit.errors import Stopped
 from addkit.evaluation.batches import Evaluator
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
@@ -33,19 +36,60 @@ SETS = [
     )
     for word in ("--set", change)
 ]
-CODES = [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
+CODES = [
+    (signal.SIGTERM, 143),
+    (signal.SIGUSR1, 143),
+    (signal.SIGINT, 130),
+    (signal.SIGHUP, 129),
+]
 NAMES = {signal.SIGINT: "Ctrl-C"}
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
 def test_a_signal_is_remembered(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
-    with StopSignals() as stop:
-        assert stop.exit_code == 0
-        os.kill(os.getpid(), number)
-        assert stop.exit_code == code
-        assert stop.why == f"stopped by {NAMES.get(number, number.name)}"
+    with pytest.raises(Stopped) as stopped, StopSignals("advice") as stop:
+        with stop.deferred():
+            assert stop.exit_code == 0
+            os.kill(os.getpid(), number)
+            assert stop.exit_code == code
+            assert stop.why == f"stopped by {NAMES.get(number, number.name)}"
+        pytest.fail("a signal that nobody obeyed counts at the end")
+    assert (stopped.value.exit_code, str(stopped.value)) == (code, f"{stop.why}; advice")
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [number for number, _ in CODES])
+def test_a_signal_ends_what_defers_it_for_too_long(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addkit.distributed.signals.PATIENCE", 0.05)
+    done = []
+    with pytest.raises(Stopped), StopSignals() as stop, stop.deferred():
+        with stop.deferred(deadline=False):
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+            done.append("a save")
+        time.sleep(5)
+        done.append("too late")
+    assert done == ["a save"]
+
+
+@pytest.mark.parametrize("number", [number for number, _ in CODES])
+def test_a_signal_is_no_error_of_a_file(number: signal.Signals) -> None:
+    with pytest.raises(Stopped), StopSignals(), suppress(Exception):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_another_thread_hears_nothing() -> None:
@@ -64,7 +108,7 @@ def test_another_thread_hears_nothing() -> None:
 SECOND = """
 import os, signal
 from addkit.distributed.signals import StopSignals
-with StopSignals():
+with StopSignals() as stop, stop.deferred():
     os.kill(os.getpid(), signal.SIGINT)
     print("still here", flush=True)
     try:
@@ -129,10 +173,9 @@ def test_a_training_saves_at_the_step_and_goes_on_to_the_same_bits(
         patch.setattr(LiveView, "step", step)
         said = addkit(*words)
     assert said.code == code
-    # Heard after the sixth step's sums, so the seventh one tells it.
     why = f"stopped by {NAMES.get(number, number.name)}"
-    assert said.err.splitlines()[-1] == f"{why}; saved after step 7; continue with --resume"
-    assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000007"
+    assert said.err.splitlines()[-1] == f"{why}; saved after step 6; continue with --resume"
+    assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000006"
     _rest(addkit, words, straight, same)
 
 
@@ -150,8 +193,6 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
         patch.setattr(Evaluator, "score", stopped)
         said = addkit(*words)
     assert said.code == 143
-    assert said.err.splitlines()[-1] == (
-        "stopped by SIGTERM; step 19 is saved; continue with --resume"
-    )
+    assert said.err.splitlines()[-1].startswith("stopped by SIGTERM; saved after step 19;")
     assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000019"
     _rest(addkit, words, straight, same)

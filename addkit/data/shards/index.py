@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, Validat
 from addkit.data.text_files import parse_json, read_text
 from addkit.errors import DataError
 from addkit.runs.atomic import write_text
+from addkit.terminal import addkit_command
 
 INDEX = "shards.json"
 MEMBERS = "members"
@@ -235,7 +236,8 @@ def verify_shards(out: Path, jobs: int = 1) -> tuple[tuple[Shard, ...], list[Bro
     if not out.is_dir():
         raise DataError(f"{out}: no such folder.")
     if not is_sharded(out):
-        raise DataError(f"{out}: contains no shards. `addkit data shard RECIPE {out}` writes some.")
+        again = addkit_command("data", "shard", "RECIPE", out)
+        raise DataError(f"{out}: contains no shards. `{again}` writes some.")
     index = Index.read(out)
     expected = []
     for shard in index.shards:

@@ -16,7 +16,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from addkit.errors import DataError, UsageError, guess
+from addkit.errors import ONLY_TENSORS, DataError, UsageError, guess
 
 CONFIG_FILE = "open_clip_config.json"
 """open_clip's file name for a model's description in a folder."""
@@ -106,10 +106,6 @@ def parse_clip(text: str) -> ClipSource:
 WEIGHTS_NAME = "weights_name"
 """Key in a folder's config by which its weights are named in every report; open_clip skips it."""
 _CAUSE_LENGTH = 300
-_ONLY_TENSORS = (
-    "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
-    "files), and nothing else is unpickled; save the model's state_dict as .safetensors"
-)
 _TORCHSCRIPT = "'torch.load' received a zip file that looks like a TorchScript archive"
 """A warning of torch before the error with the same message."""
 
@@ -213,7 +209,7 @@ def _short(error: Exception) -> str:
     text = str(error)
     # torch would have the user unpickle whatever lies in the file.
     return (
-        _ONLY_TENSORS
+        ONLY_TENSORS
         if "weights_only" in text
         else textwrap.shorten(text or type(error).__name__, _CAUSE_LENGTH)
     )

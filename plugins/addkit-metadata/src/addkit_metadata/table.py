@@ -10,6 +10,7 @@ import torch
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import Listing
+from addkit.data.overview import Contents, numbers_doubt
 from addkit.data.shards import open_store
 from addkit.data.side_inputs import SideInputsImages, picked
 from addkit.data.source import Source, facts_of, hold_out_splits
@@ -66,6 +67,18 @@ class ImageTable(Source):
             for name, rows in self._splits.items()
         }
         return side_inputs, tuple(columns)
+
+    def contents(self) -> Contents:
+        """The rows' images, unread."""
+        splits = self._splits.items()
+        paths = {name: [self._paths[row] for row in rows] for name, rows in splits}
+        # (n, 1) each.
+        labels = {
+            name: torch.tensor([self._labels[row] for row in rows])[:, None]
+            for name, rows in splits
+        }
+        doubts = numbers_doubt(self._table.path, self._config.label_column, self._names)
+        return Contents(self._store, paths, labels, tuple(doubts))
 
     def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         if name not in self._verified:

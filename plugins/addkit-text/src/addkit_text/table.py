@@ -9,6 +9,7 @@ import torch
 from addkit.data.augmentation import Augmenter
 from addkit.data.folders import FolderStore, Listing
 from addkit.data.image_sets import Bitmaps, FileImages, MemoryImages
+from addkit.data.overview import Contents, numbers_doubt
 from addkit.data.side_inputs import SideInputsImages
 from addkit.data.source import Source, facts_of, hold_out_splits
 from addkit.data.tables import CsvTable, ImageNames, read_csv
@@ -45,6 +46,19 @@ class TableText(Source):
                 columns=(Column(config.text_column, "text"),),
             )
         )
+
+    def contents(self) -> Contents:
+        """The rows' labels, and their images if they have some, unread."""
+        splits = self._splits.items()
+        paths = {name: [self._paths[row] for row in rows] for name, rows in splits}
+        # (n, 1) each.
+        labels = {
+            name: torch.tensor([self._labels[row] for row in rows])[:, None]
+            for name, rows in splits
+        }
+        doubts = numbers_doubt(self._table.path, self._config.label_column, self._names)
+        store = FolderStore(self._table.path.parent)
+        return Contents(store, paths if self._config.image_column else {}, labels, tuple(doubts))
 
     def _open(self, name: str, augmenter: Augmenter) -> SideInputsImages:
         rows: Sequence[int] = self._splits[name]

@@ -10,6 +10,7 @@ from typing import Any
 
 from addkit.errors import UsageError
 from addkit.runs.atomic import write_text
+from addkit.terminal import addkit_command
 from addkit_paper.claims.claim import AssessedClaim, Claim, MeasuredComparison
 from addkit_paper.claims.paper_claims import CLAIMS
 from addkit_paper.claims.quantities import SeedScores
@@ -93,7 +94,8 @@ def page_text(assessed: Assessment) -> str:
         for claim in assessed.claims
     ]  # fmt: skip
     runs = ",".join(path_text(files.run.path) for files in results.captions.values())
-    captions = f" --captions {runs}" if runs else ""
+    captions = ("--captions", runs) if runs else ()
+    again = addkit_command("claims", path_text(results.ablation.path), *captions)
     parts = [
         TOP,
         _table(["", *scales(results)], scale_rows),
@@ -103,7 +105,7 @@ def page_text(assessed: Assessment) -> str:
         "the true difference by chance alone.\n",
         _table(["claim", "in the paper", "verdict", "controls"], summary),
         *(_section(claim, claim.commands(names)) for claim in assessed.claims),
-        f"## This page\n\n    addkit claims {path_text(results.ablation.path)}{captions}\n",
+        f"## This page\n\n    {again}\n",
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 

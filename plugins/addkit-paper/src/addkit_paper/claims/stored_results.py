@@ -15,6 +15,7 @@ from addkit.errors import AddkitError, RunError, UsageError
 from addkit.report.ablation_files import AblationFiles
 from addkit.report.run_files import RunFiles
 from addkit.runs import Run
+from addkit.terminal import addkit_command
 
 RECIPE = "ablation"
 """Name of the recipe whose arms are the paper's rows."""
@@ -126,9 +127,9 @@ def caption_runs(paths: Sequence[Path]) -> dict[int, RunFiles]:
                 "as recipes/emoji.toml"
             )
         if not run.run.finished:
+            again = addkit_command("train", path, "--resume")
             raise RunError(
-                f"--captions {path}: its training has not finished; continue it with `addkit train "
-                f"--resume --run-dir {path} RECIPE`"
+                f"--captions {path}: its training has not finished; continue it with `{again}`"
             )
         seed = int(run.tables.get("seed", 0))
         if seed in by_seed:
