@@ -224,9 +224,9 @@ def sample(
         _trace(predictor, printer, inference, inputs, seed, trace)
     elif predictor.loops and printer.answered:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
-        ending = "html" if predictor.facts.num_tokens > 1 else "png"
         command = addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE")
         printer.output.hint(command)
+    if printer.refused:
         raise typer.Exit(1)
 
 
