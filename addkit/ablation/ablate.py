@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 
-from addkit.ablation.arms import Arm, arms_of, matched_base, name_of
+from addkit.ablation.arms import BASE, Arm, arms_of, matched_base, name_of
 from addkit.ablation.results import (
     AblationResult,
     BaseRow,
@@ -66,6 +66,11 @@ class AblationPlan:
                 f"{', '.join(idle)}: the read-out answers in one pass, whatever the steps; "
                 "add --read-out last to see the loop"
             )
+        notes += [
+            f"{arm.name}: compared with {arm.reference}, which answers alike"
+            for arm in self.arms
+            if arm.reference != BASE
+        ]
         return notes
 
     @property
@@ -143,6 +148,7 @@ def ablate(
     for arm in what.arms:
         rows.append(_row(arm, len(what.arms[0].recipes), store, errors, used))
         used.update(training for training, _ in arm.keys)
+    by_name = {row.name: row for row in rows}
     # From any seed of the base: all were scored on the same number of images.
     resolution = 0.0
     for keys in what.arms[0].keys:
@@ -159,7 +165,10 @@ def ablate(
         shared=what.shared,
         notes=what.notes,
         base=rows[0],
-        arms=[compare(rows[0], row, resolution) for row in rows[1:]],
+        arms=[
+            compare(by_name[arm.reference], row, resolution)
+            for arm, row in zip(what.arms[1:], rows[1:], strict=True)
+        ],
         train_runs=len(what.trainings),
         trained_now=sum(
             store.run(key).finished for key in what.trainings if key not in finished_before
@@ -205,6 +214,7 @@ def _row(arm: Arm, seeds: int, store: Store, errors: Mapping[str, str], used: se
     failures = [errors[key] for key in trainings if key in errors]
     return BaseRow(
         name=arm.name,
+        overrides=dict(arm.overrides),
         changes=dict(arm.changes),
         seeds=[recipe.seed for recipe in arm.recipes],
         metric=metric,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from addkit.plugin import load_registry
 from addkit.plugin.registry import UnknownComponent
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, recipe_from_tables
+from addkit.recipe.differences import differences, flat
 from addkit.recipe.overrides import changes_of
 from addkit.recipe.toml import toml_value
 from addkit.training.control import control_recipe
@@ -57,8 +59,14 @@ class Arm:
     """One row of the table."""
 
     name: str
-    changes: Mapping[str, Any]
-    """`table.key` -> value, where it differs from the base."""
+    overrides: Mapping[str, Any]
+    """`table.key` -> value as it was asked for, where it differs from the base; a control's is
+    `control.heads`."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """`table.key` -> value for every key that differs from the reference once both recipes are
+    resolved; None for a key that its component lacks."""
+    reference: str = BASE
+    """The arm that it is compared with."""
     recipes: tuple[Recipe, ...] = ()
     """One for each seed; empty where the changes make no valid recipe."""
     error: str | None = None
@@ -92,22 +100,32 @@ def arms_of(
     seed_range = range(recipe.seed, recipe.seed + seeds)
     base = _arm(recipe, BASE, (), seed_range)
     arms = [base]
+
+    def add(arm: Arm) -> Arm:
+        # Arms of equal keys would be the same rows under two names: the first one stays.
+        for other in arms:
+            if other.keys == arm.keys and not arm.error:
+                return other
+        arms.append(arm)
+        return arm
+
     for name, overrides in requested:
         # The inference settings that its components need, such as a read-out that starts from
-        # noise, are its own: they cost no other arm a training.
+        # noise, are its own: they cost no other arm a training. The base is scored with them too,
+        # since an arm is compared with one that answers alike.
         needs = [
             f"{key}={toml_value(value)}"
             for key, value in _needs(overrides).items()
             if key.split(".")[0] in INFERENCE_TABLES
         ]
-        arm = _arm(recipe, name or name_of(overrides), (*overrides, *needs), seed_range)
-        # Arms of equal keys would be the same rows under two names: the first one stays.
-        if arm.error or arm.keys not in [other.keys for other in arms]:
-            arms.append(arm)
+        reference = base
+        if needs:
+            reference = add(_arm(recipe, f"{BASE}, {name_of(needs)}", needs, seed_range, base))
+        add(_arm(recipe, name or name_of(overrides), (*overrides, *needs), seed_range, reference))
     for head in controls:
         recipes = tuple(control_recipe(each, head, facts) for each in base.recipes)
-        changes = {"control.heads": head}
-        arms.append(Arm(name=f"control, {head}", changes=changes, recipes=recipes))
+        asked, changes = {"control.heads": head}, _changes(recipes, base)
+        arms.append(Arm(name=f"control, {head}", overrides=asked, changes=changes, recipes=recipes))
     return arms
 
 
@@ -120,6 +138,7 @@ def matched_base(recipe: Recipe, requested: Sequence[tuple[str, ...]]) -> tuple[
         the recipe, and the overrides that changed it.
     """
     tables, shared = recipe.tables(), []
+    written = copy.deepcopy(dict(recipe.written))
     for overrides in requested:
         for key, value in _needs(overrides).items():
             table, name = key.split(".")
@@ -128,8 +147,9 @@ def matched_base(recipe: Recipe, requested: Sequence[tuple[str, ...]]) -> tuple[
             if table in INFERENCE_TABLES or tables[table].get(name, value) == value:
                 continue
             tables[table][name] = value
+            written.setdefault(table, {})[name] = value
             shared.append(f"{key}={toml_value(value)}")
-    return _arm_recipe(recipe, tables), shared
+    return _arm_recipe(recipe, written), shared
 
 
 def name_of(overrides: Sequence[str]) -> str:
@@ -141,30 +161,43 @@ def name_of(overrides: Sequence[str]) -> str:
     return ", ".join(word.removeprefix("sampling.") for word in words)
 
 
-def _arm(recipe: Recipe, name: str, overrides: Sequence[str], seeds: Sequence[int]) -> Arm:
+def _arm(
+    recipe: Recipe,
+    name: str,
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+    reference: Arm | None = None,
+) -> Arm:
     """The recipe with the overrides, for each seed; an arm with an error if they are invalid."""
-    tables = recipe.tables()
     try:
         # Every seed is checked, since a component may refuse one.
         recipes = tuple(
-            _arm_recipe(recipe, recipe.tables(), [*overrides, f"seed={seed}"]) for seed in seeds
+            _arm_recipe(recipe, recipe.written, [*overrides, f"seed={seed}"]) for seed in seeds
         )
     except AddkitError as error:
-        return Arm(name=name, changes={}, error=str(error))
+        return Arm(name=name, overrides={}, error=str(error))
+    if reference is None:
+        return Arm(name=name, overrides={}, recipes=recipes)
+    base = flat(reference.recipes[0].tables())
+    return Arm(
+        name=name,
+        overrides={k: v for k, v in changes_of(overrides).items() if base.get(k) != v},
+        changes=_changes(recipes, reference),
+        reference=reference.name,
+        recipes=recipes,
+    )
 
-    def in_base(key: str) -> Any:
-        value: Any = tables
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value
 
-    changes = {k: v for k, v in changes_of(overrides).items() if in_base(k) != v}
-    return Arm(name=name, changes=changes, recipes=recipes)
+def _changes(recipes: Sequence[Recipe], reference: Arm) -> dict[str, Any]:
+    """What differs from the reference in the resolved recipes; seeds differ in no other key."""
+    pair = [reference.recipes[0].tables(), recipes[0].tables()]
+    return {row.key: row.values[1] for row in differences(pair)}
 
 
 def _arm_recipe(recipe: Recipe, tables: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """A recipe without controls of its own: in an ablation these are arms too."""
-    bare = {**tables, "control": {"heads": []}, "ablation": {}}
+    bare = {**tables, "name": recipe.name, "control": {"heads": []}, "ablation": {}}
+    bare.pop("extends", None)
     # The base's files are kept, so that errors name the file that a user wrote.
     checked = recipe_from_tables(bare, recipe.source, overrides=overrides)
     return replace(checked, files=recipe.files)

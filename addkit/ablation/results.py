@@ -110,7 +110,8 @@ class BaseRow:
 
     name: str
     changes: dict[str, Any]
-    """`table.key` -> value, where the arm differs from the base."""
+    """`table.key` -> value for every key of the resolved recipe that differs from the reference's;
+    None for a key that its component lacks."""
     seeds: list[int]
     metric: str
     values: list[float | None]
@@ -119,6 +120,8 @@ class BaseRow:
     """Standard deviation over the seeds; None below two."""
     train_runs: int
     """Trainings that no row above has used."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """`table.key` -> value as it was asked for; `changes` has what follows from it too."""
     runs: list[str] = field(default_factory=list)
     """Run folders, one for each seed."""
     error: str | None = None
@@ -126,10 +129,13 @@ class BaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRow(BaseRow):
-    """An arm and its difference to the base."""
+    """An arm and its difference to its reference."""
 
+    reference: str = "base"
+    """The row that it is compared with: the base, or the base with the inference settings that
+    this arm's components need."""
     difference: float | None
-    """Mean over the seeds of arm minus base, seed by seed."""
+    """Mean over the seeds of arm minus reference, seed by seed."""
     low: float | None
     """95 % interval by Student's t over the seeds; None below two seeds."""
     high: float | None
@@ -175,7 +181,7 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
     """The arm's row: differences within pairs of one seed, since seeds move both arms alike.
 
     Args:
-        base: the reference.
+        base: the reference, the base itself or one of its variants.
         arm: scores with the same seeds.
         resolution: score of one test image more or less. Differences that agree to the last image
             by chance would have an interval without width: their standard deviation counts for at
@@ -198,7 +204,9 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
         difference, low, high = interval.mean, interval.low, interval.high
         conclusion = verdict(interval, higher_is_better=True, seeds=len(pairs))
     row = asdict(arm)
-    return ArmRow(**row, difference=difference, low=low, high=high, verdict=conclusion)
+    return ArmRow(
+        **row, reference=base.name, difference=difference, low=low, high=high, verdict=conclusion
+    )
 
 
 def spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:

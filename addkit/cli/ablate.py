@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -165,20 +166,29 @@ def _print_plan(what: AblationPlan, store: Store, json: bool) -> None:
     # Shared with other ablations: their trainings count as done.
     trained = sum(store.run(key).finished for key in what.trainings)
     if json:
-        arms = [{"name": a.name, "changes": dict(a.changes), "error": a.error} for a in what.arms]
+        arms = [
+            {"name": a.name, "changes": dict(a.changes), "reference": a.reference, "error": a.error}
+            for a in what.arms
+        ]
         counts = {"train_runs": len(what.trainings), "trained": trained}
         output.data({"arms": arms, "shared": what.shared, "notes": what.notes, **counts})
         return
-    rows = []
-    for arm in what.arms:
-        changes = ", ".join(f"{key} = {value}" for key, value in arm.changes.items())
-        rows.append([arm.name, changes, arm.error or ""])
+    rows = [[arm.name, _changes(arm.changes), arm.error or ""] for arm in what.arms]
     output.table(["arm", "changes", ""], rows, words=3)
     seeds = ", ".join(str(recipe.seed) for recipe in what.arms[0].recipes)
     output.line()
     output.line(f"seeds {seeds}; trainings: {len(what.trainings)}, of them done: {trained}")
     for text in what.notes:
         output.line(text)
+
+
+def _changes(changes: Mapping[str, Any]) -> str:
+    """Every key in which an arm differs, and its value; a dash where its component has none."""
+    from addkit.recipe.toml import toml_value
+
+    return ", ".join(
+        f"{key} = {'-' if value is None else toml_value(value)}" for key, value in changes.items()
+    )
 
 
 def _print_result(result: AblationResult) -> None:
@@ -205,6 +215,10 @@ def _print_result(result: AblationResult) -> None:
     for row in (result.base, *result.arms):
         if row.error:
             output.line(f"{row.name}: {row.error}")
+    output.line("\ndifferences of the resolved recipes:")
+    for row in result.arms:
+        if not row.error:
+            output.line(f"  {row.name}: {_changes(row.changes)}")
     for text in result.notes:
         output.line(text)
     trainings = f"{result.trained_now} of {result.train_runs} trainings run now"

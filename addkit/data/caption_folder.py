@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -33,6 +34,7 @@ _USUAL = (
 _BESIDE = "*.txt"
 _OTHER_NAMES = {"image": "file_name", "caption": "text"}
 """Columns that are read where a table lacks those of the default names: Hugging Face's."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class CaptionFolder(Source):
@@ -141,9 +143,12 @@ def read_rows(
         )
     if not path.is_file():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        fault = "is no file" if path.exists() else f"does not exist{guess(path.name, names)}"
+        inside = [str(file) for name in _USUAL for file in sorted(store.root.glob(f"*/{name}"))]
         raise DataError(
-            f"data.captions: {path} does not exist{guess(path.name, names)}.\nCaptions are read "
-            f"from {', '.join(_USUAL)}, or from NAME.txt beside each NAME.png."
+            f"data.captions: {path} {fault}.\nCaptions are read from {', '.join(_USUAL)}, or from "
+            "NAME.txt beside each NAME.png."
+            + (f" There is {inside[0]}: set data.root to its folder." if inside else "")
         )
     if suffix == ".json":
         captions = read_coco(path)
@@ -220,9 +225,11 @@ def _text(location: str, values: object, name: str, key: str) -> str:
             f'{location}: no key "{name}"{guess(name, list(values))}; there are: '
             f"{', '.join(values)}.\nRename a key or set data.{key}."
         )
-    if not isinstance(values[name], str):
-        raise DataError(f'{location}: "{name}" is {values[name]!r}; a text is needed.')
-    return str(values[name]).strip()
+    text = values[name]
+    # JSON can spell out half of a pair of surrogates, which is no character.
+    if not isinstance(text, str) or _HALF.search(text):
+        raise DataError(f'{location}: "{name}" is {text!r}; a text is needed.')
+    return text.strip()
 
 
 def _by_image(path: Path, rows: Sequence[_Row], images: ImageNames) -> Captions:

@@ -119,7 +119,8 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         )
     # A header that is cut short reads as sizes of 0, and then the number of bytes is wrong.
     shape = struct.unpack(f">{dimensions}I", content[4:start].ljust(start - 4, b"\0"))
-    if len(content) - start != math.prod(shape):
+    # Of no image at all there would be no tensor.
+    if len(content) - start != math.prod(shape) or not math.prod(shape):
         raise DataError(
             f"{path}: announces {math.prod(shape)} bytes of data and has "
             f"{len(content) - start}. Get the file again."

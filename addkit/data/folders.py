@@ -277,7 +277,7 @@ def missing_files(paths: Sequence[str]) -> list[str]:
             try:
                 entries = os.scandir(folder or os.curdir)
                 present[folder] = frozenset(entry.name for entry in entries)
-            except OSError:
+            except (OSError, ValueError):  # a name with a zero character
                 present[folder] = frozenset()
         if name not in present[folder]:
             missing.append(path)

@@ -20,7 +20,7 @@ from addkit.data.listing import BESIDE
 from addkit.data.overview import Contents
 from addkit.data.settings import ImageFolderConfig
 from addkit.data.shards import open_store
-from addkit.data.source import Source, facts_of
+from addkit.data.source import SPLIT_NAMES, Source, facts_of
 from addkit.errors import DataError
 
 
@@ -129,14 +129,8 @@ def _nesting_doubt(root: Path, store: ImageStore) -> Iterator[str]:
         )
 
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-}
-"""Names of folders, in lower case -> split."""
 _LIKE_SPLITS = re.compile(
-    rf"({'|'.join([*_SPLITS, 'dev', 'eval', 'evaluation', 'holdout'])})"
+    rf"({'|'.join([*SPLIT_NAMES, 'dev', 'eval', 'evaluation', 'holdout'])})"
     r"(set|data|dataset|images?|imgs?|pictures|photos|split|folder|[\W\d_])*"
 )
 """Folders that are splits rather than classes, such as Train_Images, test2 and val-set."""
@@ -154,7 +148,7 @@ def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
         return {}
     found: dict[str, list[str]] = defaultdict(list)
     for name in likely:
-        found[_SPLITS.get(name.casefold(), "unclear")].append(name)
+        found[SPLIT_NAMES.get(name.casefold(), "unclear")].append(name)
     unclear = found.pop("unclear", [])
     twins = [" and ".join(same) for same in found.values() if len(same) > 1]
     fault = ""

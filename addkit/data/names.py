@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from unicodedata import normalize
 
@@ -42,7 +43,8 @@ class NameFinder:
 
     def __init__(self, entries: Callable[[str], Iterable[str]]) -> None:
         self._entries = entries
-        self._listed: dict[str, list[str]] = {}
+        # The names of each folder, as keys: a table may have a hundred thousand of them.
+        self._listed: dict[str, dict[str, None]] = {}
         # (folder, form) -> normal form -> names.
         self._by_form: dict[tuple[str, int], dict[str, list[str]]] = {}
 
@@ -69,7 +71,7 @@ class NameFinder:
         found, _, rest = self._follow(name)
         if not rest:
             return found
-        by_lower = {each.casefold(): each for each in self._names(found)[:_MOST]}
+        by_lower = {each.casefold(): each for each in islice(self._names(found), _MOST)}
         wanted = normalize("NFC", rest[0]).casefold()
         # The same name with another ending is nearer than any other name.
         twins = [each for each in by_lower if Path(each).stem == Path(wanted).stem]
@@ -97,9 +99,9 @@ class NameFinder:
             found = str(Path(found, part))
         return found, list(dict.fromkeys(differences)), []
 
-    def _names(self, folder: str) -> list[str]:
+    def _names(self, folder: str) -> dict[str, None]:
         if folder not in self._listed:
-            self._listed[folder] = sorted(self._entries(folder))
+            self._listed[folder] = dict.fromkeys(sorted(self._entries(folder)))
         return self._listed[folder]
 
     def _equal(self, folder: str, form: int, part: str) -> list[str]:

@@ -17,6 +17,13 @@ from addkit.plugin.protocols import ImageSet
 from addkit.plugin.values import DataFacts
 from addkit.recipe.tables import Augmentation
 
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+}
+"""Names as people write them, in lower case -> split."""
+
 
 class Source(ABC):
     """A data set. Subclasses collect the facts and open splits; no image is read before that."""

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 from addkit.data.folders import ImageStore, shortened
 from addkit.data.formats import picture_endings
 from addkit.data.names import NameFinder
 from addkit.data.settings import DataWarning
+from addkit.data.source import SPLIT_NAMES
 from addkit.data.text_files import read_text
 from addkit.errors import DataError, guess
 
-_SPLITS = ("train", "validation", "test")
 _SEPARATORS = ",;\t|"
 _MOST_GUESSES = 5
 """Missing images for which the nearest file is looked up."""
@@ -124,8 +125,10 @@ class CsvTable:
 
     def column(self, name: str, key: str) -> int:
         """The position of the column that the recipe's `key` names. Raises `DataError` for none."""
-        if name in self.columns:
-            return self.columns.index(name)
+        for form in (str, lambda text: normalize("NFC", text)):
+            same = [form(column) for column in self.columns]
+            if same.count(form(name)) == 1:
+                return same.index(form(name))
         advice = f"Rename a column or set data.{key}."
         endings = {Path(column).suffix.lower() for column in self.columns} - {""}
         if endings & picture_endings():
@@ -172,12 +175,13 @@ class CsvTable:
         """
         splits: dict[str, list[int]] = {"train": [], "test": []}
         for number, cell in enumerate(self.cells(name, "split_column")):
-            if cell not in _SPLITS:
+            split = SPLIT_NAMES.get(cell.lower())
+            if split is None:
                 raise DataError(
                     f'{self.location(self.rows[number])}: "{cell}" in column "{name}" is no split'
-                    f"{guess(cell, _SPLITS)}; allowed: {', '.join(_SPLITS)}."
+                    f"{guess(cell, SPLIT_NAMES)}; allowed: train, validation, test."
                 )
-            splits.setdefault(cell, []).append(number)
+            splits.setdefault(split, []).append(number)
         for split, rows in splits.items():
             if not rows:
                 raise DataError(f'{self.path}: no row has "{split}" in column "{name}".')

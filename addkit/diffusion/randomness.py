@@ -15,13 +15,9 @@ from addkit.plugin.values import Clean
 def counted_seed(seed: int, purpose: str, *position: int) -> int:
     """A 63-bit seed for this purpose at this position, such as (epoch, step, micro-batch)."""
     # A hash, so that neighbouring positions do not get neighbouring seeds.
-    words = ":".join([str(seed), purpose, *map(str, position)])
-    return (
-        int.from_bytes(
-            hashlib.blake2b(words.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big"
-        )
-        >> 1
-    )
+    # Surrogates pass: names of files that are no UTF-8 contain some.
+    words = ":".join([str(seed), purpose, *map(str, position)]).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1
 
 
 def counted_generator(

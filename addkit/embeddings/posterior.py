@@ -47,10 +47,11 @@ class PosteriorEmbedding(nn.Module):
         """Freshly corrupted labels (B, R, N) -> h, (B, R, N, D).
 
         The unnormalised weights are exp(m^2 + m z_0) for the label and exp(m z_k) for the others.
-        The M largest of the K - 1 others are drawn exactly (order statistics) and given random
-        classes; the sum over the rest is a Gaussian with its exact mean and variance.
+        The M largest of the K - 1 others are drawn exactly (order statistics) and given different
+        random classes; the sum over the rest is a Gaussian with its exact mean and variance. That
+        Gaussian is the one approximation (docs/lab/speed.md has its distance to the plain draw).
         """
-        if len(self.weight) <= max(FAST_CLASSES, self.largest**2):
+        if len(self.weight) <= max(FAST_CLASSES, 8 * self.largest):
             noisy = corrupt(labels, alpha_bar, len(self.weight), generator, self.scale)
             return self.read(noisy.y_t, alpha_bar)
         m = signal_to_noise(alpha_bar.float(), self.scale)
@@ -109,8 +110,8 @@ def _largest(
     """The M largest of K - 1 standard normals, falling, (rows, M), and their classes.
 
     log U_(1) = log V_1 / n, log U_(j+1) = log U_(j) + log V / (n - j) with n = K - 1, and
-    z = Phi^-1(U) by the upper tail, which fp32 resolves. The classes are wrong ones; two may
-    coincide, with chance M^2 / 2K, so `draw` comes here only where M^2 < K.
+    z = Phi^-1(U) by the upper tail, which fp32 resolves. The classes are different ones, all but
+    the label, each order of them as probable as any other.
     """
     device, shape = labels.device, (len(labels), count)
     uniform = torch.rand(shape, generator=generator, device=device).clamp_min(1e-12)
@@ -118,8 +119,18 @@ def _largest(
     left = num_classes - 1 - torch.arange(count, device=device)
     upper = -torch.expm1((uniform.log() / left).cumsum(1))
     z = -torch.special.ndtri(upper.clamp(1e-30, 1.0 - 1e-7))
+    # Floyd's sampling without replacement: of n = K - 1 classes a set of M, each as probable. Step
+    # j adds a uniform one of the first j + 1, or j itself where that is in the set already.
+    steps = torch.arange(num_classes - 1 - count, num_classes - 1, device=device)
+    picked = torch.rand(shape, generator=generator, device=device) * (steps + 1)
+    wrong = picked.long().minimum(steps)  # fp32 may round up to j + 1.
+    for index in range(1, count):
+        taken = (wrong[:, :index] == wrong[:, index : index + 1]).any(1)
+        wrong[:, index] = torch.where(taken, steps[index], wrong[:, index])
+    # Floyd's order is not uniform, and the order decides which class gets which normal.
+    order = torch.rand(shape, generator=generator, device=device).argsort(1)
+    wrong = wrong.gather(1, order)
     # One class fewer, then shifted past the label: uniform over the others.
-    wrong = torch.randint(num_classes - 1, shape, generator=generator, device=device)
     return z, wrong + (wrong >= labels.unsqueeze(1)).long()
 
 

@@ -21,7 +21,7 @@ class PosteriorConfig(Config):
         16,
         ge=1,
         description="Wrong classes that the fast draw draws exactly; the rest by moments. "
-        "Up to largest ** 2 classes the draw is plain.",
+        "Up to 512 classes, or 8 * largest, the draw is plain.",
     )
 
 

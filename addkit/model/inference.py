@@ -71,8 +71,8 @@ class Inference:
     def replace(self, **changes: Any) -> Inference:
         """A copy with these changes; None keeps the value.
 
-        `sampler`, `to_one` and `read_out` are names of components; another component than the
-        recipe's comes with its default settings.
+        `sampler`, `to_one` and `read_out` are names of components; another component keeps the
+        recipe's settings that it has too.
 
         Raises:
             PluginError: no such component.
@@ -84,9 +84,11 @@ class Inference:
             if name == getattr(self, kind).name:
                 del changes[kind]
             elif name is not None:
-                # The settings in the recipe belong to another component, so the defaults.
                 spec = load_registry().get(kind, name).spec
-                changes[kind] = Choice(spec, spec.settings())
+                kept = getattr(self, kind).config.model_dump(
+                    include=set(spec.settings.model_fields)
+                )
+                changes[kind] = Choice(spec, spec.settings(**kept))
         changed = dataclasses.replace(self, **changes)
         changed.check()
         return changed

@@ -228,7 +228,7 @@ class Predictor:
             self.network.diffusion, condition, generator
         )
         return replace(
-            answer, votes=chains.votes, steps=chains.steps, votes_inference=chains.inference
+            answer, votes=chains.votes, votes_steps=chains.steps, votes_inference=chains.inference
         )
 
     @torch.inference_mode()

@@ -357,9 +357,13 @@ class Answer:
     """(B, S): the read-out's ranking of candidates."""
     log_p: Tensor | None = None
     """(B, S): exact log p(candidate | image), if requested."""
+    prior: Tensor | None = None
+    """(B, S): log p of the candidate's length, where a length head chose it."""
     truth_log_p: Tensor | None = None
     """(B,): exact log p(labels | image) of the true labels, in evaluation; NaN where unknown."""
     inference: InferenceSettings | None = None
     """Settings of the answer; None where a read-out is called by hand."""
     votes_inference: InferenceSettings | None = None
     """Settings of the votes, where chains ran in addition to a read-out of one pass."""
+    votes_steps: Tensor | None = None
+    """(B,) denoising steps of those chains; `steps` stay the answer's own."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from addkit.diffusion.likelihood import counted, token_log_probabilities
+from addkit.diffusion.likelihood import clean_or_hidden, counted, token_log_probabilities
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import Clean, Layout, NoisyBatch, Prepared, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Prepared, Targets, TimeSettings
 
 
 class AutoregressiveProcess:
@@ -41,9 +41,7 @@ class AutoregressiveProcess:
         alpha_bar = torch.ones_like(labels, dtype=torch.float32)  # (B, S, N)
         alpha_bar[..., 0] = 0.0
         batch = _shifted(labels, alpha_bar)
-        # Unseeded, since neither clean labels nor pure noise depend on what is drawn.
-        generator = torch.Generator(device=labels.device)
-        state = model.corrupt(Clean(batch.ids), alpha_bar, generator)
+        state = clean_or_hidden(model, batch.ids, alpha_bar == 0)
         features = model.features(state, batch.t, prepared, batch.layout)  # (B, S, N, D)
         log_p = token_log_probabilities(model, features, labels)
         if self.pad is not None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from addkit.diffusion.likelihood import counted, token_log_probabilities
+from addkit.diffusion.likelihood import clean_or_hidden, counted, token_log_probabilities
 from addkit.errors import UsageError
 from addkit.plugin.protocols import LabelModel, Schedule
-from addkit.plugin.values import Clean, Layout, NoisyBatch, Prepared, State, Targets, TimeSettings
+from addkit.plugin.values import Layout, NoisyBatch, Prepared, Targets, TimeSettings
 from addkit.processes.gaussian import GaussianProcess
 
 
@@ -62,11 +62,9 @@ class BlocksProcess(GaussianProcess):
                 "the likelihood of blocks longer than 1 token is not known; "
                 "use the read-out consensus, or process.block = 1"
             )
-        one = torch.ones(1, 1, 1, device=labels.device)
-        # Neither clean labels nor pure noise depend on what is drawn.
-        noise = model.corrupt(Clean(labels), one - 1, torch.Generator(device=labels.device))
-        clean = model.corrupt(Clean(labels), one, torch.Generator(device=labels.device))
-        state = State(torch.cat([clean.h, noise.h.expand_as(clean.h)], 2))  # (B, S, 2 N, D)
+        twice = labels.repeat(1, 1, 2)  # (B, S, 2 N): the clean stream and the hidden one
+        hidden = torch.arange(twice.shape[-1], device=labels.device) >= labels.shape[-1]
+        state = clean_or_hidden(model, twice, hidden)
         t = torch.ones(1, 1, labels.shape[-1], device=labels.device)
         times = torch.cat([t - 1, t], -1)  # (1, 1, 2 N): 0 for clean tokens, 1 for noisy ones
         layout = self._layout(labels.shape[-1], present, labels.device)

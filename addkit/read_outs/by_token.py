@@ -40,6 +40,7 @@ class Last:
             candidates=end.labels,
             confidence=confidence,
             scores=own if ranked is None else ranked,
+            prior=None if end.step.prior is None else end.step.prior.expand_as(own),
         )
 
     def probabilities(self, end: Ending) -> Tensor:

@@ -26,7 +26,7 @@ class WholeAnswers(ABC):
         scores = self.scores(end, likelihood)  # (B, S)
         # Stable, so that equals stay in the order of their chains on every device.
         order = scores.argsort(dim=-1, descending=True, stable=True)
-        candidates = _in_order(end.labels, order)
+        candidates, prior = _in_order(end.labels, order), end.step.prior
         return Answer(
             labels=candidates[:, 0],
             probabilities=end.mean,
@@ -35,6 +35,7 @@ class WholeAnswers(ABC):
             candidates=candidates,
             confidence=_in_order(end.confidence, order),
             scores=scores.gather(1, order),
+            prior=None if prior is None else prior.expand_as(order).gather(1, order),
         )
 
     @abstractmethod

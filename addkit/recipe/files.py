@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,10 @@ class Layer:
     """Computes `origins`: they need a second scan of each file, and only errors need them."""
     files: tuple[Path, ...] = ()
     """The files read for it, the recipe itself first."""
+    whole: frozenset[str] = frozenset()
+    """Kinds whose table is one value, `loss = {name = "ce"}`: they inherit no key."""
+    inherited: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Kind -> key -> the other component for which a layer below wrote that key."""
 
     @property
     def origins(self) -> Mapping[KeyPath, Origin]:
@@ -166,18 +170,35 @@ class Layer:
         return list(dict.fromkeys(origin.place for origin in origins if origin.is_override))
 
 
+def whole_tables(tables: Mapping[str, Any], written: Iterable[str]) -> frozenset[str]:
+    """Those tables written as one value that name a component; the others add keys to a table."""
+    return frozenset(
+        name for name in written if isinstance(tables.get(name), dict) and "name" in tables[name]
+    )
+
+
 def merge(base: Layer, over: Layer) -> Layer:
     """`over` laid on `base`: tables merge, other values are replaced.
 
-    A component table that now names another component loses the keys that belonged to the old one,
-    and a key loses the base's alternative to it (`RIVALS`).
+    A component table that now names another component keeps the keys of the old one, marked as
+    `inherited`: those that the new component lacks are dropped once its settings are at hand. A
+    table that is `whole` replaces the old one, and a key removes the base's alternative to it
+    (`RIVALS`).
     """
-    replaced = set()
-    for kind in KINDS:
-        old, new = base.tables.get(kind.kind), over.tables.get(kind.kind)
+    replaced = {name for name in over.whole if isinstance(base.tables.get(name), dict)}
+    inherited: dict[str, Mapping[str, str]] = {}
+    for kind in (each.kind for each in KINDS):
+        old, new = base.tables.get(kind), over.tables.get(kind)
+        if kind in replaced or not isinstance(old, dict):
+            continue
+        below = dict(base.inherited.get(kind, {}))
+        new = new if isinstance(new, dict) else {}
         # A layer without a name changes settings of whichever component the base names.
-        if isinstance(old, dict) and isinstance(new, dict) and {"name"} <= old.keys() & new.keys():
-            replaced |= {kind.kind} if old["name"] != new["name"] else set()
+        if "name" in old and new.get("name", old["name"]) != old["name"]:
+            below = {**dict.fromkeys(old.keys() - {"name"}, str(old["name"])), **below}
+        below = {key: name for key, name in below.items() if key not in new}
+        if below := {**below, **over.inherited.get(kind, {})}:
+            inherited[kind] = below
     rivals = set()
     for (table, key), rival in RIVALS.items():
         written = over.tables.get(table)
@@ -207,7 +228,8 @@ def merge(base: Layer, over: Layer) -> Layer:
         # Packages that a base needs, whatever extends it needs too.
         merged[REQUIRES] = list(dict.fromkeys([*tables[REQUIRES], *over.tables[REQUIRES]]))
     files = tuple(dict.fromkeys((*over.files, *base.files)))
-    return Layer(merged, find_origins, files)
+    # Of a table that either layer wrote whole, a later layer may still inherit.
+    return Layer(merged, find_origins, files, over.whole | base.whole, inherited)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +307,8 @@ def _load(
         lines = key_lines(text).items()
         return {(): Origin(place), **{key: Origin(place, line) for key, line in lines}}
 
-    own = Layer(tables, find_origins, (path,))
+    whole = (kind.kind for kind in KINDS if re.search(rf"(?m)^\s*{kind.kind}\s*=\s*\{{", text))
+    own = Layer(tables, find_origins, (path,), whole_tables(tables, whole))
     require(own)
     extends = tables.get("extends", [])
     names = [extends] if isinstance(extends, str) else extends

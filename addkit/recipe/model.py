@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class Recipe:
     """The recipe and what it extends."""
     requires: tuple[str, ...] = ()
     """Packages that provide its components, such as `addkit-clip>=0.3`."""
+    written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """The tables before defaults are filled in, as arms of an ablation change them."""
+    dropped: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Kind -> the keys of a base that its component lacks, as a sentence."""
 
     @property
     def model_name(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from addkit.recipe.errors import Fault, Origin, raise_if_any
-from addkit.recipe.files import Layer, merge
+from addkit.recipe.files import Layer, merge, whole_tables
 from addkit.recipe.toml import KeyPath, parsed, quoted
 
 _KEYS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -41,7 +41,8 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
             tables = {key: tables}
         # A value may be an inline table: every key in it gets the override as its origin.
         origins = dict.fromkeys(_leaves(tables, ()), origin)
-        layers.append(Layer(tables, origins.copy))
+        whole = whole_tables(tables, path) if len(path) == 1 else frozenset()
+        layers.append(Layer(tables, origins.copy, whole=whole))
     return functools.reduce(merge, layers), faults
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from addkit.errors import guess
+from addkit.errors import AddkitWarning, guess
 from addkit.plugin.config import Config
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice
@@ -89,9 +90,14 @@ def read_recipe(
         changes, faults = read_overrides(overrides)
         require(changes)
         # The registry comes last: a file that cannot be read needs no plugin.
-        return _Check(merge(layer, changes), registry or load_registry(), faults).recipe(path)
+        recipe = _Check(merge(layer, changes), registry or load_registry(), faults).recipe(path)
     except RecursionError:
         raise refuse(Origin(shown(path)), _TOO_DEEP) from None
+    for kind, text in recipe.dropped.items():
+        # A file shows its whole table to its reader; an override changes a table out of sight.
+        if kind in changes.tables:
+            warnings.warn(text, AddkitWarning, stacklevel=2)
+    return recipe
 
 
 def recipe_from_tables(
@@ -127,6 +133,8 @@ class _Check:
     layer: Layer
     registry: Registry
     faults: list[Fault]
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    """Kind -> inherited keys that its component lacks."""
 
     def recipe(self, source: Path) -> Recipe:
         """The checked recipe. Raises `RecipeError` with every fault."""
@@ -162,6 +170,12 @@ class _Check:
                 text = f"the file's name is that of its runs: {error}; add a line name = NAME."
                 self.faults.append(Fault(self.layer.origin(()), text, "name", source.stem))
         raise_if_any(self.faults)
+        written = {
+            table: {k: v for k, v in values.items() if k not in self.dropped.get(table, ())}
+            if isinstance(values, dict)
+            else values
+            for table, values in tables.items()
+        }
         return Recipe(
             name=top.name or source.stem,
             source=source,
@@ -170,6 +184,8 @@ class _Check:
             requires=top.requires,
             choices=choices,
             files=self.layer.files,
+            written=written,
+            dropped={kind: self._lost(choices[kind], keys) for kind, keys in self.dropped.items()},
             **shared,
         )
 
@@ -215,7 +231,10 @@ class _Check:
             self._add((kind,), what, error.cause)
             return None
         settings = provided.spec.settings  # Imported here, where it is a path.
-        values = {key: value for key, value in table.items() if key != "name"}
+        inherited = self.layer.inherited.get(kind, {})
+        if gone := sorted(inherited.keys() - settings.model_fields.keys()):
+            self.dropped[kind] = gone
+        values = {key: value for key, value in table.items() if key not in ("name", *gone)}
         try:
             config = validated(settings, values)
         except ValidationError as error:
@@ -224,6 +243,12 @@ class _Check:
         # Only a third party's Spec is wrapped, and kept as `own_spec`.
         plugin = "" if provided.own_spec is None else provided.provider
         return Choice(provided.spec, config, plugin)
+
+    def _lost(self, choice: Choice, keys: Sequence[str]) -> str:
+        kind = choice.spec.kind
+        others = ", ".join(map(quoted, dict.fromkeys(self.layer.inherited[kind].values())))
+        lost = f"{', '.join(keys)}, written for {others}: dropped"
+        return f"[{kind}] {quoted(choice.name)} has no {lost}"
 
     def _culprit(self, kind: str, reason: str) -> str:
         """The one of the tables that do not go together which the recipe itself has written.

@@ -132,16 +132,18 @@ def arm_steps(files: AblationFiles) -> Curves:
     # Name of the line -> steps -> score of each seed.
     groups: dict[str, dict[float, list[float]]] = {}
     for arm in result.arms:
-        if arm.error is None and STEPS in arm.changes:
+        if arm.error is None and STEPS in arm.overrides:
             # Arms with equal other changes are points of one line.
-            points = groups.setdefault(name_of(arm.changes), {})
-            points[float(arm.changes[STEPS])] = _scored(arm)
+            points = groups.setdefault(name_of(arm.overrides), {})
+            points[float(arm.overrides[STEPS])] = _scored(arm)
     base_run = next(iter(files.runs(result.base)), None)
     # From the stored recipe: the result has only what differs from the base.
     own_steps = base_run and base_run.recipe_tables().get("sampling", {}).get("steps")
     if isinstance(own_steps, int):  # Not `auto`.
         # Each line also has a point of the arm that keeps the base's own steps.
-        unchanged = {name_of(arm.changes): arm for arm in result.arms if STEPS not in arm.changes}
+        unchanged = {
+            name_of(arm.overrides): arm for arm in result.arms if STEPS not in arm.overrides
+        }
         for name, points in groups.items():
             arm_or_base = result.base if name == "base" else unchanged.get(name)
             if arm_or_base is not None and _scored(arm_or_base):

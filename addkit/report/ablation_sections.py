@@ -7,6 +7,7 @@ from functools import partial
 from addkit.ablation import ArmRow
 from addkit.ablation.results import RESULT
 from addkit.metrics.statistics import FEWEST_SEEDS
+from addkit.recipe.toml import toml_value
 from addkit.report import tables
 from addkit.report.ablation_files import (
     MOST_ARMS,
@@ -46,11 +47,18 @@ def show_table(files: AblationFiles) -> Shown:
         means = [score.text(row.mean), score.text(row.sd)]
         rows.append([row.name, *means, difference, interval, verdict])
     columns = ["arm", f"{score.heading}, mean", "sd", "difference", "95 %", "verdict"]
+    # Resolved: a change of a component may change other keys, and the reader must see each.
+    changes = [
+        [row.name, key, "-" if value is None else toml_value(value)]
+        for row in result.arms
+        for key, value in row.changes.items()
+    ]
     return Shown(
         f"{score.heading} over {_seeds(files)}, and each arm's difference to the base "
-        "with the same seeds and data order, with its 95 % interval. "
+        "(or to the row that its note names) with the same seeds and data order, with its 95 % "
+        "interval. "
         f"From `{files.path / RESULT}`, written by `addkit ablate`.",
-        tables=[Table(columns, rows)],
+        tables=[Table(columns, rows), Table(["arm", "differs in", "value"], changes)],
         sentences=[*few, *result.notes, *failed],
     )
 

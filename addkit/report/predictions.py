@@ -193,10 +193,8 @@ def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Ju
         references = references_of(batch, predictor.task.vocabulary)
         for answer, texts in zip(answers, references, strict=True):
             best = answer.captions[0]
-            # A caption is as probable as all of its tokens together.
-            confidence = math.prod(token.probability for token in best.tokens)
             text, right = best.text or "(no words)", best.text in texts
-            judged.append(Judged(ModelAnswer("", text, right, confidence), ()))
+            judged.append(Judged(ModelAnswer("", text, right, best.probability), ()))
         return judged
     rows = zip(answers, batch.labels.tolist(), strict=True)
     if predictor.facts.token_names:

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from addkit.diffusion.likelihood import clean_or_hidden
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Chain, JointDenoiser, StepSampler
 from addkit.plugin.values import FORBIDDEN, FREE, ChainSettings, ChainStep, Clean, Layout
@@ -39,13 +40,11 @@ class KeyValues:
         """
         chain, model, device = self.chain, self.chain.model, labels.device
         batch, width = labels.shape[:2]
-        # The first token reads pure noise, which carries no label.
+        # The first token reads no label.
         seen = (
             labels.flatten(0, 1)[:, index - 1, None, None] if index else labels.new_zeros(1, 1, 1)
         )
-        alpha_bar = torch.full((1, 1, 1), float(index > 0), device=device)
-        # A generator of its own: neither clean labels nor pure noise depend on what is drawn.
-        state = model.corrupt(Clean(seen), alpha_bar, torch.Generator(device=device))
+        state = clean_or_hidden(model, seen, torch.full((1, 1, 1), index == 0, device=device))
         h = state.h.expand(batch * width, -1, -1, -1).repeat(chain.branches, 1, 1, 1)
         # h: (branches B W, 1, 1, D); its place is its own, since the token before it is read here.
         layout = Layout(places=torch.tensor([index], device=device))

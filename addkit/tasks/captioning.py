@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from addkit.errors import UsageError
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, Answer, Batch, Targets
-from addkit.tasks.predictions import Caption, CaptionPrediction, Token
+from addkit.tasks.predictions import Caption, CaptionPrediction, Made, Token
 from addkit.tasks.settings import CaptioningConfig
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Captioning:
     """
 
     headline: str = "exact_match"
-    columns: tuple[str, ...] = ("caption", "tokens sure, %", "score")
+    columns: tuple[str, ...] = ("caption", "probability %", "tokens %", "score")
 
     def __init__(self, config: CaptioningConfig, problem: Problem) -> None:
         if problem.tokenizer is None or problem.pad is None:
@@ -133,26 +134,31 @@ class Captioning:
 
     def predictions(self, answer: Answer, top: int) -> list[CaptionPrediction]:
         """The `top` best captions of each image."""
-        images = []
+        images, prior = [], answer.prior
+        lengths = torch.ones_like(answer.scores) if prior is None else prior.exp()  # (B, S)
         for image, steps in enumerate(answer.steps.tolist()):
             captions = []
-            for ids, confidence, score in zip(
+            for ids, confidence, score, length in zip(
                 answer.candidates[image, :top].tolist(),  # (S, N)
                 answer.confidence[image, :top].tolist(),  # (S, N)
                 answer.scores[image, :top].tolist(),  # (S,)
+                lengths[image, :top].tolist(),  # (S,)
                 strict=True,
             ):
                 # A caption ends at its first pad, whatever follows.
                 stop = ids.index(self.pad) if self.pad in ids else len(ids)
                 pairs = zip(ids[:stop], confidence, strict=False)
                 tokens = tuple(Token(self.vocabulary.tokens[k], p) for k, p in pairs)
-                captions.append(Caption(self.vocabulary.decode(ids), tokens, score))
+                # The first pad ends the caption; with masked pads the length head decided that.
+                counted = confidence[: stop if self.predicts_length else stop + 1]
+                probability = math.prod(counted) * length
+                text = self.vocabulary.decode(ids)
+                captions.append(Caption(text, tokens, score, probability))
             images.append(
                 CaptionPrediction(
                     tuple(captions),
                     int(steps),
-                    inference=answer.inference,
-                    votes_inference=answer.votes_inference,
+                    **Made.by(answer, image),
                 )
             )
         return images

@@ -10,7 +10,7 @@ from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import Answer, Batch, Targets
-from addkit.tasks.predictions import LabelScore, Prediction
+from addkit.tasks.predictions import LabelScore, Made, Prediction
 
 
 class ClassificationMeter:
@@ -71,10 +71,9 @@ class Classification:
             Prediction(
                 label_scores(self.names, ids, values, vote),
                 int(steps),
-                inference=answer.inference,
-                votes_inference=answer.votes_inference,
+                **Made.by(answer, image),
             )
-            for ids, values, vote, steps in rows
+            for image, (ids, values, vote, steps) in enumerate(rows)
         ]
 
     def given_labels(self, given: Mapping[str, str]) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from addkit.plugin.values import InferenceSettings
+    from addkit.plugin.values import Answer, InferenceSettings
 
 JsonObject: TypeAlias = dict[str, Any]
 """A prediction as `sample --json` prints it."""
@@ -23,6 +23,18 @@ class Made:
     """Settings that made the probabilities."""
     votes_inference: InferenceSettings | None = None
     """Settings that made the votes, where chains ran in addition to a one-pass read-out."""
+    votes_steps: int | None = None
+    """Denoising steps of those chains."""
+
+    @classmethod
+    def by(cls, answer: Answer, image: int) -> dict[str, Any]:
+        """The fields of this class for one image of an answer."""
+        steps = answer.votes_steps
+        return {
+            "inference": answer.inference,
+            "votes_inference": answer.votes_inference,
+            "votes_steps": None if steps is None else int(steps[image]),
+        }
 
     @property
     def chain(self) -> InferenceSettings | None:
@@ -31,24 +43,23 @@ class Made:
         return None if settings is None or settings.one_pass else settings
 
     def settings(self) -> JsonObject:
-        """The settings as JSON; sampler and to-one are None where no chain was run."""
+        """The settings as JSON: those of the answer, and under `votes_by` those of the votes.
+
+        Sampler and to-one are None where one pass made the answer, and `votes_by` is None where the
+        chains of the read-out vote.
+        """
         if self.inference is None:
             return {}
-        # A one-pass read-out may come with votes of chains: those have a sampler to name.
-        used = self.chain or self.inference
-        return {
-            "guidance": used.guidance,
-            "chains": used.chains,
-            "sampler": used.sampler,
-            "to_one": used.to_one,
-            "read_out": self.inference.read_out,
-        }
+        votes = None
+        if self.votes_inference is not None:
+            votes = {"steps": self.votes_steps, **_settings(self.votes_inference)}
+        return {**_settings(self.inference), "votes_by": votes}
 
     def how_made(self, steps: int) -> str:
         """One line on the origin of probabilities and votes.
 
         Args:
-            steps: that the chains took.
+            steps: of the answer.
         """
         if self.inference is None:
             return ""
@@ -56,6 +67,7 @@ class Made:
         loop = ""
         if chain is not None:
             plural = "s" if chain.chains > 1 else ""
+            steps = steps if self.votes_steps is None else self.votes_steps
             loop = f"{chain.chains} chain{plural} of {steps} steps"
             loop += f" ({chain.sampler}, {chain.to_one}, w {chain.guidance:g})"
         # A read-out of chains makes both numbers; a one-pass read-out makes the probability alone.
@@ -63,6 +75,16 @@ class Made:
             return f"probability: read-out {read_out} of {loop}"
         first = f"probability: read-out {read_out}, one pass at t = T"
         return f"{first}; votes: {loop}" if loop else first
+
+
+def _settings(used: InferenceSettings) -> JsonObject:
+    return {
+        "read_out": used.read_out,
+        "guidance": used.guidance,
+        "chains": used.chains,
+        "sampler": used.sampler,
+        "to_one": used.to_one,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +109,7 @@ class Prediction(Made):
 
     labels: tuple[LabelScore, ...]
     steps: int
-    """Denoising steps behind the votes."""
+    """Denoising steps of the answer: 1 for a read-out of one pass."""
 
     @property
     def label(self) -> LabelScore:
@@ -122,6 +144,9 @@ class Caption:
     """Without pads."""
     score: float
     """The read-out ranks by it: agreement with the other chains, or log p."""
+    probability: float
+    """Of the whole caption, in [0, 1]: the product of its tokens' probabilities and that of its
+    end, which is a token too, or of its length where a length head chose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +167,11 @@ class CaptionPrediction(Made):
         return {"captions": captions, "steps": self.steps, **self.settings()}
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Caption, percent probability of each token, and score."""
+        """Caption, its probability and that of each token in percent, and score."""
         return [
             (
                 c.text or "(no words)",
+                f"{100 * c.probability:.2f}",
                 # One number for each token, in the order of the words.
                 " ".join(f"{100 * t.probability:.0f}" for t in c.tokens),
                 f"{c.score:.3f}",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from addkit.diffusion import noised
-from addkit.errors import UsageError
 from addkit.plugin.values import FORBIDDEN, FREE, ChainSettings, Clean, Targets, TimeSettings
 from addkit.samplers.blocks import sample
 from addkit.testing.fixed_inputs import (
     CHAINS,
     STEPS,
     generator,
+    likelihoods_sum_to_one,
     network_of,
     process_for,
     sampler_for,
@@ -315,19 +313,7 @@ def can_be_sampled(bench: Bench) -> None:
 
 def has_a_likelihood(bench: Bench) -> None:
     """The probabilities of all sequences of labels sum to 1."""
-    # 27 sequences: few enough to sum over all of them.
-    process, num_classes = bench.build(), 3
-    network = network_of(process, num_classes, 3)
-    every = torch.tensor(list(itertools.product(range(num_classes), repeat=3)))  # (S, N)
-    prepared = network.prepare(bench.normal(1, 4, 16))
-    try:
-        log_p = process.likelihood(network, prepared, every.unsqueeze(0))
-    except UsageError as error:
-        raise SkippedError(str(error)) from None
-    shaped("log p", log_p, (1, len(every)))
-    # A bound on the likelihood, or one that looks ahead, sums to another number.
-    total = float(log_p.double().exp().sum())
-    need(abs(total - 1) < 1e-3, f"they sum to {total:.6g}")
+    likelihoods_sum_to_one(network_of(bench.build(), 3, 3))
 
 
 def _falling(labels: Tensor) -> Tensor:

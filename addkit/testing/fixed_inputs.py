@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from addkit.denoisers.settings import TransformerConfig
 from addkit.denoisers.transformer import TransformerDenoiser
 from addkit.diffusion import Answer, ChainStep, Clean, LabelDiffusion, corrupt
 from addkit.embeddings.posterior import PosteriorEmbedding
+from addkit.errors import UsageError
 from addkit.losses.cross_entropy import CrossEntropy
 from addkit.plugin import load_registry
 from addkit.plugin.protocols import Process, Sampler
@@ -19,7 +21,7 @@ from addkit.plugin.values import ChainSettings
 from addkit.samplers.blocks import sample
 from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
-from addkit.testing.small_problem import COPIES, IMAGES, Bench, SkippedError
+from addkit.testing.small_problem import COPIES, IMAGES, Bench, SkippedError, need, shaped
 from addkit.to_one.operators import ArgMax
 
 CHAINS, STEPS = 4, 3
@@ -57,17 +59,25 @@ def answer_of(labels: Tensor, num_classes: int) -> Answer:
     )
 
 
-def network_of(process: Process, num_classes: int, num_tokens: int) -> LabelDiffusion:
-    """A small network with random weights, its output layer's too, in evaluation mode."""
+def network_of(
+    process: Process, num_classes: int, num_tokens: int, width: int = 16, **parts: Any
+) -> LabelDiffusion:
+    """A small network with random weights, its output layer's too, in evaluation mode.
+
+    `parts` replace its embedding, denoiser or schedule; the first two have the given width.
+    """
     # Tokens see each other, so that a law about orders can fail.
-    config = TransformerConfig.model_validate({"width": 16, "depth": 1, "heads": 2})
+    config = TransformerConfig.model_validate({"width": width, "depth": 1, "heads": 2})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
+        own = {
+            "embedding": PosteriorEmbedding(num_classes, width, 1.0, spread=0.5, largest=16),
+            "denoiser": TransformerDenoiser(config, 16, num_tokens),
+            "schedule": CosineSchedule(CosineConfig.model_validate({})),
+        }
         network = LabelDiffusion(
+            **{**own, **parts},
             conditioner=_Same(16),
-            embedding=PosteriorEmbedding(num_classes, 16, 1.0, spread=0.5, largest=16),
-            denoiser=TransformerDenoiser(config, 16, num_tokens),
-            schedule=CosineSchedule(CosineConfig.model_validate({})),
             loss=CrossEntropy(0.0),
             process=process,
             num_classes=num_classes,
@@ -76,6 +86,27 @@ def network_of(process: Process, num_classes: int, num_tokens: int) -> LabelDiff
         # It begins at 0, with which every logit is equal and no chain changes.
         nn.init.normal_(network.output.weight)
     return network.eval()
+
+
+def likelihoods_sum_to_one(network: LabelDiffusion) -> None:
+    """Raise `LawBrokenError` unless the probabilities of all sequences of labels sum to 1.
+
+    A bound on the likelihood, one that looks ahead, and one that depends on a draw of noise sum to
+    another number. Raises `SkippedError` where the process has no likelihood.
+    """
+    # K^N sequences, (S, N).
+    labels = range(network.num_classes)
+    every = torch.tensor(list(itertools.product(labels, repeat=network.num_tokens)))
+    condition = torch.randn((1, 4, 16), generator=generator(1))
+    try:
+        with torch.no_grad():
+            prepared = network.prepare(condition)
+            log_p = network.process.likelihood(network, prepared, every.unsqueeze(0))
+    except UsageError as error:
+        raise SkippedError(str(error)) from None
+    shaped("log p", log_p, (1, len(every)))
+    total = float(log_p.double().exp().sum())
+    need(abs(total - 1) < 1e-5, f"they sum to {total:.6g}")
 
 
 def sampler_for(accepts: frozenset[str]) -> Sampler:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 
 from addkit.diffusion import corrupt
-from addkit.testing.fixed_inputs import condition_of, denoised, generator, images_of, levels_of
+from addkit.plugin import load_registry
+from addkit.testing.fixed_inputs import (
+    condition_of,
+    denoised,
+    generator,
+    images_of,
+    levels_of,
+    likelihoods_sum_to_one,
+    network_of,
+)
 from addkit.testing.small_problem import (
     COPIES,
     IMAGES,
@@ -119,6 +130,22 @@ def reads_what_it_draws(bench: Bench) -> None:
             )
 
 
+def leaves_likelihoods_exact(bench: Bench) -> None:
+    """The probabilities of all sequences of labels sum to 1 under each process that has them."""
+    built, problem = bench.build(), bench.problem
+    registry = load_registry()
+    for name in registry.names("process"):
+        process = Bench(registry.get("process", name)).build()
+        if bench.kind == "embedding":
+            parts = {"width": problem.state_width, "embedding": built}
+        elif "joint" in bench.provides:
+            parts = {"width": built.width, "denoiser": built}
+        else:
+            raise SkippedError("its tokens do not see each other, and all have one likelihood")
+        with contextlib.suppress(SkippedError):  # No likelihood is known for blocks of several.
+            likelihoods_sum_to_one(network_of(process, problem.num_classes, 3, **parts))
+
+
 def gives_features(bench: Bench) -> None:
     """H (B, R, N, D) becomes features (B, R, N, D); R = 1 if `uses_state` is false."""
     built = bench.build()
@@ -208,7 +235,12 @@ CONDITIONER: tuple[Law, ...] = (
     has_one_token_if_it_provides_that,
     conditions_each_image_alone,
 )
-EMBEDDING: tuple[Law, ...] = (is_a_module, embeds_states_and_labels, reads_what_it_draws)
+EMBEDDING: tuple[Law, ...] = (
+    is_a_module,
+    embeds_states_and_labels,
+    reads_what_it_draws,
+    leaves_likelihoods_exact,
+)
 DENOISER: tuple[Law, ...] = (
     is_a_module,
     has_sizes,
@@ -218,4 +250,5 @@ DENOISER: tuple[Law, ...] = (
     images_do_not_see_each_other,
     reads_the_state_if_it_provides_that,
     extends_as_it_is_called,
+    leaves_likelihoods_exact,
 )

@@ -47,7 +47,8 @@ def test_the_stored_table_is_the_result(result: AblationResult) -> None:
         "train_runs",
     }
     assert all(agreed <= set(arm) for arm in stored["arms"])
-    assert stored["arms"][0]["changes"] == {"loss.name": "weighted-ce"}
+    assert stored["arms"][0]["overrides"] == {"loss.name": "weighted-ce"}
+    assert stored["arms"][0]["changes"] == {"loss.name": "weighted-ce", "loss.normalise": False}
 
 
 def test_nothing_is_done_twice(

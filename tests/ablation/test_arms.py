@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from addkit.ablation import Axis, arms_of, combinations, plan
+from addkit.ablation import Axis, arms, arms_of, combinations, plan
 from addkit.ablation.arms import matched_base, name_of
 from addkit.ablation.results import fingerprint, inference_key, training_key
 from addkit.errors import RecipeError, UsageError
@@ -15,6 +17,7 @@ from addkit.model import build_data, build_network
 from addkit.plugin import load_registry
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, read_recipe, recipe_from_tables
+from addkit.recipe.files import known_recipes
 
 LOSS = Axis("loss.name", ("ce", "mse"))
 GUIDANCE = Axis("sampling.guidance", ("1", "1.5", "2"))
@@ -52,11 +55,42 @@ def test_names_of_arms() -> None:
 def test_each_arm_has_the_same_seeds_and_its_own_change(small: Recipe) -> None:
     base, mse = arms_of(small, [("", ("loss.name=weighted-ce",))], [], 3)
     assert [one.seed for one in base.recipes] == [one.seed for one in mse.recipes] == [0, 1, 2]
-    assert mse.changes == {"loss.name": "weighted-ce"}
+    assert mse.changes == {"loss.name": "weighted-ce", "loss.normalise": False}
     for ours, theirs in zip(base.recipes, mse.recipes, strict=True):
         apart = {k for k, v in ours.tables().items() if theirs.tables()[k] != v}
         assert apart == {"loss"}
         assert ours.control.heads == ()
+
+
+def _resolved(recipe: Recipe) -> dict[str, object]:
+    tables = {k: v for k, v in recipe.tables().items() if isinstance(v, dict)}
+    return {
+        f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(known_recipes()))
+def test_every_key_that_differs_is_in_the_changes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arms, "build_data", lambda recipe: SimpleNamespace(facts=None))
+    registry, recipe = load_registry(), read_recipe(Path(name))
+    wanted = [
+        ("", (f"{kind.kind}.name={each}",))
+        for kind in KINDS
+        if kind.kind not in ("task", "data", "tracker")
+        for each in registry.names(kind.kind)
+    ]
+    made = {arm.name: arm for arm in arms_of(recipe, wanted, [], 1)}
+    valid = [arm for arm in made.values() if arm.recipes and arm.name != "base"]
+    assert len(valid) > 3
+    for arm in valid:
+        base, other = (_resolved(each.recipes[0]) for each in (made[arm.reference], arm))
+        keys = {key for key in base | other if base.get(key) != other.get(key)}
+        assert keys == set(arm.changes), arm.name
+        # A key that both components have keeps its value: one change at a time.
+        changed = {key for key in keys if key in base and key in other}
+        assert {key.split(".")[1] for key in changed} <= {"name"}, arm.name
 
 
 def test_arms_that_are_the_base_or_each_other_are_shown_once(small: Recipe) -> None:
@@ -77,12 +111,15 @@ def test_what_an_arm_needs_to_be_trained_every_arm_gets(small: Recipe) -> None:
 
 def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
     what = plan(small, [("", ("loss.name=mse-noise",))], seeds=1)
-    base, noise = what.arms
+    base, alike, noise = what.arms
     assert what.shared == ["denoiser.bayes_skip=false"]
     assert base.recipes[0].choices["read_out"].name == "one-pass"
     assert noise.recipes[0].choices["read_out"].name == "last"
-    assert noise.changes == {"loss.name": "mse-noise", "read_out.name": "last"}
-    assert noise.name == "loss mse-noise"
+    assert (alike.name, alike.changes) == ("base, read_out last", {"read_out.name": "last"})
+    assert (noise.name, noise.reference) == ("loss mse-noise", alike.name)
+    assert noise.changes == {"loss.name": "mse-noise", "loss.label_smoothing": None}
+    # The base is scored twice and trained once.
+    assert alike.keys[0][0] == base.keys[0][0]
 
 
 def test_values_that_make_no_recipe_are_refused_together(small: Recipe) -> None:
@@ -123,10 +160,9 @@ def test_a_loop_that_the_read_out_does_not_run_gets_a_note(small: Recipe) -> Non
 
 def test_controls_are_arms(small: Recipe) -> None:
     *_, control = arms_of(small, [], ["linear"], 2)
-    assert (control.name, dict(control.changes)) == (
-        "control, linear",
-        {"control.heads": "linear"},
-    )
+    assert control.name == "control, linear"
+    assert control.changes["denoiser.name"] == "control"
+    assert control.changes["denoiser.bayes_skip"] is None
     assert [one.choices["denoiser"].name for one in control.recipes] == ["control"] * 2
 
 
@@ -173,7 +209,7 @@ def test_arms_of_a_recipe(small: Recipe) -> None:
 
 
 def test_the_shipped_ablation_can_be_planned(small: Recipe) -> None:
-    recipe = read_recipe(small.source.parent / "ablation.toml", ["data.name=digits"])
+    recipe = read_recipe(small.source.parent / "ablation.toml", ['data={name="digits"}'])
     assert len(recipe.ablation.arms) >= 8
     wanted = [(arm.name, arm.changes) for arm in recipe.ablation.arms]
     what = plan(recipe, wanted, controls=recipe.ablation.controls, seeds=1)

@@ -47,19 +47,20 @@ def test_with_nothing_else_it_takes_the_digits(addkit: Cli) -> None:
     told = addkit("ablate", "--loss", "mse", "--dry-run", "--json").json
     assert told["train_runs"] == 6
     assert [arm["name"] for arm in told["arms"]] == ["base", "loss mse"]
-    assert told["arms"][1]["changes"] == {"loss.name": "mse"}
+    assert told["arms"][1]["changes"] == {"loss.name": "mse", "loss.label_smoothing": None}
     assert told["shared"] == ["denoiser.bayes_skip=false"]
 
 
 def test_a_table_of_two_rows(addkit: Cli, tmp_path: Path) -> None:
     said = addkit("ablate", "--loss", "mse", "--seeds", "2", *SMALL)
     assert said.code == 0
-    head, base, mse, *rest = said.out.splitlines()
+    head, base, mse, *_ = said.out.splitlines()
     assert head.split()[:4] == ["arm", "seeds", "top-1", "%"]
     assert base.split()[:2] == ["base", "2"]
     assert mse.startswith("loss mse")
     assert "needs 3 seeds" in mse
-    assert "denoiser.bayes_skip=false" in rest[0]
+    assert "denoiser.bayes_skip=false" in said.out
+    assert "loss.label_smoothing = -" in said.out
     assert "4 of 4 trainings run now" in said.out
     again = addkit("ablate", "--loss", "mse", "--seeds", "2", *SMALL)
     assert "0 of 4 trainings run now" in again.out
@@ -114,7 +115,7 @@ def test_misspelt_values_are_refused_before_anything_is_trained(
 def test_a_dry_run_tells_what_is_done(addkit: Cli) -> None:
     words = ["ablate", "--loss", "weighted-ce", "--seeds", "1", *SMALL]
     said = addkit(*words, "--dry-run")
-    assert "loss.name = weighted-ce" in said.out
+    assert 'loss.name = "weighted-ce"' in said.out
     assert "seeds 0; trainings: 2, of them done: 0" in said.out
     told = addkit(*words, "--json").json
     assert told["command"].startswith("addkit ablate --loss weighted-ce --seeds 1 --set")

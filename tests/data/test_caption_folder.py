@@ -148,6 +148,13 @@ def test_texts_beside_some_images(root: Path) -> None:
     (root / "captions.csv").unlink()
     with pytest.raises(DataError, match=r"captions\.csv does not exist.*\n.*metadata\.jsonl"):
         _source(root)
+    (root / "train").mkdir()
+    (root / "train" / "metadata.csv").touch()
+    with pytest.raises(DataError, match=r"There is .*train/metadata\.csv: set data\.root"):
+        _source(root)
+    (root / "captions.csv").mkdir()
+    with pytest.raises(DataError, match=r"captions\.csv is no file"):
+        _source(root)
     for name in ("x0", "x1", "y0"):
         (root / f"{name}.txt").write_text(f"a cat\n\n{name}\n")
     with pytest.warns(DataWarning, match=r"7 images have no NAME\.txt .* among them .*x2\.png"):
@@ -227,6 +234,8 @@ def test_columns_that_are_not_there(root: Path) -> None:
             '{"image": "x0.png", "image": "x1.png", "caption": "a"}',
             r'c\.jsonl:2: .*"image" occurs tw',
         ),
+        ('{"image": "x0.png", "caption": "\\ud83d"}', r"c\.jsonl:2: .*; a text is needed"),
+        ('{"image": "x0\\u0000/a.png", "caption": "a"}', r"c\.jsonl:2: .* is no file"),
         ('{"image": "x0.png", "caption": 3}', r'c\.jsonl:2: "caption" is 3; a text is needed'),
         ('{"image": "x0.png", "caption": " "}', r"c\.jsonl:2: empty caption"),
     ],

@@ -103,6 +103,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         (b"GIF89a", "starts with 47494638"),
         (_contents()["train-images-idx3-ubyte"][:-9], "announces 47040 bytes .* has 47031"),
         (b"\0\0\x08\x03\0\0", "announces 0 bytes of data and has -"),
+        (_idx(np.zeros((0, 28, 28), np.uint8)), "announces 0 bytes of data and has 0"),
         (_idx(np.zeros((60, 32, 32), np.uint8)), "images of 32 x 32 pixels"),
         (_idx(np.zeros((5, 28, 28), np.uint8)), "60 labels for the 5 images of train-images"),
     ],

@@ -25,6 +25,12 @@ def _names(count: int) -> list[str]:
     return [f"image{number}" for number in range(count)]
 
 
+def test_names_that_are_no_utf_8_are_held_out_too() -> None:
+    names = [f"caf\udce9{number}.png" for number in range(5)]
+    kept, held = hold_out([0] * 5, names, 0.2, 0, "test")
+    assert (len(kept), len(held)) == (4, 1)
+
+
 def test_disjoint_whole_stratified_and_stable() -> None:
     labels = [number % 3 for number in range(90)]
     kept, held = hold_out(labels, _names(90), 0.2, 0, "test")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -49,6 +50,13 @@ def test_a_wrong_column_is_guessed_for_any_separator(tmp_path: Path) -> None:
     table = read_csv(_file(tmp_path, "images;tone\na.png;dark\n"), ",", "image")
     with pytest.raises(DataError, match=r'did you mean "images"\?\); there are: images, tone'):
         table.column("image", "image_column")
+
+
+def test_columns_and_splits_as_people_write_them(tmp_path: Path) -> None:
+    rows = [f"{i},{split}" for i, split in enumerate(("Training", "VAL", "test", "train"))]
+    path = _file(tmp_path, "\n".join([normalize("NFD", "n,é"), *rows]))
+    table = read_csv(path, ",")
+    assert table.splits("é", 0.0) == {"train": [0, 3], "validation": [1], "test": [2]}
 
 
 def test_a_table_without_a_header(tmp_path: Path) -> None:

@@ -122,9 +122,9 @@ def test_inference_takes_the_recipe_and_changes_what_is_asked(read: Read) -> Non
     assert inference.replace(steps=None, sampler=None) == inference
     changed = inference.replace(steps=3, read_out="mean", to_one="sample", sampler="gibbs")
     assert (changed.steps, changed.one_pass) == (3, False)
-    # The recipe's component keeps the recipe's settings, another one has its defaults.
+    # Another component keeps the recipe's settings that it has too.
     assert changed.to_one.config.temperature == 0.5
-    assert inference.replace(to_one="softmax").to_one.config.temperature == 1.0
+    assert inference.replace(to_one="softmax").to_one.config.temperature == 0.5
 
 
 def test_a_sampler_that_draws_needs_no_to_one(read: Read) -> None:

@@ -91,7 +91,7 @@ def test_chains_vote(predictor: Predictor, digits: torch.Tensor) -> None:
     told = predictor.predict(digits, steps=4, chains=8, top=10)
     plain = predictor.predict(digits, top=10)
     for prediction, alone in zip(told, plain, strict=True):
-        assert prediction.steps == 4
+        assert (prediction.steps, prediction.votes_steps) == (1, 4)
         assert all((8 * score.votes).is_integer() for score in prediction.labels)
         # The recipe's read-out is one pass: votes stand beside it and change no probability.
         assert [s.probability for s in prediction.labels] == pytest.approx(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addkit.errors import RecipeError
+from addkit.errors import AddkitWarning, RecipeError
 from addkit.plugin import Registry
 from addkit.recipe import Recipe, read_recipe, recipe_from_tables
 
@@ -39,11 +39,34 @@ def test_override_at_the_top(read: Read) -> None:
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_override_of_a_name_drops_the_files_keys_alone(read: Read, swapped: bool) -> None:
+def test_an_override_of_a_name_keeps_every_key_that_the_component_has(
+    read: Read, swapped: bool
+) -> None:
     overrides = ["schedule.steps=5", "schedule.name=cosine"]
     text = '[schedule]\nname = "linear"'
     choice = read(text, *(reversed(overrides) if swapped else overrides)).choices["schedule"]
-    assert (choice.name, choice.config.steps, choice.config.offset) == ("cosine", 5, 0.008)
+    # The base wrote the offset for the cosine, which is the component again.
+    assert (choice.name, choice.config.steps, choice.config.offset) == ("cosine", 5, 0.5)
+
+
+def test_keys_that_the_new_component_lacks_are_dropped_in_one_line(read: Read) -> None:
+    with pytest.warns(AddkitWarning, match=r'^\[schedule\] "linear" has no offset, .*"cosine"'):
+        recipe = read("", "schedule.name=linear")
+    assert recipe.choices["schedule"].name == "linear"
+    assert list(recipe.dropped) == ["schedule"]
+    assert "offset" not in recipe.written["schedule"]
+    # A file's own table is in sight: no warning.
+    assert list(read('[schedule]\nname = "linear"').dropped) == ["schedule"]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_table_written_as_one_value_takes_the_components_defaults(
+    read: Read, in_file: bool
+) -> None:
+    table = 'schedule = {name = "cosine"}'
+    recipe = read(table) if in_file else read("", table.replace(" = {", "={"))
+    assert recipe.choices["schedule"].config.offset == 0.008
+    assert recipe.dropped == {}
 
 
 def test_the_last_override_wins(read: Read) -> None:
@@ -161,6 +184,7 @@ def test_tables_can_be_overridden(tables: dict[str, Any], registry: Registry) ->
         registry,
         overrides=["data.root=/new/place", "training.base_lr=1", "schedule.name=linear"],
     )
+    assert list(recipe.dropped) == ["schedule"]
     assert recipe.choices["data"].config.root == Path("/new/place")
     assert (recipe.training.lr, recipe.training.base_lr) == (None, 1)
     assert recipe.choices["schedule"].name == "linear"

@@ -101,6 +101,7 @@ def arm(
         off = {"difference": mean - 80, "low": mean - 81, "high": mean - 79, "verdict": "worse"}
     fields = {
         "name": ", ".join(f"{key} = {value}" for key, value in changes.items()),
+        "overrides": dict(changes),
         "changes": dict(changes),
         "seeds": list(range(len(values))),
         "metric": "top1",

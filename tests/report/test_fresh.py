@@ -133,12 +133,14 @@ def test_a_caption_is_right_if_it_equals_a_reference() -> None:
     Captioning.vocabulary = property(lambda self: None)  # type: ignore[assignment]
     try:
         tokens = (Token("cat", 0.5), Token("s", 0.5))
-        answers = [CaptionPrediction((Caption(text, tokens, 0.0),), 1) for text in ("cat", "")]
+        answers = [
+            CaptionPrediction((Caption(text, tokens, 0.0, 0.125),), 1) for text in ("cat", "")
+        ]
         first, second = judge(answers, batch, predictor)  # type: ignore[arg-type]
         assert truths(batch, predictor) == ["a cat", "dog"]  # type: ignore[arg-type]
     finally:
         Captioning.vocabulary = monkey  # type: ignore[method-assign]
-    assert (first.answer.right, first.answer.confidence, first.answer.text) == (True, 0.25, "cat")
+    assert (first.answer.right, first.answer.confidence, first.answer.text) == (True, 0.125, "cat")
     assert (second.answer.right, second.answer.text) == (False, "(no words)")
 
 

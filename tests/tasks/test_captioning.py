@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,7 +131,10 @@ def test_captions_have_the_probability_of_each_token() -> None:
     assert sure == pytest.approx([0.5, 0.49, 0.48])
     assert [caption.score for caption in first.captions] == [2, 1]
     assert len(predictions[1].captions[1].tokens) == 5
-    assert first.rows()[0] == ("a red cat", "50 49 48", "2.000")
+    # Words and the end: the caption is as probable as all of its tokens, of which that is one.
+    assert first.captions[0].probability == pytest.approx(0.5 * 0.49 * 0.48 * 0.47)
+    assert predictions[1].captions[1].probability == pytest.approx(0.5 * 0.49 * 0.48 * 0.47 * 0.46)
+    assert first.rows()[0] == ("a red cat", "5.53", "50 49 48", "2.000")
     assert first.data()["captions"][1]["text"] == "a dog"
     assert len(_task().columns) == len(first.rows()[0])
     assert [len(p.captions) for p in _task().predictions(_answer(candidates), 1)] == [1, 1]
@@ -140,6 +144,14 @@ def test_an_empty_caption_has_a_row() -> None:
     (predictions,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
     assert predictions.text == ""
     assert predictions.captions[0].tokens == ()
+    assert predictions.captions[0].probability == pytest.approx(0.5)
+
+
+def test_a_caption_of_a_chosen_length_has_the_probability_of_that_length() -> None:
+    answer = _answer(_rows([A, RED]).unsqueeze(1))
+    answer = replace(answer, prior=torch.full_like(answer.scores, 0.25).log())
+    (predictions,) = _task(pad="mask").predictions(answer, 1)
+    assert predictions.captions[0].probability == pytest.approx(0.5 * 0.49 * 0.25)
 
 
 def test_references_are_texts_or_decoded() -> None:

@@ -147,6 +147,29 @@ def test_a_folder_of_captions(
         open_data("caption-folder", root=out, images="pixels")
 
 
+def test_texts_beside_images(captions: Path, tmp_path: Path, open_data: Open, write: Write) -> None:
+    (captions / "captions.csv").unlink()
+    for number in range(10):
+        (captions / "pictures" / f"{number}.txt").write_text(f"a thing {number}\nit")
+    out, settings = tmp_path / "out", {"images": "pictures"}
+    folder = open_data("caption-folder", root=captions, **settings)
+    write(folder, out, "caption-folder")
+    _assert_same_data(folder, open_data("caption-folder", root=out, **settings), captions, out)
+
+
+def test_a_table_with_names_of_another_form(
+    table: Path, tmp_path: Path, open_data: Open, write: Write
+) -> None:
+    out = tmp_path / "out"
+    table.write_text(table.read_text().replace("images/", "Images\\"))
+    with pytest.warns(DataWarning, match="12 of 12 .*backslashes, case"):
+        folder = open_data("attribute-table", file=table)
+    write(folder, out, "attribute-table")
+    with pytest.warns(DataWarning, match="12 of 12 .*backslashes, case"):
+        shards = open_data("attribute-table", file=out / table.name)
+    _assert_same_data(folder, shards, table.parent, out)
+
+
 @pytest.mark.parametrize("moved", ["root", "file"])
 def test_a_table(table: Path, tmp_path: Path, open_data: Open, write: Write, moved: str) -> None:
     out = tmp_path / "out"

@@ -41,7 +41,7 @@ class StoredResults:
         return self.runs({})
 
     def arm(self, changes: Mapping[str, Any]) -> BaseRow:
-        """The arm with exactly these changes; for no changes, the base.
+        """The arm that asked for exactly these changes; for no changes, the base.
 
         Raises:
             MissingResultError: there is no such arm, or it failed.
@@ -50,7 +50,7 @@ class StoredResults:
             return self.ablation.result.base
         # By its changes, as the names of arms are the user's choice.
         for arm in self.ablation.result.arms:
-            if arm.changes != changes:
+            if (arm.overrides or arm.changes) != changes:
                 continue
             if arm.error:
                 raise MissingResultError(f"the arm {arm_text(changes)} failed: {arm.error}")
