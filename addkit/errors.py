@@ -76,6 +76,14 @@ class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
         self.exit_code = exit_code
 
 
+def require_type(argument: str, value: object, *types: type) -> None:
+    """Raise `UsageError`, which names the argument of a function, if `value` is of no such type."""
+    if not isinstance(value, types):
+        names = " or ".join(each.__name__ for each in types)
+        found = repr(value) if len(repr(value)) <= 60 else type(value).__name__
+        raise UsageError(f"{argument} must be a {names}, found {found}")
+
+
 ONLY_TENSORS = (
     "it is broken or has more than tensors (a whole model, or TorchScript as in OpenAI's own "
     "files), and nothing else is unpickled; save the model's state_dict as .safetensors"

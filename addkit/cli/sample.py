@@ -80,7 +80,7 @@ def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
             return
         if ignored.unreadable:
             return
-        reason = f"no image in this folder{f' ({line})' if (line := ignored.line()) else ''}"
+        reason = "no image in this folder"
     elif path.exists():
         reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():
@@ -181,7 +181,7 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.output import Output, note
+    from addkit.cli.output import Output
     from addkit.cli.run_arguments import find_run
     from addkit.model import load
 
@@ -205,6 +205,7 @@ def sample(
     errors = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
     # Where no name leads to a file, the errors need no model.
     if len(errors) == len(listed):
+        _note_ignored(ignored)
         printer.print([[*errors]])
         raise typer.Exit(1)
     predictor = load(path, weights=weights)
@@ -216,8 +217,7 @@ def sample(
     width = max(len(name) for name, _ in listed)
     printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
     # The listing ends with the answers.
-    if line := ignored.line():
-        note(line)
+    _note_ignored(ignored)
     if trace is not None and printer.answered:
         given_labels = predictor.task.given_labels(labels) if labels else None
         inference = predictor.inference.replace(**changes, given=given_labels)
@@ -267,6 +267,13 @@ def _answers(
                 (each, image if isinstance(image, DataError) else next(predictions))
                 for each, image in batch
             ]
+
+
+def _note_ignored(ignored: Ignored) -> None:
+    from addkit.cli.output import note
+
+    if line := ignored.line():
+        note(line)
 
 
 class _Printer:

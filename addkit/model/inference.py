@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import LabelDiffusion
-from addkit.errors import UsageError
+from addkit.errors import UsageError, require_type
 from addkit.plugin import Choice, load_registry
+from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Steps
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import (
@@ -25,7 +26,25 @@ from addkit.plugin.values import (
     InferenceSettings,
 )
 from addkit.recipe import Recipe
+from addkit.recipe.validation import check_arguments
 from addkit.samplers.blocks import sample
+
+
+class Arguments(Config):
+    """What a prediction can be asked for, in the ranges of a recipe's [sampling]."""
+
+    steps: Steps = 1
+    guidance: Guidance = 1.0
+    chains: Chains = 1
+    early_exit: CountOrZero = 0
+    sampler: str = ""
+    to_one: str = ""
+    read_out: str = ""
+    seed: Seed = 0
+    top: Count = 1
+
+
+NUMBERS = ("steps", "guidance", "chains", "early_exit")
 
 
 # No slots: cached properties are kept in the instance's dict.
@@ -84,6 +103,7 @@ class Inference:
             if name == getattr(self, kind).name:
                 del changes[kind]
             elif name is not None:
+                require_type(kind, name, str)
                 spec = load_registry().get(kind, name).spec
                 kept = getattr(self, kind).config.model_dump(
                     include=set(spec.settings.model_fields)
@@ -95,10 +115,7 @@ class Inference:
 
     def check(self) -> None:
         """Raise `UsageError` for numbers out of range and a sampler that does not fit."""
-        for name, lowest in (("steps", 1), ("chains", 1), ("guidance", 0), ("early_exit", 0)):
-            # `not >=` instead of `<`, which lets NaN pass.
-            if not getattr(self, name) >= lowest:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
+        check_arguments(Arguments, **{name: getattr(self, name) for name in NUMBERS})
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
             # Third parties' samplers too, by their abilities.

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from addkit.errors import RecipeError, RunError, UsageError
+from addkit.errors import RecipeError, RunError, UsageError, require_type
 from addkit.plugin.registry import HASH, third_parties
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe, dump_recipe, recipe_from_tables
@@ -127,10 +127,17 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """A text counts as a path."""
+        require_type("path", self.path, str, Path)
+        object.__setattr__(self, "path", Path(self.path))
+
     @classmethod
     def create(cls, path: Path, recipe: Recipe, facts: DataFacts) -> Run:
         """Make the folder and write the recipe and the facts."""
         run = cls(path)
+        require_type("recipe", recipe, Recipe)
+        require_type("facts", facts, DataFacts)
         with run._writing("checkpoints"):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         # The recipe last: a folder without one is no run yet, see `open`.
@@ -142,9 +149,14 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> Run:
         """An existing run."""
-        if not (path / "recipe.toml").is_file():
+        run = cls(path)
+        try:
+            found = (run.path / "recipe.toml").is_file()
+        except OSError as error:  # such as a name that is too long
+            raise RunError(f"{path}: not a run ({error.strerror})") from None
+        if not found:
             raise RunError(f"{path}: not a run (it has no recipe.toml)")
-        return cls(path)
+        return run
 
     def recipe(self, *, tracked: bool = True) -> Recipe:
         """The resolved recipe; not `tracked`: without its tracker, whose plugin may be missing."""

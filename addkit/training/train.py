@@ -13,8 +13,10 @@ from typing import Any
 from addkit.data.overview import check_data
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
+from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
 from addkit.model import build_data
+from addkit.model.predictor import check_device
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -99,7 +101,16 @@ def train(
         Stopped: a signal asked for it; all is saved.
     """
     start, world = perf_counter(), world or World()
-    if isinstance(run, Path):
+    require_type("recipe", recipe, Recipe)
+    require_type("run", run, Run, str, Path)
+    require_type("callbacks", callbacks, Sequence)
+    for callback in callbacks:
+        require_type("callbacks", callback, Callback)
+    require_type("world", world, World)
+    if device is not None:
+        check_device(device)
+    if not isinstance(run, Run):
+        run = Path(run)
         if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:

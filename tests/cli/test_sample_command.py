@@ -110,9 +110,16 @@ def test_missing_files_are_guessed(
     )
     assert addkit("sample", "no/where.png", "--run", digits_run).code == 1
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     result = addkit("sample", "empty", "--run", digits_run)
     assert result.code == 1
-    assert result.err.startswith("error: empty: no image in this folder")
+    left_out, error = result.err.splitlines()
+    assert error.startswith("error: empty: no image in this folder")
+    assert "empty/notes.txt" in left_out
+    # Read, since no other file can be meant.
+    result = addkit("sample", "Seven", "--run", digits_run, "--json")
+    assert (result.code, len(result.json)) == (0, 1)
+    assert "missing ending" in result.err
 
 
 def test_without_a_run_the_newest_finished_one_is_taken(

@@ -121,10 +121,10 @@ def test_guidance_early_exit_and_names(predictor: Predictor, digits: torch.Tenso
 @pytest.mark.parametrize(
     ("ask", "error", "text"),
     [
-        ({"steps": 0}, UsageError, "steps is 0; it must be at least 1"),
-        ({"chains": 0}, UsageError, "chains is 0; it must be at least 1"),
-        ({"guidance": -1.0}, UsageError, r"guidance is -1.0; it must be at least 0"),
-        ({"guidance": float("nan")}, UsageError, "guidance is nan; it must be at least 0"),
+        ({"steps": 0}, UsageError, "steps must be at least 1, found 0"),
+        ({"chains": 0}, UsageError, "chains must be at least 1, found 0"),
+        ({"guidance": -1.0}, UsageError, r"guidance must be at least 0, found -1.0"),
+        ({"guidance": float("nan")}, UsageError, "guidance must be a finite number"),
         ({"sampler": "gibs"}, PluginError, r'no sampler is called "gibs" \(did you mean "gibbs"'),
         ({"read_out": "one-pas"}, PluginError, 'did you mean "one-pass"'),
         ({"to_one": "softmx"}, PluginError, 'did you mean "softmax"'),
