@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from addkit.data.images import prepare_image
+from addkit.data.images import Pixels, read_image, to_levels
 from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess, require_type
@@ -141,6 +141,7 @@ class Predictor:
         self.network = network.eval()
         self.recipe, self.weights = recipe, weights
         self.facts = facts
+        self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
         self.task: Task = build_task(recipe, problem)
         self.inference = Inference.of(recipe, problem, steps)
@@ -186,6 +187,7 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
+        first_batch: int = 0,
     ) -> list[Any]:
         """Return one `Prediction` for each image; None takes the recipe's setting.
 
@@ -207,6 +209,8 @@ class Predictor:
                 images, or one row for each as in a `Batch`. Other columns count as missing.
             seed: of the noise. The same seed and images give the same answer.
             top: number of answers in each prediction.
+            first_batch: number of the first batch. The noise is counted by it, so that a caller
+                that passes the images in pieces draws other noise for each.
 
         Raises:
             DataError: a file cannot be read; names it.
@@ -231,7 +235,7 @@ class Predictor:
             inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
         predictions: list[Any] = []
-        for index, batch in enumerate(self._batches(images)):
+        for index, batch in enumerate(self._batches(images), first_batch):
             # Counted by batch: the answers of a batch do not depend on those before it.
             generator = counted_generator(seed, "predict", index, device=device)
             with torch.inference_mode():
@@ -300,9 +304,9 @@ class Predictor:
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
         """Batches (B, channels, size, size) as the encoder reads them."""
-        size, facts = self.recipe.sampling.batch_size, self.facts
+        size, pixels = self.recipe.sampling.batch_size, self._pixels
         if isinstance(images, Tensor):
-            shape = (facts.image_channels, facts.image_size, facts.image_size)
+            shape = (pixels.channels, pixels.image_size, pixels.image_size)
             if images.ndim != 4 or images.shape[1:] != shape:
                 raise UsageError(
                     f"images of shape {tuple(images.shape)}; this run reads (B, *{shape})"
@@ -333,7 +337,9 @@ class Predictor:
         # Read batch by batch, so that a folder of any size fits in memory.
         while chunk := list(islice(files, size)):
             paths = (Path(file) if isinstance(file, str) else file for file in chunk)
-            yield torch.stack([prepare_image(path, facts) for path in paths])
+            read = (pixels.fit(read_image(path, pixels.channels)) for path in paths)
+            levels = torch.stack([to_levels(image) for image in read])  # (B, C, S, S)
+            yield pixels.scaled(levels, torch.empty(levels.shape))
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:

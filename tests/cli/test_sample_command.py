@@ -79,9 +79,11 @@ def test_standard_input(addkit: Cli, digits_run: Path, digit_images: list[Path])
     assert (result.code, result.err) == (1, "error: standard input: empty file\n")
 
 
-def test_an_empty_name_is_not_the_working_directory(addkit: Cli, digit_images: list[Path]) -> None:
+def test_an_empty_name_is_not_the_working_directory(
+    addkit: Cli, digits_run: Path, digit_images: list[Path]
+) -> None:
     Path("x.png").write_bytes(digit_images[0].read_bytes())
-    result = addkit("sample", "")
+    result = addkit("sample", "", "--run", digits_run)
     assert (result.code, result.err) == (1, 'error: "": an empty name; give a file or a folder\n')
 
 
@@ -247,4 +249,4 @@ def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         raise SystemExit(0)
 
     monkeypatch.setattr("addkit.cli.sample.find_images", odd)
-    assert addkit("sample", "x.png").err == "warning: this is [odd]\n"
+    assert addkit("sample", "x.png", "--run", ".").err == "warning: this is [odd]\n"
