@@ -25,8 +25,10 @@ from addkit.plugin.values import NO_CATEGORY, Column, DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
+from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import checkpoint_of, pointed_at
+from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.terminal import quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""
@@ -122,16 +124,22 @@ class Predictor:
         recipe: the one it was trained by.
         facts: of the data it was trained on.
         steps: of a chain, chosen after training where `sampling.steps` is auto.
+        weights: those of the network, `ema` or `raw`.
     """
 
     def __init__(
-        self, network: Network, recipe: Recipe, facts: DataFacts, steps: int | None = None
+        self,
+        network: Network,
+        recipe: Recipe,
+        facts: DataFacts,
+        steps: int | None = None,
+        weights: str = "raw",
     ) -> None:
         require_type("network", network, Network)
         require_type("recipe", recipe, Recipe)
         require_type("facts", facts, DataFacts)
         self.network = network.eval()
-        self.recipe = recipe
+        self.recipe, self.weights = recipe, weights
         self.facts = facts
         self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
@@ -337,13 +345,16 @@ class Predictor:
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
     """Load a trained model from its run folder, or from one of the run's checkpoints.
 
+    The file of weights is compared with its checksum.
+
     Args:
         path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
-        weights: `ema` (the averaged ones; raw where the run has none) or `raw`.
+        weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`.
         device: of the weights.
 
     Raises:
-        RunError: not a run, no checkpoint yet, or a broken file; names it.
+        RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
+            the run could answer with.
     """
     require_type("path", path, str, Path)
     require_type("weights", weights, str)
@@ -366,12 +377,34 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         for choice in (recipe.choices[kind],)
     }
     network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
+    if not recipe.training.ema:
+        # A run that was trained without averaging has no `ema` file.
+        weights = "raw"
     file = checkpoint / f"{weights}.safetensors"
-    # A run that was trained without averaging has no `ema` file.
-    if not file.exists():
-        file = checkpoint / "raw.safetensors"
+    if fault := fault_of(checkpoint, only=file.name):
+        raise RunError(f"{fault}; {_instead(run, checkpoint, weights)}")
+    if not (checkpoint / CHECKSUMS).exists():
+        message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts, run.manifest().chosen_steps)
+    steps = run.manifest().chosen_steps
+    if recipe.sampling.steps == "auto" and steps is None:
+        message = f"{path}: its training has not chosen a number of steps yet, so answers take one"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
+    return Predictor(network.to(device), recipe, facts, steps, weights)
+
+
+def _instead(run: Run, checkpoint: Path, weights: str) -> str:
+    """The remedy for weights that are missing or damaged, as far as others are whole."""
+    choices = ["put back a copy"]
+    (other,) = set(WEIGHTS) - {weights}
+    if not fault_of(checkpoint, only=f"{other}.safetensors"):
+        choices.append(f"answer with its {other} weights (--weights {other})")
+    for path in reversed(checkpoints_in(run.checkpoints)):
+        if path != checkpoint and not fault_of(path, only=f"{weights}.safetensors"):
+            choices.append(f"answer by another checkpoint (--run {quoted(path)})")
+            break
+    return ", or ".join(choices)
 
 
 def check_device(device: str) -> None:

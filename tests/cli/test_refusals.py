@@ -180,7 +180,9 @@ def test_batches_that_do_not_fit(
     path = recipes / "digits.toml"
     said = addkit("train", path, "--set", change, *(["--dry-run"] if dry else []))
     assert said.code == 2
-    assert said.err.splitlines()[-1] == f"error: {path}: [training] {error}"
+    line = said.err.splitlines()[-1]
+    assert line.startswith((f"error: --set {change}: ", f"error: {path}:20: "))
+    assert line.endswith(f": [training] {error}")
     assert not list(Path().glob("runs/*"))
 
 
@@ -208,7 +210,7 @@ def test_what_a_training_could_not_end_with(
     before = sorted(Path().rglob("*"))
     path = recipes / "digits.toml"
     said = addkit("train", path, "--set", change, *words)
-    assert (said.code, said.err) == (2, f"error: {path}: {error}\n")
+    assert (said.code, said.err) == (2, f"error: --set {change}: {error}\n")
     assert sorted(Path().rglob("*")) == before
 
 
@@ -219,7 +221,7 @@ def test_processes_that_do_not_fit(addkit: Cli, recipes: Path, dry: bool) -> Non
     said = addkit("train", path, "--processes", "3", *(["--dry-run"] if dry else []))
     assert said.code == 2
     assert said.err.splitlines()[-1] == (
-        f"error: {path}: [training] batch_size 64 is no multiple of 3 processes x 21 images; "
+        f"error: {path}:20: [training] batch_size 64 is no multiple of 3 processes x 21 images; "
         "change training.batch_size, distributed.per_process_batch or --processes"
     )
     assert not list(Path().glob("runs/*"))

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from addkit.runs import Run
+from addkit.runs.folder import read_json
+
 Cli = Callable[..., Any]
 
 
@@ -132,7 +135,7 @@ def test_without_a_run_the_newest_finished_one_is_taken(
         run = Path(shutil.copytree(digits_run, tmp_path / "runs" / name))
         manifest = run / "manifest.json"
         if "unfinished" in name:
-            manifest.write_text(manifest.read_text().replace('"finished"', '"running"', 1))
+            Run(run).note(status="running")
         time = 1.9e9 - age
         os.utime(manifest, (time, time))
     result = addkit("sample", digit_images[0], "--json")
@@ -225,7 +228,7 @@ def test_names_are_shown_as_they_are(
     shutil.copy(digit_images[0], odd)
     run = Path(shutil.copytree(digits_run, tmp_path / "[red]run"))
     facts = run / "facts.json"
-    stored = json.loads(facts.read_text())
+    stored = read_json(facts)
     stored["class_names"] = [f"[link]{name}" for name in stored["class_names"]]
     facts.write_text(json.dumps(stored))
     result = addkit("sample", odd.name, "--run", run)
