@@ -16,7 +16,7 @@ from addkit.errors import UsageError
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, Answer, Batch, Targets
-from addkit.tasks.predictions import Caption, CaptionPrediction, Made, Token
+from addkit.tasks.predictions import Caption, CaptionPrediction, Token
 from addkit.tasks.settings import CaptioningConfig
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ class Captioning:
                 CaptionPrediction(
                     tuple(captions),
                     int(steps),
-                    **Made.by(answer, image),
-                )
+                ).made_by(answer, image)
             )
         return images
 
