@@ -37,6 +37,9 @@ class VitConfig(PretrainedConfig):
     """A timm vision transformer. The sizes below override the named model's."""
 
     model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
+    class_tokens: int | None = Field(
+        None, ge=1, description="Learned class tokens (figure 2b); the model's own if not given."
+    )
     patch_size: int | None = Field(None, ge=1, description="Pixels; the model's own if not given.")
     width: int | None = Field(None, ge=8, description="Token width; the model's own if not given.")
     depth: int | None = Field(None, ge=1, description="Blocks; the model's own if not given.")

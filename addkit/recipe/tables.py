@@ -35,6 +35,9 @@ class Training(Config):
         description="Shares of the other rows whose tokens have one t together, a t each, or are "
         "each clean or at T.",
     )
+    sum_tokens: bool = Field(
+        False, description="Sum the loss over an answer's tokens, as L_text is printed; else mean."
+    )
     rollout: float = Field(
         0.0, ge=0, le=1, description="Share of rows that hide the network's own earlier answer."
     )

@@ -11,6 +11,12 @@ class PowerConfig(Config):
     """t = u ** schedule.t_power from the first step to the last; 1 is the paper's uniform t."""
 
 
+class DiscreteConfig(Config):
+    """t is one of T steps, as the paper prints it; `power` is its limit for large T."""
+
+    steps: int = Field(1000, ge=1, le=10**6, description="T.")
+
+
 class WarpedConfig(Config):
     """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
 

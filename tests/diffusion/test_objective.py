@@ -18,6 +18,8 @@ from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
 
+from .networks import condition_of, network
+
 PLAIN = ObjectiveSettings(condition_drop=0.0)
 
 
@@ -197,3 +199,22 @@ def test_a_new_network_predicts_the_flat_distribution() -> None:
     )
     value = _value(model, torch.randint(7, (8, 2, 1), generator=_generator()))
     assert float(value.loss.detach()) == pytest.approx(math.log(7), rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_sum_over_tokens_is_the_printed_text_loss(weighted: bool) -> None:
+    """L_text of section 3.4 for N tokens: -sum over tokens of log p, a mean over rows."""
+    tokens, classes = 3, 5
+    model = network(None, num_classes=classes, num_tokens=tokens, spread=0.5)
+    labels = torch.randint(classes, (4, 2, tokens), generator=_generator(1))
+    weights = torch.tensor([1.0, 1.0, 0.5]).expand(labels.shape) if weighted else None
+    condition = condition_of(4)
+
+    def value(**more: bool) -> float:
+        settings = ObjectiveSettings(condition_drop=0.0, **more)
+        targets = Targets(labels, weights)
+        return float(objective(model, condition, targets, settings, _generator()).loss.detach())
+
+    # The mean divides by the weights of a row, the sum by nothing.
+    row = 2.5 if weighted else 3.0
+    assert value(sum_tokens=True) == pytest.approx(row * value(), rel=1e-5)
