@@ -78,6 +78,7 @@ def choose_run(
         )
     with locked(path):
         run = Run.open(path)
+        run.begin()
         if plugins := run.changed_plugins(recipe):
             raise RunError(
                 f"{path}: a plugin has changed since this run began: {'; '.join(plugins)}; "

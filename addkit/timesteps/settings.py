@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Factor, Steps
 
 
 class PowerConfig(Config):
@@ -14,19 +16,19 @@ class PowerConfig(Config):
 class DiscreteConfig(Config):
     """t is one of T steps, as the paper prints it; `power` is its limit for large T."""
 
-    steps: int = Field(1000, ge=1, le=10**6, description="T.")
+    steps: Steps = Field(1000, description="T.")
 
 
 class WarpedConfig(Config):
     """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
 
-    bins: int = Field(100, ge=2, description="Straight pieces of the map, equally wide in t.")
-    half_life: float = Field(
-        100.0, gt=0, description="Optimizer steps in which an old loss loses half its weight."
+    bins: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        100, description="Straight pieces of the map, equally wide in t."
     )
-    floor: float = Field(
+    half_life: Factor = Field(
+        100.0, description="Optimizer steps in which an old loss loses half its weight."
+    )
+    floor: Annotated[float, Field(ge=1e-6, lt=1)] = Field(
         0.05,
-        gt=0,
-        lt=1,
         description="Share of u that is spread evenly over t: no time is left out.",
     )
