@@ -115,8 +115,9 @@ class Output:
                 print(_json(item), flush=True)
                 return
             text = f"\n{_json(item, indent=2)}".replace("\n", "\n  ")
-            print("," if opened else "[", text, sep="", end="", flush=True)
-            opened = True
+            # In one piece, and noted before: most signals come while a slow reader is waited for.
+            text, opened = f"{',' if opened else '['}{text}", True
+            print(text, end="", flush=True)
 
         try:
             yield add

@@ -208,15 +208,21 @@ def train(
         raise UsageError("give one of --images-per-second, --measure and --mfu")
     # Read before torch is imported, so that an invalid recipe fails at once.
     read, folder = _resolve(recipe, changes, run_dir, resume=resume)
+    from addkit.recipe.model import placed
+
     if dry_run:
-        print_plan(read, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu, json=json)
+        with placed(read):
+            print_plan(
+                read, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu, json=json
+            )
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output
     from addkit.cli.run_location import RunLocation
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
-    result = start(read, location, processes, profile=profile)
+    with placed(read):
+        result = start(read, location, processes, profile=profile)
     if result is None:
         return
     if json:
