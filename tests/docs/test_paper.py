@@ -62,8 +62,7 @@ EMOJI = (
 PHASES: dict[str, tuple[str, ...]] = {
     "large": (r"train recipes/(imagenet|coco)", r"ablate recipes/imagenet-", "recipes", "schedule"),
     "one label": (
-        r"train recipes/fashion-mnist-paper.toml .*mse-noise",
-        r"train recipes/fashion-mnist-paper.toml .*linear",
+        r"train recipes/fashion-mnist-paper",
         r"evaluate --(?!clip)",
         r"plot (accuracy|steps)",
         r"plot chain -o",
