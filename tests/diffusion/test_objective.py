@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,8 @@ from addkit.losses.mse import CleanMse, NoiseMse
 from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
+
+from .networks import condition_of, network
 
 PLAIN = ObjectiveSettings(condition_drop=0.0)
 
@@ -172,16 +176,19 @@ def test_corruption_is_not_rounded_under_autocast(embedding: str, hold: bool) ->
     assert outputs.dtype == torch.float32
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.7])
 @pytest.mark.parametrize("skip", [False, True])
-def test_bayes_skip_adds_the_evidence(skip: bool) -> None:
+def test_bayes_skip_adds_the_evidence(skip: bool, scale: float) -> None:
     model = _network(CrossEntropy(0.0), skip=skip)
+    model.schedule.scale = scale
     t = torch.tensor([[[0.3], [0.6]]])
     alpha_bar = model.schedule.alpha_bar(t)
     y_t = torch.randn(1, 2, 1, 600, generator=_generator())
     prepared = model.prepare(torch.ones(1, 1, 4))
     state = model.read(y_t, alpha_bar)
     features = model.output(model.denoiser(state.h, t, prepared))
-    expected = features + skip * (alpha_bar.sqrt() / (1 - alpha_bar)).unsqueeze(-1) * y_t
+    c_t = scale * alpha_bar.sqrt() / (1 - alpha_bar)
+    expected = features + skip * c_t.unsqueeze(-1) * y_t
     torch.testing.assert_close(model(state, t, prepared), expected)
 
 
@@ -197,3 +204,39 @@ def test_a_new_network_predicts_the_flat_distribution() -> None:
     )
     value = _value(model, torch.randint(7, (8, 2, 1), generator=_generator()))
     assert float(value.loss.detach()) == pytest.approx(math.log(7), rel=1e-6)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, int], list[Any]]:
+    """For a share of self-conditioning and a seed: what each pass of an objective reads."""
+
+    def call(share: float, seed: int) -> list[Any]:
+        model, seen = network(self_condition=share), []
+        features = model.features
+
+        def spy(state, t, prepared, layout=None, previous=None) -> Tensor:
+            found = features(state, t, prepared, layout, previous)
+            seen.append((torch.is_grad_enabled(), previous, found))
+            return found
+
+        monkeypatch.setattr(model, "features", spy)
+        labels = torch.zeros(2, 1, 4, dtype=torch.long)
+        objective(model, condition_of(2), Targets(labels), PLAIN, _generator(seed))
+        return seen
+
+    return call
+
+
+def test_self_conditioning_reads_a_first_pass_without_gradients(looks) -> None:
+    first, second = looks(1.0, 0)
+    assert [first[0], second[0]] == [False, True]
+    assert first[1] is None
+    assert torch.equal(second[1], first[2])
+    assert not second[1].requires_grad
+    assert second[2].requires_grad
+
+
+def test_self_conditioning_reads_it_in_its_share_of_batches(looks) -> None:
+    share, batches = 0.25, 60
+    count = sum(len(looks(share, seed)) == 2 for seed in range(batches))
+    assert abs(count - share * batches) < 4 * math.sqrt(share * (1 - share) * batches)
