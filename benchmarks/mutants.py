@@ -83,22 +83,21 @@ class Session:
 
 
 def read_table(file: Path = TABLE) -> list[Mutant]:
-    """The mutants; raises `ValueError` for one that does not fit the code."""
-    mutants = []
+    """The mutants; raises `ValueError` that names all that do not fit the code."""
+    mutants, faults = [], []
     for path, entry in tomllib.loads(file.read_text("utf-8")).items():
         text = (ROOT / "addkit" / path).read_text("utf-8")
         tests = tuple(f"tests/{name}.py" for name in entry["tests"])
+        faults += [f"{path}: no {name}" for name in tests if not (ROOT / name).is_file()]
         for row in entry["mutants"]:
             mutant = Mutant(path, row["is"], row["old"], row["new"], tests, row.get("equals", ""))
             if (count := text.count(mutant.old)) != 1 or mutant.old == mutant.new:
-                raise ValueError(f"{mutant.title}: {count} places in the file, not 1")
+                faults.append(f"{mutant.title}: {count} places in the file, not 1")
             mutants.append(mutant)
-        for name in tests:
-            if not (ROOT / name).is_file():
-                raise ValueError(f"{path}: no {name}")
     titles = Counter(mutant.title for mutant in mutants)
-    if twice := [title for title, count in titles.items() if count > 1]:
-        raise ValueError(f"twice in the table: {', '.join(twice)}")
+    faults += [f"{title}: twice in the table" for title, count in titles.items() if count > 1]
+    if faults:
+        raise ValueError("\n".join(faults))
     return mutants
 
 

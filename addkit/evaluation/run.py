@@ -22,6 +22,7 @@ from addkit.recipe import recipe_from_tables
 from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
+from addkit.runs.folder import sealed
 from addkit.tasks.captioning import CaptionMeter
 
 
@@ -127,11 +128,11 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
 
 def store(path: Path, evaluation: Evaluation) -> Path | None:
     """Write the result into its run and return the file; None for a bare checkpoint, which has no
-    folder of its own.
+    folder of its own. Raises `RunError` if it cannot be written.
     """
-    if not (path / "recipe.toml").exists():
+    if path.is_file() or (path / "progress.json").exists():
         return None
-    write_json(path / "evaluation.json", evaluation.data())
+    write_json(path / "evaluation.json", sealed(evaluation.data()))
     return path / "evaluation.json"
 
 
@@ -187,7 +188,7 @@ def _evaluate(
     return Evaluation(
         run=str(path),
         split=options.split,
-        weights=options.weights,
+        weights=predictor.weights,
         results=[
             ScoreRow(model_name, each.settings, {**scores_of(meters[_key(each)]), **more})
             for each, more in zip(combinations, columns, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import LabelDiffusion
-from addkit.errors import UsageError, require_type
+from addkit.errors import RunError, UsageError, require_type
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Steps
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
@@ -176,7 +176,7 @@ class Inference:
     def answer(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> Answer:
-        """Condition (B, C, V) -> answer (B, N, K)."""
+        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite."""
         _, _, read_out = self._components
         steps = min(self.steps, read_out.max_steps or self.steps)
         answer = read_out.read(
@@ -184,6 +184,15 @@ class Inference:
             # Called by read-outs that rank by it alone: it costs N passes of the network.
             lambda labels: self.log_p(model, condition, labels),
         )
+        # Confidence too: votes are finite whatever the logits are. A sum of numbers in [0, 1] is
+        # finite if all of them are, and costs no tensor of the answer's size.
+        if not (answer.probabilities.sum() + answer.confidence.sum()).isfinite():
+            made = ", ".join(f"{k} {v}" for k, v in asdict(self.settings).items() if v is not None)
+            raise RunError(
+                f"the network's answer is not finite (inference: {made}); lower the guidance if it "
+                "is above 1, or else try --weights raw or another checkpoint: the training may "
+                "have diverged"
+            )
         return dataclasses.replace(answer, inference=self.settings)
 
     def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:

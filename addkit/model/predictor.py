@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from addkit.data.images import prepare_image
+from addkit.data.images import Pixels, read_image, to_levels
 from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess, require_type
@@ -25,8 +25,10 @@ from addkit.plugin.values import NO_CATEGORY, Column, DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
+from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import checkpoint_of, pointed_at
+from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.terminal import quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""
@@ -122,17 +124,24 @@ class Predictor:
         recipe: the one it was trained by.
         facts: of the data it was trained on.
         steps: of a chain, chosen after training where `sampling.steps` is auto.
+        weights: those of the network, `ema` or `raw`.
     """
 
     def __init__(
-        self, network: Network, recipe: Recipe, facts: DataFacts, steps: int | None = None
+        self,
+        network: Network,
+        recipe: Recipe,
+        facts: DataFacts,
+        steps: int | None = None,
+        weights: str = "raw",
     ) -> None:
         require_type("network", network, Network)
         require_type("recipe", recipe, Recipe)
         require_type("facts", facts, DataFacts)
         self.network = network.eval()
-        self.recipe = recipe
+        self.recipe, self.weights = recipe, weights
         self.facts = facts
+        self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
         self.task: Task = build_task(recipe, problem)
         self.inference = Inference.of(recipe, problem, steps)
@@ -178,6 +187,7 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
+        first_batch: int = 0,
     ) -> list[Any]:
         """Return one `Prediction` for each image; None takes the recipe's setting.
 
@@ -199,6 +209,8 @@ class Predictor:
                 images, or one row for each as in a `Batch`. Other columns count as missing.
             seed: of the noise. The same seed and images give the same answer.
             top: number of answers in each prediction.
+            first_batch: number of the first batch. The noise is counted by it, so that a caller
+                that passes the images in pieces draws other noise for each.
 
         Raises:
             DataError: a file cannot be read; names it.
@@ -223,7 +235,7 @@ class Predictor:
             inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
         predictions: list[Any] = []
-        for index, batch in enumerate(self._batches(images)):
+        for index, batch in enumerate(self._batches(images), first_batch):
             # Counted by batch: the answers of a batch do not depend on those before it.
             generator = counted_generator(seed, "predict", index, device=device)
             with torch.inference_mode():
@@ -292,9 +304,9 @@ class Predictor:
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
         """Batches (B, channels, size, size) as the encoder reads them."""
-        size, facts = self.recipe.sampling.batch_size, self.facts
+        size, pixels = self.recipe.sampling.batch_size, self._pixels
         if isinstance(images, Tensor):
-            shape = (facts.image_channels, facts.image_size, facts.image_size)
+            shape = (pixels.channels, pixels.image_size, pixels.image_size)
             if images.ndim != 4 or images.shape[1:] != shape:
                 raise UsageError(
                     f"images of shape {tuple(images.shape)}; this run reads (B, *{shape})"
@@ -325,19 +337,24 @@ class Predictor:
         # Read batch by batch, so that a folder of any size fits in memory.
         while chunk := list(islice(files, size)):
             paths = (Path(file) if isinstance(file, str) else file for file in chunk)
-            yield torch.stack([prepare_image(path, facts) for path in paths])
+            read = (pixels.fit(read_image(path, pixels.channels)) for path in paths)
+            levels = torch.stack([to_levels(image) for image in read])  # (B, C, S, S)
+            yield pixels.scaled(levels, torch.empty(levels.shape))
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
     """Load a trained model from its run folder, or from one of the run's checkpoints.
 
+    The file of weights is compared with its checksum.
+
     Args:
         path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
-        weights: `ema` (the averaged ones; raw where the run has none) or `raw`.
+        weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`.
         device: of the weights.
 
     Raises:
-        RunError: not a run, no checkpoint yet, or a broken file; names it.
+        RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
+            the run could answer with.
     """
     require_type("path", path, str, Path)
     require_type("weights", weights, str)
@@ -360,12 +377,34 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         for choice in (recipe.choices[kind],)
     }
     network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
+    if not recipe.training.ema:
+        # A run that was trained without averaging has no `ema` file.
+        weights = "raw"
     file = checkpoint / f"{weights}.safetensors"
-    # A run that was trained without averaging has no `ema` file.
-    if not file.exists():
-        file = checkpoint / "raw.safetensors"
+    if fault := fault_of(checkpoint, only=file.name):
+        raise RunError(f"{fault}; {_instead(run, checkpoint, weights)}")
+    if not (checkpoint / CHECKSUMS).exists():
+        message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts, run.manifest().chosen_steps)
+    steps = run.manifest().chosen_steps
+    if recipe.sampling.steps == "auto" and steps is None:
+        message = f"{path}: its training has not chosen a number of steps yet, so answers take one"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
+    return Predictor(network.to(device), recipe, facts, steps, weights)
+
+
+def _instead(run: Run, checkpoint: Path, weights: str) -> str:
+    """The remedy for weights that are missing or damaged, as far as others are whole."""
+    choices = ["put back a copy"]
+    (other,) = set(WEIGHTS) - {weights}
+    if not fault_of(checkpoint, only=f"{other}.safetensors"):
+        choices.append(f"answer with its {other} weights (--weights {other})")
+    for path in reversed(checkpoints_in(run.checkpoints)):
+        if path != checkpoint and not fault_of(path, only=f"{weights}.safetensors"):
+            choices.append(f"answer by another checkpoint (--run {quoted(path)})")
+            break
+    return ", or ".join(choices)
 
 
 def check_device(device: str) -> None:
@@ -416,6 +455,6 @@ def _find(path: Path) -> tuple[Run, Path]:
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
-            f"{path}: this run has no checkpoint yet; continue with `addkit train --resume`"
+            f"{path}: this run has no checkpoint yet; continue with `addkit train {path} --resume`"
         )
     return run, checkpoint

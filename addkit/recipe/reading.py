@@ -189,6 +189,7 @@ class _Check:
             choices=choices,
             files=self.layer.files,
             written=written,
+            find_origin=self.layer.origin,
             dropped={kind: self._lost(choices[kind], keys) for kind, keys in self.dropped.items()},
             **shared,
         )

@@ -14,7 +14,9 @@ from addkit import LabelScore, Prediction, Predictor, Run
 from addkit.data.digits import Digits
 from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError, PluginError, RunError, UsageError
+from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import build_network
+from addkit.plugin import load_registry
 from addkit.runs.checkpoint_files import checkpoint_of
 
 Trained = Callable[..., Path]
@@ -243,3 +245,29 @@ def test_a_pointer_names_a_checkpoint(digits_run: Path, tmp_path: Path) -> None:
     for pointer, meant in pairs:
         assert addkit.load(pointer).predict(images) == addkit.load(meant).predict(images)
     assert addkit.load(run).predict(images) != addkit.load(oldest).predict(images)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in ("read_out", "to_one", "sampler")
+     for name in load_registry().names(kind)],
+)  # fmt: skip
+def test_answers_that_are_not_finite_are_refused(
+    digits_run: Path, digits: torch.Tensor, kind: str, name: str
+) -> None:
+    broken = addkit.load(digits_run)
+    with torch.no_grad():
+        next(broken.network.encoder.parameters()).fill_(torch.nan)
+    settings = {"steps": 2, "read_out": "last", kind: name}
+    try:
+        inference = broken.inference.replace(**settings)
+    except UsageError:
+        return  # A sampler of other processes.
+    source = Digits(DigitsConfig.model_validate({})).split("test")
+    evaluator = Evaluator.for_predictor(broken, source, 0)
+    for ask in (
+        lambda: broken.predict(digits, **settings),
+        lambda: next(evaluator.predict_batches({"one": Setting(inference)})),
+    ):
+        with pytest.raises(RunError, match=rf"not finite .*{name if kind == 'read_out' else ''}"):
+            ask()

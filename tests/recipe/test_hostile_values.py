@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from addkit.errors import AddkitError
+from addkit.errors import AddkitError, RecipeError
 from addkit.model import build_data, build_network, problem_of
+from addkit.planning.dry_run import dry_run
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe, read_recipe
 from addkit.recipe.errors import FaultyRecipeError
 from addkit.recipe.files import MOST_BYTES, MOST_FILES
+from addkit.recipe.model import placed
 from addkit.recipe.reading import Top
 from addkit.recipe.tables import SHARED_TABLES
 from addkit.training.plan import Plan
@@ -216,3 +218,32 @@ def test_many_faults_are_cut_short(tmp_path: Path, monkeypatch: Any) -> None:
         read_recipe(Path("x.toml"))
     assert len(caught.value.faults) <= 100
     assert process_time() - start < 5
+
+
+def test_a_network_larger_than_any_machine(facts: dict[str, DataFacts]) -> None:
+    wide = ("denoiser.name=transformer", "denoiser.width=65536", "denoiser.heads=8")
+    recipe = read_recipe(Path("digits"), [*wide, "denoiser.mlp_ratio=100", "denoiser.depth=1000"])
+    for device in ("meta", "cpu"):
+        with pytest.raises(RecipeError, match=r"\[denoiser\]"):
+            build_network(recipe, facts["digits"], device)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("[augmentation]\nrand_augment = 'a'", "augmentation.rand_augment", 3),
+        ("[training]\nbatch_size = 100_000", "training.batch_size", 3),
+        ("[encoder]\nname = 'timm'\nmodel = 'resnet1'", "encoder.model", 4),
+        ("[sampling]\nsteps = 'auto'", "sampling.steps", 3),
+    ],
+)
+def test_a_plan_names_the_line(
+    tmp_path: Path, monkeypatch: Any, text: str, key: str, line: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.toml").write_text(f'extends = "digits"\n{text}\n')
+    recipe = read_recipe(Path("x.toml"))
+    with pytest.raises(FaultyRecipeError) as caught, placed(recipe):
+        dry_run(recipe)
+    (fault,) = caught.value.faults
+    assert (fault.origin.place, fault.origin.line, fault.key) == ("x.toml", line, key)
