@@ -133,6 +133,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
+            max=65_536,
             help="Training processes on this machine; default: the recipe's number, or one for "
             "each GPU. With --dry-run: on all machines.",
             rich_help_panel=MACHINE,
@@ -163,7 +164,10 @@ def train(
     images_per_second: Annotated[
         float | None,
         typer.Option(
-            min=1e-3, help="Speed of one process, for the estimate of time.", rich_help_panel=PLAN
+            min=1e-3,
+            max=1e9,
+            help="Speed of one process, for the estimate of time.",
+            rich_help_panel=PLAN,
         ),
     ] = None,
     measure: Annotated[

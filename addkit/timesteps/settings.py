@@ -22,7 +22,7 @@ class DiscreteConfig(Config):
 class WarpedConfig(Config):
     """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
 
-    bins: Annotated[int, Field(ge=2, le=100_000)] = Field(
+    bins: Annotated[int, Field(ge=2, le=2000)] = Field(
         100, description="Straight pieces of the map, equally wide in t."
     )
     half_life: Factor = Field(

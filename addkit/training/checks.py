@@ -27,6 +27,12 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
     without a split to choose them on.
     """
     heads_of(recipe)
+    for split, size in facts.split_sizes.items():
+        if not size:
+            raise RecipeError(
+                f"{recipe.source}: [data] the split {split} has no image; set data.validation to 0 "
+                "or to a larger share, or add images"
+            )
     source, choices = recipe.source, recipe.choices
     conditioner, data = choices["conditioner"], choices["data"]
     if "side-inputs" in conditioner.spec.provides and not facts.columns:

@@ -159,6 +159,33 @@ def test_words_that_typer_refuses(addkit: Cli) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        *(f"sample x.png --{name} inf" for name in ("guidance", "steps", "chains", "seed", "top")),
+        *("sample x.png --guidance nan", "sample x.png --steps 100000000000"),
+        *("sample x.png --chains 10000", f"sample x.png --seed {2**64}"),
+        *(
+            "evaluate --steps 5,100000000000",
+            "evaluate --guidance 1,inf",
+            "evaluate --chains 10000",
+        ),
+        *("evaluate --early-exit -1", f"evaluate --seed {2**64}"),
+        *("train digits --dry-run --images-per-second inf", "ablate digits --seeds 100000000000"),
+        *("train digits --dry-run --processes 100000000000", "ablate digits --jobs 100000000000"),
+        *("schedule show --classes 100000000000", "data shard digits out --jobs 1000"),
+    ],
+)
+def test_numbers_out_of_range(addkit: Cli, digits_run: Path, digit_images: Any, words: str) -> None:
+    shutil.copy(digit_images[0], "x.png")
+    command, *rest = words.split()
+    run = ["--run", digits_run] if command in ("sample", "evaluate") else []
+    said = addkit(command, *rest, *run)
+    assert said.code == 2
+    assert "fault of addkit" not in said.err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
     ("change", "error"),
     [
         (
