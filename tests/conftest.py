@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -128,6 +129,21 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Pa
     folder = tmp_path_factory.mktemp("shared") / "digits"
     quick = ("training.lr=1e-2", "training.ema=0.9", "training.warmup_epochs=0.2")
     return trained(folder, 'control.heads=["linear", "mlp"]', *quick)
+
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""Names of the ten classes, whose order is not that of the alphabet."""
+
+
+@pytest.fixture(scope="session")
+def worded_run(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits_run` with `WORDS` as the names of its classes."""
+    run = shutil.copytree(digits_run, tmp_path_factory.mktemp("shared") / "worded")
+    for file in run.rglob("facts.json"):
+        facts = {**json.loads(file.read_text("utf-8")), "class_names": WORDS}
+        facts.pop("sha256", None)  # It was changed on purpose.
+        file.write_text(json.dumps(facts), encoding="utf-8")
+    return run
 
 
 @pytest.fixture(scope="session")

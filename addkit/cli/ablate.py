@@ -216,7 +216,8 @@ def _print_result(result: AblationResult) -> None:
     for row in (result.base, *result.arms):
         if row.error:
             output.line(f"{row.name}: {row.error}")
-    output.line("\ndifferences of the resolved recipes:")
+    output.line()
+    output.line("differences of the resolved recipes:")
     for row in result.arms:
         if not row.error:
             output.line(f"  {row.name}: {_changes(row.changes)}")

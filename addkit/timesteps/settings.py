@@ -6,11 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from addkit.plugin.config import Config, Factor
+from addkit.plugin.config import Config, Factor, Steps
 
 
 class PowerConfig(Config):
     """t = u ** schedule.t_power from the first step to the last; 1 is the paper's uniform t."""
+
+
+class DiscreteConfig(Config):
+    """t is one of T steps, as the paper prints it; `power` is its limit for large T."""
+
+    steps: Steps = Field(1000, description="T.")
 
 
 class WarpedConfig(Config):

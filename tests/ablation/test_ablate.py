@@ -15,7 +15,9 @@ import pytest
 
 from addkit.ablation import AblationResult, Store, ablate, plan
 from addkit.ablation.worker import Task, execute
-from addkit.recipe import Recipe
+from addkit.evaluation.batches import Evaluator
+from addkit.model import build_data
+from addkit.recipe import Recipe, recipe_from_tables
 
 WANTED = [
     ("", ("loss.name=weighted-ce",)),
@@ -69,6 +71,31 @@ def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
     assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
 
 
+def test_steps_of_an_arm_are_chosen_on_the_validation_split(
+    small: Recipe, tmp_path: Path, here: None, view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[tuple[int, int]] = []
+
+    def best_steps(self: Evaluator, with_steps: Any, headline: str) -> tuple[int, dict[int, float]]:
+        chosen.append((len(self.images), self.seed))
+        return 2, {2: 50.0}
+
+    monkeypatch.setattr(Evaluator, "best_steps", best_steps)
+    changes = ["data.validation=0.1", "seed=3"]
+    recipe = recipe_from_tables(small.tables(), small.source, overrides=changes)
+    images = len(build_data(recipe).split("validation"))
+    wanted = [("", ("sampling.steps=auto", "read_out.name=last"))]
+    found = ablate(plan(recipe, wanted, seeds=1), Store(tmp_path), view)
+    assert chosen == [(images, 3)]
+    (scores,) = (
+        score
+        for file in (tmp_path / "scored").iterdir()
+        if (score := json.loads(file.read_text("utf-8")))["steps"] == 2
+    )
+    assert scores["scores"]["top1"] == found.arms[0].values[0]
+    assert scores["scores"]["count"] == 539
+
+
 def test_a_failed_arm_has_an_error_and_the_others_finish(
     small: Recipe, tmp_path: Path, here: None, view: Any
 ) -> None:
@@ -90,6 +117,7 @@ def test_the_error_of_a_failed_worker_is_its_last_line(tmp_path: Path, view: Any
     assert second == "x.toml: [training] give exactly one of lr and base_lr."
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(tmp_path: Path) -> None:
     words = ["--set", "encoder.widths=[8, 16]", "--set", "encoder.blocks=1"]
     words += ["--set", "denoiser.width=16", "--set", "training.epochs=8"]

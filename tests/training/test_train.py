@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from addkit.evaluation.batches import Evaluator
 from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
@@ -63,6 +64,14 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert result.seconds > (run.manifest().seconds or 0) > 0
 
 
+def _chosen_on(run: Run, split: str) -> tuple[int, dict[int, float]]:
+    """The steps that are best on a split, and the headline of each candidate."""
+    predictor = load(run.path)
+    images = build_data(predictor.recipe).split(split)
+    evaluator = Evaluator.for_predictor(predictor, images, predictor.recipe.seed)
+    return evaluator.best_steps(lambda n: predictor.inference.replace(steps=n), "top1")
+
+
 def test_steps_are_chosen_on_the_validation_split(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +88,9 @@ def test_steps_are_chosen_on_the_validation_split(
     manifest = run.manifest()
     assert manifest.chosen_steps == steps
     assert manifest.chosen_from == {str(n): value for n, value in values.items()}
+    chosen, found = _chosen_on(run, "validation")
+    assert (chosen, found) == (steps, pytest.approx(values))
+    assert _chosen_on(run, "test")[1] != pytest.approx(values)
     assert load(run.path).inference.steps == steps
     row = evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)).results[0]
     assert (row.setting.steps, row.scores["top1"]) == (steps, pytest.approx(result.value))
