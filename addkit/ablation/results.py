@@ -120,7 +120,7 @@ class BaseRow:
     """Standard deviation over the seeds; None below two."""
     train_runs: int
     """Trainings that no row above has used."""
-    overrides: dict[str, object] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
     """`table.key` -> value as it was asked for; `changes` has what follows from it too."""
     runs: list[str] = field(default_factory=list)
     """Run folders, one for each seed."""
