@@ -137,9 +137,15 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
     assert load(path).recipe.training.ema == 0
 
 
+SHORT = (
+    *("encoder.widths=[16, 32]", "encoder.blocks=1", "training.epochs=8", "training.lr=1e-2"),
+    *("training.warmup_epochs=1", "training.ema=0.95", "training.evaluate_every=8"),
+)
+
+
 @pytest.mark.slow
 def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    recipe = read_recipe(recipes / "digits.toml")
+    recipe = read_recipe(recipes / "digits.toml", SHORT)
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
     result = train(recipe, run, device="cpu")
     assert result.value >= 98.0
