@@ -74,13 +74,11 @@ def test_the_result_is_told_once(stopped: dict[str, Any], commands: Any) -> None
     told = json.loads(out)
     assert told["steps"] == commands.STEPS
     run = stopped["run"]
-    # A slow machine shows how far it is.
-    notes = [line for line in err.splitlines() if not line.startswith("ADD: step ")]
-    titled = f"ADD: {commands.STEPS} steps, resumed after step {stopped['interrupted'][-1]}"
-    assert notes.count(f"run: {run}") == notes.count(titled) == 1
-    # The session before had one process.
-    assert all("WORLD_SIZE" in line for line in notes if line not in (f"run: {run}", titled))
-    assert len(notes) == 3
+    # A slow machine shows how far it is, too.
+    slow = ("ADD: step ", "waiting for ")
+    notes = [line for line in err.splitlines() if not line.startswith(slow)]
+    resumed = stopped["interrupted"][-1]
+    assert notes == [f"run: {run}", f"ADD: {commands.STEPS} steps, resumed after step {resumed}"]
     assert not (run / "lock").exists()
     logs = list(run.glob("logs/*/attempt_0/*/stderr.log"))
     assert len(logs) == 4
