@@ -18,22 +18,23 @@ class AddkitWarning(UserWarning):
 
 
 # By thread: files are decoded by several at once, which `warnings.catch_warnings` cannot do.
-_FILE: ContextVar[str] = ContextVar("file", default="")
+FILE_BEING_READ: ContextVar[str] = ContextVar("file", default="")
+"""Its name goes into a library's warnings; set by `reading`."""
 
 
 @contextmanager
 def reading(file: object) -> Iterator[None]:
     """While a library reads this file: its warnings are printed with the file's name."""
-    token = _FILE.set(str(file))
+    token = FILE_BEING_READ.set(str(file))
     try:
         yield
     finally:
-        _FILE.reset(token)
+        FILE_BEING_READ.reset(token)
 
 
 def file_being_read() -> str:
     """The file of the innermost `reading` in this thread; empty outside of one."""
-    return _FILE.get()
+    return FILE_BEING_READ.get()
 
 
 class UsageError(AddkitError):
@@ -73,6 +74,14 @@ class Stopped(AddkitError):  # noqa: N818 - nothing went wrong
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+def require_type(argument: str, value: object, *types: type) -> None:
+    """Raise `UsageError`, which names the argument of a function, if `value` is of no such type."""
+    if not isinstance(value, types):
+        names = " or ".join(each.__name__ for each in types)
+        found = repr(value) if len(repr(value)) <= 60 else type(value).__name__
+        raise UsageError(f"{argument} must be a {names}, found {found}")
 
 
 ONLY_TENSORS = (

@@ -1,11 +1,12 @@
-"""`kill`: kill -9 or SIGTERM at random moments of a digits run, then --resume, until it ends.
+"""`kill`: signals at random moments of a digits run, then --resume, until it ends.
 
-Runs are of one process, and of two that a third one watches; any of the three is killed. A killed
-run that ended is compared with an uninterrupted one: every final weight of ADD and of its control,
-raw and averaged, must be equal to the bit. Where a run ends before all kills are spent, the next
-run begins. Moments are uniform from just before the run folder appears to the end, and drawn anew
-for each resuming process, which may end before its moment comes. A checkpoint is written every
-half second, so that kills meet the writing, too.
+SIGKILL, SIGTERM, SIGINT and SIGHUP hit trainings of one process, of two that a third one watches,
+and ablations of two trainings at a time; SIGKILL any of the processes, the others the command. A
+killed run that ended is compared with an uninterrupted one: every final weight of ADD and of its
+control, raw and averaged, must be equal to the bit. Where a run ends before all kills are spent,
+the next run begins. Moments are uniform from just before the run folder appears to the end, and
+drawn anew for each resuming process, which may end before its moment comes. A checkpoint is written
+every half second, so that kills meet the writing, too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 from measure import ROOT, Options, Row, Target, note
 from safetensors.torch import load_file
 
-COMMAND = [str(Path(sys.executable).with_name("addkit")), "train"]
+COMMAND = str(Path(sys.executable).with_name("addkit"))
 RECIPE = [str(ROOT / "recipes" / "digits.toml"), "--json"]
 EPOCHS = 6
 SLOWEST = 10
@@ -33,7 +34,10 @@ SLOWEST = 10
 
 
 EVERY = "checkpoints.minutes=0.008"
-CASES = ((2, signal.SIGKILL), (2, signal.SIGTERM), (1, signal.SIGKILL))
+ABLATION = 0
+"""Number of processes that stands for an ablation, `--jobs 2`."""
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CASES = tuple((processes, sign) for processes in (1, 2, ABLATION) for sign in SIGNALS)
 """Number of processes and the signal."""
 PATIENCE = 60.0
 """Seconds within which a killed command must have ended."""
@@ -83,7 +87,8 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _case(processes: int, sign: int, kills: int, epochs: int) -> Iterator[Row]:
-    name = f"kill, {processes} process{'es' if processes > 1 else ''}, {signal.Signals(sign).name}"
+    kind = f"{processes} process{'es' if processes > 1 else ''}" if processes else "ablation"
+    name = f"kill, {kind}, {signal.Signals(sign).name}"
     with tempfile.TemporaryDirectory() as folder:
         reference = _reference(Path(folder), processes, sign, epochs)
         note(f"  {name}: uninterrupted {reference.end:.1f} s")
@@ -110,7 +115,7 @@ def _reference(folder: Path, processes: int, sign: int, epochs: int) -> Referenc
     path = folder / "reference"
     start = perf_counter()
     process = _start(path, processes, epochs)
-    while not (path / "recipe.toml").exists() and process.poll() is None:
+    while process.poll() is None and not next(path.rglob("recipe.toml"), None):
         sleep(0.01)
     begin = perf_counter() - start
     if process.wait() != 0:
@@ -157,7 +162,7 @@ def _session(path: Path, reference: Reference, chance: random.Random, *, kill: b
     Raises:
         SessionError: it failed by itself, or hung.
     """
-    process = _start(path, reference.processes, reference.epochs, "--resume")
+    process = _start(path, reference.processes, reference.epochs)
     patience = SLOWEST * reference.end
     try:
         code = process.wait(reference.moment(chance) if kill else patience)
@@ -177,10 +182,10 @@ def _killed(
 ) -> bool:
     """Kill the command or one of its processes, and wait until it has ended.
 
-    SIGTERM goes to the command, as from a scheduler, and must end in saving: exit code 143, or the
-    signal itself where Python was still starting.
+    Signals that ask go to the command, as from a scheduler or a terminal, and must end in saving:
+    their exit code, or the signal itself where Python was still starting.
     """
-    stops = reference.signal == signal.SIGTERM
+    stops = reference.signal != signal.SIGKILL
     victims = [process.pid] if stops else [process.pid, *_children(process.pid)]
     try:
         os.kill(chance.choice(victims), reference.signal)
@@ -191,8 +196,9 @@ def _killed(
     except subprocess.TimeoutExpired:
         process.kill()
         raise SessionError(_complaint(path, "a killed run did not end")) from None
-    if stops and code not in (0, 143, -signal.SIGTERM):
-        raise SessionError(_complaint(path, f"SIGTERM ended in exit code {code}"))
+    if stops and code not in (0, 128 + reference.signal, -reference.signal):
+        name = signal.Signals(reference.signal).name
+        raise SessionError(_complaint(path, f"{name} ended in exit code {code}"))
     return code != 0
 
 
@@ -202,8 +208,12 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in file.read_text().split()] if file.exists() else []
 
 
-def _start(path: Path, processes: int, epochs: int, *words: str) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, *RECIPE, "--run-dir", str(path), "--processes", str(processes), *words]
+def _start(path: Path, processes: int, epochs: int) -> subprocess.Popen[bytes]:
+    words = ["train", *RECIPE, "--run-dir", str(path), "--processes", str(processes), "--resume"]
+    if processes == ABLATION:
+        words = ["ablate", *RECIPE, "--loss", "mse", "--seeds", "1", "--jobs", "2"]
+        words += ["--store", str(path)]
+    command = [COMMAND, *words]
     wanted = (f"training.epochs={epochs}", "checkpoints.every=1", EVERY)
     changes = [word for change in wanted for word in ("--set", change)]
     with path.with_suffix(".log").open("ab") as log:
@@ -229,13 +239,11 @@ def _equal(path: Path, reference: Path) -> bool:
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    """`run: file: tensor` -> tensor of the last checkpoints."""
+    """`run: file: tensor` -> tensor of the last checkpoints of all runs in a folder."""
     weights: dict[str, torch.Tensor] = {}
-    for run in (path, *sorted((path / "controls").iterdir())):
-        latest = (run / "checkpoints" / "latest").read_text("utf-8").strip()
+    for latest in sorted(path.rglob("checkpoints/latest")):
+        run = latest.parents[1].relative_to(path)
         for kind in ("raw", "ema"):
-            tensors = load_file(run / "checkpoints" / latest / f"{kind}.safetensors")
-            weights |= {
-                f"{run.name if run != path else ''}: {kind}: {n}": x for n, x in tensors.items()
-            }
+            file = latest.with_name(latest.read_text("utf-8").strip()) / f"{kind}.safetensors"
+            weights |= {f"{run}: {kind}: {name}": x for name, x in load_file(file).items()}
     return weights

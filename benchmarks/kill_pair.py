@@ -1,12 +1,12 @@
-"""`kill-pair`: stop a two-process digits run at random moments, then --resume, until it ends.
+"""`kill-pair`: stop a digits run of one or two processes at random moments, then --resume.
 
-`kill -9` hits either process; SIGTERM one of them or both, and must end in exit code 143 with every
-step saved (-15, the signal itself, before a process listens). Where `kill` starts each command
-anew, and so waits for Python most of the time, this forks both processes from one that has loaded
-everything, as torchrun's agent would start them: so many more stops meet the training itself, with
-a checkpoint every half second. A survivor must end by itself or is killed after a moment, as the
-agent does. Final weights of ADD and its control, raw and averaged, are compared with an
-uninterrupted run's, to the bit.
+`kill -9` hits either process; SIGTERM, SIGINT and SIGHUP one of them or both, and must end in their
+exit code with every step saved (the signal itself before a process listens). Where `kill` starts
+each command anew, and so waits for Python most of the time, this forks the processes from one that
+has loaded everything, as torchrun's agent would start them: so many more stops meet the training
+itself, with a checkpoint every half second. A survivor must end by itself or is killed after a
+moment, as the agent does. Final weights of ADD and its control, raw and averaged, are compared with
+an uninterrupted run's, to the bit.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from pathlib import Path
 from time import perf_counter, sleep
 
 import torch
-from kill import EVERY, RECIPE, weights_of
+from kill import EVERY, RECIPE, SIGNALS, weights_of
 from measure import Options, Row, Target, note
 
 EPOCHS = 6
-GRACE = {signal.SIGKILL: 5.0, signal.SIGTERM: 60.0}
-"""Seconds that the agent leaves the survivor, and both to save."""
+GRACE = {signal.SIGKILL: 5.0}
+"""Seconds that the agent leaves a survivor; 60 to save, after the other signals."""
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Rows: kills survived, and runs that ended equal to the bit."""
     kills = 4 if options.quick else options.kills
-    for sign in (signal.SIGKILL, signal.SIGTERM):
+    for size in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            done = _measure(Path(folder), kills, random.Random(0), sign)
-        yield from _rows(f"kill-pair, {sign.name}", done)
+            straight = _straight(Path(folder), size)
+            for sign in SIGNALS:
+                done = _measure(straight, size, kills, random.Random(0), sign)
+                yield from _rows(f"kill-pair, {size} processes, {sign.name}", done)
 
 
 def _rows(name: str, done: dict[str, int]) -> Iterator[Row]:
     runs, equal, killed = done["runs"], done["equal"], done["kills"]
     yield Row(
         name=name,
-        compares="runs of two processes, killed, that ended in the uninterrupted run's bits / runs",
+        compares="killed runs that ended in the uninterrupted run's bits / killed runs",
         values=[equal / runs],
         target=Target(1.0, at_least=True),
         note=json.dumps(done),
@@ -57,23 +59,33 @@ def _rows(name: str, done: dict[str, int]) -> Iterator[Row]:
     )
 
 
-def _measure(
-    folder: Path, kills: int, chance: random.Random, sign: signal.Signals
-) -> dict[str, int]:
+def _straight(folder: Path, size: int) -> tuple[Path, float]:
+    """The uninterrupted run and its seconds."""
     import addkit.cli.launch  # noqa: F401 - loads everything before the forks
 
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     start = perf_counter()
-    if any(_ended(pid) for pid in _pair(folder / "straight")):
+    if any(_ended(pid) for pid in _pair(folder / "straight", size)):
         raise RuntimeError((folder / "straight.log").read_text())
     whole = perf_counter() - start
     note(f"  uninterrupted: {whole:.1f} s")
-    wanted = weights_of(folder / "straight")
+    return folder / "straight", whole
+
+
+def _measure(
+    straight: tuple[Path, float],
+    size: int,
+    kills: int,
+    chance: random.Random,
+    sign: signal.Signals,
+) -> dict[str, int]:
+    (path, whole), wanted = straight, weights_of(straight[0])
+    folder = path.parent
     done = {"kills": 0, "runs": 0, "equal": 0, "survivors that hung": 0, "steps repeated": 0}
     while done["kills"] < kills:
-        path = folder / f"run-{done['runs']}"
-        while _session(path, whole, chance, done, sign):
+        path = folder / f"{sign.name}-{done['runs']}"
+        while _session(path, size, whole, chance, done, sign):
             pass
         done["runs"] += 1
         found = weights_of(path)
@@ -85,10 +97,15 @@ def _measure(
 
 
 def _session(
-    path: Path, whole: float, chance: random.Random, done: dict[str, int], sign: signal.Signals
+    path: Path,
+    size: int,
+    whole: float,
+    chance: random.Random,
+    done: dict[str, int],
+    sign: signal.Signals,
 ) -> bool:
     """Start both and stop one or both at a random moment; True if they were stopped."""
-    pair = _pair(path)
+    pair = _pair(path, size)
     end = perf_counter() + chance.uniform(0.02, 0.8) * whole
     while perf_counter() < end and all(_lives(pid) for pid in pair):
         sleep(0.01)
@@ -97,27 +114,28 @@ def _session(
         if any(codes):
             raise RuntimeError(f"{codes}\n" + path.with_suffix(".log").read_text()[-3000:])
         return False
-    both = sign == signal.SIGTERM and chance.random() < 0.5
+    both = sign != signal.SIGKILL and chance.random() < 0.5
     for pid in pair if both else [chance.choice(pair)]:
         os.kill(pid, sign)
-    end = perf_counter() + GRACE[sign]
+    end = perf_counter() + GRACE.get(sign, 60.0)
     while perf_counter() < end and any(map(_lives, pair)):
         sleep(0.01)
     done["survivors that hung"] += any(map(_lives, pair))
     for pid in filter(_lives, pair):
         os.kill(pid, signal.SIGKILL)
     codes = [_ended(pid) for pid in pair]
-    if codes == [0, 0]:
+    if not any(codes):
         return False
-    if sign == signal.SIGTERM:
-        _check(path, codes, done)
+    if sign != signal.SIGKILL:
+        _check(path, codes, done, sign)
     done["kills"] += 1
     return True
 
 
-def _check(path: Path, codes: list[int], done: dict[str, int]) -> None:
-    """Both exited with 143, or one had no handler yet; no step is lost."""
-    if not {*codes} <= {143, -signal.SIGTERM} and -signal.SIGTERM not in codes:
+def _check(path: Path, codes: list[int], done: dict[str, int], sign: signal.Signals) -> None:
+    """Both exited with the signal's code, or one had no handler yet; no step is lost."""
+    # The other process loses one that a signal ends before both train.
+    if not {*codes} <= {128 + sign, -sign} and not {*codes} & {128 + sign, -sign}:
         raise RuntimeError(f"{codes}\n" + path.with_suffix(".log").read_text()[-3000:])
     for run in (path, *path.glob("controls/*")):
         latest = run / "checkpoints" / "latest"
@@ -143,28 +161,29 @@ def _ended(pid: int) -> int:
     return _codes[pid]
 
 
-def _pair(path: Path) -> list[int]:
+def _pair(path: Path, size: int) -> list[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return [_fork(path, rank, port) for rank in range(2)]
+    return [_fork(path, rank, port, size) for rank in range(size)]
 
 
-def _fork(path: Path, rank: int, port: int) -> int:
+def _fork(path: Path, rank: int, port: int, size: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.environ |= {
-        "RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_RANK": str(rank),
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    if size > 1:
+        os.environ |= {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "LOCAL_RANK": str(rank),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
     wanted = (f"training.epochs={EPOCHS}", "checkpoints.every=1", EVERY)
     changes = [word for change in wanted for word in ("--set", change)]
     sys.argv = ["addkit", "train", *RECIPE, "--run-dir", str(path), "--resume", *changes]

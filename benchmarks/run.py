@@ -29,6 +29,7 @@ BENCHMARKS = {
     "caption-memory": "caption_memory",
     "k1000": "k1000",
     "loading": "loading",
+    "sample-folder": "sample_folder",
     "checkpoint-stall": "checkpoint_stall",
     "kill-pair": "kill_pair",
     "two-processes": "two_processes",

@@ -174,8 +174,14 @@ def _explain(error: Exception) -> int:
         return fail(f"{where}: {error.strerror}" if where else error.strerror, 1)
     if isinstance(error, UnicodeError):
         return fail(f"{error}: a name or a file is no UTF-8; rename or convert it", 2)
-    if isinstance(error, MemoryError):
-        return fail("this machine's memory is too small for it", 1)
+    # torch has an error of its own for GPUs alone, and one is recognised without importing torch.
+    is_torchs = "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error)
+    if is_torchs or isinstance(error, MemoryError):
+        return fail(
+            "this machine's memory is too small for it; a smaller training.batch_size, "
+            "distributed.per_process_batch or sampling.batch_size takes less",
+            1,
+        )
     if isinstance(error, RecursionError):
         return fail("a file or value is nested too deeply", 2)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

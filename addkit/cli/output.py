@@ -12,8 +12,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -101,6 +101,30 @@ class Output:
         # No markup: a text with square brackets, such as a recipe's table, is no style.
         stdout().print(text, highlight=False, markup=False)
 
+    @contextmanager
+    def items(self) -> Iterator[Callable[[Any], None]]:
+        """A function that prints an item of a list for programs at once; `data` prints it whole.
+
+        The list is closed even if an exception ends it.
+        """
+        opened = False
+
+        def add(item: Any) -> None:
+            nonlocal opened
+            if self.jsonl:
+                print(_json(item), flush=True)
+                return
+            text = f"\n{_json(item, indent=2)}".replace("\n", "\n  ")
+            # In one piece, and noted before: most signals come while a slow reader is waited for.
+            text, opened = f"{',' if opened else '['}{text}", True
+            print(text, end="", flush=True)
+
+        try:
+            yield add
+        finally:
+            if opened:
+                print("\n]")
+
     def table(
         self,
         columns: Sequence[str],
@@ -108,28 +132,73 @@ class Output:
         title: str | None = None,
         words: int = 1,
     ) -> None:
-        """Print a table for people; the first `words` columns to the left, numbers to the right.
+        """Print a `TableInParts` whole."""
+        TableInParts(columns, title, words).add(rows)
 
-        Where it is too wide, names of rows stay whole, and texts wrap instead of being cut.
-        """
-        columns, title = list(map(printable, columns)), title and printable(title)
-        rows = [list(map(printable, row)) for row in rows]
+
+class TableInParts:
+    """Prints a table for people, part by part; a column is as wide as its widest cell so far.
+
+    Where it is too wide, names of rows stay whole, and texts wrap instead of being cut.
+
+    Args:
+        columns: their headings.
+        title: the line above them.
+        words: number of columns that are set to the left; those of numbers are set to the right.
+        widths: the least width of each column.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        title: str | None = None,
+        words: int = 1,
+        widths: Sequence[int] = (),
+    ) -> None:
+        self._columns, self._title = [*map(printable, columns)], title and printable(title)
+        self._words = words
+        # `map` would end with the shorter one.
+        self._widths = [
+            max(len(column), *widths[number : number + 1], 0)
+            for number, column in enumerate(self._columns)
+        ]
+        self._begun = False
+
+    def add(self, rows: Iterable[Sequence[str]]) -> None:
+        """Print these rows; the headings come before the first, even if there are none."""
+        cells = [[*map(printable, row)] for row in rows]
+        if self._begun and not cells:
+            return
+        columns = zip(self._widths, *cells, strict=True)
+        self._widths = [max(width, *map(len, column), 0) for width, *column in columns]
+        heading, self._begun = not self._begun, True
         if _is_plain(sys.stdout):
-            self.text(_plain_table([columns, *rows], title, words))
+            # rich (0.1 s to load) is not needed, and no line is cut. Such as `{:<9}  {:>5}`.
+            line = "  ".join(
+                f"{{:{'<' if number < self._words else '>'}{width}}}"
+                for number, width in enumerate(self._widths)
+            )
+            lines = [line.format(*row).rstrip() for row in [self._columns] * heading + cells]
+            if heading and self._title:
+                lines.insert(0, self._title)
+            print("\n".join(lines), flush=True)
             return
         from rich.table import Table
 
-        cells = [[_plain(cell) for cell in row] for row in rows]
         # Names wider than half of the terminal would leave no room for the rest: those wrap too.
-        named = max((len(row[0]) for row in cells), default=0) <= stdout().width // 2
-        table = Table(title=title and _plain(title), box=None, pad_edge=False, title_justify="left")
-        for number, column in enumerate(columns):
-            side: Literal["left", "right"] = "left" if number < words else "right"
+        named = self._widths[0] <= stdout().width // 2
+        fits = sum(self._widths) + 2 * len(self._widths) <= stdout().width
+        table = Table(box=None, pad_edge=False, title_justify="left", show_header=heading)
+        if heading and self._title:
+            table.title = _plain(self._title)
+        for number, (column, width) in enumerate(zip(self._columns, self._widths, strict=True)):
+            side: Literal["left", "right"] = "left" if number < self._words else "right"
             # rich takes room from the widest of those that wrap: texts, and headings of runs.
-            whole = named if number == 0 else number >= words and len(column) <= SHORT
-            table.add_column(column, justify=side, no_wrap=whole, overflow="fold")
+            whole = named if number == 0 else number >= self._words and len(column) <= SHORT
+            least = width if fits else None
+            table.add_column(column, justify=side, no_wrap=whole, overflow="fold", min_width=least)
         for row in cells:
-            table.add_row(*row)
+            table.add_row(*map(_plain, row))
         stdout().print(table)
 
 
@@ -269,19 +338,6 @@ def _console(stream: TextIO, *, to_stderr: bool) -> Console:
         return Console(file=file, stderr=to_stderr)
     terminal = None if _COLOUR & os.environ.keys() else False
     return Console(file=file, stderr=to_stderr, soft_wrap=True, width=WIDE, force_terminal=terminal)
-
-
-def _plain_table(rows: Sequence[Sequence[str]], title: str | None, words: int) -> str:
-    """A table for a program or a file: no line is cut, and rich (0.1 s) is not loaded."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [title] if title else []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if index < words else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def _is_plain(stream: TextIO) -> bool:

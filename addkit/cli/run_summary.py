@@ -13,7 +13,8 @@ from typing import Any
 from addkit.errors import AddkitError, RunError
 from addkit.recipe.differences import Difference, differences
 from addkit.runs import Run
-from addkit.runs.folder import last_written
+from addkit.runs.checkpoint_files import checkpoints_in, fault_of
+from addkit.runs.folder import Manifest, last_written
 from addkit.runs.lock import is_locked
 from addkit.terminal import addkit_command
 
@@ -72,6 +73,8 @@ class RunDetails:
     files: dict[str, int]
     """Name -> bytes; of a folder those of all files in it."""
     checkpoints: dict[str, int]
+    faults: list[str]
+    """Missing and truncated files, those of controls included."""
     next: list[str]
     """Commands that continue from here."""
 
@@ -113,7 +116,9 @@ def run_entries(root: Path) -> list[RunEntry]:
     # Marks, not `Run.open`: a run that lost its recipe is listed as broken, not left out.
     folders = root.iterdir() if root.is_dir() else ()
     runs = [path for path in folders if any((path / mark).exists() for mark in MARKS)]
-    return [run_entry(path) for path in sorted(runs, key=last_written, reverse=True)]
+    entries = [run_entry(path) for path in sorted(runs, key=last_written, reverse=True)]
+    # One that was moved away meanwhile is not broken.
+    return [entry for entry in entries if entry.broken is None or Path(entry.run).exists()]
 
 
 def run_entry(path: Path) -> RunEntry:
@@ -130,12 +135,12 @@ def run_entry(path: Path) -> RunEntry:
             status = "stopped"
         return RunEntry(
             run=str(path),
-            recipe=run.recipe_tables().get("name"),
+            recipe=run.recipe_name,
             headline=headline,
-            score=_final_scores(run).get(headline or ""),
+            score=_final_scores(manifest).get(headline or ""),
             controls={
                 head: _final_scores(control).get(headline or "")
-                for head, control in run.controls().items()
+                for head, control in run.control_manifests().items()
             },
             steps=manifest.steps,
             age_seconds=age,
@@ -145,10 +150,10 @@ def run_entry(path: Path) -> RunEntry:
         return RunEntry(run=str(path), age_seconds=age, broken=_reason(error))
 
 
-def _final_scores(run: Run) -> dict[str, float | None]:
+def _final_scores(manifest: Manifest) -> dict[str, float | None]:
     """Scores of the averaged weights, else of the raw ones."""
     # Empty until the training has ended.
-    by_weights = run.scores()
+    by_weights = manifest.scores
     return by_weights.get("ema") or by_weights.get("raw") or {}
 
 
@@ -223,6 +228,17 @@ def run_details(path: Path) -> RunDetails:
             components=manifest.environment.components,
             files={file.name: _size(file) for file in sorted(path.iterdir())},
             checkpoints={file.name: _size(file) for file in sorted(run.checkpoints.glob("step-*"))},
+            faults=[
+                f"{each.path / 'metrics.jsonl'}: missing"
+                for each in (run, *run.controls().values())
+                if each.manifest().metrics_sha256 and each.metrics_digest() is None
+            ]
+            + [
+                fault
+                for each in (run, *run.controls().values())
+                for checkpoint in checkpoints_in(each.checkpoints)
+                if (fault := fault_of(checkpoint, digests=False))
+            ],
             next=again,
         )
 
@@ -245,7 +261,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
         entries.append(_entry_or_raise(path))
         with _usable(path):
             run = Run.open(path)
-            scores.append(_final_scores(run))
+            scores.append(_final_scores(run.manifest()))
             data.append(_test_data(run))
             recipes.append(run.recipe_tables())
             environments.append(run.manifest().environment.model_dump(exclude_unset=True))

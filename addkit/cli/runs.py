@@ -132,6 +132,8 @@ def _print_details(output: Output, details: RunDetails) -> None:
     sizes |= {name: size for name, size in details.files.items() if name != "checkpoints"}
     rows = [[name, f"{size / 1024:,.0f}"] for name, size in sizes.items()]
     output.table(["file", "KiB"], rows)
+    for fault in details.faults:
+        output.line(fault)
     for command in details.next:
         output.hint(command)
 

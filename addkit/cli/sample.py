@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from io import BytesIO
+from itertools import chain, count, islice, tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 import typer
 
@@ -16,76 +17,51 @@ from addkit.cli.output import warn
 from addkit.data.listing import Ignored, list_pictures
 from addkit.data.names import NameFinder
 from addkit.errors import DataError
-from addkit.plugin.values import DataFacts
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
+    from addkit.cli.output import Output
     from addkit.model import Inference, Predictor
     from addkit.plugin.protocols import Prediction
 
 
 ImageFile = Path | BinaryIO
 
+NamedFile: TypeAlias = "tuple[str, ImageFile | DataError]"
+"""A file's name, and the file or the reason why there is none to read."""
+Answered: TypeAlias = "tuple[NamedFile, Prediction | DataError]"
+"""A file, and its prediction or the reason why there is none."""
 
-@dataclass(frozen=True, slots=True)
-class NamedFile:
-    """A file that a command line names, or that lies in a folder that it names."""
-
-    name: str
-    file: ImageFile | None = None
-    """None if it cannot be read."""
-    refused: str = ""
-    """The sentence on why it cannot be read, which begins with the name; empty if it can."""
-
-    @property
-    def reason(self) -> str:
-        """The sentence without the name."""
-        return self.refused.removeprefix(f"{self.name}: ")
+LISTED = 256
+"""Files that are listed before the first is read, so that the table's first column fits them."""
+AHEAD = 64
+"""Files that are read ahead of the network."""
+TRACED = 8
+"""Images that a trace shows at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFiles:
-    """All named files, in order."""
+def find_images(words: Iterable[str], ignored: Ignored) -> Iterator[NamedFile]:
+    """The images that the words name, in order: files, folders of them, `-` for stdin.
 
-    named: list[NamedFile]
-
-    @property
-    def images(self) -> list[tuple[str, ImageFile]]:
-        """(name, file) of those that are not refused."""
-        return [(each.name, each.file) for each in self.named if each.file is not None]
-
-    @property
-    def refused(self) -> list[str]:
-        """A sentence for each of the others."""
-        return [each.refused for each in self.named if each.file is None]
-
-
-def find_images(words: list[str], ignored: Ignored) -> ImageFiles:
-    """The images that the words name: files, folders of them, `-` for stdin.
-
-    What is left out of a folder is named in `ignored`.
+    Folders are listed as the images are asked for. What is left out is named in `ignored`.
     """
-    named: list[NamedFile] = []
     for word in words:
         if word == "-":
             # Read whole: a decoder must be able to seek.
-            named.append(NamedFile("-", BytesIO(sys.stdin.buffer.read())))
+            yield "-", BytesIO(sys.stdin.buffer.read())
         elif not word:
             # As a path it would be the working directory.
-            refused = '"": an empty name; give a file or a folder'
-            named.append(NamedFile("", refused=refused))
+            yield "", DataError('"": an empty name; give a file or a folder')
         else:
             # A word that cannot be read is refused with its reason, and the others are read.
             try:
-                named += [NamedFile(str(file), file) for file in _below(Path(word), ignored)]
+                yield from ((str(file), file) for file in _below(Path(word), ignored))
             except DataError as error:
-                named.append(NamedFile(str(Path(word)), refused=str(error)))
+                yield str(Path(word)), error
             except OSError as error:
-                refused = f"{word}: cannot be read ({error.strerror})"
-                named.append(NamedFile(word, refused=refused))
-        named += [NamedFile(text.partition(": ")[0], refused=text) for text in ignored.unreadable]
+                yield word, DataError(f"{word}: cannot be read ({error.strerror})")
+        yield from ((text.partition(": ")[0], DataError(text)) for text in ignored.unreadable)
         ignored.unreadable.clear()
-    return ImageFiles(named)
 
 
 def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
@@ -104,7 +80,7 @@ def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
             return
         if ignored.unreadable:
             return
-        reason = f"no image in this folder{f' ({line})' if (line := ignored.line()) else ''}"
+        reason = "no image in this folder"
     elif path.exists():
         reason = "neither a file nor a folder; send a pipe to standard input, and give -"
     elif path.is_symlink():
@@ -114,25 +90,6 @@ def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
         hint = f' (did you mean "{similar}"?)' if similar else ""
         reason = f"no such file or folder{hint}"
     raise DataError(f"{path}: {reason}")
-
-
-def readable(files: ImageFiles, facts: DataFacts) -> ImageFiles:
-    """The same files, with those refused that cannot be decoded to the encoder's input."""
-    from addkit.data.images import prepare_image
-
-    checked = []
-    for each in files.named:
-        if each.file is not None:
-            try:
-                prepare_image(rewind(each.file), facts)
-            except DataError as error:
-                each = NamedFile(each.name, refused=str(error))
-            # A small file may decode to a huge picture.
-            except MemoryError:
-                refused = f"{each.name}: too large for this machine's memory"
-                each = NamedFile(each.name, refused=refused)
-        checked.append(each)
-    return ImageFiles(checked)
 
 
 def rewind(file: ImageFile) -> ImageFile:
@@ -224,23 +181,14 @@ def sample(
 
     addkit sample --steps 20 --chains 8 photos/
     """
-    from addkit.cli.output import Output, fail, note
+    from addkit.cli.output import Output
     from addkit.cli.run_arguments import find_run
-    from addkit.cli.sample import find_images
-    from addkit.errors import DataError
     from addkit.model import load
 
-    ignored = Ignored()
-    arguments = find_images(images, ignored)
-    if line := ignored.line():
-        note(line)
-    if not arguments.images:
-        raise DataError("\n".join(arguments.refused))
     path = find_run(run)
-    predictor = load(path, weights=weights)
-    # Before the images are predicted, which takes longer than reading an ending.
-    if trace is not None:
-        _check_trace(predictor, trace)
+    ignored = Ignored()
+    files = find_images(images, ignored)
+    listed = list(islice(files, LISTED))
     changes = {
         "steps": steps,
         "guidance": guidance,
@@ -253,70 +201,142 @@ def sample(
     labels |= {} if length is None else {"length": str(length)}
     labels |= _pairs("--given", given or [], "tone=dark")
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
-    arguments, predictions = _predict(
-        predictor, arguments, **changes, given=labels, side_inputs=inputs, seed=seed, top=top
-    )
-    files = arguments.images
-    if not files:
-        raise DataError("\n".join(arguments.refused))
-    for reason in arguments.refused:
-        fail(reason, 1)
-    output = Output(json=json, jsonl=jsonl)
-    if output.for_people:
-        # Cells and the line below are the prediction's own: see `addkit.tasks.predictions`.
-        first, columns = predictions[0], predictor.task.columns
-        # Without a chain there are no votes to print.
-        headings = [each for each in columns if first.chain or not each.startswith("votes")]
-        rows = [
-            ("" if rank else name, *cells[: len(headings)])
-            for (name, _), prediction in zip(files, predictions, strict=True)
-            for rank, cells in enumerate(prediction.rows())
-        ]
-        output.table(["image", *headings], rows, words=len(columns) - 1)
-        output.line()
-        output.line(first.how_made(first.steps))
-    else:
-        # One object for each named file, in order; a refused file has no prediction.
-        answers = iter(predictions)
-        output.data(
-            [
-                {
-                    "image": each.name,
-                    **({"error": each.reason} if each.file is None else next(answers).data()),
-                }
-                for each in arguments.named
-            ]
-        )
+    printer = _Printer(Output(json=json, jsonl=jsonl))
+    errors = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
+    # Where no name leads to a file, the errors need no model.
+    if len(errors) == len(listed):
+        _note_ignored(ignored)
+        printer.print([[*errors]])
+        raise typer.Exit(1)
+    predictor = load(path, weights=weights)
+    # Before the images are predicted, which takes longer than reading an ending.
     if trace is not None:
+        _check_trace(predictor, trace)
+    settings = {**changes, "given": labels, "side_inputs": inputs, "seed": seed, "top": top}
+    answers = _answers(predictor, chain(listed, files), settings)
+    width = max(len(name) for name, _ in listed)
+    printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
+    # The listing ends with the answers.
+    _note_ignored(ignored)
+    if trace is not None and printer.answered:
         given_labels = predictor.task.given_labels(labels) if labels else None
         inference = predictor.inference.replace(**changes, given=given_labels)
-        _trace(predictor, files, inference, inputs, seed, trace)
-    elif predictor.loops:
+        _trace(predictor, printer, inference, inputs, seed, trace)
+    elif predictor.loops and printer.answered:
         ending = "html" if predictor.facts.num_tokens > 1 else "png"
-        output.hint(addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE"))
-    if arguments.refused:
+        command = addkit_command("sample", "--run", path, "--trace", f"trace.{ending}", "IMAGE")
+        printer.output.hint(command)
+    if printer.refused:
         raise typer.Exit(1)
 
 
-def _predict(
-    predictor: Predictor, arguments: ImageFiles, **settings: Any
-) -> tuple[ImageFiles, list[Prediction]]:
-    """Predictions of all files that can be read; the others are refused in the result."""
-    from addkit.cli.sample import readable, rewind
-    from addkit.errors import DataError
+def _answers(
+    predictor: Predictor, files: Iterable[NamedFile], settings: Mapping[str, Any]
+) -> Iterator[list[Answered]]:
+    """The answers of files in order, in batches of 1, 2, 4, ... images: the first comes soon.
 
-    def predict(files: list[tuple[str, Any]]) -> list[Prediction]:
-        return predictor.predict([rewind(file) for _, file in files], **settings)
+    Batches follow from the files alone, and so does the noise, however quickly the files are read.
+    """
+    from torch import Tensor, empty, stack
 
-    # Files are tried one by one only if one of them fails, so that good ones are read once.
-    try:
-        return arguments, predict(arguments.images)
-    except (DataError, MemoryError):
-        rest = readable(arguments, predictor.facts)
-        # No single file is at fault: the error is about all of them, such as a side input.
-        if len(rest.images) == len(arguments.images):
-            raise
-        return rest, predict(rest.images) if rest.images else []
+    from addkit.data.images import Pixels, read_ahead
+
+    pixels, largest = Pixels.of(predictor.facts), predictor.recipe.sampling.batch_size
+    named, sources = tee(files)
+    with closing(read_ahead((file for _, file in sources), pixels, AHEAD)) as images:
+        pairs = zip(named, images, strict=False)
+        for number in count():
+            size = min(1 << min(number, 20), largest)
+            batch: list[tuple[NamedFile, Tensor | DataError]] = []
+            levels: list[Tensor] = []  # (C, S, S) each
+            for each, image in pairs:
+                batch.append((each, image))
+                if isinstance(image, Tensor):
+                    levels.append(image)
+                # An image among very many files that are none is not kept waiting.
+                if len(levels) == size or len(batch) == 4 * largest:
+                    break
+            if not batch:
+                return
+            predictions: Iterator[Prediction] = iter(())
+            if levels:
+                stacked = stack(levels)
+                scaled = pixels.scaled(stacked, empty(stacked.shape))  # (B, C, S, S)
+                predictions = iter(predictor.predict(scaled, first_batch=number, **settings))
+            yield [
+                (each, image if isinstance(image, DataError) else next(predictions))
+                for each, image in batch
+            ]
+
+
+def _note_ignored(ignored: Ignored) -> None:
+    from addkit.cli.output import note
+
+    if line := ignored.line():
+        note(line)
+
+
+class _Printer:
+    """Prints answers as they come: a table for people, a list for programs, errors in between."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.answered = 0
+        self.traced: list[NamedFile] = []
+        """The first files that were answered, as many as a trace shows."""
+        self.refused = False
+        """True if some file could not be read."""
+
+    def print(
+        self,
+        batches: Iterable[list[Answered]],
+        columns: Sequence[str] = (),
+        widths: Sequence[int] = (),
+    ) -> None:
+        """Print the answers, and for people how they were made.
+
+        Args:
+            batches: of answers.
+            columns: those of the task.
+            widths: the least widths of the table's first columns.
+        """
+        from addkit.cli.output import TableInParts, fail
+
+        table, made = None, ""
+        with self.output.items() as add:
+            for batch in batches:
+                rows: list[tuple[str, ...]] = []
+                for (name, file), answer in batch:
+                    if isinstance(answer, DataError):
+                        # In order, where rows and errors are printed to one terminal.
+                        if table is not None:
+                            table.add(rows)
+                        rows, self.refused = [], True
+                        fail(str(answer), 1)
+                        if not self.output.for_people:
+                            add({"image": name, "error": str(answer).removeprefix(f"{name}: ")})
+                        continue
+                    self.answered += 1
+                    if len(self.traced) < TRACED:
+                        self.traced.append((name, file))
+                    if not self.output.for_people:
+                        add({"image": name, **answer.data()})
+                        continue
+                    # Cells and the last line are the prediction's own: `addkit.tasks.predictions`.
+                    if table is None:
+                        # Without a chain there are no votes to print.
+                        shown = [e for e in columns if answer.chain or not e.startswith("votes")]
+                        table = TableInParts(["image", *shown], None, len(columns) - 1, widths)
+                        made = answer.how_made(answer.steps)
+                    rows += (
+                        ("" if rank else name, *cells[: len(shown)])
+                        for rank, cells in enumerate(answer.rows())
+                    )
+                if table is not None:
+                    table.add(rows)
+        if table is not None:
+            self.output.line()
+            self.output.line(made)
 
 
 def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
@@ -348,22 +368,20 @@ def _check_trace(predictor: Predictor, path: Path) -> None:
 
 def _trace(
     predictor: Predictor,
-    files: list[tuple[str, ImageFile]],
+    printer: _Printer,
     inference: Inference,
     side_inputs: dict[str, str] | None,
     seed: int,
     path: Path,
 ) -> None:
     from addkit.cli.output import note
-    from addkit.cli.sample import rewind
-    from addkit.report.trace import MOST_IMAGES, draw_caption_trace, draw_trace
+    from addkit.report.trace import draw_caption_trace, draw_trace
 
     # A trace has the images of one batch.
-    traced = files[: min(MOST_IMAGES, predictor.recipe.sampling.batch_size)]
-    names = [name for name, _ in traced]
-    # A stream is read twice: once as a picture to draw, once as the encoder's input.
-    pictures = predictor.pictures([rewind(file) for _, file in traced])
-    sources = [rewind(file) for _, file in traced]
+    names, files = zip(*printer.traced[: predictor.recipe.sampling.batch_size], strict=True)
+    # A stream is read again: once as a picture to draw, once as the encoder's input.
+    pictures = predictor.pictures([rewind(file) for file in files])
+    sources = [rewind(file) for file in files]
     facts, classes = predictor.facts, predictor.class_names
     if facts.num_tokens > 1:
         # Only the first of many chains is drawn, and the logits of all would fill the memory.
@@ -380,5 +398,5 @@ def _trace(
         steps = predictor.trace(sources, inference, seed, side_inputs)
         schedule = predictor.network.diffusion.schedule
         draw_trace(path, steps, pictures, names, classes, schedule)
-    left = f" (the first {len(traced)} images)" if len(files) > len(traced) else ""
+    left = f" (the first {len(files)} images)" if printer.answered > len(files) else ""
     note(f"trace: {path}{left}")

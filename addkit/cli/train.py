@@ -189,15 +189,19 @@ def train(
         raise UsageError("--images-per-second and --measure estimate a plan; add --dry-run")
     # Read before torch is imported, so that an invalid recipe fails at once.
     read, folder = _resolve(recipe, changes, run_dir, resume=resume)
+    from addkit.recipe.model import placed
+
     if dry_run:
-        print_plan(read, processes, images_per_second, measure=measure, json=json)
+        with placed(read):
+            print_plan(read, processes, images_per_second, measure=measure, json=json)
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output
     from addkit.cli.run_location import RunLocation
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
-    result = start(read, location, processes, profile=profile)
+    with placed(read):
+        result = start(read, location, processes, profile=profile)
     if result is None:
         return
     if json:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Width
 
 
 class ConditionerConfig(Config):
     """Settings of every built-in conditioner."""
 
-    width: int | None = Field(
-        None, ge=8, description="Project the condition to this width; absent: the encoder's."
+    width: Width | None = Field(
+        None, description="Project the condition to this width; absent: the encoder's."
     )
 
 

@@ -1,4 +1,4 @@
-"""From an image file to the encoder's input: reading, decoding, resizing, scaling.
+"""From an image file to the encoder's input: reading (ahead), decoding, resizing, scaling.
 
 Whatever the file's mode, what is read is upright and 8-bit, grey or RGB.
 """
@@ -6,11 +6,12 @@ Whatever the file's mode, what is read is upright and 8-bit, grey or RGB.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from addkit.data.formats import HEAD, NO_PICTURES, read_formats, unread_format
-from addkit.errors import DataError, reading
+from addkit.errors import FILE_BEING_READ, DataError
 from addkit.plugin.values import DataFacts
 
 ImageFile = Path | BinaryIO
@@ -30,6 +31,9 @@ ImageFile = Path | BinaryIO
 
 _SIDEWAYS = range(5, 9)
 """EXIF orientations that swap width and height."""
+
+_THREADS = min(8, os.cpu_count() or 1)
+"""Pillow decodes without the interpreter's lock."""
 
 _CHUNK = 256
 """Files that one task of a thread pool checks."""
@@ -99,24 +103,20 @@ def resampled(image: Image.Image, size: int) -> Tensor:
     torch's 8-bit kernel is five times as fast as Pillow's. They differ by less than half a level on
     average, since Pillow resamples rows before columns where that is quicker.
     """
-    levels = _planes(image)[None]  # (1, C, height, width)
+    levels = to_levels(image)[None]  # (1, C, height, width)
     return interpolate(levels, (size, size), mode="bicubic", antialias=True)[0]
 
 
 def to_levels(image: Image.Image) -> Tensor:
-    """Mode L or RGB -> uint8 (C, height, width)."""
-    return _planes(image).contiguous()
+    """Mode L or RGB -> uint8 (C, height, width), the channels of a pixel side by side in memory."""
+    values = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
 def as_picture(levels: Tensor) -> Image.Image:
     """uint8 (C, height, width) -> mode L or RGB."""
     planes = levels.numpy()
     return Image.fromarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0))
-
-
-def _planes(image: Image.Image) -> Tensor:
-    values = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
-    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +193,60 @@ def unreadable(paths: Sequence[str]) -> list[str | None]:
 
     # In chunks, since a pool allocates an object for each task.
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    # Threads: Pillow decodes without the interpreter's lock.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(chain.from_iterable(pool.map(errors, chunks)))
+
+
+def read_ahead(
+    files: Iterable[ImageFile | DataError], pixels: Pixels, most: int
+) -> Generator[Tensor | DataError, None, None]:
+    """The 8-bit levels (C, S, S) of each file, or the error of those that cannot be read, in order.
+
+    Threads read ahead, at most `most` files at a time. Errors among the files are passed on.
+    """
+
+    def read(chunk: list[ImageFile | DataError]) -> list[Tensor | DataError]:
+        results: list[Tensor | DataError] = []
+        for file in chunk:
+            try:
+                if isinstance(file, DataError):
+                    raise file
+                results.append(to_levels(pixels.fit(read_image(file, pixels.channels))))
+            except DataError as error:
+                results.append(DataError(str(error)))  # without its frames: they hold the image
+            # A small file may decode to a huge picture.
+            except MemoryError:
+                name = str(file) if isinstance(file, Path) else "standard input"
+                results.append(DataError(f"{name}: too large for this machine's memory"))
+        return results
+
+    pending: deque[tuple[int, Future[list[Tensor | DataError]]]] = deque()
+    pool, rest = ThreadPoolExecutor(_THREADS), iter(files)
+    size, ahead = 1, 0
+    try:
+        # A task costs as much as a tiny image, hence chunks; small ones first, for an early result.
+        while chunk := list(islice(rest, size)):
+            pending.append((len(chunk), pool.submit(read, chunk)))
+            size, ahead = min(2 * size, max(most // 4, 1)), ahead + len(chunk)
+            # The first results must not wait until `most` files are listed.
+            while pending and (ahead + size > most or pending[0][1].done()):
+                length, results = pending.popleft()
+                ahead -= length
+                yield from results.result()
+        for _, results in pending:
+            yield from results.result()
+    finally:
+        # An interruption waits for no file, which may lie on a network.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    if _orientation(image) == 1:
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block does not make the pixels unusable
-        return image
+    with suppress(Exception):  # a broken EXIF block does not make the pixels unusable
+        # `exif_transpose` would copy an image that is upright.
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            return ImageOps.exif_transpose(image)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -243,9 +284,9 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 @contextmanager
 def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
     name = str(file) if isinstance(file, Path) else name or "standard input"
+    token = FILE_BEING_READ.set(name)
     try:
-        with reading(name):
-            yield
+        yield
     except MemoryError:
         raise  # the file may be sound
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
@@ -274,3 +315,5 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
             case _:
                 reason = f"cut short or broken ({error or type(error).__name__})"
         raise DataError(f"{name}: {reason}") from error
+    finally:
+        FILE_BEING_READ.reset(token)

@@ -8,13 +8,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from addkit.errors import AddkitWarning
-from addkit.plugin.config import Config
+from addkit.plugin.config import (
+    Chance,
+    Channels,
+    Config,
+    Deviations,
+    ImageSize,
+    Names,
+    Seed,
+    TestShare,
+    Weight,
+)
 
 # torchvision's, which pretrained encoders expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Deviation = Annotated[float, Field(gt=0)]
+OutfitCount = Annotated[int, Field(ge=1, le=10**7)]
+Tokens = Annotated[int, Field(ge=1, le=4096)]
 
 
 class DataWarning(AddkitWarning):
@@ -24,14 +35,14 @@ class DataWarning(AddkitWarning):
 class DataConfig(Config):
     """Settings of every data set. Pixels are in [0, 1]; the encoder reads (pixel - mean) / std."""
 
-    image_size: int = Field(ge=4, le=4096, description="Height and width of the input in pixels.")
-    mean: tuple[float, ...] = Field(description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field(description="Divides each channel.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of each class of train held out as `validation`."
+    image_size: ImageSize = Field(description="Height and width of the input in pixels.")
+    mean: Channels = Field(description="Subtracted from each channel.")
+    std: Deviations = Field(description="Divides each channel.")
+    validation: Chance = Field(
+        0.0, description="Share of each class of train held out as `validation`."
     )
     # Apart from the run's seed, so that runs of several seeds share their splits.
-    split_seed: int = Field(0, ge=0, description="Random seed of the held-out images.")
+    split_seed: Seed = Field(0, description="Random seed of the held-out images.")
 
     @property
     def image_channels(self) -> int:
@@ -66,11 +77,11 @@ class ColourConfig(DataConfig):
 class DigitsConfig(DataConfig):
     """1,797 handwritten digits of 8 x 8 pixels (UCI, CC BY 4.0). They come with addkit."""
 
-    image_size: int = Field(8, ge=4, le=4096, description="Height and width; 8 as they are.")
+    image_size: ImageSize = Field(8, description="Height and width; 8 as they are.")
     # Mean and deviation of the pixels, as in the other data sets of a fixed source.
-    mean: tuple[float, ...] = Field((0.3053,), description="Subtracted from each pixel.")
-    std: tuple[Deviation, ...] = Field((0.376,), description="Divides each pixel.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each class in `test`.")
+    mean: Channels = Field((0.3053,), description="Subtracted from each pixel.")
+    std: Deviations = Field((0.376,), description="Divides each pixel.")
+    test_share: TestShare = Field(0.3, description="Share of each class in `test`.")
 
 
 class FashionMNISTConfig(DataConfig):
@@ -80,20 +91,20 @@ class FashionMNISTConfig(DataConfig):
         Path("data/fashion-mnist"),
         description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
     )
-    image_size: int = Field(28, ge=4, le=4096, description="Height and width; 28 as they are.")
-    mean: tuple[float, ...] = Field((0.286,), description="Subtracted from each pixel.")
-    std: tuple[Deviation, ...] = Field((0.353,), description="Divides each pixel.")
+    image_size: ImageSize = Field(28, description="Height and width; 28 as they are.")
+    mean: Channels = Field((0.286,), description="Subtracted from each pixel.")
+    std: Deviations = Field((0.353,), description="Divides each pixel.")
 
 
 class OwnImagesConfig(DataConfig):
     """Settings for a user's own images: any size, grey or colour, files that may be unreadable."""
 
-    image_size: int = Field(
-        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    image_size: ImageSize = Field(
+        64, description="Shorter side after resizing; then a centre crop."
     )
     channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
+    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     bad_files: Literal["stop", "skip"] = Field(
         "stop", description="What to do about files that are missing or no readable images."
     )
@@ -119,8 +130,8 @@ class ImageFolderConfig(OwnImagesConfig):
     root: Path = Field(
         description="Folder of class folders, of train/ and test/ (or val/), or of shards."
     )
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class in `test` if there is no test/ or val/."
+    test_share: TestShare = Field(
+        0.2, description="Share of each class in `test` if there is no test/ or val/."
     )
 
 
@@ -130,15 +141,14 @@ class ImageNetConfig(ColourConfig):
     root: Path = Field(
         Path("data/imagenet"), description="Folder of train/ and val/, or of shards."
     )
-    image_size: int = Field(224, ge=4, le=4096, description="Height and width in pixels.")
+    image_size: ImageSize = Field(224, description="Height and width in pixels.")
     # 256 / 224 is the usual test transform of ImageNet models, kept for other sizes.
-    resize: int | None = Field(
+    resize: ImageSize | None = Field(
         None,
-        ge=4,
         description="Shorter side before the centre crop; by default image_size * 256 / 224.",
     )
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides each channel.")
+    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted from each channel.")
+    std: Deviations = Field(IMAGENET_STD, description="Divides each channel.")
 
     @property
     def shorter_side(self) -> int:
@@ -158,12 +168,11 @@ class ImageNetConfig(ColourConfig):
 class CaptionConfig(ColourConfig):
     """Settings of every data set of captions. Images are colour, transparent parts white."""
 
-    mean: tuple[float, ...] = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
-    std: tuple[Deviation, ...] = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
+    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     # By default no caption of train is cut, and each ends in a pad, so that its end is learned.
-    max_tokens: int | None = Field(
+    max_tokens: Tokens | None = Field(
         None,
-        ge=1,
         description="N: longer captions are cut. By default the longest of train and an end.",
     )
 
@@ -182,12 +191,10 @@ class EmojiConfig(CaptionConfig):
     forms: Literal[1, 3] = Field(
         1, description="3: only captions that end in their one skin tone, each in three orders."
     )
-    image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
-    validation: float = Field(
-        0.11, ge=0, lt=1, description="Share of train held out as `validation`."
-    )
+    image_size: ImageSize = Field(64, description="Height and width; 64 as they are.")
+    mean: Channels = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
+    std: Deviations = Field((0.28, 0.3, 0.33), description="Divides each channel.")
+    validation: Chance = Field(0.11, description="Share of train held out as `validation`.")
 
 
 class CocoCaptionsConfig(CaptionConfig):
@@ -212,13 +219,13 @@ class CocoCaptionsConfig(CaptionConfig):
     )
     train_images: Path = Field(Path("train2014"), description="Folder of train2014's images.")
     val_images: Path = Field(Path("val2014"), description="Folder of val2014's images.")
-    image_size: int = Field(
-        256, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    image_size: ImageSize = Field(
+        256, description="Shorter side after resizing; then a centre crop."
     )
     # A few long captions would otherwise set N, and cost grows with it.
-    max_tokens: int = Field(20, ge=1, description="N: longer captions are cut.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of the images of train2014 held out as `validation`."
+    max_tokens: Tokens = Field(20, description="N: longer captions are cut.")
+    validation: Chance = Field(
+        0.0, description="Share of the images of train2014 held out as `validation`."
     )
 
     @model_validator(mode="after")
@@ -243,12 +250,12 @@ class CaptionFolderConfig(CaptionConfig):
     images: Path = Field(Path(), description="Folder in root that image names are relative to.")
     image_column: str = Field("image", description="Column (or key) of the image's file name.")
     caption_column: str = Field("caption", description="Column (or key) of the caption.")
-    image_size: int = Field(
-        64, ge=4, le=4096, description="Shorter side after resizing; then a centre crop."
+    image_size: ImageSize = Field(
+        64, description="Shorter side after resizing; then a centre crop."
     )
-    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the images in `test`.")
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of the other images held out as `validation`."
+    test_share: TestShare = Field(0.2, description="Share of the images in `test`.")
+    validation: Chance = Field(
+        0.0, description="Share of the other images held out as `validation`."
     )
     bad_files: Literal["stop", "skip"] = Field(
         "stop", description="What to do about files that are missing or no readable images."
@@ -275,29 +282,27 @@ class TableConfig(OwnImagesConfig):
 class AttributeTableConfig(TableConfig):
     """Your own images: a CSV file with a column of image files and one for each attribute."""
 
-    attributes: tuple[str, ...] = Field(
+    attributes: Names = Field(
         (), description="Columns to predict; by default all but the image's and the split's."
     )
     split_column: str = Field(
         "", description='A column of "train", "validation" and "test"; "": shares are held out.'
     )
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of the images in `test` without a split column."
+    test_share: TestShare = Field(
+        0.2, description="Share of the images in `test` without a split column."
     )
     # Spreadsheets leave unknown cells empty, R writes NA, the UCI archive ?.
-    missing: tuple[str, ...] = Field(
-        ("", "NA", "?"), description="Cells that mark an unknown value."
-    )
+    missing: Names = Field(("", "NA", "?"), description="Cells that mark an unknown value.")
     # A value that only a test row has is more often a typing error than a rare value.
     unknown_values: Literal["stop", "missing"] = Field(
         "stop", description="What to do about values that only validation or test rows have."
     )
     # A column of ids or free text would otherwise become an attribute by accident.
-    max_classes: int = Field(
-        1000, ge=2, description="An attribute with more values than this is an error."
+    max_classes: Annotated[int, Field(ge=2, le=10**9)] = Field(
+        1000, description="An attribute with more values than this is an error."
     )
-    validation: float = Field(
-        0.0, ge=0, lt=1, description="Share of the training rows held out as `validation`."
+    validation: Chance = Field(
+        0.0, description="Share of the training rows held out as `validation`."
     )
 
     @model_validator(mode="after")
@@ -319,12 +324,10 @@ class EmojiAttributesConfig(ColourConfig):
     attributes: tuple[Literal["group", "gender", "tone"], ...] = Field(
         ("group", "gender", "tone"), min_length=1, description="Attributes to predict."
     )
-    image_size: int = Field(64, ge=4, le=4096, description="Height and width; 64 as they are.")
-    mean: tuple[float, ...] = Field((0.8, 0.8, 0.8), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.3, 0.3, 0.3), description="Divides each channel.")
-    validation: float = Field(
-        0.05, ge=0, lt=1, description="Share of train held out as `validation`."
-    )
+    image_size: ImageSize = Field(64, description="Height and width; 64 as they are.")
+    mean: Channels = Field((0.8, 0.8, 0.8), description="Subtracted from each channel.")
+    std: Deviations = Field((0.3, 0.3, 0.3), description="Divides each channel.")
+    validation: Chance = Field(0.05, description="Share of train held out as `validation`.")
 
     @model_validator(mode="after")
     def each_attribute_once(self) -> EmojiAttributesConfig:
@@ -345,20 +348,18 @@ class OutfitsConfig(DataConfig):
         description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
     )
     combinations: int = Field(64, ge=2, le=10_000, description="Allowed combinations, of 10,000.")
-    combination_seed: int = Field(0, ge=0, description="Random seed of the allowed combinations.")
+    combination_seed: Seed = Field(0, description="Random seed of the allowed combinations.")
     # Large enough that a piece alone is ambiguous, so that the other three help.
-    noise: float = Field(
-        2.0, ge=0, description="Deviation of the noise, where Fashion-MNIST's pixels have 1."
+    noise: Weight = Field(
+        2.0, description="Deviation of the noise, where Fashion-MNIST's pixels have 1."
     )
-    train_size: int = Field(19_200, ge=1, description="Fresh outfits in an epoch.")
-    test_size: int = Field(2000, ge=1, description="Outfits of test images, always the same.")
-    validation_size: int = Field(2000, ge=1, description="Outfits of held-out training images.")
+    train_size: OutfitCount = Field(19_200, description="Fresh outfits in an epoch.")
+    test_size: OutfitCount = Field(2000, description="Outfits of test images, always the same.")
+    validation_size: OutfitCount = Field(2000, description="Outfits of held-out training images.")
     image_size: int = Field(14, ge=14, le=4096, description="Height and width; 14 as they are.")
-    mean: tuple[float, ...] = Field((0.5,), description="Subtracted from each pixel.")
-    std: tuple[Deviation, ...] = Field((0.125,), description="Divides each pixel.")
-    validation: float = Field(
+    mean: Channels = Field((0.5,), description="Subtracted from each pixel.")
+    std: Deviations = Field((0.125,), description="Divides each pixel.")
+    validation: Chance = Field(
         0.1,
-        ge=0,
-        lt=1,
         description="Share of the training images held out for `validation` outfits.",
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Chance, Config, Depth, Share, Width
 
 SKIP = Field(
     False,
@@ -18,17 +18,17 @@ TIME = Field(True, description="Read t. A posterior embedding contains all that 
 class TransformerConfig(Config):
     """Blocks in which label tokens attend to themselves and to a condition prepared once."""
 
-    width: int = Field(512, ge=8, description="D, width of the embedded state and the features.")
-    depth: int = Field(5, ge=1, description="Blocks.")
-    heads: int = Field(8, ge=1, description="Attention heads; they share the width.")
-    mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of a block's MLP over the width.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+    width: Width = Field(512, description="D, width of the embedded state and the features.")
+    depth: Depth = Field(5, description="Blocks.")
+    heads: Depth = Field(8, description="Attention heads; they share the width.")
+    mlp_ratio: Annotated[float, Field(ge=0.01, le=100)] = Field(
+        4.0, description="Hidden width of a block's MLP over the width."
+    )
+    dropout: Chance = Field(0.0, description="Share of features set to 0 in training.")
     time: bool = TIME
     bayes_skip: bool = SKIP
-    self_condition: float = Field(
+    self_condition: Share = Field(
         0.0,
-        ge=0,
-        le=1,
         description="Share of training steps that read the features of a first pass; 0 is off.",
     )
 
@@ -43,9 +43,9 @@ class TransformerConfig(Config):
 class MlpConfig(Config):
     """Residual MLP blocks modulated by time and condition; for one label."""
 
-    width: int = Field(256, ge=8, description="D, width of the embedded state and the features.")
-    depth: int = Field(2, ge=1, description="Blocks.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+    width: Width = Field(256, description="D, width of the embedded state and the features.")
+    depth: Depth = Field(2, description="Blocks.")
+    dropout: Chance = Field(0.0, description="Share of features set to 0 in training.")
     time: bool = TIME
     bayes_skip: bool = SKIP
 
@@ -54,9 +54,9 @@ class ControlConfig(Config):
     """A classifier in the denoiser's place: same encoder, data, budget and code path."""
 
     head: Literal["linear", "mlp"] = Field("linear", description="Network on top of the condition.")
-    width: int = Field(256, ge=8, description="Width of the mlp head.")
-    depth: int = Field(2, ge=1, description="Blocks of the mlp head.")
-    hidden: int | None = Field(
-        None, ge=1, description="Hidden width of a block; 4 x width if not given."
+    width: Width = Field(256, description="Width of the mlp head.")
+    depth: Depth = Field(2, description="Blocks of the mlp head.")
+    hidden: Annotated[int, Field(ge=1, le=2**20)] | None = Field(
+        None, description="Hidden width of a block; 4 x width if not given."
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+    dropout: Chance = Field(0.0, description="Share of features set to 0 in training.")

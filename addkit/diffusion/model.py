@@ -55,6 +55,8 @@ class LabelDiffusion(nn.Module):
     """The learned condition of "no image", (V,)."""
     forbidden: Tensor | None
     """(N, K), added to logits; None where every token can take every class."""
+    reads_side_inputs: bool
+    """True if the condition depends on side inputs."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class LabelDiffusion(nn.Module):
     ) -> None:
         super().__init__()
         self.conditioner = conditioner
+        self.reads_side_inputs = getattr(conditioner, "reads_side_inputs", False)
         self.embedding = embedding
         self.denoiser = denoiser
         self.output = zero_linear(denoiser.width, num_classes)
@@ -104,11 +107,6 @@ class LabelDiffusion(nn.Module):
                 forbidden[token, start:stop] = 0.0
         # Not persistent: it follows from the data's facts, which the run stores anyway.
         self.register_buffer("forbidden", forbidden, persistent=False)
-
-    @property
-    def reads_side_inputs(self) -> bool:
-        """True if the condition depends on side inputs."""
-        return getattr(self.conditioner, "reads_side_inputs", False)
 
     def condition(self, tokens: Tensor, side_inputs: SideInputs | None = None) -> Tensor:
         """Encoder tokens (B, L, W) -> condition (B, C, V).

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Factor
 
 
 class LinearConfig(Config):
@@ -14,12 +16,9 @@ class LinearConfig(Config):
 class PosteriorConfig(Config):
     """h = softmax(c_t y_t) E, the posterior-mean embedding under a uniform prior."""
 
-    spread: float = Field(
-        0.5, gt=0, description="Standard deviation of the rows of E at the start."
-    )
-    largest: int = Field(
+    spread: Factor = Field(0.5, description="Standard deviation of the rows of E at the start.")
+    largest: Annotated[int, Field(ge=1, le=4096)] = Field(
         16,
-        ge=1,
         description="Wrong classes that the fast draw draws exactly; the rest by moments. "
         "Up to 512 classes, or 8 * largest, the draw is plain.",
     )
@@ -28,6 +27,4 @@ class PosteriorConfig(Config):
 class TokenConfig(Config):
     """h = E[y] for a clean token, a learned mask for a masked one; no noise in between."""
 
-    spread: float = Field(
-        0.5, gt=0, description="Standard deviation of the rows of E at the start."
-    )
+    spread: Factor = Field(0.5, description="Standard deviation of the rows of E at the start.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Chance, Config, Depth, Width
 
 
 class EncoderConfig(Config):
@@ -23,7 +24,7 @@ class PretrainedConfig(EncoderConfig):
     weights: Path | None = Field(
         None, description="Load this local file (.safetensors or .pth) instead."
     )
-    drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth.")
+    drop_path: Chance = Field(0.0, description="Stochastic depth.")
 
     @model_validator(mode="after")
     def one_source_of_weights(self) -> PretrainedConfig:
@@ -37,10 +38,12 @@ class VitConfig(PretrainedConfig):
     """A timm vision transformer. The sizes below override the named model's."""
 
     model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
-    patch_size: int | None = Field(None, ge=1, description="Pixels; the model's own if not given.")
-    width: int | None = Field(None, ge=8, description="Token width; the model's own if not given.")
-    depth: int | None = Field(None, ge=1, description="Blocks; the model's own if not given.")
-    heads: int | None = Field(None, ge=1, description="The model's own number if not given.")
+    patch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="Pixels; the model's own if not given."
+    )
+    width: Width | None = Field(None, description="Token width; the model's own if not given.")
+    depth: Depth | None = Field(None, description="Blocks; the model's own if not given.")
+    heads: Depth | None = Field(None, description="The model's own number if not given.")
 
 
 class TimmConfig(PretrainedConfig):
@@ -50,8 +53,13 @@ class TimmConfig(PretrainedConfig):
 class CnnConfig(EncoderConfig):
     """A small convolutional network for small images."""
 
-    widths: tuple[int, ...] = Field(
-        (32, 64, 128), min_length=1, description="Channels; the size halves between them."
+    widths: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(
+        (32, 64, 128),
+        min_length=1,
+        max_length=12,
+        description="Channels; the size halves between them.",
     )
-    blocks: int = Field(1, ge=1, description="Convolutions for each width.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of features set to 0 in training.")
+    blocks: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="Convolutions for each width."
+    )
+    dropout: Chance = Field(0.0, description="Share of features set to 0 in training.")

@@ -9,17 +9,20 @@ from itertools import product
 from pathlib import Path
 
 from addkit.data.folders import FolderStore
-from addkit.errors import AddkitWarning, DataError, UsageError
+from addkit.errors import AddkitWarning, DataError, UsageError, require_type
 from addkit.evaluation.audit import audit_settings, conclude, exit_curve, needs_loop
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
 from addkit.evaluation.captions import caption_results
 from addkit.evaluation.results import Evaluation, ScoreRow, Scores
 from addkit.evaluation.uncertainty import measure_uncertainty, needs_one_label
 from addkit.model import Inference, Predictor, build_data, load
+from addkit.model.inference import Arguments
 from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
+from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
+from addkit.runs.folder import sealed
 from addkit.tasks.captioning import CaptionMeter
 
 
@@ -35,6 +38,11 @@ class Grid:
     chains: int | None = None
     early_exit: list[int] | None = None
     """One value is part of every combination; several are compared with each other instead."""
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a value alone where a list is needed."""
+        for name in ("steps", "guidance", "read_out", "sampler", "to_one", "early_exit"):
+            require_type(name, getattr(self, name), list, tuple, type(None))
 
     def combinations(self, inference: Inference) -> list[Inference]:
         """Every combination once, in the order of the lists."""
@@ -89,6 +97,11 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
         RunError, DataError, UsageError: no run, no data, no such split or setting.
     """
     options = options or EvaluationOptions()
+    require_type("path", path, str, Path)
+    require_type("grid", grid, Grid)
+    require_type("options", options, EvaluationOptions)
+    check_arguments(Arguments, seed=options.seed)
+    path = Path(path)
     predictor = load(path, weights=options.weights)
     # What the run cannot give is refused before controls are loaded and images are scored.
     several = len(grid.early_exit or []) > 1
@@ -115,11 +128,11 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
 
 def store(path: Path, evaluation: Evaluation) -> Path | None:
     """Write the result into its run and return the file; None for a bare checkpoint, which has no
-    folder of its own.
+    folder of its own. Raises `RunError` if it cannot be written.
     """
-    if not (path / "recipe.toml").exists():
+    if path.is_file() or (path / "progress.json").exists():
         return None
-    write_json(path / "evaluation.json", evaluation.data())
+    write_json(path / "evaluation.json", sealed(evaluation.data()))
     return path / "evaluation.json"
 
 
@@ -175,7 +188,7 @@ def _evaluate(
     return Evaluation(
         run=str(path),
         split=options.split,
-        weights=options.weights,
+        weights=predictor.weights,
         results=[
             ScoreRow(model_name, each.settings, {**scores_of(meters[_key(each)]), **more})
             for each, more in zip(combinations, columns, strict=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Chance, Config
 
 
 class CrossEntropyConfig(Config):
     """-log p(y_0 | y_t, c), the same weight at every t."""
 
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the target spread over all classes."
-    )
+    label_smoothing: Chance = Field(0.0, description="Share of the target spread over all classes.")
 
 
 class WeightedCrossEntropyConfig(CrossEntropyConfig):

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from addkit.diffusion import LabelDiffusion, counted_seed
-from addkit.errors import PluginError
+from addkit.errors import PluginError, RecipeError
 from addkit.model.network import Network
 from addkit.plugin.protocols import DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
+
+COPIES = 4
+"""Of the weights in a training: themselves, their gradients and AdamW's two moments."""
+NO_MACHINE = 2**46
+"""Bytes that no machine has, 64 TiB: a plan, which takes no memory, is refused beyond it."""
+
+
+def memory_here() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def build_data(recipe: Recipe) -> DataSource:
@@ -76,6 +90,7 @@ class _Builder:
     def __init__(self, recipe: Recipe, facts: DataFacts) -> None:
         self.recipe = recipe
         self.problem = problem_of(recipe, facts)
+        self.bytes = 0
         schedule: Schedule = self.build("schedule")
         self.schedule = schedule
         # The first one, since the embedding and the loss are scaled to its noise.
@@ -93,7 +108,26 @@ class _Builder:
         """Each kind starts from its own seed, so that a control's encoder starts as ADD's does."""
         torch.manual_seed(counted_seed(self.recipe.seed, f"initial {kind}"))
         choice = self.recipe.choices[kind]
-        return choice.spec.create(choice.config, self.problem)
+        # Counted as they are registered, before their memory is used.
+        counter = register_module_parameter_registration_hook(partial(self.count, kind))
+        try:
+            return choice.spec.create(choice.config, self.problem)
+        finally:
+            counter.remove()
+
+    def count(self, kind: str, module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        """Raise `RecipeError` once the parameters are more than can be trained."""
+        if parameter is None:
+            return
+        self.bytes += COPIES * parameter.numel() * parameter.element_size()
+        most = NO_MACHINE if parameter.is_meta else memory_here()
+        if self.bytes > most:
+            raise RecipeError(
+                f"{self.recipe.source}: [{kind}] training this network takes more than "
+                f"{most / 2**30:,.0f} GiB, "
+                f"{'beyond any machine' if parameter.is_meta else 'all memory of this machine'}; "
+                "make it smaller"
+            )
 
     def plugin_names(self) -> dict[str, str]:
         """By kind, name and package of each component that is not addkit's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import LabelDiffusion
-from addkit.errors import UsageError
+from addkit.errors import RunError, UsageError, require_type
 from addkit.plugin import Choice, load_registry
+from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Steps
 from addkit.plugin.protocols import ReadOut, Sampler, ToOne
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import (
@@ -25,7 +26,25 @@ from addkit.plugin.values import (
     InferenceSettings,
 )
 from addkit.recipe import Recipe
+from addkit.recipe.validation import check_arguments
 from addkit.samplers.blocks import sample
+
+
+class Arguments(Config):
+    """What a prediction can be asked for, in the ranges of a recipe's [sampling]."""
+
+    steps: Steps = 1
+    guidance: Guidance = 1.0
+    chains: Chains = 1
+    early_exit: CountOrZero = 0
+    sampler: str = ""
+    to_one: str = ""
+    read_out: str = ""
+    seed: Seed = 0
+    top: Count = 1
+
+
+NUMBERS = ("steps", "guidance", "chains", "early_exit")
 
 
 # No slots: cached properties are kept in the instance's dict.
@@ -84,6 +103,7 @@ class Inference:
             if name == getattr(self, kind).name:
                 del changes[kind]
             elif name is not None:
+                require_type(kind, name, str)
                 spec = load_registry().get(kind, name).spec
                 kept = getattr(self, kind).config.model_dump(
                     include=set(spec.settings.model_fields)
@@ -95,10 +115,7 @@ class Inference:
 
     def check(self) -> None:
         """Raise `UsageError` for numbers out of range and a sampler that does not fit."""
-        for name, lowest in (("steps", 1), ("chains", 1), ("guidance", 0), ("early_exit", 0)):
-            # `not >=` instead of `<`, which lets NaN pass.
-            if not getattr(self, name) >= lowest:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")
+        check_arguments(Arguments, **{name: getattr(self, name) for name in NUMBERS})
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
             # Third parties' samplers too, by their abilities.
@@ -159,7 +176,7 @@ class Inference:
     def answer(
         self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
     ) -> Answer:
-        """Condition (B, C, V) -> answer (B, N, K)."""
+        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite."""
         _, _, read_out = self._components
         steps = min(self.steps, read_out.max_steps or self.steps)
         answer = read_out.read(
@@ -167,6 +184,15 @@ class Inference:
             # Called by read-outs that rank by it alone: it costs N passes of the network.
             lambda labels: self.log_p(model, condition, labels),
         )
+        # Confidence too: votes are finite whatever the logits are. A sum of numbers in [0, 1] is
+        # finite if all of them are, and costs no tensor of the answer's size.
+        if not (answer.probabilities.sum() + answer.confidence.sum()).isfinite():
+            made = ", ".join(f"{k} {v}" for k, v in asdict(self.settings).items() if v is not None)
+            raise RunError(
+                f"the network's answer is not finite (inference: {made}); lower the guidance if it "
+                "is above 1, or else try --weights raw or another checkpoint: the training may "
+                "have diverged"
+            )
         return dataclasses.replace(answer, inference=self.settings)
 
     def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:

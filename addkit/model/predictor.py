@@ -13,19 +13,22 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from addkit.data.images import prepare_image
+from addkit.data.images import Pixels, read_image, to_levels
 from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess
+from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess, require_type
 from addkit.model.build import build_network, build_task, problem_of
-from addkit.model.inference import Inference
+from addkit.model.inference import Arguments, Inference
 from addkit.model.network import Network
 from addkit.plugin.protocols import Task
-from addkit.plugin.values import Column, DataFacts, SideInputs
+from addkit.plugin.values import NO_CATEGORY, Column, DataFacts, SideInputs
 from addkit.recipe import Recipe
+from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
+from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import checkpoint_of, pointed_at
+from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.terminal import quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""
@@ -52,7 +55,7 @@ class SideInputRows:
                     f"{', '.join(by_name)}"
                 )
             if not isinstance(value, str):
-                self._rows[name] = value
+                self._rows[name] = _checked_rows(by_name[name], value)
                 continue
             try:
                 # One row; `take` repeats it.
@@ -60,6 +63,14 @@ class SideInputRows:
             except DataError as error:
                 # A wrong value in a file is a DataError; here a user has typed it.
                 raise UsageError(str(error)) from None
+
+    def end(self) -> None:
+        """Raise `UsageError` if a column has rows for more images than there were."""
+        for name, rows in self._rows.items():
+            if len(rows) > self._start:
+                raise UsageError(
+                    f'side_inputs: "{name}" has {len(rows)} rows for {self._start} images'
+                )
 
     def take(self, count: int) -> SideInputs:
         """Rows of the next `count` images; `UsageError` if a column has fewer."""
@@ -73,6 +84,29 @@ class SideInputRows:
             batch[name] = row.expand(count) if isinstance(row, Tensor) else row * count
         self._start += count
         return batch
+
+
+def _checked_rows(column: Column, rows: Tensor | tuple[str, ...]) -> Tensor | tuple[str, ...]:
+    """One row for each image, of the type and in the range of the column."""
+    argument = f'side_inputs["{column.name}"]'
+    if column.kind == "text":
+        require_type(argument, rows, tuple)
+        for row in rows:
+            require_type(argument, row, str)
+        return rows
+    require_type(argument, rows, Tensor)
+    assert isinstance(rows, Tensor)
+    kind = torch.float32 if column.kind == "number" else torch.int64
+    if rows.dtype != kind or rows.ndim != 1 or rows.is_meta or rows.isinf().any():
+        raise UsageError(
+            f"{argument} must be finite or NaN, {kind}, of shape (B,), found {rows.dtype} of shape "
+            f"{tuple(rows.shape)}"
+        )
+    if column.kind != "number" and not all(
+        NO_CATEGORY <= row < len(column.categories) for row in rows.tolist()
+    ):
+        raise UsageError(f"{argument}: ids go from {NO_CATEGORY} to {len(column.categories) - 1}")
+    return rows
 
 
 File = Path | str | BinaryIO
@@ -90,14 +124,24 @@ class Predictor:
         recipe: the one it was trained by.
         facts: of the data it was trained on.
         steps: of a chain, chosen after training where `sampling.steps` is auto.
+        weights: those of the network, `ema` or `raw`.
     """
 
     def __init__(
-        self, network: Network, recipe: Recipe, facts: DataFacts, steps: int | None = None
+        self,
+        network: Network,
+        recipe: Recipe,
+        facts: DataFacts,
+        steps: int | None = None,
+        weights: str = "raw",
     ) -> None:
+        require_type("network", network, Network)
+        require_type("recipe", recipe, Recipe)
+        require_type("facts", facts, DataFacts)
         self.network = network.eval()
-        self.recipe = recipe
+        self.recipe, self.weights = recipe, weights
         self.facts = facts
+        self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
         self.task: Task = build_task(recipe, problem)
         self.inference = Inference.of(recipe, problem, steps)
@@ -122,9 +166,11 @@ class Predictor:
 
     def pictures(self, images: Images) -> Tensor:
         """The images as the network reads them, scaled back to [0, 1] for display."""
+        if not (batches := list(self._batches(images))):
+            raise UsageError("images: none given")
         # (channels, 1, 1) each.
         mean, std = (torch.tensor(x)[:, None, None] for x in (self.facts.mean, self.facts.std))
-        return torch.cat(list(self._batches(images))) * std + mean
+        return torch.cat(batches) * std + mean
 
     def predict(
         self,
@@ -141,6 +187,7 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
+        first_batch: int = 0,
     ) -> list[Any]:
         """Return one `Prediction` for each image; None takes the recipe's setting.
 
@@ -162,24 +209,33 @@ class Predictor:
                 images, or one row for each as in a `Batch`. Other columns count as missing.
             seed: of the noise. The same seed and images give the same answer.
             top: number of answers in each prediction.
+            first_batch: number of the first batch. The noise is counted by it, so that a caller
+                that passes the images in pieces draws other noise for each.
 
         Raises:
             DataError: a file cannot be read; names it.
             UsageError: a number out of range, an unknown component, column or category.
         """
-        rows, device = self._rows(side_inputs), self.device
         asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
+        names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
+        changes = {name: x for name, x in zip(names, asked, strict=True) if x is not None}
+        checked = check_arguments(Arguments, **changes, seed=seed, top=top)
+        changes, seed, top = checked.model_dump(include=set(changes)), checked.seed, checked.top
+        rows, device = self._rows(side_inputs), self.device
         inference = self._inferences.get(asked)
         if inference is None:
-            names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
-            inference = self.inference.replace(**dict(zip(names, asked, strict=True)))
+            inference = self.inference.replace(**changes)
             self._inferences[asked] = inference
+        if given is not None:
+            require_type("given", given, Mapping)
+            for name, value in given.items():
+                require_type(f"given[{name!r}]", value, str)
         if given:
             # Not kept: almost every call gives other labels.
             inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
         predictions: list[Any] = []
-        for index, batch in enumerate(self._batches(images)):
+        for index, batch in enumerate(self._batches(images), first_batch):
             # Counted by batch: the answers of a batch do not depend on those before it.
             generator = counted_generator(seed, "predict", index, device=device)
             with torch.inference_mode():
@@ -187,10 +243,14 @@ class Predictor:
                 condition = self.network.condition(batch.to(device), side)  # (B, C, V)
                 answer = self._answer(condition, inference, generator, votes)
             predictions += self.task.predictions(answer, top)
+        if rows:
+            rows.end()
         return predictions
 
     def _rows(self, side_inputs: Known | None) -> SideInputRows | None:
         """Side inputs by batch; None where there are none."""
+        if side_inputs is not None:
+            require_type("side_inputs", side_inputs, Mapping)
         reads = self.network.diffusion.reads_side_inputs
         if not reads and not side_inputs:
             return None
@@ -232,7 +292,11 @@ class Predictor:
         self, images: Images, inference: Inference, seed: int = 0, side_inputs: Known | None = None
     ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
-        batch, rows = next(self._batches(images)), self._rows(side_inputs)
+        require_type("inference", inference, Inference)
+        seed = check_arguments(Arguments, seed=seed).seed
+        batch, rows = next(self._batches(images), None), self._rows(side_inputs)
+        if batch is None:
+            raise UsageError("images: none given")
         generator = counted_generator(seed, "trace", 0, device=self.device)
         side = rows.take(len(batch)) if rows else None
         condition = self.network.condition(batch.to(self.device), side)  # (B, C, V)
@@ -240,38 +304,68 @@ class Predictor:
 
     def _batches(self, images: Images) -> Iterator[Tensor]:
         """Batches (B, channels, size, size) as the encoder reads them."""
-        size, facts = self.recipe.sampling.batch_size, self.facts
+        size, pixels = self.recipe.sampling.batch_size, self._pixels
         if isinstance(images, Tensor):
-            shape = (facts.image_channels, facts.image_size, facts.image_size)
+            shape = (pixels.channels, pixels.image_size, pixels.image_size)
             if images.ndim != 4 or images.shape[1:] != shape:
                 raise UsageError(
                     f"images of shape {tuple(images.shape)}; this run reads (B, *{shape})"
                 )
+            if images.dtype != torch.float32 or images.is_meta or images.layout != torch.strided:
+                raise UsageError(
+                    f"images of {images.dtype} on {images.device}; this run reads dense float32 "
+                    "values, (pixel - mean) / std as its data set prepares them"
+                )
+            if not images.isfinite().all():
+                raise UsageError("images: some values are NaN or infinite")
             yield from torch.split(images, size)
             return
         # A str is a Sequence too, of letters.
         several = isinstance(images, Sequence) and not isinstance(images, str)
-        files = iter(cast("Sequence[File]", images if several else [images]))
+        listed = cast("Sequence[File]", images if several else [images])
+        for file in listed:
+            if isinstance(file, bytes) or not (
+                isinstance(file, str | Path) or hasattr(file, "read")
+            ):
+                raise UsageError(
+                    f"images: found a value of type {type(file).__name__}; give a file (a path or "
+                    f"an open binary file), a list of files, or a tensor (B, channels, size, size)"
+                )
+            if isinstance(file, str) and not file:
+                raise UsageError("images: an empty name")  # As a path it is the working directory.
+        files = iter(listed)
         # Read batch by batch, so that a folder of any size fits in memory.
         while chunk := list(islice(files, size)):
             paths = (Path(file) if isinstance(file, str) else file for file in chunk)
-            yield torch.stack([prepare_image(path, facts) for path in paths])
+            read = (pixels.fit(read_image(path, pixels.channels)) for path in paths)
+            levels = torch.stack([to_levels(image) for image in read])  # (B, C, S, S)
+            yield pixels.scaled(levels, torch.empty(levels.shape))
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
     """Load a trained model from its run folder, or from one of the run's checkpoints.
 
+    The file of weights is compared with its checksum.
+
     Args:
         path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
-        weights: `ema` (the averaged ones; raw where the run has none) or `raw`.
+        weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`.
         device: of the weights.
 
     Raises:
-        RunError: not a run, no checkpoint yet, or a broken file; names it.
+        RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
+            the run could answer with.
     """
+    require_type("path", path, str, Path)
+    require_type("weights", weights, str)
     if weights not in WEIGHTS:
-        raise UsageError(f'weights "{weights}"; known: {", ".join(WEIGHTS)}')
-    run, checkpoint = _find(Path(path))
+        near = guess(weights, WEIGHTS)
+        raise UsageError(f'weights "{weights}"{near}; known: {", ".join(WEIGHTS)}')
+    check_device(device)
+    try:
+        run, checkpoint = _find(Path(path))
+    except OSError as error:  # such as a name that is too long
+        raise RunError(f"{path}: no such run folder ({error.strerror})") from None
     recipe, facts = run.recipe(tracked=False), run.facts()
     if others := run.changed_plugins(recipe):
         message = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
@@ -283,12 +377,46 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         for choice in (recipe.choices[kind],)
     }
     network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
+    if not recipe.training.ema:
+        # A run that was trained without averaging has no `ema` file.
+        weights = "raw"
     file = checkpoint / f"{weights}.safetensors"
-    # A run that was trained without averaging has no `ema` file.
-    if not file.exists():
-        file = checkpoint / "raw.safetensors"
+    if fault := fault_of(checkpoint, only=file.name):
+        raise RunError(f"{fault}; {_instead(run, checkpoint, weights)}")
+    if not (checkpoint / CHECKSUMS).exists():
+        message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
     fill(network, load_tensors(file), file)
-    return Predictor(network.to(device), recipe, facts, run.manifest().chosen_steps)
+    steps = run.manifest().chosen_steps
+    if recipe.sampling.steps == "auto" and steps is None:
+        message = f"{path}: its training has not chosen a number of steps yet, so answers take one"
+        warnings.warn(message, AddkitWarning, stacklevel=2)
+    return Predictor(network.to(device), recipe, facts, steps, weights)
+
+
+def _instead(run: Run, checkpoint: Path, weights: str) -> str:
+    """The remedy for weights that are missing or damaged, as far as others are whole."""
+    choices = ["put back a copy"]
+    (other,) = set(WEIGHTS) - {weights}
+    if not fault_of(checkpoint, only=f"{other}.safetensors"):
+        choices.append(f"answer with its {other} weights (--weights {other})")
+    for path in reversed(checkpoints_in(run.checkpoints)):
+        if path != checkpoint and not fault_of(path, only=f"{weights}.safetensors"):
+            choices.append(f"answer by another checkpoint (--run {quoted(path)})")
+            break
+    return ", or ".join(choices)
+
+
+def check_device(device: str) -> None:
+    """Raise `UsageError` if this machine cannot compute on the device of that name."""
+    require_type("device", device, str, torch.device)
+    try:
+        has_memory = not torch.empty(0, device=device).is_meta
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f'device "{device}": {reason}; give one such as "cpu" or "cuda"') from None
+    if not has_memory:
+        raise UsageError(f'device "{device}" computes nothing; give one such as "cpu" or "cuda"')
 
 
 # Tensors of runs that were trained before these names changed.
@@ -327,6 +455,6 @@ def _find(path: Path) -> tuple[Run, Path]:
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
-            f"{path}: this run has no checkpoint yet; continue with `addkit train --resume`"
+            f"{path}: this run has no checkpoint yet; continue with `addkit train {path} --resume`"
         )
     return run, checkpoint

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Bounds that settings share: beyond them a number is a slip, which no machine holds or float32
+# cannot compute with.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+ImageSize = Annotated[int, Field(ge=4, le=4096)]
+Width = Annotated[int, Field(ge=8, le=2**16)]
+Depth = Annotated[int, Field(ge=1, le=1000)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+Chains = Annotated[int, Field(ge=1, le=4096)]
+Guidance = Annotated[float, Field(ge=0, le=1000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Chance = Annotated[float, Field(ge=0, lt=1)]
+TestShare = Annotated[float, Field(ge=1e-6, lt=1)]
+Factor = Annotated[float, Field(ge=1e-6, le=1e6)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+Channels = Annotated[tuple[Number, ...], Field(max_length=3)]
+Deviations = Annotated[tuple[Factor, ...], Field(max_length=3)]
+Names = Annotated[tuple[str, ...], Field(max_length=10_000)]
 
 _NO_WEIGHTS: Mapping[str, Any] = {"pretrained": False, "weights": None}
 
@@ -16,6 +39,20 @@ class Config(BaseModel):
     # Frozen, since a run stores its settings: a component that changed them would make the stored
     # recipe untrue. Neither NaN nor infinity passes a comparison with a bound as its author means.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def can_be_opened(cls, value: Any) -> Any:
+        """No text has a null character, and a path is neither too long nor a device or a pipe."""
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str | Path) and "\0" in str(text):
+                raise ValueError("a null character")
+            if isinstance(text, Path) and any(len(os.fsencode(part)) > 255 for part in text.parts):
+                raise ValueError("a name of more than 255 bytes")
+            # Reading a device may never end.
+            if isinstance(text, Path) and text.exists() and not (text.is_file() or text.is_dir()):
+                raise ValueError("a device or a pipe")
+        return value
 
     def from_scratch(self) -> Self:
         """The same settings without pretrained weights, which a trained run no longer needs.

@@ -337,6 +337,12 @@ def _valid(spec: object) -> Spec[Any, Any]:
         raise PluginError(f"{type(spec).__name__} is of no known kind; {which}")
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
         raise PluginError(f"{spec.kind} {spec.name!r}: names are lower case, digits and hyphens")
+    for what, value, fits in (
+        ("build", spec.build, isinstance(spec.build, str) or callable(spec.build)),
+        ("summary", spec.summary, isinstance(spec.summary, str)),
+    ):
+        if not fits:
+            raise PluginError(f'{spec.kind} "{spec.name}": its {what} cannot be {value!r}')
     # A path is checked when it is imported: importing it now would load pydantic for a listing.
     if not isinstance(spec.config, str):
         from addkit.plugin.config import Config

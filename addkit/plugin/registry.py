@@ -59,7 +59,8 @@ class UnknownComponent(PluginError):  # noqa: N818 - the name of the condition
             text = f'{kind} "{name}" cannot be used.'
         else:
             guessed = renamed_to(COMPONENTS.get((kind, name))) or guess(name, known)
-            text = f'no {kind} is called "{name}"{guessed}.'
+            shown = name if len(name) <= 60 else f"{name[:57]}..."
+            text = f'no {kind} is called "{shown}"{guessed}.'
             text += f" Known: {', '.join(known) or 'none'}."
             text += "" if guessed or self.suspects else f" {ELSEWHERE}"
         text += "".join(f" Broken plugin: {one}." for one in self.suspects)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pluggy
 
-from addkit.errors import PluginError, guess
+from addkit.errors import PluginError, guess, require_type
 
 if TYPE_CHECKING:
     from addkit.plugin.config import Config
@@ -197,6 +197,8 @@ class Spec(Generic[C, T]):
         """Build the component. Raises `PluginError` if a path leads nowhere, or the class and the
         settings do not fit.
         """
+        require_type("config", config, self.settings)
+        require_type("problem", problem, Problem)
         # Checked at each build, since importing the class earlier would load torch.
         build = self.checked_build()
         if not isinstance(build, type):

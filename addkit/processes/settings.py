@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Count
 
 
 class GaussianConfig(Config):
@@ -29,4 +29,4 @@ class AutoregressiveConfig(Config):
 class BlocksConfig(Config):
     """Blocks from left to right, Gaussian noise within one; a block of 1 is autoregression."""
 
-    block: int = Field(4, ge=1, description="Tokens that are denoised together.")
+    block: Count = Field(4, description="Tokens that are denoised together.")

@@ -77,9 +77,10 @@ def shares(labels: Tensor, num_classes: int) -> Tensor:
     """Share of the S labels with class k at each token, (B, S, N) -> (B, N, K)."""
     by_token = labels.transpose(1, 2)  # (B, N, S)
     # scatter_add, since a one-hot mean would need (B, S, N, K).
-    share = torch.full(by_token.shape, 1 / by_token.shape[-1], device=labels.device)
-    nobody = torch.zeros(*by_token.shape[:2], num_classes, device=labels.device)
-    return nobody.scatter_add(-1, by_token, share)
+    counts = torch.zeros(*by_token.shape[:2], num_classes, device=labels.device)
+    counts.scatter_add_(-1, by_token, torch.ones(by_token.shape, device=labels.device))
+    # Whole numbers are summed, since a sum of thousands of shares exceeds 1.
+    return counts / by_token.shape[-1]
 
 
 def ending(steps: Iterable[ChainStep]) -> Ending:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addkit.errors import guess
+from addkit.errors import guess, require_type
 from addkit.plugin.spec import KINDS
 from addkit.recipe.errors import Fault, FaultyRecipeError, Origin, refuse
 from addkit.recipe.toml import KeyPath, key_lines, parsed, quoted, shortened
@@ -84,6 +85,8 @@ RECIPE = "recipe.toml"
 """The recipe's file in a run's folder."""
 MOST_NAMES = 8
 """File names that an error lists."""
+MOST_BYTES, MOST_FILES = 2**20, 100
+"""Of one file, and of files that a recipe extends: beyond them a name is a slip, or an attack."""
 
 _OWN_TO_A_FILE = ("name", "summary", "extends")
 """Top-level keys that describe a file, so nothing that extends it inherits them."""
@@ -121,6 +124,7 @@ def named(word: Path | str) -> Path:
     """The recipe that a word of the command line names: a path, or the name of a known recipe.
     Raises `RecipeError` if it is a bare name, and neither such a file nor such a recipe exists.
     """
+    require_type("path", word, str, Path)
     path = Path(word)
     # Only a bare word can be the name of a recipe: with a suffix or a slash it is a path.
     if path.suffix == ".toml" or path.name != os.fspath(word):
@@ -254,7 +258,7 @@ class _Reference:
         """The error for a file that cannot be read."""
         if isinstance(self.source, Origin):
             return FaultyRecipeError([Fault(self.source, text)])
-        origin, found = self.source.origin(("extends",)), quoted(self.extends)
+        origin, found = self.source.origin(("extends",)), shortened(self.extends)
         return FaultyRecipeError([Fault(origin, f"extends {found}: {text}", "extends", found)])
 
 
@@ -267,7 +271,8 @@ def load_file(path: Path, read: dict[Path, Layer] | None = None) -> Layer:
         read: layers of files that are read already, to which this adds its own: a caller that reads
             several recipes reads their common bases once.
     """
-    return _load(path, _Reference(Origin(shown(path))), (), {} if read is None else read)
+    read = {} if read is None else read
+    return _load(path, _Reference(Origin(shown(path))), (), read, len(read) + MOST_FILES)
 
 
 def shown(path: Path) -> str:
@@ -277,12 +282,17 @@ def shown(path: Path) -> str:
 
 
 def _load(
-    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer]
+    path: Path, reference: _Reference, trail: tuple[Path, ...], read: dict[Path, Layer], most: int
 ) -> Layer:
-    """A file and its bases; `trail` has the resolved files that extend it, the outermost first."""
+    """A file and its bases; `trail` has the resolved files that extend it, the outermost first.
+
+    Raises `RecipeError` if it is more than the `most` files that may be read in all.
+    """
     # A layer in `read` is complete, so that no circle leads through it.
     if path in read:
         return read[path]
+    if len(read) + len(trail) >= most:
+        raise reference.refused(f"a recipe extends at most {MOST_FILES} files.")
     text = _read(path, reference)
     # Resolved, since a circle may lead through links or through two spellings of one path.
     files = (*trail, path.resolve())
@@ -318,12 +328,15 @@ def _load(
         origin = own.origin(("extends",))
         raise FaultyRecipeError([Fault(origin, message, "extends", found, allowed)])
     bases = []
-    for name in names:
+    for number, name in enumerate(names):
+        if number == MOST_FILES:
+            raise _Reference(own, name).refused(f"a recipe extends at most {MOST_FILES} files.")
         file = path.parent / name
         # A bare name is a file in the same folder, or else a recipe that comes with addkit.
-        if Path(name).name == name and not file.exists() and shipped(name).is_file():
+        is_bare = Path(name).name == name and len(name.encode()) < 250  # bytes of a file's name
+        if is_bare and not file.exists() and shipped(name).is_file():
             file = shipped(name)
-        base = _load(file, _Reference(own, name), files, read)
+        base = _load(file, _Reference(own, name), files, read, most)
         inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
         bases.append(Layer(inherited, base.find_origins, base.files))
     # Of several bases the later wins, and the file itself wins over all of them.
@@ -339,8 +352,16 @@ def require(layer: Layer) -> None:
 
 def _read(path: Path, reference: _Reference) -> str:
     try:
+        mode = path.stat().st_mode
+        # Checked before it is opened: a pipe would block, and a device may never end.
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise reference.refused("a device or a pipe, not a recipe's file.")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise reference.refused(f"not a recipe: it has more than {MOST_BYTES:,} bytes.")
         # With or without the byte-order mark that some editors on Windows write.
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         if path.is_symlink():
             raise reference.refused("no such file (a link that leads nowhere).") from None

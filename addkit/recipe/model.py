@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from addkit.errors import RecipeError
 from addkit.plugin.config import Config
 from addkit.plugin.spec import Choices
+from addkit.recipe.errors import Fault, FaultyRecipeError, Origin
 from addkit.recipe.tables import (
     SHARED_TABLES,
     Ablation,
@@ -19,7 +23,7 @@ from addkit.recipe.tables import (
     Sampling,
     Training,
 )
-from addkit.recipe.toml import toml_key, toml_value
+from addkit.recipe.toml import KeyPath, toml_key, toml_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Recipe:
     """Packages that provide its components, such as `addkit-clip>=0.3`."""
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """The tables before defaults are filled in, as arms of an ablation change them."""
+    find_origin: Callable[[KeyPath], Origin] | None = field(default=None, compare=False, repr=False)
+    """The file and line of a key, or of its table."""
     dropped: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Kind -> the keys of a base that its component lacks, as a sentence."""
 
@@ -76,6 +82,29 @@ class Recipe:
             **chosen,
             **shared,
         }
+
+
+@contextmanager
+def placed(recipe: Recipe) -> Iterator[None]:
+    """Begin a `RecipeError` of a plan or a training with the file and line of the key it names."""
+    try:
+        yield
+    except RecipeError as error:
+        text = str(error).removeprefix(f"{recipe.source}: ")
+        tables = "|".join((*recipe.choices, *SHARED_TABLES))
+        named = re.search(rf"\[({tables})\] ?(\w*)|\b({tables})\.(\w+)", text)
+        if isinstance(error, FaultyRecipeError) or recipe.find_origin is None or not named:
+            raise
+        table, key = named[1] or named[3], named[2] or named[4] or ""
+        values = recipe.tables()[table]
+        if key not in values:
+            # The message quotes a value, such as the name of a model.
+            key = next((k for k, value in values.items() if f'"{value}"' in text), "name")
+        origin = recipe.find_origin((table, key))
+        if not origin.line and not origin.is_override:
+            raise
+        fault = Fault(origin, text, f"{table}.{key}")
+        raise FaultyRecipeError([fault]) from error
 
 
 def _plain(config: Config) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from addkit.errors import require_type
 from addkit.recipe.errors import Fault, Origin, raise_if_any
 from addkit.recipe.files import Layer, merge, whole_tables
 from addkit.recipe.toml import KeyPath, parsed, quoted
@@ -21,6 +22,9 @@ def read_overrides(overrides: Sequence[str]) -> tuple[Layer, list[Fault]]:
 
     They are one layer so that a key goes with a component's name, whichever is given first.
     """
+    require_type("overrides", overrides, list, tuple)
+    for override in overrides:
+        require_type("overrides", override, str)
     faults: list[Fault] = []
     layers = [Layer({}, dict)]
     for override in overrides:

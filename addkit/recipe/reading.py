@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from addkit.errors import AddkitWarning, guess
-from addkit.plugin.config import Config
+from addkit.errors import AddkitWarning, guess, require_type
+from addkit.plugin.config import Config, Names, Seed
 from addkit.plugin.registry import Registry, UnknownComponent, load_registry
 from addkit.plugin.spec import KINDS, Choice
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
@@ -61,8 +61,8 @@ class Top(Config):
         None, description="Name of its runs (default: the file's)."
     )
     summary: str = Field("", description="One line for `addkit recipes list`.")
-    seed: int = Field(0, ge=0, description="Seed of all random numbers.")
-    requires: tuple[str, ...] = Field((), description='Packages, such as "addkit-clip>=0.3".')
+    seed: Seed = Field(0, description="Seed of all random numbers.")
+    requires: Names = Field((), description='Packages, such as "addkit-clip>=0.3".')
 
 
 _TABLES = (*(kind.kind for kind in KINDS), *SHARED_TABLES)
@@ -110,7 +110,11 @@ def recipe_from_tables(
     """The experiment in tables that are whole already, such as those stored in a run. Raises
     `RecipeError`, with a line for each thing that is wrong, naming `source`.
     """
-    origin = Origin(shown(source))
+    require_type("tables", tables, Mapping)
+    for key in tables:
+        require_type("a key of tables", key, str)
+    require_type("source", source, str, Path)
+    origin = Origin(shown(Path(source)))
     if "extends" in tables:
         raise refuse(origin, "a resolved recipe extends nothing.")
     # A run's recipe is written by addkit itself: the file is origin enough, without lines.
@@ -185,6 +189,7 @@ class _Check:
             choices=choices,
             files=self.layer.files,
             written=written,
+            find_origin=self.layer.origin,
             dropped={kind: self._lost(choices[kind], keys) for kind, keys in self.dropped.items()},
             **shared,
         )
@@ -201,7 +206,7 @@ class _Check:
                 if is_table:
                     hint = renamed_to(RENAMED_KINDS.get(key)) or guess(key, _TABLES)
                     hint = hint or f". Tables: {', '.join(_TABLES)}."
-                    text = f"unknown table {quoted(key)}{hint}"
+                    text = f"unknown table {shortened(key)}{hint}"
                 else:
                     # `loss = "ce"` instead of a table: tables are guessed as well.
                     text = unknown_key(key, _TOP_KEYS, _TABLES)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from addkit.errors import guess
+from addkit.errors import UsageError, guess
 from addkit.plugin.config import Config
 from addkit.recipe.toml import KeyPath, quoted, shortened
 
@@ -32,6 +32,20 @@ def validated(config: type[C], values: Mapping[str, Any]) -> C:
         if not all(map(is_needless, error.errors())):
             raise
         return config.model_validate_json(text)
+
+
+def check_arguments(config: type[C], **values: Any) -> C:
+    """The arguments of a function as settings. Raises `UsageError` for those not allowed there."""
+    # Numbers of numpy and of tensors without dimensions count as Python's.
+    plain = {
+        name: value.item() if getattr(value, "shape", None) == () else value
+        for name, value in values.items()
+    }
+    try:
+        return validated(config, plain)
+    except ValidationError as error:
+        faults = (complaint.text for complaint in explained(error, plain, ()))
+        raise UsageError(" ".join(faults)) from None
 
 
 def is_needless(details: Mapping[str, Any]) -> bool:
@@ -73,6 +87,10 @@ _EXPECTED = {
 """pydantic's type of error -> the allowed value, with fields of the error's context."""
 
 
+MOST_FAULTS = 50
+"""Errors of one table that are listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """An error at one path in a table: a sentence, and its parts for programs."""
@@ -86,7 +104,7 @@ class Complaint:
 def unknown_key(key: str, keys: Sequence[str], guesses: Iterable[str] = ()) -> str:
     """The sentence for a key that is none of `keys`."""
     hint = guess(key, (*keys, *guesses))
-    return f"unknown key {quoted(key)}{hint}. Keys: {', '.join(keys)}."
+    return f"unknown key {shortened(key)}{hint}. Keys: {', '.join(keys)}."
 
 
 def explained(
@@ -95,7 +113,9 @@ def explained(
     """Every error of pydantic's as a `Complaint`; paths begin within the table."""
     # A union has an error for each of its members: they become one sentence.
     expected: dict[KeyPath, list[str]] = {}
-    for details in itertools.filterfalse(is_needless, error.errors()):
+    for details in itertools.islice(
+        itertools.filterfalse(is_needless, error.errors()), MOST_FAULTS
+    ):
         path, value = _existing(values, details["loc"])
         if details["type"] in _EXPECTED:
             bounds = dict(details.get("ctx", {}))
@@ -142,7 +162,7 @@ def _complaint(
         case "extra_forbidden" if every:
             return Complaint(path, unknown_key(location[0], keys), location[0], every)
         case "extra_forbidden":
-            return Complaint(path, f"unknown key {quoted(dotted(location))}.", str(location[-1]))
+            return Complaint(path, f"unknown key {shortened(dotted(location))}.", str(location[-1]))
         case "missing" if isinstance(location[-1], int):
             return Complaint(path, f"{dotted(path)} has too few items, found {found}.", found)
         case "missing":

@@ -109,7 +109,7 @@ def accuracy_line(name: str, run: Run, score: str) -> Line | None:
     points = {
         float(entry["epoch"]): in_unit(entry[score])
         for entry in run.metrics()
-        if "split" in entry and score in entry
+        if "split" in entry and "epoch" in entry and entry.get(score) is not None
     }
     if not points:
         return None
@@ -181,7 +181,10 @@ def losses_by_time(run: Run) -> list[Line]:
         """The middle of a bin such as `0.1-0.2`, or `T`."""
         if interval == "T":
             return PURE_NOISE
-        low, high = map(float, interval.split("-"))  # "0.1-0.2" -> 0.1, 0.2
+        try:
+            low, high = map(float, interval.split("-"))  # "0.1-0.2" -> 0.1, 0.2
+        except ValueError:
+            raise NotShownError(f'metrics.jsonl: "{interval}" is no noise level') from None
         return (low + high) / 2
 
     moments = [entries[index] for index in spread(len(entries), MOMENTS)]

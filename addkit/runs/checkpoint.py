@@ -126,6 +126,9 @@ class CheckpointWriter:
                 caller waits.
         """
         self.folder, self.keep, self.asynchronous = folder, keep, asynchronous
+        # Here alone: a save must not make anew a folder that was moved away.
+        with disk_errors(folder, 0, lambda: None):
+            folder.mkdir(parents=True, exist_ok=True)
         # A resumed training has a whole checkpoint before it saves one.
         self.saved = pointed_at(folder, "latest")
         self._staging = Staging()
@@ -156,7 +159,7 @@ class CheckpointWriter:
         # For the error of a full disk: what it takes, and what is free.
         needed = sum(value.nbytes for group in tensors.values() for value in group.values())
         with self._or_nothing(path, needed):
-            temporary_of(path).mkdir(parents=True, exist_ok=True)
+            temporary_of(path).mkdir(exist_ok=True)
             finish = parts(temporary_of(path)) if parts else lambda: None
             if self.asynchronous:
                 tensors = self._staging.copy(tensors)

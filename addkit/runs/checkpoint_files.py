@@ -138,7 +138,7 @@ def seal(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
 
 
-def fault_of(checkpoint: Path, *, digests: bool = True) -> str | None:
+def fault_of(checkpoint: Path, *, digests: bool = True, only: str | None = None) -> str | None:
     """The first file that differs from what was written, and how; None if all are as written.
 
     A checkpoint without `checksums.json`, from before there was such a file, is not checked.
@@ -146,16 +146,21 @@ def fault_of(checkpoint: Path, *, digests: bool = True) -> str | None:
     Args:
         checkpoint: its folder.
         digests: False compares sizes alone, which reads no file.
+        only: the name of one file, which the others' faults do not concern; None for all.
     """
     file = checkpoint / CHECKSUMS
     if not file.exists():
-        progress = checkpoint / "progress.json"
-        return None if progress.is_file() else f"{progress}: missing"
+        needed = checkpoint / (only or "progress.json")
+        return None if needed.is_file() else f"{needed}: missing"
     try:
         sums: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+        if only is not None:
+            sums = {only: sums[only]}
         faults = (_fault(checkpoint / name, written, digests) for name, written in sums.items())
         return next((fault for fault in faults if fault), None)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except LookupError as error:
+        return f"{file}: cannot be read: it lacks the entry {error}"
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         return f"{file}: cannot be read: {error}"
 
 

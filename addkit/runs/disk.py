@@ -50,6 +50,10 @@ def disk_errors(
             if checkpoint := saved():
                 state = f"; the last whole checkpoint is {checkpoint}"
                 again = "continue with --resume"
+        if number == errno.ENOENT:
+            # Where the checkpoints are now is not known.
+            state, remedy = "", "if its folder was moved or deleted meanwhile, put it back"
+            again = "repeat the command" if saved is None else "continue with --resume"
         sizes = [] if needed is None else [f"{format_bytes(needed)} needed"]
         with suppress(OSError):
             # The folder itself may not exist yet.

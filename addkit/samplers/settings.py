@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Chains, Config, Share
 
 
 class RenoiseConfig(Config):
     """Forget y_t and noise the clean label afresh (section 3.2)."""
 
-    kappa: float = Field(
-        0.0, ge=0, le=1, description="0 is the paper's; 1 is ancestral; between, a mix."
-    )
+    kappa: Share = Field(0.0, description="0 is the paper's; 1 is ancestral; between, a mix.")
 
 
 class AncestralConfig(Config):
@@ -24,7 +22,7 @@ class AncestralConfig(Config):
 class DdimConfig(Config):
     """Song et al. 2021, equation 12."""
 
-    eta: float = Field(0.0, ge=0, le=1, description="0 is deterministic; 1 is ancestral.")
+    eta: Share = Field(0.0, description="0 is deterministic; 1 is ancestral.")
 
 
 class GibbsConfig(Config):
@@ -57,7 +55,7 @@ class LeftToRightConfig(Config):
 class BeamConfig(Config):
     """Left to right with the most probable beginnings; for the process `autoregressive`."""
 
-    width: int = Field(5, ge=1, description="Number of beginnings.")
-    length_power: float = Field(
-        0.0, ge=0, description="Rank by log p / length ** length_power; 0 is log p itself."
+    width: Chains = Field(5, description="Number of beginnings.")
+    length_power: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="Rank by log p / length ** length_power; 0 is log p itself."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Count, Weight
 
 
 class ClassificationConfig(Config):
@@ -21,11 +21,11 @@ class CaptioningConfig(Config):
         description="Pads are diffused like words, and a caption ends at the first; or the network "
         "does not see them, and a length is given or predicted.",
     )
-    pad_weight: float = Field(
-        0.2, ge=0, description="Weight in the loss of pads behind the end, where they are diffused."
+    pad_weight: Weight = Field(
+        0.2, description="Weight in the loss of pads behind the end, where they are diffused."
     )
-    length_candidates: int = Field(
-        3, ge=1, description="Most probable lengths that several chains try, where pads are masked."
+    length_candidates: Count = Field(
+        3, description="Most probable lengths that several chains try, where pads are masked."
     )
 
 

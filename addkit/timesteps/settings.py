@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Factor
 
 
 class PowerConfig(Config):
@@ -14,13 +16,13 @@ class PowerConfig(Config):
 class WarpedConfig(Config):
     """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
 
-    bins: int = Field(100, ge=2, description="Straight pieces of the map, equally wide in t.")
-    half_life: float = Field(
-        100.0, gt=0, description="Optimizer steps in which an old loss loses half its weight."
+    bins: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        100, description="Straight pieces of the map, equally wide in t."
     )
-    floor: float = Field(
+    half_life: Factor = Field(
+        100.0, description="Optimizer steps in which an old loss loses half its weight."
+    )
+    floor: Annotated[float, Field(ge=1e-6, lt=1)] = Field(
         0.05,
-        gt=0,
-        lt=1,
         description="Share of u that is spread evenly over t: no time is left out.",
     )

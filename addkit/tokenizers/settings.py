@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
-from addkit.plugin.config import Config
+from addkit.plugin.config import Config, Count
 
 
 class NoneConfig(Config):
@@ -16,11 +17,11 @@ class NoneConfig(Config):
 class WordsConfig(Config):
     """Words as they are written, hyphens and apostrophes kept inside; no sentence punctuation."""
 
-    min_count: int = Field(
-        1, ge=1, description="Words that occur less often in the training captions are unknown."
+    min_count: Count = Field(
+        1, description="Words that occur less often in the training captions are unknown."
     )
-    max_size: int | None = Field(
-        None, ge=3, description="K at most, <pad> and <unk> included: the most frequent words stay."
+    max_size: Annotated[int, Field(ge=3, le=10**9)] | None = Field(
+        None, description="K at most, <pad> and <unk> included: the most frequent words stay."
     )
     keep_case: bool = Field(False, description="Distinguish Apple from apple; else lower case.")
 

@@ -126,7 +126,8 @@ class Metrics(Callback):
         lines = [line for line in trainer.run.metrics() if "split" in line]
         headline = trainer.task.headline
         # Of equal scores the earlier step is the best.
-        values = [(x[headline], -x["step"]) for x in lines if x["split"] == CHOOSING]
+        chosen_by = [x for x in lines if x["split"] == CHOOSING and headline in x]
+        values = [(x[headline], -x["step"]) for x in chosen_by]
         best: tuple[float | None, int] = max(values, default=(None, 0))
         scored = {line["step"] for line in lines}
         # One process's files decide for all: the others may see them later, or not at all.

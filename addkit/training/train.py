@@ -13,8 +13,10 @@ from typing import Any
 from addkit.data.overview import check_data
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
+from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
 from addkit.model import build_data
+from addkit.model.predictor import check_device
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -99,7 +101,16 @@ def train(
         Stopped: a signal asked for it; all is saved.
     """
     start, world = perf_counter(), world or World()
-    if isinstance(run, Path):
+    require_type("recipe", recipe, Recipe)
+    require_type("run", run, Run, str, Path)
+    require_type("callbacks", callbacks, Sequence)
+    for callback in callbacks:
+        require_type("callbacks", callback, Callback)
+    require_type("world", world, World)
+    if device is not None:
+        check_device(device)
+    if not isinstance(run, Run):
+        run = Path(run)
         if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:
@@ -112,12 +123,15 @@ def train(
     with StopSignals("continue with --resume") as stop, owned:
         session = _Session(callbacks, device or pick_device(), world, stop, profile)
         # A resumed run keeps the time at which it was first started.
-        if world.is_main and run.manifest().command_started is None:
-            run.note(command_started=_now(), status="running", recipe=recipe.name)
+        if world.is_main:
+            run.begin()
+            if run.manifest().command_started is None:
+                run.note(command_started=_now(), status="running", recipe=recipe.name)
         scores = _train_network(recipe, run, session, recipe.model_name)
         controls = {head: _train_control(recipe, run, session, head) for head in heads_of(recipe)}
         if world.is_main:
-            run.note(status="finished", finished=_now())
+            digest = run.metrics_digest()
+            run.note(status="finished", finished=_now(), metrics_sha256=digest)
         # Nobody reads the run before rank 0 has written it.
         world.barrier()
     manifest = run.manifest()
@@ -145,12 +159,12 @@ def _train_control(recipe: Recipe, run: Run, session: _Session, head: str) -> Sc
     matched = control_recipe(recipe, head, run.facts())
     inner = run.control(head)
     if session.world.is_main:
-        Run.create(inner.path, matched, run.facts())
+        Run.create(inner.path, matched, run.facts()).begin()
     session.world.barrier()
     unprofiled = replace(session, profile=False)
     scores = _train_network(matched, inner, unprofiled, f"control, {head}")
     if session.world.is_main:
-        inner.note(status="finished")
+        inner.note(status="finished", metrics_sha256=inner.metrics_digest())
     return scores
 
 

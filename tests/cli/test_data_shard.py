@@ -128,9 +128,21 @@ def test_a_folder_that_is_being_written_is_refused(words: list[Any]) -> None:
         )
     # As a kill leaves it.
     Path("out").mkdir(exist_ok=True)
-    Path("out/lock").write_text("{}")
+    Path("out/lock").write_text('{"pid": 1}')
     assert _call(*words).exit_code == 0
     assert not Path("out/lock").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["members/mine.json", "members/notes/a.txt", "index.json", "a.tar"]
+)
+def test_a_folder_with_files_of_the_users_is_refused(words: list[Any], name: str) -> None:
+    file = Path("out") / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    assert isinstance(_call(*words).exception, DataError)
+    assert file.read_text() == "mine"
+    assert [path for path in Path("out").rglob("*") if path.is_file()] == [file]
 
 
 def test_too_few_shards_are_refused_before_a_training_with_a_size_that_is_enough(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from addkit.runs import Run
+from addkit.runs.folder import read_json
 
 Cli = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     ]
     assert evaluation["units"]["top1"] == "%"
     assert audit["control"] == evaluation["controls"][0]["top1"]
-    assert json.loads((run / "evaluation.json").read_text("utf-8")) == evaluation
+    assert read_json(run / "evaluation.json") == evaluation
 
 
 def test_the_recipes_own_settings_give_the_scores_of_the_training(addkit: Cli, run: Path) -> None:
@@ -114,7 +114,7 @@ def test_uncertainty_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     words = ["--uncertainty", "--chains", "3", "--steps", "2", "--no-audit"]
     result = addkit("evaluate", "--run", run, "--json", *words)
     evaluation = result.json["uncertainty"]
-    assert json.loads((run / "evaluation.json").read_text("utf-8"))["uncertainty"] == evaluation
+    assert read_json(run / "evaluation.json")["uncertainty"] == evaluation
     assert set(evaluation) == {"chains", "steps", "temperature_from", "rows", "comparisons"}
     assert (evaluation["chains"], evaluation["steps"]) == (3, 2)
     scores = {"confidence", "scaled", "top1", "ece", "ece_low", "ece_high", "nll", "brier", "aurc"}

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from addkit.runs import Run
+from addkit.runs.folder import read_json
+
 Cli = Callable[..., Any]
 
 
@@ -76,9 +79,11 @@ def test_standard_input(addkit: Cli, digits_run: Path, digit_images: list[Path])
     assert (result.code, result.err) == (1, "error: standard input: empty file\n")
 
 
-def test_an_empty_name_is_not_the_working_directory(addkit: Cli, digit_images: list[Path]) -> None:
+def test_an_empty_name_is_not_the_working_directory(
+    addkit: Cli, digits_run: Path, digit_images: list[Path]
+) -> None:
     Path("x.png").write_bytes(digit_images[0].read_bytes())
-    result = addkit("sample", "")
+    result = addkit("sample", "", "--run", digits_run)
     assert (result.code, result.err) == (1, 'error: "": an empty name; give a file or a folder\n')
 
 
@@ -108,9 +113,16 @@ def test_missing_files_are_guessed(
     )
     assert addkit("sample", "no/where.png", "--run", digits_run).code == 1
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     result = addkit("sample", "empty", "--run", digits_run)
     assert result.code == 1
-    assert result.err.startswith("error: empty: no image in this folder (looked for .bmp, .gif")
+    left_out, error = result.err.splitlines()
+    assert error.startswith("error: empty: no image in this folder")
+    assert "empty/notes.txt" in left_out
+    # Read, since no other file can be meant.
+    result = addkit("sample", "Seven", "--run", digits_run, "--json")
+    assert (result.code, len(result.json)) == (0, 1)
+    assert "missing ending" in result.err
 
 
 def test_without_a_run_the_newest_finished_one_is_taken(
@@ -123,7 +135,7 @@ def test_without_a_run_the_newest_finished_one_is_taken(
         run = Path(shutil.copytree(digits_run, tmp_path / "runs" / name))
         manifest = run / "manifest.json"
         if "unfinished" in name:
-            manifest.write_text(manifest.read_text().replace('"finished"', '"running"', 1))
+            Run(run).note(status="running")
         time = 1.9e9 - age
         os.utime(manifest, (time, time))
     result = addkit("sample", digit_images[0], "--json")
@@ -216,7 +228,7 @@ def test_names_are_shown_as_they_are(
     shutil.copy(digit_images[0], odd)
     run = Path(shutil.copytree(digits_run, tmp_path / "[red]run"))
     facts = run / "facts.json"
-    stored = json.loads(facts.read_text())
+    stored = read_json(facts)
     stored["class_names"] = [f"[link]{name}" for name in stored["class_names"]]
     facts.write_text(json.dumps(stored))
     result = addkit("sample", odd.name, "--run", run)
@@ -226,7 +238,7 @@ def test_names_are_shown_as_they_are(
     result = addkit("train", run / "recipe.toml", "--run-dir", run, "--resume")
     assert result.code == 0
     assert f"run: {run}" in result.err
-    assert f"addkit evaluate --run {run}" in result.err
+    assert f"addkit evaluate --run '{run}'" in result.err
 
 
 def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,4 +249,4 @@ def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         raise SystemExit(0)
 
     monkeypatch.setattr("addkit.cli.sample.find_images", odd)
-    assert addkit("sample", "x.png").err == "warning: this is [odd]\n"
+    assert addkit("sample", "x.png", "--run", ".").err == "warning: this is [odd]\n"

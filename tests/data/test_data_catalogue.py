@@ -101,7 +101,7 @@ def test_grey_folders_have_one_mean() -> None:
     ("settings", "text"),
     [
         ({"mean": (0.5, 0.5)}, "mean has 2 values; give 3, one a channel"),
-        ({"std": (1.0, 1.0, 0.0)}, "greater than 0"),
+        ({"std": (1.0, 1.0, 0.0)}, "greater than or equal to 0.000001"),
         ({"resize": 100}, r"resize \(100\) must not be below image_size \(224\)"),
         ({"validation": 1.0}, "less than 1"),
         ({"workers": 2}, "Extra inputs"),
@@ -126,7 +126,7 @@ def test_grey_tables_have_one_mean() -> None:
         ({"attributes": ["part"], "split_column": "part"}, 'the column "part" has a role already'),
         ({"separator": ""}, "at least 1 character"),
         ({"separator": '"'}, "pattern"),
-        ({"test_share": 0.0}, "greater than 0"),
+        ({"test_share": 0.0}, "greater than or equal to 0.000001"),
         ({"unknown_values": "skip"}, "'stop' or 'missing'"),
     ],
 )

@@ -14,7 +14,9 @@ from addkit import LabelScore, Prediction, Predictor, Run
 from addkit.data.digits import Digits
 from addkit.data.settings import DigitsConfig
 from addkit.errors import DataError, PluginError, RunError, UsageError
+from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import build_network
+from addkit.plugin import load_registry
 from addkit.runs.checkpoint_files import checkpoint_of
 
 Trained = Callable[..., Path]
@@ -121,10 +123,10 @@ def test_guidance_early_exit_and_names(predictor: Predictor, digits: torch.Tenso
 @pytest.mark.parametrize(
     ("ask", "error", "text"),
     [
-        ({"steps": 0}, UsageError, "steps is 0; it must be at least 1"),
-        ({"chains": 0}, UsageError, "chains is 0; it must be at least 1"),
-        ({"guidance": -1.0}, UsageError, r"guidance is -1.0; it must be at least 0"),
-        ({"guidance": float("nan")}, UsageError, "guidance is nan; it must be at least 0"),
+        ({"steps": 0}, UsageError, "steps must be at least 1, found 0"),
+        ({"chains": 0}, UsageError, "chains must be at least 1, found 0"),
+        ({"guidance": -1.0}, UsageError, r"guidance must be at least 0, found -1.0"),
+        ({"guidance": float("nan")}, UsageError, "guidance must be a finite number"),
         ({"sampler": "gibs"}, PluginError, r'no sampler is called "gibs" \(did you mean "gibbs"'),
         ({"read_out": "one-pas"}, PluginError, 'did you mean "one-pass"'),
         ({"to_one": "softmx"}, PluginError, 'did you mean "softmax"'),
@@ -235,3 +237,29 @@ def test_a_pointer_names_a_checkpoint(digits_run: Path, tmp_path: Path) -> None:
     for pointer, meant in pairs:
         assert addkit.load(pointer).predict(images) == addkit.load(meant).predict(images)
     assert addkit.load(run).predict(images) != addkit.load(oldest).predict(images)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in ("read_out", "to_one", "sampler")
+     for name in load_registry().names(kind)],
+)  # fmt: skip
+def test_answers_that_are_not_finite_are_refused(
+    digits_run: Path, digits: torch.Tensor, kind: str, name: str
+) -> None:
+    broken = addkit.load(digits_run)
+    with torch.no_grad():
+        next(broken.network.encoder.parameters()).fill_(torch.nan)
+    settings = {"steps": 2, "read_out": "last", kind: name}
+    try:
+        inference = broken.inference.replace(**settings)
+    except UsageError:
+        return  # A sampler of other processes.
+    source = Digits(DigitsConfig.model_validate({})).split("test")
+    evaluator = Evaluator.for_predictor(broken, source, 0)
+    for ask in (
+        lambda: broken.predict(digits, **settings),
+        lambda: next(evaluator.predict_batches({"one": Setting(inference)})),
+    ):
+        with pytest.raises(RunError, match=rf"not finite .*{name if kind == 'read_out' else ''}"):
+            ask()

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from addkit.errors import RunError
+from addkit.errors import AddkitWarning, RunError
 from addkit.model import load
 from addkit.runs import Run
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress, load_tensors
-from addkit.runs.checkpoint_files import Keep, checkpoint_of
+from addkit.runs.checkpoint_files import Keep, checkpoint_of, checkpoints_in, seal
 
 
 def _save(folder: Path, step: int) -> Path:
@@ -65,26 +65,48 @@ def test_loading_a_run_with_a_truncated_checkpoint(run: Run) -> None:
     checkpoint = checkpoint_of(run.checkpoints)
     assert checkpoint is not None
     file = checkpoint / "ema.safetensors"
-    file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(RunError, match=r"ema\.safetensors: cannot be read: "):
+    whole = bytearray(file.read_bytes())
+    flipped = whole.copy()
+    flipped[-100] ^= 64
+    older = checkpoints_in(run.checkpoints)[0]
+    others = rf"--weights raw.*--run \S*{older.name}"
+    for content, fault in ((whole[:-10], "truncated"), (flipped, "altered"), (None, "missing")):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(RunError, match=rf"ema\.safetensors: {fault}.*{others}"):
+            load(run.path)
+        assert load(run.path, weights="raw").weights == "raw"
+        assert load(older).weights == "ema"
+    # Of those that are named, the older checkpoint has now raw weights alone.
+    (older / "ema.safetensors").unlink()
+    (checkpoint / "raw.safetensors").unlink()
+    with pytest.raises(RunError, match=r"ema\.safetensors: missing; put back a copy$"):
         load(run.path)
-    assert load(run.path, weights="raw")
+    with pytest.raises(RunError, match=rf"raw\.safetensors: missing.*--run \S*{older.name}"):
+        load(run.path, weights="raw")
 
 
 def test_loading_another_networks_weights(run: Run) -> None:
     checkpoint = checkpoint_of(run.checkpoints)
     assert checkpoint is not None
     save_file({"w": torch.zeros(2)}, checkpoint / "ema.safetensors")
+    seal(checkpoint)
     with pytest.raises(RunError, match=r"ema\.safetensors: does not fit the run's recipe: "):
         load(run.path)
 
 
-def test_a_run_whose_averaged_weights_are_gone_answers_with_the_raw_ones(run: Run) -> None:
+def test_weights_without_a_checksum(run: Run) -> None:
     checkpoint = checkpoint_of(run.checkpoints)
     assert checkpoint is not None
-    (checkpoint / "ema.safetensors").unlink()
-    raw = load(run.path, weights="raw").network.state_dict()
-    assert all(torch.equal(raw[k], v) for k, v in load(run.path).network.state_dict().items())
+    sums = json.loads((checkpoint / "checksums.json").read_text())
+    del sums["ema.safetensors"]
+    (checkpoint / "checksums.json").write_text(json.dumps(sums))
+    with pytest.raises(RunError, match=r"checksums\.json: .*ema\.safetensors"):
+        load(run.path)
+    (checkpoint / "checksums.json").unlink()
+    with pytest.warns(AddkitWarning, match=r"checksums\.json: missing"):
+        load(run.path)
 
 
 def test_checkpoints_hold_nothing_that_could_run_code(digits_run: Path) -> None:

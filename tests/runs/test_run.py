@@ -4,15 +4,16 @@ import json
 import os
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from addkit.errors import RunError
+from addkit.errors import AddkitWarning, RunError
 from addkit.model import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run, newest_run
-from addkit.runs.folder import Manifest
+from addkit.runs.folder import Manifest, read_json
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_cut_last_line_is_left_out_and_forgotten(run: Run) -> None:
 def test_notes_add_up(run: Run) -> None:
     run.note(a=1, status="running")
     run.note(b=[2], status="finished")
-    stored = json.loads((run.path / "manifest.json").read_text())
+    stored = read_json(run.path / "manifest.json")
     assert stored == {"a": 1, "status": "finished", "b": [2]}
     assert run.manifest().model_extra == {"a": 1, "b": [2]}
     assert run.finished
@@ -170,5 +171,78 @@ def test_the_newest_run(tmp_path: Path) -> None:
 def test_a_broken_run_among_others_is_named(tmp_path: Path) -> None:
     _run(tmp_path, "good", "a", 9, "running")
     (_run(tmp_path, "bad", "a", 5, "running").path / "recipe.toml").write_text("name = ")
-    with pytest.raises(RunError, match=r"bad/recipe\.toml: cannot be read"):
-        newest_run(tmp_path, finished=False, recipe="a")
+    # The newest one cannot be read: it is named, and the one before is taken.
+    with pytest.warns(AddkitWarning, match=r"left out: .*bad/recipe\.toml: cannot be read"):
+        assert newest_run(tmp_path, finished=False, recipe="a").path.name == "good"
+    (tmp_path / "bad" / "manifest.json").write_text('{"status": 3}')
+    os.utime(tmp_path / "bad" / "manifest.json", (2e9, 2e9))
+    with pytest.warns(AddkitWarning, match=r"bad/manifest\.json: .*status"):
+        assert newest_run(tmp_path, finished=False).path.name == "good"
+    with (
+        pytest.warns(AddkitWarning, match=r"bad/manifest\.json: .*status"),
+        pytest.raises(RunError, match="no finished run"),
+    ):
+        newest_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("manifest.json", Run.manifest), ("facts.json", Run.facts), ("recipe.toml", Run.recipe)],
+)
+def test_one_changed_letter_is_noticed(
+    digits_run: Path, tmp_path: Path, name: str, read: Callable[[Run], object]
+) -> None:
+    run = Run(Path(shutil.copytree(digits_run, tmp_path / "copy")))
+    text = (run.path / name).read_text()
+    (run.path / name).write_text(text.replace("digits", "dibits", 1).replace('"0"', '"8"', 1))
+    with pytest.warns(AddkitWarning, match=f"{name}: altered: "):
+        read(run)
+    if name == "recipe.toml":
+        # A truncated one may still be valid, and would get defaults for what it lacks.
+        (run.path / name).write_text(text[: text.rindex("\n[")])
+        with pytest.warns(AddkitWarning, match=f"{name}: altered: "):
+            read(run)
+        # Without its checksum it is taken as it is.
+        (run.path / name).write_text(text.partition("\n")[2])
+        read(run)
+
+
+def test_a_manifest_that_is_lost_is_missed_once_training_has_begun(run: Run) -> None:
+    assert run.manifest().status == "not begun"
+    run.begin()
+    run.log({"step": 1})
+    assert run.manifest().status == "not begun"
+    (run.path / "manifest.json").unlink()
+    with pytest.raises(RunError, match=r"manifest\.json: .*--resume"):
+        run.manifest()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff\xfe{", b"3", b"{}", b'{"step": "1"}', b'{"step": 1, "loss": "x"}',
+     b'{"step": 1, "parts": 3}', b'{"step": 1, "top1": []}'],
+)  # fmt: skip
+def test_a_damaged_line_of_metrics_is_left_out_and_kept(run: Run, line: bytes) -> None:
+    file = run.path / "metrics.jsonl"
+    file.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n{"step": 3, "lo')
+    with pytest.warns(AddkitWarning, match=r"metrics\.jsonl: line 2 "):
+        assert run.metrics() == [{"step": 1}, {"step": 2}]
+    run.forget_after(1)
+    assert file.read_bytes() == b'{"step": 1}\n' + line + b"\n"
+
+
+def test_metrics_that_are_no_file(run: Run) -> None:
+    (run.path / "metrics.jsonl").mkdir()
+    for read in (run.metrics, lambda: run.forget_after(1)):
+        with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read"):
+            read()
+
+
+def test_metrics_that_have_changed_since_the_end(digits_run: Path, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(digits_run, tmp_path / "copy")))
+    for each in (run, run.control("mlp")):
+        whole = each.metrics()
+        text = (each.path / "metrics.jsonl").read_text()
+        (each.path / "metrics.jsonl").write_text(text[: text[:-1].rindex("\n") + 1])
+        with pytest.warns(AddkitWarning, match=r"metrics\.jsonl: altered since"):
+            assert each.metrics() == whole[:-1]

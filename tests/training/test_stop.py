@@ -22,6 +22,7 @@ from addkit.errors import Stopped
 from addkit.evaluation.batches import Evaluator
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
+from addkit.training.engine import LossModule
 from addkit.training.trainer import StepReport, Trainer
 
 Cli = Callable[..., Any]
@@ -195,4 +196,64 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
     assert said.code == 143
     assert said.err.splitlines()[-1].startswith("stopped by SIGTERM; saved after step 19;")
     assert (Path("r") / "checkpoints" / "latest").read_text().strip() == "step-00000019"
+    _rest(addkit, words, straight, same)
+
+
+PHASES = {
+    "addkit.cli.run_location.build_data": ("train", "digits", "--run-dir", "new"),
+    "addkit.training.trainer.build_data": ("train", "digits", "--run-dir", "new"),
+    "addkit.training.trainer.build_network": ("train", "digits", "--run-dir", "new"),
+    "addkit.data.loader.Loader.batches": ("train", "digits", "--run-dir", "new"),
+    "addkit.training.trainer.scale_and_clip": ("train", "digits", "--run-dir", "new"),
+    "addkit.evaluation.batches.Evaluator.predict_batches": ("evaluate", "--run", "r"),
+    "addkit.evaluation.run.build_data": ("evaluate", "--run", "r"),
+    "addkit.report.page.write_page": ("report", "r"),
+    "addkit.model.predictor.prepare_image": ("sample", "x.png", "--run", "r"),
+    "addkit.data.shards.write.write_shards": ("data", "shard", "digits", "out"),
+    "addkit.ablation.worker._start": ("ablate", "digits", "--loss", "mse", "--seeds", "1"),
+    "addkit.planning.dry_run.build_data": ("train", "digits", "--dry-run"),
+}
+"""What takes long -> a command that does it."""
+
+
+@pytest.mark.parametrize("place", PHASES)
+def test_a_signal_is_obeyed_in_every_phase(
+    addkit: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, straight: Path, place: str
+) -> None:
+    number = list(CODES)[len(place) % len(CODES)][0]
+
+    def long(*words: Any, **more: Any) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr("addkit.distributed.signals.PATIENCE", 0.1)
+    monkeypatch.setattr(place, long)
+    (tmp_path / "r").symlink_to(straight)
+    (tmp_path / "x.png").touch()
+    words = PHASES[place]
+    small = SETS if words[0] in ("train", "ablate") else ()
+    begin = time.monotonic()
+    assert addkit(*words, *small).code == dict(CODES)[number]
+    assert time.monotonic() - begin < 30
+
+
+def test_a_step_that_is_cut_short_leaves_nothing(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch, straight: Path, same: Same
+) -> None:
+    forward, count = LossModule.forward, iter(range(100))
+
+    def long(*words: Any, **more: Any) -> Any:
+        done = forward(*words, **more)
+        if next(count) == 6:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(60)
+        return done
+
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SETS]
+    with monkeypatch.context() as patch:
+        patch.setattr("addkit.distributed.signals.PATIENCE", 0.1)
+        patch.setattr(LossModule, "forward", long)
+        said = addkit(*words)
+    assert said.code == 129
+    assert "saved after step 3" in said.err
     _rest(addkit, words, straight, same)

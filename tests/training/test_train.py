@@ -134,7 +134,7 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
     path = trained(tmp_path / "run", "training.ema=0", "training.epochs=1", "control.heads=[]")
     assert list(Run(path).manifest().scores) == ["raw"]
     assert not list(path.rglob("ema.safetensors"))
-    assert load(path).recipe.training.ema == 0
+    assert (load(path).recipe.training.ema, load(path).weights) == (0, "raw")
 
 
 SHORT = (

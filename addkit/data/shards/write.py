@@ -50,6 +50,11 @@ class Written:
     """The number of them that existed before, and whole."""
 
 
+_NAMES = rf"{re.escape(INDEX)}|.+-\d+\.(tar|json)"
+_WRITTEN = re.compile(rf"{_NAMES}|\.({_NAMES})\..*tmp")
+"""Names of the files that make a folder of shards, copies of side files aside."""
+
+
 def write_shards(
     source: DataSource,
     data: str,
@@ -85,9 +90,7 @@ def write_shards(
             )
         if out.is_file():
             raise DataError(f"{out} is a file. Name a folder.")
-        begun = not out.is_dir() or (out / MEMBERS).is_dir()
-        # A process that was killed before it wrote anything may have left a lock's files.
-        if not begun and not all(map(is_lock, out.iterdir())):
+        if out.is_dir() and not _is_begun(out):
             raise DataError(f"{out} contains other files. Name a new folder.")
     plan = plan_shards(images, store.root, seed, shard_size)
     # Before the lock, which would explain a folder that cannot be written in words for runs.
@@ -96,7 +99,7 @@ def write_shards(
     with locked(out, INSTEAD), _explained(out):
         # What a killed run left; under the lock, so that no other run is writing it.
         for folder in (out, out / MEMBERS):
-            clean_temporaries(folder, rf"{re.escape(INDEX)}|.+-\d+\.(tar|json)")
+            clean_temporaries(folder, _NAMES)
         recorded = _recorded(out, plan)
         shards, kept = [], 0
         with ThreadPoolExecutor(jobs) as pool:
@@ -111,6 +114,19 @@ def write_shards(
         files = _copied(images.side_files, store.root, out)
         Index.of(data, names, tuple(shards), files, left_out, shard_size).write(out)
     return Written(tuple(shards), kept)
+
+
+def _is_begun(out: Path) -> bool:
+    """True for a folder that shards are written to, however a killed process left it."""
+    members = [file for file in (out / MEMBERS).glob("*-*.json") if _WRITTEN.fullmatch(file.name)]
+    if any((out / f"{file.stem}.tar").is_file() for file in members):
+        return True
+    # No shard yet. A file of any other name is a user's, and a shard or a side file could replace
+    # it; a killed process left its lock and its temporary files.
+    files = (*out.iterdir(), *(out / MEMBERS).glob("*"))
+    return all(
+        file == out / MEMBERS or is_lock(file) or _WRITTEN.fullmatch(file.name) for file in files
+    )
 
 
 def refuse_busy(out: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from addkit.errors import PluginError
 from addkit.plugin import Config, Spec, load_registry
+from addkit.plugin.config import Count, CountOrZero
 
 
 class FrozenFeaturesConfig(Config):
@@ -23,15 +24,14 @@ class FrozenFeaturesConfig(Config):
         description="The encoder E: its table, with its name.",
     )
     cache: Path = Field(Path("cache/features"), description="Folder for the features.")
-    views: int = Field(
+    views: CountOrZero = Field(
         0,
-        ge=0,
         description="Augmented views of each training image, one at random an epoch; 0: the image.",
     )
     dtype: Literal["float32", "float16"] = Field(
         "float32", description="Type of the features on disk."
     )
-    batch_size: int = Field(256, ge=1, description="Images at a time while features are computed.")
+    batch_size: Count = Field(256, description="Images at a time while features are computed.")
     frozen: Literal[True] = Field(True, description="True: E cannot be trained.")
 
     def from_scratch(self) -> Self:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from addkit.data.settings import ColourConfig, Deviation, TableConfig
+from addkit.data.settings import ColourConfig, TableConfig
 from addkit.plugin import Config
+from addkit.plugin.config import (
+    Chance,
+    Channels,
+    Deviations,
+    ImageSize,
+    Names,
+    Share,
+    TestShare,
+    Width,
+)
 
 Kind = Literal["number", "category"]
 
@@ -19,18 +29,18 @@ class MetadataConfig(Config):
     category has a row of a table. What is missing has a learned vector of its own.
     """
 
-    width: int = Field(64, ge=8, description="V, width of the condition.")
+    width: Width = Field(64, description="V, width of the condition.")
     image: Literal["mean", "all", "none"] = Field(
         "mean", description="The image as one token, their mean, as all of them, or not at all."
     )
-    columns: tuple[str, ...] = Field(
+    columns: Names = Field(
         (), description="Which columns to read; by default all numbers and categories."
     )
-    frequencies: int = Field(4, ge=0, description="Number of frequencies w_k.")
-    dropout: float = Field(
+    frequencies: Annotated[int, Field(ge=0, le=64)] = Field(
+        4, description="Number of frequencies w_k."
+    )
+    dropout: Chance = Field(
         0.0,
-        ge=0,
-        lt=1,
         description="Share of cells that training drops, so that answers can do without.",
     )
 
@@ -47,12 +57,10 @@ class ImageTableConfig(TableConfig):
     split_column: str = Field(
         "", description='A column of "train", "validation" and "test"; "": shares are held out.'
     )
-    test_share: float = Field(
-        0.2, gt=0, lt=1, description="Share of each class in `test` without a split column."
+    test_share: TestShare = Field(
+        0.2, description="Share of each class in `test` without a split column."
     )
-    missing: tuple[str, ...] = Field(
-        ("", "NA", "?"), description="Cells that mean a missing value."
-    )
+    missing: Names = Field(("", "NA", "?"), description="Cells that mean a missing value.")
     unknown_categories: Literal["stop", "missing"] = Field(
         "stop", description="How to treat categories that no training row has."
     )
@@ -73,8 +81,8 @@ class EmojiColumnsConfig(ColourConfig):
     missing. The drawings come with addkit (OFL 1.1; Unicode).
     """
 
-    missing: float = Field(0.3, ge=0, le=1, description="Share of cells that are missing.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group's things in test.")
-    image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
+    missing: Share = Field(0.3, description="Share of cells that are missing.")
+    test_share: TestShare = Field(0.3, description="Share of each group's things in test.")
+    image_size: ImageSize = Field(16, description="Height and width, of 64.")
+    mean: Channels = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
+    std: Deviations = Field((0.28, 0.3, 0.33), description="Divides each channel.")

@@ -7,8 +7,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from addkit.data.settings import ColourConfig, Deviation, TableConfig
+from addkit.data.settings import ColourConfig, TableConfig
 from addkit.plugin import Config
+from addkit.plugin.config import (
+    Chance,
+    Channels,
+    Depth,
+    Deviations,
+    ImageSize,
+    Share,
+    TestShare,
+    Weight,
+    Width,
+)
 
 
 class TextConfig(Config):
@@ -24,18 +35,16 @@ class TextConfig(Config):
     pretrained: bool = Field(False, description="Load open_clip's weights for the name and tag.")
     weights: Path | None = Field(None, description="Load this local file of a whole CLIP instead.")
     frozen: bool = Field(False, description="Keep the tower's weights as they are.")
-    width: int = Field(64, ge=8, description="V, width of the condition; of a small tower too.")
-    depth: int = Field(2, ge=1, description="Blocks of a small tower.")
-    heads: int = Field(4, ge=1, description="Heads of a small tower.")
+    width: Width = Field(64, description="V, width of the condition; of a small tower too.")
+    depth: Depth = Field(2, description="Blocks of a small tower.")
+    heads: Depth = Field(4, description="Heads of a small tower.")
     context: int = Field(24, ge=4, le=512, description="Subwords that a small tower reads.")
     image: Literal["mean", "all", "none"] = Field(
         "mean", description="The image as one token, their mean, as all of them, or not at all."
     )
     column: str = Field("", description='The text column to read; "": the first.')
-    dropout: float = Field(
+    dropout: Chance = Field(
         0.0,
-        ge=0,
-        lt=1,
         description="Share of sentences that training drops, so that answers can do without.",
     )
 
@@ -59,8 +68,8 @@ class TableTextConfig(TableConfig):
     image_column: str = Field("image", description='The column of image files; "": no images.')
     text_column: str = Field("text", description="The column of sentences; empty where unknown.")
     label_column: str = Field("label", description="The column of classes.")
-    image_size: int = Field(64, ge=4, le=4096, description="Shorter side after resizing.")
-    test_share: float = Field(0.2, gt=0, lt=1, description="Share of each class in `test`.")
+    image_size: ImageSize = Field(64, description="Shorter side after resizing.")
+    test_share: TestShare = Field(0.2, description="Share of each class in `test`.")
 
 
 class EmojiSentencesConfig(ColourConfig):
@@ -70,14 +79,13 @@ class EmojiSentencesConfig(ColourConfig):
     Drawings and names come with addkit (OFL 1.1; Unicode).
     """
 
-    noise: float = Field(
+    noise: Weight = Field(
         0.5,
-        ge=0,
         description="Standard deviation of the pixels' noise, fixed for each image.",
     )
 
-    missing: float = Field(0.0, ge=0, le=1, description="Share of sentences that are missing.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of each group in test.")
-    image_size: int = Field(16, ge=4, le=4096, description="Height and width, of 64.")
-    mean: tuple[float, ...] = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
-    std: tuple[Deviation, ...] = Field((0.28, 0.3, 0.33), description="Divides each channel.")
+    missing: Share = Field(0.0, description="Share of sentences that are missing.")
+    test_share: TestShare = Field(0.3, description="Share of each group in test.")
+    image_size: ImageSize = Field(16, description="Height and width, of 64.")
+    mean: Channels = Field((0.81, 0.78, 0.75), description="Subtracted from each channel.")
+    std: Deviations = Field((0.28, 0.3, 0.33), description="Divides each channel.")
