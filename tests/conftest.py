@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from torch import Tensor
 
 from addkit.errors import AddkitWarning
 from addkit.plugin.selection import FILES, ONLY, REPORTED_BY, STRICT, WITHOUT
+
+from .fork_server import ForkServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,6 +35,22 @@ SMALL = (
     "checkpoints.every=1",
 )
 """Overrides of digits.toml after which an epoch takes a tenth of a second."""
+
+
+LONGEST = ("distributed", "training", "ablation", "cli", "diffusion", "planning", "report")
+"""Folders whose files take long, the longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have xdist hand out files in the order below, not by their number of tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: short ones fill up the end, when a worker would have nothing to do."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,14 @@ def addkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return Said(code, said.out, said.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Starts commands as processes of their own, without their imports."""
+    server = ForkServer(tmp_path_factory.mktemp("forked"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -149,13 +149,20 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
     assert (load(path).recipe.training.ema, load(path).weights) == (0, "raw")
 
 
+SHORT = (
+    *("encoder.blocks=1", "training.epochs=8", "training.lr=5e-3", "training.warmup_epochs=1"),
+    *("training.ema=0.95", "training.evaluate_every=8"),
+)
+"""Ends at 96.3 to 96.8 % and, for the control, at 90.7 to 91.7 %; guesses are right in 10 %."""
+
+
 @pytest.mark.slow
 def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    recipe = read_recipe(recipes / "digits.toml")
+    recipe = read_recipe(recipes / "digits.toml", SHORT)
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
     result = train(recipe, run, device="cpu")
-    assert result.value >= 98.0
+    assert result.value >= 95.0
     assert result.control_value is not None
-    assert result.control_value >= 97.0
-    assert result.scores["ema"]["nll"] < 0.15
+    assert result.control_value >= 87.0
+    assert result.scores["ema"]["nll"] < 0.2
     assert result.scores["ema"]["count"] == 539
