@@ -1,4 +1,4 @@
-"""Checks: `nox -s tests`, `plugins`, `lint`, `types`, `bench`; plain `nox` runs all but the last.
+"""Checks: `nox -s tests`, `plugins`, `lint` and `types` by plain `nox`; `bench`, `mutants` by name.
 
 All run in the environment that nox itself runs in: torch is large, and one copy is enough.
 """
@@ -64,3 +64,10 @@ def bench(session: nox.Session) -> None:
     """The benchmarks; arguments name some of them."""
     _install(session, "test")
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Small faults in a copy of the code, which the tests near each must catch."""
+    _install(session, "test")
+    session.run("python", "benchmarks/mutants.py", *session.posargs)

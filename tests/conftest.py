@@ -6,9 +6,10 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from addkit.errors import AddkitWarning
 from addkit.plugin.selection import FILES, ONLY, REPORTED_BY, STRICT, WITHOUT
+
+from .fork_server import ForkServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +35,22 @@ SMALL = (
     "checkpoints.every=1",
 )
 """Overrides of digits.toml after which an epoch takes a tenth of a second."""
+
+
+LONGEST = ("distributed", "training", "ablation", "cli", "diffusion", "planning", "report")
+"""Folders whose files take long, the longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have xdist hand out files in the order below, not by their number of tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: short ones fill up the end, when a worker would have nothing to do."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,14 @@ def addkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Starts commands as processes of their own, without their imports."""
+    server = ForkServer(tmp_path_factory.mktemp("forked"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def trained(recipes: Path) -> Trained:
     """Trains digits.toml, made small, with overrides, into a folder; gives the folder back."""
 
@@ -128,6 +155,21 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Pa
     folder = tmp_path_factory.mktemp("shared") / "digits"
     quick = ("training.lr=1e-2", "training.ema=0.9", "training.warmup_epochs=0.2")
     return trained(folder, 'control.heads=["linear", "mlp"]', *quick)
+
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""Names of the ten classes, whose order is not that of the alphabet."""
+
+
+@pytest.fixture(scope="session")
+def worded_run(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits_run` with `WORDS` as the names of its classes."""
+    run = shutil.copytree(digits_run, tmp_path_factory.mktemp("shared") / "worded")
+    for file in run.rglob("facts.json"):
+        facts = {**json.loads(file.read_text("utf-8")), "class_names": WORDS}
+        facts.pop("sha256", None)  # It was changed on purpose.
+        file.write_text(json.dumps(facts), encoding="utf-8")
+    return run
 
 
 @pytest.fixture(scope="session")

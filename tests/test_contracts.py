@@ -75,12 +75,12 @@ COMPONENTS = {
         "outfits",
     ),
     "encoder": ("cnn", "timm", "vit"),
-    "conditioner": ("all-tokens", "class-token", "mean-token"),
+    "conditioner": ("all-tokens", "class-token", "class-tokens", "mean-token"),
     "process": ("autoregressive", "blocks", "gaussian", "masked"),
     "embedding": ("linear", "posterior", "token"),
     "denoiser": ("control", "mlp", "transformer"),
     "schedule": ("cosine", "label-accuracy", "linear", "sigmoid"),
-    "timesteps": ("power", "warped"),
+    "timesteps": ("discrete", "power", "warped"),
     "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
     "to_one": ("argmax", "sample", "softmax"),
     "sampler": (
@@ -102,7 +102,7 @@ NOTHING = {("tokenizer", "none"), ("timesteps", "power"), ("tracker", "none")}
 
 COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --json --processes --deterministic --profile "
-    "--dry-run --images-per-second --measure",
+    "--dry-run --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
     "--length --given --input --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "

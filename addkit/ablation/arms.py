@@ -188,7 +188,7 @@ def _arm(
     )
 
 
-def _changes(recipes: Sequence[Recipe], reference: Arm) -> dict[str, Any]:
+def _changes(recipes: Sequence[Recipe], reference: Arm) -> Mapping[str, object]:
     """What differs from the reference in the resolved recipes; seeds differ in no other key."""
     pair = [reference.recipes[0].tables(), recipes[0].tables()]
     return {row.key: row.values[1] for row in differences(pair)}

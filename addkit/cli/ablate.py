@@ -80,14 +80,15 @@ def ablate(
         Values, _axis("HEAD,...", "Matched controls as arms: linear, mlp, ...; see [control].")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds per arm (default: the recipe's, else 3).")
+        int | None,
+        typer.Option(min=1, max=1000, help="Seeds per arm (default: the recipe's, else 3)."),
     ] = None,
     grid: Annotated[
         bool,
         typer.Option("--grid/--one-at-a-time", help="Every combination, or one change at a time."),
     ] = False,
     set_: SetOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Trainings at a time.")] = 1,
     store: Annotated[
         Path | None,
         typer.Option(help="Folder of trainings and scores, reused; runs/ablations if absent."),
@@ -215,7 +216,8 @@ def _print_result(result: AblationResult) -> None:
     for row in (result.base, *result.arms):
         if row.error:
             output.line(f"{row.name}: {row.error}")
-    output.line("\ndifferences of the resolved recipes:")
+    output.line()
+    output.line("differences of the resolved recipes:")
     for row in result.arms:
         if not row.error:
             output.line(f"  {row.name}: {_changes(row.changes)}")

@@ -40,7 +40,7 @@ def shard(
     out: Annotated[Path, typer.Argument(help="Folder of the shards, new or unfinished.")],
     set_: SetOption = None,
     shard_size: Annotated[
-        float, typer.Option(min=0.001, help="MB of images after which a shard is closed.")
+        float, typer.Option(min=0.001, max=1e6, help="MB of images after which a shard is closed.")
     ] = 256,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Shards written at once.")] = 2,
     verify: Annotated[

@@ -23,6 +23,7 @@ from addkit.runs.atomic import delete_made, unused
 from addkit.runs.disk import disk_errors
 from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
+from addkit.terminal import addkit_command
 from addkit.training.checks import check_shards, check_training
 from addkit.training.plan import Plan
 
@@ -155,9 +156,11 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
     fixed = [change for key, change in changes.items() if key not in _changeable(recipe)]
     if fixed:
         more = f" (and {len(fixed) - 1} more)" if fixed[1:] else ""
+        # Most often `--set` of the first command is missing in the second.
+        same = addkit_command("train", run.path, "--resume")
         raise RunError(
             f"{run.path}: the recipe has changed since this run began: {fixed[0]}{more}; "
-            "undo it, or use --fresh"
+            f"continue the run as it is with `{same}`, or use --fresh"
         )
     # Raises where the batch cannot be divided among this number of processes.
     Plan.of(recipe, run.facts().split_sizes["train"], processes)

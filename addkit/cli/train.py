@@ -28,13 +28,15 @@ def print_plan(
     images_per_second: float | None,
     *,
     measure: bool,
+    mfu: float | None,
+    gpu: str,
     json: bool,
 ) -> None:
     """Print sizes, memory, communication and time. Writes nothing."""
     from addkit.cli.output import Output
     from addkit.planning.dry_run import dry_run
 
-    plan = dry_run(recipe, processes, images_per_second, measure=measure)
+    plan = dry_run(recipe, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu)
     output = Output(json=json)
     if json:
         output.data(plan.data())
@@ -88,7 +90,7 @@ def _communication(sent: Communication) -> list[tuple[str, str]]:
 
 def _time(time: TimeEstimate | None) -> list[tuple[str, str]]:
     if time is None:
-        return [("time", "add --images-per-second N, or --measure")]
+        return [("time", "add --images-per-second N, --measure or --mfu PERCENT")]
     return [
         (f"images a second and process ({time.source})", f"{time.images_per_second:,.1f}"),
         ("time of a step", f"{time.step_seconds:,.3f} s"),
@@ -97,6 +99,7 @@ def _time(time: TimeEstimate | None) -> list[tuple[str, str]]:
             "time in all, communication and evaluation aside",
             str(timedelta(seconds=round(time.seconds))),
         ),
+        ("GPU hours, a GPU for each process", f"{time.gpu_hours:,.1f}"),
     ]
 
 
@@ -130,6 +133,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
+            max=65_536,
             help="Training processes on this machine; default: the recipe's number, or one for "
             "each GPU. With --dry-run: on all machines.",
             rich_help_panel=MACHINE,
@@ -160,7 +164,10 @@ def train(
     images_per_second: Annotated[
         float | None,
         typer.Option(
-            min=1e-3, help="Speed of one process, for the estimate of time.", rich_help_panel=PLAN
+            min=1e-3,
+            max=1e9,
+            help="Speed of one process, for the estimate of time.",
+            rich_help_panel=PLAN,
         ),
     ] = None,
     measure: Annotated[
@@ -171,6 +178,19 @@ def train(
             rich_help_panel=PLAN,
         ),
     ] = False,
+    mfu: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=100,
+            metavar="PERCENT",
+            help="Derive that speed from the operations of a step, at this share of --gpu's peak.",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    gpu: Annotated[
+        str, typer.Option(metavar="NAME", help="GPU of --mfu.", rich_help_panel=PLAN)
+    ] = "A100",
 ) -> None:
     """Train a recipe and its matched controls.
 
@@ -185,15 +205,20 @@ def train(
     if resume and fresh:
         raise UsageError("--resume continues a run and --fresh starts anew; give one of them")
     changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
-    if not dry_run and (images_per_second or measure):
-        raise UsageError("--images-per-second and --measure estimate a plan; add --dry-run")
+    speeds = (images_per_second is not None, measure, mfu is not None)
+    if not dry_run and any(speeds):
+        raise UsageError("--images-per-second, --measure and --mfu estimate a plan; add --dry-run")
+    if sum(speeds) > 1:
+        raise UsageError("give one of --images-per-second, --measure and --mfu")
     # Read before torch is imported, so that an invalid recipe fails at once.
     read, folder = _resolve(recipe, changes, run_dir, resume=resume)
     from addkit.recipe.model import placed
 
     if dry_run:
         with placed(read):
-            print_plan(read, processes, images_per_second, measure=measure, json=json)
+            print_plan(
+                read, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu, json=json
+            )
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output

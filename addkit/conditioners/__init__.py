@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from addkit.plugin.spec import Choices, ConditionerSpec, components
 
 if TYPE_CHECKING:
-    from addkit.conditioners.settings import ClassTokenConfig
+    from addkit.conditioners.settings import ConditionerConfig
 
 
-def _needs_class_token(config: ClassTokenConfig, choices: Choices) -> Iterable[str]:
+def _needs_class_token(config: ConditionerConfig, choices: Choices) -> Iterable[str]:
     # By ability: a plugin's encoder may have a class token too.
     if "class-token" not in choices["encoder"].spec.provides:
         yield (
@@ -27,6 +27,13 @@ addkit_components = components(
         ".tokens:ClassToken",
         "The encoder's class token (paper).",
         provides=frozenset({"one-token"}),
+        check=_needs_class_token,
+    ),
+    ConditionerSpec(
+        "class-tokens",
+        ".settings:ClassTokensConfig",
+        ".tokens:ClassTokens",
+        "All of the encoder's class tokens (figure 2b).",
         check=_needs_class_token,
     ),
     ConditionerSpec(

@@ -19,6 +19,10 @@ class ClassTokenConfig(ConditionerConfig):
     """c = z_cls, the encoder's class token after its last layer (section 3.3)."""
 
 
+class ClassTokensConfig(ConditionerConfig):
+    """The learned tokens before the image's (figure 2b), as many as `encoder.class_tokens`."""
+
+
 class MeanTokenConfig(ConditionerConfig):
     """c = mean(z_1, ..., z_L), the average of the encoder's other tokens (section 3.3)."""
 

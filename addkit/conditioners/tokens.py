@@ -30,22 +30,35 @@ class TokenConditioner(nn.Module):
             )
 
 
-class ClassToken(TokenConditioner):
-    """c = z_cls, the encoder's class token."""
+class ClassTokens(TokenConditioner):
+    """c = the P learned tokens before the image's: class tokens and registers (figure 2b)."""
+
+    name = "class-tokens"
 
     def __init__(self, width: int | None, problem: Problem) -> None:
         super().__init__(width, problem)
+        self.num_tokens = self.prefix
         # The recipe's check reads the encoder's ability alone; some of timm's ViTs have no token.
-        if problem.num_prefix_tokens == 0:
+        if self.prefix == 0:
             raise RecipeError(
-                'conditioner "class-token": this encoder\'s model has no class token; '
+                f'conditioner "{self.name}": this encoder\'s model has no class token; '
                 'use "mean-token" or "all-tokens"'
             )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, 1, V)."""
-        out: Tensor = self.project(tokens[:, :1])
+        """(B, L, W) -> (B, C, V)."""
+        out: Tensor = self.project(tokens[:, : self.num_tokens])
         return out
+
+
+class ClassToken(ClassTokens):
+    """c = z_cls, the encoder's class token, the first of them."""
+
+    name = "class-token"
+
+    def __init__(self, width: int | None, problem: Problem) -> None:
+        super().__init__(width, problem)
+        self.num_tokens = 1
 
 
 class MeanToken(TokenConditioner):

@@ -10,14 +10,18 @@ from addkit.plugin.values import Clean, Layout, State
 
 
 def any_order_likelihood(
-    model: LabelModel, prepared: tuple[Tensor, ...], labels: Tensor, present: Tensor | None = None
+    model: LabelModel,
+    prepared: tuple[Tensor, ...],
+    labels: Tensor,
+    present: Tensor | None = None,
+    counts: Tensor | None = None,
 ) -> Tensor:
     r"""log p(y | c) = \sum_n log p(y_n | y_1, ..., y_{n-1}, c), (B, S, N) -> (B, S).
 
     Each factor is the network's answer with the tokens before n clean (t = 0) and the others
     hidden (t = T, y_T = 0): N passes, in one batch. It means something for a network that was
     trained on such rows (`training.token_times`, or the masked process). Tokens that are not
-    `present`, (B, S, N) bool, are neither seen nor counted.
+    `present`, (B, S, N) bool, are neither seen nor counted; those not in `counts` are not counted.
     """
     batch, count, num_tokens = labels.shape
     # (B, S N, N): copy n of a candidate reads its tokens before n clean.
@@ -32,7 +36,7 @@ def any_order_likelihood(
     # Of copy n only token n is a factor: (B, S, N, N, D) -> (B, S, N, D), before anything K-wide.
     copies = features.view(batch, count, num_tokens, num_tokens, -1)
     diagonal = copies.diagonal(dim1=2, dim2=3).movedim(-1, 2)
-    return counted(token_log_probabilities(model, diagonal, labels), present)
+    return counted(token_log_probabilities(model, diagonal, labels), present, counts)
 
 
 def clean_or_hidden(model: LabelModel, labels: Tensor, hidden: Tensor) -> State:
@@ -50,9 +54,17 @@ def clean_or_hidden(model: LabelModel, labels: Tensor, hidden: Tensor) -> State:
     return State(torch.where(hidden.unsqueeze(-1), nothing, clean.h))  # (B, S, n, D)
 
 
-def counted(log_p: Tensor, present: Tensor | None) -> Tensor:
-    """Sum over the tokens that exist, (B, S, N) -> (B, S)."""
-    return log_p.sum(-1) if present is None else log_p.masked_fill(~present, 0.0).sum(-1)
+def counted(log_p: Tensor, *masks: Tensor | None) -> Tensor:
+    """Sum over the tokens that are in every mask, (B, S, N) -> (B, S); None has all."""
+    for mask in masks:
+        log_p = log_p if mask is None else log_p.masked_fill(~mask, 0.0)
+    return log_p.sum(-1)
+
+
+def up_to_end(labels: Tensor, pad: int) -> Tensor:
+    """(..., N) bool: the words of a caption and its end, the first pad."""
+    pads = (labels == pad).long()
+    return pads.cumsum(-1) <= pads
 
 
 def token_log_probabilities(model: LabelModel, features: Tensor, labels: Tensor) -> Tensor:

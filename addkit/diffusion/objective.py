@@ -37,6 +37,7 @@ class ObjectiveSettings:
     condition_drop: float = 0.1
     token_times: tuple[float, float, float] = (1.0, 0.0, 0.0)
     rollout: float = 0.0
+    sum_tokens: bool = False
 
 
 class ObjectiveValue(NamedTuple):
@@ -45,7 +46,8 @@ class ObjectiveValue(NamedTuple):
     total: Tensor
     """Weighted sum over tokens, a scalar with gradient."""
     weight: Tensor
-    """What divides it once the whole global batch is summed: sum of the weights, or B R N."""
+    """What divides it once the whole global batch is summed: sum of the weights, or B R N; B R
+    with `sum_tokens`."""
     tokens: int
     """B R N."""
     accuracy: Tensor
@@ -119,6 +121,9 @@ def objective(
     else:
         total = (losses * batch.weights).sum()
         weight = batch.weights.sum() if batch.norm is None else batch.norm
+    if settings.sum_tokens:
+        # L_text of section 3.4: a sum over the N tokens, a mean over the rows.
+        weight = torch.full_like(weight, labels.shape[0] * labels.shape[1])
     if model.length_head is not None and targets.present is not None:
         lengths = targets.present.sum(-1)  # (B, R): the copies' captions may differ
         # (B, R, N + 1).

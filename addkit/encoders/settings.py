@@ -38,6 +38,9 @@ class VitConfig(PretrainedConfig):
     """A timm vision transformer. The sizes below override the named model's."""
 
     model: str = Field("vit_base_patch16_224", description="timm's name, with or without a tag.")
+    class_tokens: Depth | None = Field(
+        None, description="Learned class tokens (figure 2b); the model's own if not given."
+    )
     patch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         None, description="Pixels; the model's own if not given."
     )

@@ -160,6 +160,9 @@ class VitEncoder(TimmEncoder):
             "num_heads": config.heads,
         }
         sizes = {key: value for key, value in overrides.items() if value is not None}
+        if config.class_tokens is not None:
+            # timm's registers are learned tokens behind the class token, of no other kind.
+            sizes["reg_tokens"] = config.class_tokens - 1
         # Always given: position embeddings of pretrained weights are then resampled.
         sizes["img_size"] = image_size
         super().__init__(config, image_size, image_channels, sizes=sizes)

@@ -66,6 +66,9 @@ def exit_curve(
     return rows
 
 
+FEWEST_IMAGES = 100
+"""Below this number of images the noise of one sampling exceeds the interval over images."""
+
 LOOP = 20
 """Steps of the audited loop where the recipe takes one."""
 
@@ -105,7 +108,8 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
     uses, uses_half = _difference(correct["last_step"], correct["shuffled_state"])
     helps, helps_half = _difference(correct["last_step"], correct["first_step"])
     uses_state = uses > uses_half
-    verdict = None if abs(helps) <= helps_half else helps > 0
+    images = len(correct["last_step"])
+    verdict = None if abs(helps) <= helps_half or images < FEWEST_IMAGES else helps > 0
     use = "uses its own state" if uses_state else "does not use its own state"
     effect = {True: "helps", False: "costs accuracy", None: "makes no detectable difference"}
     return Audit(
@@ -122,6 +126,7 @@ def conclude(correct: dict[str, Tensor], control: float | None, steps: int) -> A
             f"The network {use}: shuffling y_t between images costs {uses:.1f} +- {uses_half:.1f} "
             f"points. Iterating {effect[verdict]}: last step minus first step {helps:+.1f} +- "
             f"{helps_half:.1f} points."
+            + (f" {images} images are too few for a verdict." if images < FEWEST_IMAGES else "")
         ),
     )
 

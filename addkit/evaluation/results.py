@@ -137,6 +137,13 @@ SCORES = (
         meaning="different words over all words, dist-2 the same of pairs",
     ),
     Score(name="distinct2", title="distinct-2", short_title="dist-2", digits=3),
+    Score(
+        name="perplexity",
+        title="perplexity",
+        short_title="PPL",
+        digits=2,
+        meaning="exp of the mean -log p of a token of the true captions, ends included",
+    ),
     _share("repeats", "repeats", "", "captions with a word twice in a row"),
     _share("length_accuracy", "length right", "length", "captions as long as a reference"),
     _share("valid", "valid", "", "chains whose caption is a reference"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import LabelDiffusion
+from addkit.diffusion.likelihood import up_to_end
 from addkit.errors import RunError, UsageError, require_type
 from addkit.plugin import Choice, load_registry
 from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Steps
@@ -195,35 +196,57 @@ class Inference:
             )
         return dataclasses.replace(answer, inference=self.settings)
 
-    def log_p(self, model: LabelDiffusion, condition: Tensor, labels: Tensor) -> Tensor:
-        """log p of whole answers, (B, S, N) -> (B, S); with a length head, without the pads."""
+    def log_p(
+        self, model: LabelDiffusion, condition: Tensor, labels: Tensor, *counts: Tensor
+    ) -> Tensor:
+        """log p of whole answers, (B, S, N) -> (B, S); with a length head, without the pads.
+
+        `counts`, if given, are the tokens that it sums over; see `Process.likelihood`.
+        """
         present = None if model.length_head is None else torch.ne(labels, self._pad)
-        return model.process.likelihood(model, model.prepare(condition), labels, present)
+        return model.process.likelihood(model, model.prepare(condition), labels, present, *counts)
 
     def truth_log_p(
         self, model: LabelDiffusion, condition: Tensor, labels: Tensor
     ) -> Tensor | None:
-        """log p of the true labels (B, N) of attributes, (B,); NaN where a value is missing.
+        """log p of the true labels (B, N): of attributes, NaN where a value is missing, or of a
+        caption and its end, (B,).
 
-        None for other tasks, and for a process without an exact likelihood.
+        None for one label, and for a process without an exact likelihood.
         """
-        if not self.problem.token_names:
+        labels, pad = labels.to(condition.device), self.problem.pad
+        if pad is None and not self.problem.token_names:
             return None
-        labels = labels.to(condition.device)
+        # What follows the end is no part of a caption.
+        counts = () if pad is None else (up_to_end(labels, pad).unsqueeze(1),)
         try:
             # A missing value is -1; class 0 in its place is only an index, masked below.
-            log_p = self.log_p(model, condition, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
+            every = labels.clamp_min(0).unsqueeze(1)  # (B, 1, N)
+            if model.length_head is None:
+                log_p = self.log_p(model, condition, every, *counts).squeeze(1)
+            else:
+                # The length head decides where a caption ends, among 1, ..., N as in sampling.
+                words = torch.ne(labels, self._pad).sum(-1, keepdim=True)  # (B, 1)
+                ends = model.length_logits(condition)[:, 1:].log_softmax(-1)
+                end = ends.gather(1, words.clamp_min(1) - 1)
+                log_p = (self.log_p(model, condition, every) + end).squeeze(1)
         except UsageError:
             return None
         return log_p.masked_fill((labels < 0).any(-1), torch.nan)
 
     def product_log_p(self, answer: Answer, labels: Tensor) -> Tensor | None:
-        """log p of the true labels under one pass: the product of its tokens' probabilities."""
-        if not self.problem.token_names:
+        """log p of the true labels under one pass: the product of its tokens' probabilities.
+
+        None for one label, and where a length head chose the tokens that there are.
+        """
+        pad = self.problem.pad
+        if answer.prior is not None or (pad is None and not self.problem.token_names):
             return None
         labels = labels.to(answer.probabilities.device)
         # The pass predicts each token without the others, so that they are independent: (B, N).
         picked = answer.probabilities.gather(-1, labels.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+        if pad is not None:
+            picked = picked.masked_fill(~up_to_end(labels, pad), 1.0)
         return picked.log().sum(-1).masked_fill((labels < 0).any(-1), torch.nan)
 
     def trace(

@@ -455,6 +455,6 @@ def _find(path: Path) -> tuple[Run, Path]:
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
-            f"{path}: this run has no checkpoint yet; continue with `addkit train --resume`"
+            f"{path}: this run has no checkpoint yet; continue with `addkit train {path} --resume`"
         )
     return run, checkpoint

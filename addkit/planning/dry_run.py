@@ -13,6 +13,7 @@ from addkit.data.overview import check_data
 from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
 from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
+from addkit.planning.flops import named_peak, step_flops
 from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -57,13 +58,17 @@ class TimeEstimate:
     step_seconds: float
     epoch_seconds: float
     seconds: float
+    gpu_hours: float
+    """Of all processes, a GPU for each."""
 
     @classmethod
     def of(cls, plan: Plan, images_per_second: float, source: str) -> TimeEstimate:
         """The time of a plan whose processes run side by side."""
         step = plan.per_process_batch * plan.accumulation / images_per_second
         epoch = step * plan.steps_per_epoch
-        return cls(images_per_second, source, step, epoch, step * plan.steps)
+        seconds = step * plan.steps
+        hours = seconds * plan.processes / 3600
+        return cls(images_per_second, source, step, epoch, seconds, hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,8 @@ def dry_run(
     images_per_second: float | None = None,
     *,
     measure: bool = False,
+    mfu: float | None = None,
+    gpu: str = "A100",
 ) -> DryRun:
     """Resolve everything and build the network without memory. Reads no image, writes nothing.
 
@@ -118,6 +125,9 @@ def dry_run(
         processes: of the training, which need not exist; None: those that a training would start.
         images_per_second: of one process, for an estimate of the time.
         measure: take the speed of a few real steps on this machine instead.
+        mfu: derive it instead from the operations of a step, at this share of a GPU's peak, in
+            percent.
+        gpu: that GPU; see `PEAKS`.
     """
     source = build_data(recipe)
     facts, training = source.facts, recipe.training
@@ -137,6 +147,13 @@ def dry_run(
         images = min(plan.per_process_batch, MOST_IMAGES)
         device = pick_device()
         speed_source = f"measured here: one process on {device}, {STEPS} steps of {images} images"
+    elif mfu is not None:
+        peak, flops = named_peak(gpu, training.precision), step_flops(recipe, facts)
+        images_per_second = mfu / 100 * peak / flops
+        speed_source = (
+            f"at {mfu:g} % of {peak / 1e12:g} TFLOP/s, {gpu}'s peak in {training.precision}; "
+            f"{flops / 1e9:,.1f} GFLOP an image"
+        )
     rule = "lr as given"
     if training.lr is None:
         rule = f"base_lr {training.base_lr:g} x batch {training.batch_size} / 256"

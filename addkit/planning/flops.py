@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from addkit.errors import UsageError
 from addkit.model import build_network, build_task, problem_of
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -75,7 +76,19 @@ def peak_flops(device: torch.device, precision: Literal["float32", "bfloat16"]) 
     """
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
+    return _peak(torch.cuda.get_device_name(device), precision)
+
+
+def named_peak(name: str, precision: Literal["float32", "bfloat16"]) -> float:
+    """`peak_flops` of a GPU by its name; raises `UsageError` if `PEAKS` lacks it."""
+    peak = _peak(name, precision)
+    if peak is None:
+        known = ", ".join(pattern.removesuffix("$").removesuffix(r"\b") for pattern, *_ in PEAKS)
+        raise UsageError(f'--gpu: no peak of "{name}" in {precision} is known; known: {known}')
+    return peak
+
+
+def _peak(name: str, precision: Literal["float32", "bfloat16"]) -> float | None:
     for pattern, full, low in PEAKS:
         if re.search(rf"\b{pattern}", name) and " MIG " not in name:
             tera = full if precision == "float32" else low

@@ -483,10 +483,16 @@ class Process(Protocol):
         ...
 
     def likelihood(
-        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
+        self,
+        model: LabelModel,
+        prepared: Prepared,
+        labels: Tensor,
+        present: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """log p(labels | condition), (B, S, N) -> (B, S); `present`, of the same shape, is False
-        for tokens that do not exist, such as pads that the network must not see.
+        for tokens that do not exist, such as pads that the network must not see. `counts`, of the
+        same shape, are the tokens whose log p is summed: a caption's up to its end; None: all.
 
         The model is an argument since a likelihood needs passes of the network, of which the
         process is a component.

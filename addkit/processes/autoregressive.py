@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from addkit.diffusion.likelihood import clean_or_hidden, counted, token_log_probabilities
+from addkit.diffusion.likelihood import (
+    clean_or_hidden,
+    counted,
+    token_log_probabilities,
+    up_to_end,
+)
 from addkit.plugin.protocols import LabelModel, Schedule
 from addkit.plugin.values import Layout, NoisyBatch, Prepared, Targets, TimeSettings
 
@@ -35,7 +40,12 @@ class AutoregressiveProcess:
         return _shifted(targets.labels, alpha_bar, targets.weights)
 
     def likelihood(
-        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
+        self,
+        model: LabelModel,
+        prepared: Prepared,
+        labels: Tensor,
+        present: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """log p, in one pass; what follows the first pad is certain. (B, S, N) -> (B, S)."""
         alpha_bar = torch.ones_like(labels, dtype=torch.float32)  # (B, S, N)
@@ -46,9 +56,8 @@ class AutoregressiveProcess:
         log_p = token_log_probabilities(model, features, labels)
         if self.pad is not None:
             # The first pad is predicted (it ends the caption); those behind it have p = 1.
-            pads = (labels == self.pad).long()
-            log_p = log_p.masked_fill(pads.cumsum(-1) > pads, 0.0)
-        return counted(log_p, present)
+            log_p = log_p.masked_fill(~up_to_end(labels, self.pad), 0.0)
+        return counted(log_p, present, counts)
 
 
 def _shifted(labels: Tensor, alpha_bar: Tensor, weights: Tensor | None = None) -> NoisyBatch:

@@ -54,7 +54,12 @@ class BlocksProcess(GaussianProcess):
         return Layout(visible, place.repeat(2), num_tokens)
 
     def likelihood(
-        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
+        self,
+        model: LabelModel,
+        prepared: Prepared,
+        labels: Tensor,
+        present: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """Exact for blocks of 1. Raises `UsageError` for longer ones."""
         if self.block != 1:
@@ -69,4 +74,4 @@ class BlocksProcess(GaussianProcess):
         times = torch.cat([t - 1, t], -1)  # (1, 1, 2 N): 0 for clean tokens, 1 for noisy ones
         layout = self._layout(labels.shape[-1], present, labels.device)
         features = model.features(state, times, prepared, layout)
-        return counted(token_log_probabilities(model, features, labels), present)
+        return counted(token_log_probabilities(model, features, labels), present, counts)

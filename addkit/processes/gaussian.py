@@ -35,7 +35,12 @@ class GaussianProcess:
         return NoisyBatch(targets.labels, alpha_bar, t, weights, layout=layout, sampled_t=t)
 
     def likelihood(
-        self, model: LabelModel, prepared: Prepared, labels: Tensor, present: Tensor | None = None
+        self,
+        model: LabelModel,
+        prepared: Prepared,
+        labels: Tensor,
+        present: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """Exact log p from left to right, (B, S, N) -> (B, S): clean words, then noise."""
-        return any_order_likelihood(model, prepared, labels, present)
+        return any_order_likelihood(model, prepared, labels, present, counts)

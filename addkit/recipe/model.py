@@ -92,14 +92,14 @@ def placed(recipe: Recipe) -> Iterator[None]:
     except RecipeError as error:
         text = str(error).removeprefix(f"{recipe.source}: ")
         tables = "|".join((*recipe.choices, *SHARED_TABLES))
-        named = re.search(rf"\[({tables})\] ?(\w*)|\b({tables})\.(\w+)", text)
+        named = re.findall(rf"\b({tables})\]? ?\.?(\w*)", text)
         if isinstance(error, FaultyRecipeError) or recipe.find_origin is None or not named:
             raise
-        table, key = named[1] or named[3], named[2] or named[4] or ""
-        values = recipe.tables()[table]
-        if key not in values:
-            # The message quotes a value, such as the name of a model.
-            key = next((k for k, value in values.items() if f'"{value}"' in text), "name")
+        values = recipe.tables()
+        # Else the message quotes a value, such as the name of a model.
+        quoted = [(named[0][0], k) for k, v in values[named[0][0]].items() if f'"{v}"' in text]
+        keys = [*((table, key) for table, key in named if key in values[table]), *quoted]
+        table, key = (*keys, (named[0][0], "name"))[0]
         origin = recipe.find_origin((table, key))
         if not origin.line and not origin.is_override:
             raise

@@ -180,6 +180,11 @@ class _Check:
             else values
             for table, values in tables.items()
         }
+        dropped = {}
+        for kind, keys in self.dropped.items():
+            others = ", ".join(map(quoted, dict.fromkeys(self.layer.inherited[kind].values())))
+            lost = f"{', '.join(keys)}, written for {others}: dropped"
+            dropped[kind] = f"[{kind}] {quoted(choices[kind].name)} has no {lost}"
         return Recipe(
             name=top.name or source.stem,
             source=source,
@@ -190,7 +195,7 @@ class _Check:
             files=self.layer.files,
             written=written,
             find_origin=self.layer.origin,
-            dropped={kind: self._lost(choices[kind], keys) for kind, keys in self.dropped.items()},
+            dropped=dropped,
             **shared,
         )
 
@@ -248,12 +253,6 @@ class _Check:
         # Only a third party's Spec is wrapped, and kept as `own_spec`.
         plugin = "" if provided.own_spec is None else provided.provider
         return Choice(provided.spec, config, plugin)
-
-    def _lost(self, choice: Choice, keys: Sequence[str]) -> str:
-        kind = choice.spec.kind
-        others = ", ".join(map(quoted, dict.fromkeys(self.layer.inherited[kind].values())))
-        lost = f"{', '.join(keys)}, written for {others}: dropped"
-        return f"[{kind}] {quoted(choice.name)} has no {lost}"
 
     def _culprit(self, kind: str, reason: str) -> str:
         """The one of the tables that do not go together which the recipe itself has written.

@@ -49,6 +49,9 @@ class Training(Config):
         description="Shares of the other rows whose tokens have one t together, a t each, or are "
         "each clean or at T.",
     )
+    sum_tokens: bool = Field(
+        False, description="Sum the loss over an answer's tokens, as L_text is printed; else mean."
+    )
     rollout: Share = Field(
         0.0, description="Share of rows that hide the network's own earlier answer."
     )

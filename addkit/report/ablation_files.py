@@ -113,7 +113,7 @@ def arm_accuracies(files: AblationFiles) -> Curves:
 
 
 def arm_losses(files: AblationFiles) -> list[LossPanel]:
-    """Figure 4 over arms: training losses, mean over seeds."""
+    """Training losses over arms, mean over seeds."""
     lines: list[tuple[str, Line | None]] = []
     for name, runs in files.curves.items():
         by_seed = [line for run in runs if (line := loss_line(name, run)) is not None]

@@ -17,9 +17,11 @@ from addkit.report.ablation_files import (
     arm_losses,
     arm_steps,
 )
+from addkit.report.figure_data import arm_chains
 from addkit.report.figures.curves import draw_accuracy, draw_losses, draw_steps
 from addkit.report.figures.differences import draw_differences
-from addkit.report.run_sections import ends, whiskers
+from addkit.report.figures.images import draw_chains
+from addkit.report.run_sections import ends, sharpening, whiskers
 from addkit.report.sections import Shown, Table
 
 
@@ -91,10 +93,10 @@ def show_accuracy(files: AblationFiles) -> Shown:
 
 
 def show_losses(files: AblationFiles) -> Shown:
-    """Figure 4 over arms."""
+    """Training losses over arms."""
     data = arm_losses(files)
     return Shown(
-        "Training losses (the paper's figure 4), each point a mean over several steps. A panel for "
+        "Training losses, each point a mean over several steps. A panel for "
         f"each kind of loss, since they have no common unit. {_bands(files)}",
         f"Lines over optimizer steps. {ends([line for panel in data for line in panel.lines])}",
         partial(draw_losses, data),
@@ -110,6 +112,19 @@ def show_steps(files: AblationFiles) -> Shown:
         f"over seeds. From `{files.path / RESULT}`, written by `addkit ablate`.",
         f"Lines over sampling steps. {ends(data.lines)}",
         partial(draw_steps, data),
+    )
+
+
+def show_chains(files: AblationFiles) -> Shown:
+    """Figure 4: the iterative process under each loss."""
+    data = arm_chains(files)
+    steps = data[0].p.shape[1]
+    return Shown(
+        "The iterative process under each loss (the paper's figure 4): the network's "
+        f"p(label | y_t, image) at each of {steps} steps of one chain, for the same test images "
+        f"and noise. By the weights of the first seed's runs that `{files.path / RESULT}` names.",
+        sharpening(data),
+        partial(draw_chains, data),
     )
 
 

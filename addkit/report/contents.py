@@ -45,7 +45,12 @@ SECTIONS: tuple[Section, ...] = (
         of_run=run.show_steps,
         of_ablation=ablation.show_steps,
     ),
-    Section(name="chain", title="How an answer sharpens", of_run=run.show_chain),
+    Section(
+        name="chain",
+        title="How an answer sharpens",
+        of_run=run.show_chain,
+        of_ablation=ablation.show_chains,
+    ),
     Section(name="reliability", title="Reliability", of_run=run.show_reliability),
     Section(name="classes", title="Accuracy by class", of_run=run.show_classes),
     Section(name="confusion", title="Confusions", of_run=run.show_confusion),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,24 +13,46 @@ from addkit.evaluation.audit import LOOP
 from addkit.evaluation.results import wilson
 from addkit.metrics.statistics import paired_interval
 from addkit.plugin.values import MISSING
+from addkit.report.ablation_files import AblationFiles
 from addkit.report.figures.classes import MOST_CLASSES, ClassAccuracy, Confusion
 from addkit.report.figures.differences import Difference, Differences
 from addkit.report.figures.images import ChainStory, Example
 from addkit.report.figures.reliability import Bin, Reliability
 from addkit.report.figures.style import spread
 from addkit.report.predictions import FreshPredictions, truths
-from addkit.report.run_files import NotShownError
+from addkit.report.run_files import NotShownError, RunFiles
 from addkit.report.trace import leading
 
 BINS = 15
 """Bins of the calibration error, as in an evaluation."""
 STORIES = 4
+LOSSES, STORIES_OF_LOSS = 4, 2
+"""Of a comparison of losses: arms, the base among them, and images of each."""
 EXAMPLES = 8
 MISTAKES = 4
 
 
-def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
-    """One chain of each of four images spread over the test split, at the recipe's steps.
+def arm_chains(files: AblationFiles) -> list[ChainStory]:
+    """Figure 4: chains of the same images and noise by the base and by each arm with another loss.
+
+    By the run of the first seed. Raises `NotShownError` where no loss is compared.
+    """
+    arms = [arm for arm in files.trained if any(key.startswith("loss.") for key in arm.changes)]
+    if not arms:
+        raise NotShownError(
+            "no arm has another loss; `addkit ablate RECIPE --loss weighted-ce,mse-noise` has"
+        )
+    by_arm = []
+    for arm in (files.result.base, *arms[: LOSSES - 1]):
+        if runs := files.runs(arm):
+            stories = chain_stories(FreshPredictions(RunFiles.open(runs[0].path)), STORIES_OF_LOSS)
+            by_arm.append([replace(story, title=f"{arm.name}, {story.title}") for story in stories])
+    # Image by image, so that the losses of one image are neighbours.
+    return [story for stories in zip(*by_arm, strict=True) for story in stories]
+
+
+def chain_stories(fresh: FreshPredictions, count: int = STORIES) -> list[ChainStory]:
+    """One chain of each of `count` images spread over the test split, at the recipe's steps.
 
     A recipe that answers in one step is run with 20, the steps of the audit's loop.
     """
@@ -37,7 +60,7 @@ def chain_stories(fresh: FreshPredictions) -> list[ChainStory]:
     steps = predictor.inference.steps
     setting = predictor.inference.replace(steps=steps if steps > 1 else LOOP, chains=1)
     # At most a batch: what the memory was chosen for.
-    indices = list(spread(len(images), STORIES))[: predictor.recipe.sampling.batch_size]
+    indices = list(spread(len(images), count))[: predictor.recipe.sampling.batch_size]
     batch = images.batch(indices, None)
     # On the CPU, and without y_t: of a long chain over many labels they would fill a GPU.
     chain = [

@@ -123,7 +123,7 @@ def accuracy_line(name: str, run: Run, score: str) -> Line | None:
 
 
 def losses(files: RunFiles) -> list[LossPanel]:
-    """Figure 4: the training losses of the run and of its controls."""
+    """The training losses of the run and of its controls."""
     return panels([(loss_kind(run), loss_line(name, run)) for name, run in files.models.items()])
 
 

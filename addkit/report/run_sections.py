@@ -24,7 +24,7 @@ from addkit.report.figures.curves import (
     draw_steps,
 )
 from addkit.report.figures.differences import Differences, draw_differences
-from addkit.report.figures.images import draw_chains, draw_examples
+from addkit.report.figures.images import ChainStory, draw_chains, draw_examples
 from addkit.report.figures.reliability import FEWEST, draw_reliability
 from addkit.report.run_files import (
     NotShownError,
@@ -105,11 +105,11 @@ def show_accuracy(report: RunReport) -> Shown:
 
 
 def show_losses(report: RunReport) -> Shown:
-    """Figure 4."""
+    """Training losses."""
     data = losses(report.files)
     lines = [line for panel in data for line in panel.lines]
     return Shown(
-        "Training losses (the paper's figure 4), each point a mean over several steps. That of "
+        "Training losses, each point a mean over several steps. That of "
         "a diffusion is averaged over noise levels, and its noisy labels help it: its height does "
         "not compare with a control's, its slope does. "
         f"From `{report.path}/metrics.jsonl` and its controls', written by `addkit train`.",
@@ -170,12 +170,7 @@ def show_chain(report: RunReport) -> Shown:
         f"How an answer sharpens (the paper's figure 6): {what} at each of {number} steps of one "
         f"chain, for {len(data)} test images spread over the split. Run again with the weights of "
         f"`{report.path}`, by `{addkit_command('report', report.path)}`.",
-        f"{len(data)} maps, rows by steps, the brighter the more probable. "
-        + " ".join(
-            f"{story.title}: the largest probability goes from {story.p[:, 0].max():.2f} "
-            f"to {story.p[:, -1].max():.2f}."
-            for story in data
-        ),
+        sharpening(data),
         partial(draw_chains, data),
     )
 
@@ -303,6 +298,15 @@ def _asked(report: RunReport) -> str:
 def ends(lines: Sequence[Line]) -> str:
     """The ends of each line, for readers who cannot see it."""
     return " ".join(f"{line.name} goes from {line.y[0]:.3g} to {line.y[-1]:.3g}." for line in lines)
+
+
+def sharpening(data: Sequence[ChainStory]) -> str:
+    """The largest probability at both ends of each chain, for readers who cannot see it."""
+    return f"{len(data)} maps, rows by steps, the brighter the more probable. " + " ".join(
+        f"{story.title}: the largest probability goes from {story.p[:, 0].max():.2f} "
+        f"to {story.p[:, -1].max():.2f}."
+        for story in data
+    )
 
 
 def whiskers(data: Differences) -> str:

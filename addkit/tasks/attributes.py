@@ -12,7 +12,7 @@ from addkit.metrics.joint import JointMeter
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, MISSING, Answer, Targets
 from addkit.tasks.classification import label_scores
-from addkit.tasks.predictions import JointAnswer, JointPrediction, Made
+from addkit.tasks.predictions import JointAnswer, JointPrediction
 
 
 class Attributes:
@@ -70,8 +70,7 @@ class Attributes:
                     answers,
                     marginals,
                     int(steps),
-                    **Made.by(answer, image),
-                )
+                ).made_by(answer, image)
             )
         return images
 

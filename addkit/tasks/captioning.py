@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from addkit.data.captions import ReferencedImages
+from addkit.diffusion.likelihood import up_to_end
 from addkit.errors import UsageError
 from addkit.plugin.protocols import ImageSet, Vocabulary
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, Answer, Batch, Targets
-from addkit.tasks.predictions import Caption, CaptionPrediction, Made, Token
+from addkit.tasks.predictions import Caption, CaptionPrediction, Token
 from addkit.tasks.settings import CaptioningConfig
 
 if TYPE_CHECKING:
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
 
 SLOT = "_"
 """A free token of a template."""
+LARGEST_NLL = 700.0
+"""Nats a token; the exponential of more is no number."""
 
 
 class CaptionMeter:
     """Collects captions and references."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, pad: int) -> None:
+        self.vocabulary, self.pad = vocabulary, pad
         self.captions: list[str] = []
         self.chains: list[list[str]] = []
         self.references: list[list[str]] = []
+        self.truth_log_p: list[float] = []
+        """log p of the first true caption with its end, where a likelihood exists."""
+        self.tokens: list[int] = []
+        """Its number of tokens."""
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """The answer's labels (B, N) against every reference of the batch."""
@@ -41,12 +48,17 @@ class CaptionMeter:
         self.captions += [decode(ids) for ids in answer.labels.tolist()]
         self.chains += [[decode(ids) for ids in image] for image in answer.candidates.tolist()]
         self.references += references_of(batch, self.vocabulary)
+        if answer.truth_log_p is not None:
+            self.truth_log_p += answer.truth_log_p.tolist()
+            self.tokens += up_to_end(batch.labels, self.pad).sum(-1).tolist()
 
     def merge(self, other: CaptionMeter) -> None:
         """Append the images of another meter."""
         self.captions += other.captions
         self.chains += other.chains
         self.references += other.references
+        self.truth_log_p += other.truth_log_p
+        self.tokens += other.tokens
 
     def compute(self) -> CaptionScores:
         """The scores of the text; with several chains also how many of them are valid."""
@@ -54,6 +66,9 @@ class CaptionMeter:
         from addkit.metrics.captions import chain_validity, score_captions
 
         scores = score_captions(self.captions, self.references)
+        if self.tokens and -sum(self.truth_log_p) < LARGEST_NLL * sum(self.tokens):
+            nll = -sum(self.truth_log_p) / sum(self.tokens)
+            scores = replace(scores, perplexity=math.exp(nll))
         # One chain is the caption itself: its validity is the exact match.
         if len(self.chains[0]) == 1:
             return scores
@@ -130,7 +145,7 @@ class Captioning:
 
     def meter(self) -> CaptionMeter:
         """A fresh meter."""
-        return CaptionMeter(self.vocabulary)
+        return CaptionMeter(self.vocabulary, self.pad)
 
     def predictions(self, answer: Answer, top: int) -> list[CaptionPrediction]:
         """The `top` best captions of each image."""
@@ -158,8 +173,7 @@ class Captioning:
                 CaptionPrediction(
                     tuple(captions),
                     int(steps),
-                    **Made.by(answer, image),
-                )
+                ).made_by(answer, image)
             )
         return images
 

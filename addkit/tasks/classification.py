@@ -10,7 +10,7 @@ from addkit.errors import UsageError
 from addkit.metrics.classification import ClassificationScores, LabelMeter
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import Answer, Batch, Targets
-from addkit.tasks.predictions import LabelScore, Made, Prediction
+from addkit.tasks.predictions import LabelScore, Prediction
 
 
 class ClassificationMeter:
@@ -71,8 +71,7 @@ class Classification:
             Prediction(
                 label_scores(self.names, ids, values, vote),
                 int(steps),
-                **Made.by(answer, image),
-            )
+            ).made_by(answer, image)
             for image, (ids, values, vote, steps) in enumerate(rows)
         ]
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 if TYPE_CHECKING:
     from addkit.plugin.values import Answer, InferenceSettings
@@ -26,15 +26,15 @@ class Made:
     votes_steps: int | None = None
     """Denoising steps of those chains."""
 
-    @classmethod
-    def by(cls, answer: Answer, image: int) -> dict[str, Any]:
-        """The fields of this class for one image of an answer."""
+    def made_by(self, answer: Answer, image: int) -> Self:
+        """A copy with the settings behind one image of an answer."""
         steps = answer.votes_steps
-        return {
-            "inference": answer.inference,
-            "votes_inference": answer.votes_inference,
-            "votes_steps": None if steps is None else int(steps[image]),
-        }
+        return replace(
+            self,
+            inference=answer.inference,
+            votes_inference=answer.votes_inference,
+            votes_steps=None if steps is None else int(steps[image]),
+        )
 
     @property
     def chain(self) -> InferenceSettings | None:

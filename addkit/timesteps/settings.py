@@ -6,17 +6,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from addkit.plugin.config import Config, Factor
+from addkit.plugin.config import Config, Factor, Steps
 
 
 class PowerConfig(Config):
     """t = u ** schedule.t_power from the first step to the last; 1 is the paper's uniform t."""
 
 
+class DiscreteConfig(Config):
+    """t is one of T steps, as the paper prints it; `power` is its limit for large T."""
+
+    steps: Steps = Field(1000, description="T.")
+
+
 class WarpedConfig(Config):
     """The cross-entropy rises evenly in u (CDCD), as learnt in training; starts as `power`."""
 
-    bins: Annotated[int, Field(ge=2, le=100_000)] = Field(
+    bins: Annotated[int, Field(ge=2, le=2000)] = Field(
         100, description="Straight pieces of the map, equally wide in t."
     )
     half_life: Factor = Field(

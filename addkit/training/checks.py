@@ -27,6 +27,12 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
     without a split to choose them on.
     """
     heads_of(recipe)
+    for split, size in facts.split_sizes.items():
+        if not size:
+            raise RecipeError(
+                f"{recipe.source}: [data] the split {split} has no image; set data.validation to 0 "
+                "or to a larger share, or add images"
+            )
     source, choices = recipe.source, recipe.choices
     conditioner, data = choices["conditioner"], choices["data"]
     if "side-inputs" in conditioner.spec.provides and not facts.columns:
@@ -49,7 +55,9 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             "the data has none; set data.validation above 0, or steps to a number"
         )
     process: Any = choices["process"].spec
-    if "shared-time" in process.accepts:
+    # A classifier reads no noisy label.
+    noisy = "reads-state" in choices["denoiser"].spec.provides
+    if noisy and "shared-time" in process.accepts:
         # Timesteps with hardly any information of the label, or nearly all of it, train nothing.
         choice, problem = choices["schedule"], problem_of(recipe, facts)
         message = scarce_information(choice.spec.create(choice.config, problem), problem)

@@ -56,6 +56,7 @@ class LossModule(nn.Module):
             condition_drop=training.condition_drop,
             token_times=training.token_times,
             rollout=training.rollout,
+            sum_tokens=training.sum_tokens,
         )
         # Autocast, since weights and loss stay in fp32.
         self.low_precision = training.precision == "bfloat16"

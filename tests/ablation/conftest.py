@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,25 @@ def view() -> Recorded:
     return Recorded()
 
 
+@pytest.fixture(scope="session")
+def workers_here() -> Callable[[], AbstractContextManager[Recorded]]:
+    """A context in which ablations train in this process; gives what records them."""
+
+    @contextmanager
+    def trained_here() -> Iterator[Recorded]:
+        with pytest.MonkeyPatch.context() as patch:
+            # By import, since the package exports the function under the module's name.
+            patch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", in_process)
+            yield Recorded()
+
+    return trained_here
+
+
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
+def here(workers_here: Callable[[], AbstractContextManager[Recorded]]) -> Iterator[None]:
     """Trains in this process."""
-    # By import, since the package exports the function under the module's name.
-    monkeypatch.setattr(importlib.import_module("addkit.ablation.ablate"), "execute", in_process)
+    with workers_here():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ import pytest
 
 from addkit.ablation import AblationResult, Store, ablate, plan
 from addkit.ablation.worker import Task, execute
-from addkit.recipe import Recipe
+from addkit.evaluation.batches import Evaluator
+from addkit.model import build_data
+from addkit.recipe import Recipe, read_recipe, recipe_from_tables
+from addkit.runs import Run
 
+SMALL = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16")
 WANTED = [
     ("", ("loss.name=weighted-ce",)),
     ("", ("sampling.steps=3", "read_out.name=last")),
@@ -24,11 +28,15 @@ WANTED = [
 ]
 
 
-@pytest.fixture
-def result(small: Recipe, tmp_path: Path, here: None, view: Any) -> AblationResult:
-    found = ablate(plan(small, WANTED, seeds=2), Store(tmp_path), view)
-    view.begun.clear()
-    return found
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("ablations"))
+
+
+@pytest.fixture(scope="module")
+def result(small: Recipe, store: Store, workers_here: Any) -> AblationResult:
+    with workers_here() as view:
+        return ablate(plan(small, WANTED, seeds=2), store, view)
 
 
 def test_arms_that_answer_apart_share_their_training(result: AblationResult) -> None:
@@ -52,14 +60,14 @@ def test_the_stored_table_is_the_result(result: AblationResult) -> None:
 
 
 def test_nothing_is_done_twice(
-    result: AblationResult, small: Recipe, tmp_path: Path, view: Any
+    result: AblationResult, small: Recipe, store: Store, here: None, view: Any
 ) -> None:
-    again = ablate(plan(small, WANTED, seeds=2), Store(tmp_path), view)
+    again = ablate(plan(small, WANTED, seeds=2), store, view)
     assert (again.trained_now, again.train_runs, view.begun) == (0, 4, [])
     assert again.base == result.base
     assert again.arms == result.arms
     more = [*WANTED, ("", ("read_out.name=mean", "sampling.steps=3"))]
-    wider = ablate(plan(small, more, seeds=2), Store(tmp_path), view)
+    wider = ablate(plan(small, more, seeds=2), store, view)
     assert (wider.trained_now, len(view.begun)) == (0, 2)
     assert wider.arms[:3] == result.arms
 
@@ -67,6 +75,31 @@ def test_nothing_is_done_twice(
 def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
     manifest = json.loads((Path(result.base.runs[0]) / "manifest.json").read_text("utf-8"))
     assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
+
+
+def test_steps_of_an_arm_are_chosen_on_the_validation_split(
+    small: Recipe, tmp_path: Path, here: None, view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[tuple[int, int]] = []
+
+    def best_steps(self: Evaluator, with_steps: Any, headline: str) -> tuple[int, dict[int, float]]:
+        chosen.append((len(self.images), self.seed))
+        return 2, {2: 50.0}
+
+    monkeypatch.setattr(Evaluator, "best_steps", best_steps)
+    changes = ["data.validation=0.1", "seed=3"]
+    recipe = recipe_from_tables(small.tables(), small.source, overrides=changes)
+    images = len(build_data(recipe).split("validation"))
+    wanted = [("", ("sampling.steps=auto", "read_out.name=last"))]
+    found = ablate(plan(recipe, wanted, seeds=1), Store(tmp_path), view)
+    assert chosen == [(images, 3)]
+    (scores,) = (
+        score
+        for file in (tmp_path / "scored").iterdir()
+        if (score := json.loads(file.read_text("utf-8")))["steps"] == 2
+    )
+    assert scores["scores"]["top1"] == found.arms[0].values[0]
+    assert scores["scores"]["count"] == 539
 
 
 def test_a_failed_arm_has_an_error_and_the_others_finish(
@@ -90,32 +123,44 @@ def test_the_error_of_a_failed_worker_is_its_last_line(tmp_path: Path, view: Any
     assert second == "x.toml: [training] give exactly one of lr and base_lr."
 
 
-def test_killed_and_started_again(tmp_path: Path) -> None:
-    words = ["--set", "encoder.widths=[8, 16]", "--set", "encoder.blocks=1"]
-    words += ["--set", "denoiser.width=16", "--set", "training.epochs=8"]
-    words += ["--set", "checkpoints.every=1", "--seeds", "1", "--loss", "weighted-ce"]
-    script = "from addkit.cli.main import main; main()"
-    command = [sys.executable, "-c", script, "ablate", *words, "--json"]
-    command += ["--store", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    _wait_for(tmp_path, "trained/*/checkpoints/step-0000001*")
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    done = subprocess.run(command, capture_output=True, check=True, env=environment)
-    table = json.loads(done.stdout)
-    assert (table["train_runs"], table["trained_now"]) == (2, 2)
-    assert table["arms"][0]["difference"] is not None
-    lines = [
-        json.loads(line)
-        for line in (Path(table["base"]["runs"][0]) / "metrics.jsonl").read_text().splitlines()
-    ]
-    steps = [line["step"] for line in lines if "loss" in line]
+def test_killed_and_started_again(
+    small: Recipe, tmp_path: Path, workers_here: Any, view: Any
+) -> None:
+    """A killed ablation takes its worker with it; the next one goes on with that training."""
+    recipe = read_recipe(small.source, [*SMALL, "training.epochs=8", "checkpoints.every=1"])
+    wanted = plan(recipe, [("", ("loss.name=weighted-ce",))], seeds=1)
+    with warnings.catch_warnings():  # Python 3.12 on warns where there are threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        try:
+            ablate(wanted, Store(tmp_path), view)
+        finally:
+            os._exit(1)
+    begun = _wait_for(tmp_path, "trained/*/checkpoints/step-0000001*").parents[1]
+    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    _until(lambda: not Path(f"/proc/{worker}/exe").exists(), "end of the worker")
+    assert not Run(begun).finished
+    with workers_here() as again:
+        result = ablate(wanted, Store(tmp_path), again)
+    assert (result.train_runs, result.trained_now) == (2, 2)
+    assert result.arms[0].difference is not None
+    assert begun == Path(result.base.runs[0])
+    steps = [line["step"] for line in Run(begun).metrics() if "loss" in line]
     assert steps == sorted(set(steps))
+    assert len(steps) == Run(begun).manifest().steps
 
 
-def _wait_for(folder: Path, pattern: str, seconds: float = 120) -> None:
+def _wait_for(folder: Path, pattern: str) -> Path:
+    """The first file of that name."""
+    _until(lambda: any(folder.glob(pattern)), pattern)
+    return next(folder.glob(pattern))
+
+
+def _until(happened: Callable[[], bool], what: str, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
-    while not list(folder.glob(pattern)):
-        assert time.monotonic() < end, f"no {pattern}"
-        time.sleep(0.1)
+    while not happened():
+        assert time.monotonic() < end, f"no {what}"
+        time.sleep(0.02)

@@ -17,6 +17,7 @@ from addkit.model import build_data, build_network
 from addkit.plugin import load_registry
 from addkit.plugin.spec import KINDS
 from addkit.recipe import Recipe, read_recipe, recipe_from_tables
+from addkit.recipe.differences import flat
 from addkit.recipe.files import known_recipes
 
 LOSS = Axis("loss.name", ("ce", "mse"))
@@ -188,6 +189,24 @@ def test_inference_settings_do_not_change_the_training_key(small: Recipe) -> Non
         other = _changed(small, change)
         assert training_key(other) != training_key(small)
         assert inference_key(other) == inference_key(small)
+
+
+def test_every_key_changes_the_training_the_inference_or_neither(small: Recipe) -> None:
+    """Arms that differ in a key of training must not share one."""
+    tables = small.tables()
+    inference = {"to_one", "sampler", "read_out", "sampling"}
+    neither = {"name", "summary", "control", "ablation", "checkpoints", "tracker"}
+    assert inference | neither <= {*tables, "ablation", "summary"}
+    plain = SimpleNamespace(tables=lambda: tables, choices=small.choices)
+    keys = training_key(plain), inference_key(plain)
+    assert keys == (training_key(small), inference_key(small))
+    for key in flat(tables):
+        table, _, name = key.partition(".")
+        value = {**tables[table], name: "another"} if name else "another"
+        changed = {**tables, table: value}
+        other = SimpleNamespace(tables=lambda changed=changed: changed, choices=small.choices)
+        moved = training_key(other) != keys[0], inference_key(other) != keys[1]
+        assert moved == (table not in inference | neither, table in inference), key
 
 
 def test_fingerprints_ignore_the_order_of_keys() -> None:

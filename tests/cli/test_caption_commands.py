@@ -77,7 +77,7 @@ def test_sample_tells_captions(addkit, captions: Path, picture: Path) -> None:
     assert {"image", "captions", "steps", "sampler", "read_out"} <= set(told)
     assert told["steps"] == 3
     for caption in told["captions"]:
-        assert set(caption) == {"text", "tokens", "score"}
+        assert set(caption) == {"text", "tokens", "score", "probability"}
         assert caption["text"] == " ".join(token["text"] for token in caption["tokens"])
         assert all(0 <= token["probability"] <= 1 for token in caption["tokens"])
 

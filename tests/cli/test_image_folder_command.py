@@ -223,4 +223,4 @@ def test_what_decides_the_result_may_not_change_with_the_place(
     changes = ["--set", "data.root=moved", "--set", "training.clip_norm=4"]
     said = addkit(*words, "--resume", *changes)
     assert said.code == 1
-    assert "training.clip_norm was 3.0 and is 4.0; undo it" in said.err
+    assert "training.clip_norm was 3.0 and is 4.0; continue the run as it is" in said.err

@@ -16,7 +16,7 @@ Cli = Callable[..., Any]
 SMALL = (
     *("encoder.widths=[4]", "encoder.blocks=1", "denoiser.width=16", "denoiser.depth=1"),
     *("denoiser.heads=2", "training.epochs=2", "training.evaluate_every=1"),
-    *("training.batch_size=1024", "training.reuse=1"),
+    *("training.batch_size=1024", "training.reuse=1", "data.image_size=8", "sampling.steps=2"),
 )
 MASKED = (
     *("process.name=masked", "sampler.name=maskgit", "embedding.name=token"),

@@ -9,15 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
-# A shell tells what it starts in the background to ignore interrupts, and so the tests' children.
-SCRIPT = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from addkit.cli.main import main
-main()
-"""
-MAIN = [sys.executable, "-c", SCRIPT]
+MAIN = [sys.executable, "-m", "addkit"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 LONG = 600
@@ -25,17 +19,10 @@ LONG = 600
 
 
 def test_an_interrupted_training_ends_with_130_and_can_be_resumed(
-    recipes: Path, tmp_path: Path
+    recipes: Path, tmp_path: Path, fork_server: Any
 ) -> None:
-    words = ["train", str(recipes / "digits.toml"), "--run-dir", "run", "--json"]
-    process = subprocess.Popen(
-        [*MAIN, *words],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ["train", recipes / "digits.toml", "--run-dir", "run", "--json"]
+    process = fork_server.start("addkit", *words, cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
     try:
         end = monotonic() + LONG

@@ -38,6 +38,22 @@ def test_json_is_a_list_with_the_agreed_keys(
         assert votes.items() <= entry["votes_by"].items()
 
 
+def test_a_class_is_its_place_in_the_runs_list_of_names(
+    addkit: Cli, digits_run: Path, worded_run: Path, digit_images: list[Path]
+) -> None:
+    numbers, words = (
+        addkit("sample", *digit_images, "--run", run, "--json", "--top", 10).json
+        for run in (digits_run, worded_run)
+    )
+    names = Run(worded_run).facts().class_names
+    assert list(names) != sorted(names)
+    for plain, named in zip(numbers, words, strict=True):
+        renamed = [{**label, "name": names[int(label["name"])]} for label in plain["labels"]]
+        assert named["labels"] == renamed
+    first = addkit("sample", digit_images[0], "--run", worded_run).out
+    assert words[0]["labels"][0]["name"] in first.splitlines()[1]
+
+
 def test_json_lines(addkit: Cli, digits_run: Path, digit_images: list[Path]) -> None:
     words = ["sample", *digit_images, "--run", digits_run]
     lines = addkit(*words, "--jsonl").out.splitlines()

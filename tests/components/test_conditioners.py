@@ -6,7 +6,8 @@ import torch
 from addkit.errors import RecipeError
 
 FACTS = {"encoder_width": 12, "num_encoder_tokens": 7, "num_prefix_tokens": 2}
-EVERY = ["class-token", "mean-token", "all-tokens"]
+EVERY = ["class-token", "class-tokens", "mean-token", "all-tokens"]
+TOKENS = {"class-token": 1, "class-tokens": 2, "mean-token": 1, "all-tokens": 7}
 
 
 def _tokens() -> torch.Tensor:
@@ -18,7 +19,7 @@ def _tokens() -> torch.Tensor:
 def test_a_conditioner_declares_its_shape(build, name: str, width: int | None) -> None:
     conditioner = build("conditioner", name, FACTS, width=width)
     assert conditioner.width == (width or 12)
-    assert conditioner.num_tokens == (7 if name == "all-tokens" else 1)
+    assert conditioner.num_tokens == TOKENS[name]
     out = conditioner(_tokens())
     assert out.shape == (3, conditioner.num_tokens, conditioner.width)
 
@@ -40,13 +41,18 @@ def test_all_tokens_are_all(build) -> None:
     assert torch.equal(build("conditioner", "all-tokens", FACTS)(tokens), tokens)
 
 
-def test_class_token_needs_one(build) -> None:
+def test_class_tokens_are_the_learned_ones_before_the_image(build) -> None:
+    """Figure 2b: some learnable class tokens, of which the first is z_cls."""
+    tokens = _tokens()
+    assert torch.equal(build("conditioner", "class-tokens", FACTS)(tokens), tokens[:, :2])
+
+
+@pytest.mark.parametrize("name", ["class-token", "class-tokens"])
+def test_class_token_needs_one(build, name: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        build("conditioner", "class-token", FACTS | {"num_prefix_tokens": 0})
-    assert str(caught.value) == (
-        'conditioner "class-token": this encoder\'s model has no class token; '
-        'use "mean-token" or "all-tokens"'
-    )
+        build("conditioner", name, FACTS | {"num_prefix_tokens": 0})
+    assert name in str(caught.value)
+    assert '"mean-token"' in str(caught.value)
 
 
 @pytest.mark.parametrize("name", EVERY)

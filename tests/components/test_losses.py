@@ -124,6 +124,8 @@ def test_the_true_noise_gives_back_the_label(build, scale: float, alpha_bar: flo
     assert torch.equal(logits.argmax(-1), labels)
     expected = torch.eye(CLASSES)[labels]
     torch.testing.assert_close(logits.softmax(-1), expected, atol=2e-5, rtol=0)
+    # The log of the label itself, whatever b is.
+    torch.testing.assert_close(logits.exp(), expected, atol=2e-5, rtol=0)
 
 
 def test_the_true_noise_is_finite_at_both_ends(build) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from addkit.diffusion import ChainSettings, Clean, NoisyLabels, State
 from addkit.plugin import load_registry
 from addkit.plugin.spec import Choice
 from addkit.samplers.autoregressive import Beam
@@ -80,3 +83,21 @@ def test_annealing_needs_noise_levels(name: str, process: str, others, objection
     reasons = list(spec.check(spec.settings(others=others), choices))
     assert len(reasons) == objections
     assert all("noise-levels" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("others", ["noise", "annealed"])
+def test_settled_tokens_have_no_noise_and_waiting_ones_no_signal(logits, others) -> None:
+    """Whatever the schedule leaves at t = 0 and t = 1."""
+    levels: list[torch.Tensor] = []
+    chain = SimpleNamespace(
+        settings=ChainSettings(steps=4),
+        shape=(2, 3, 4),
+        generator=_generator(),
+        model=SimpleNamespace(schedule=SimpleNamespace(alpha_bar=lambda t: 0.9 - 0.8 * t)),
+        noise=lambda clean, alpha_bar: levels.append(alpha_bar) or State(clean.ids.unsqueeze(-1)),
+    )
+    now = NoisyLabels(State(logits), torch.ones(1, 1, 1))
+    s = torch.full((1, 1, 1), 0.5)
+    LeftToRight(others).step(chain, now, logits, Clean(logits.argmax(-1)), s, 0.5)
+    waiting = 0.0 if others == "noise" else 0.5
+    torch.testing.assert_close(levels[0], torch.tensor([1, 1, waiting, waiting]).expand(2, 3, 4))

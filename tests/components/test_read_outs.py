@@ -80,3 +80,43 @@ def test_read_outs_keep_tokens_apart(build, name: str) -> None:
         alone = build("read_out", name).read([part])
         torch.testing.assert_close(answer.probabilities[:, token], alone.probabilities[:, 0])
         torch.testing.assert_close(answer.votes[:, token], alone.votes[:, 0])
+
+
+def test_votes_are_of_predictions_and_not_of_labels_fed_back(build) -> None:
+    logits = torch.tensor([[[[2.0, 0.0, 1.0]], [[0.0, 3.0, 1.0]]]])  # (1, 2, 1, 3)
+    step = ChainStep(0, 1.0, logits, Clean(torch.full((1, 2, 1), 2)), torch.tensor([False]))
+    answer = build("read_out", "last").read([step])
+    assert answer.votes.tolist() == [[[0.5, 0.5, 0.0]]]
+    assert answer.candidates.tolist() == [[[2], [2]]]
+    sure = logits.softmax(-1)[..., 2]
+    torch.testing.assert_close(answer.confidence, sure)
+
+
+def test_steps_after_an_exit_do_not_count_in_the_mean(build) -> None:
+    logits = torch.tensor([[[[2.0, 0.0]]], [[[0.0, 5.0]]]])  # Two steps of one chain.
+    steps = [
+        ChainStep(k, 1.0, each.unsqueeze(0), Clean(each.argmax(-1)[None]), torch.tensor([k == 1]))
+        for k, each in enumerate(logits)
+    ]
+    answer = build("read_out", "mean").read(steps)
+    torch.testing.assert_close(answer.probabilities, logits[0].softmax(-1))
+
+
+def test_a_chains_own_score_is_log_p_of_its_whole_answer(build) -> None:
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    ids = logits.argmax(-1)
+    step = ChainStep(0, 1.0, logits, Clean(ids), torch.zeros(2, dtype=torch.bool))
+    answer = build("read_out", "last").read([step])
+    own = logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1).sum(-1)
+    torch.testing.assert_close(answer.scores, own)
+
+
+def test_a_search_answers_with_its_first_answer_and_not_token_by_token(build) -> None:
+    ids = torch.tensor([[[0, 0], [0, 1], [1, 1]]])
+    logits = 3.0 * torch.nn.functional.one_hot(ids, 2)
+    scores = torch.tensor([[-1.0, -2.0, -3.0]])
+    step = ChainStep(1, 0.5, logits, Clean(ids), torch.tensor([False]), scores=scores)
+    answer = build("read_out", "last").read([step])
+    assert answer.probabilities.argmax(-1).tolist() == [[0, 1]]
+    assert answer.labels.tolist() == [[0, 0]]
+    assert torch.equal(answer.scores, scores)

@@ -48,6 +48,14 @@ def test_a_vits_first_token_is_its_class_token(build) -> None:
     assert (one[:, 1:] - other[:, 1:]).abs().max() > 1e-3
 
 
+def test_class_tokens_are_learned_apart(build) -> None:
+    """Figure 2b: each has its own weights and its own output; the patches see all of them."""
+    encoder = build("encoder", "vit", _facts(8), patch_size=4, class_tokens=3, **SMALL_VIT)
+    assert (encoder.num_tokens, encoder.num_prefix_tokens) == (4 + 3, 3)
+    tokens = _tokens(encoder, 8)
+    assert torch.pdist(tokens[0, :3]).min() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("model", "size", "count", "prefix"),
     [

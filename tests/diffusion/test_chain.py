@@ -172,6 +172,23 @@ def test_starting_from_zero_is_the_classifier_itself(oracle) -> None:
 # Bookkeeping.
 
 
+def test_the_last_prediction_is_not_noised_once_more(
+    oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draw that nobody reads would move the stream of whatever is drawn next."""
+    model, condition, _ = oracle
+    reached: list[float] = []
+    step = Renoise.step
+
+    def counted(self, chain, now, logits, clean, s, done):
+        reached.append(float(s))
+        return step(self, chain, now, logits, clean, s, done)
+
+    monkeypatch.setattr(Renoise, "step", counted)
+    _run(model, condition[:2], steps=4)
+    assert reached == [0.75, 0.5, 0.25]
+
+
 def test_steps_are_numbered_and_timed(oracle) -> None:
     model, condition, _ = oracle
     steps = _run(model, condition[:4], steps=5, chains=3)

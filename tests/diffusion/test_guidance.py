@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import drop_condition
-from addkit.sampling import guide
+from addkit.losses.cross_entropy import CrossEntropy
+from addkit.sampling import GuidedModel, guide
+
+from .networks import condition_of, generator, network
 
 
 def _pair() -> tuple[Tensor, Tensor]:
@@ -53,3 +56,25 @@ def test_share_zero_changes_and_draws_nothing() -> None:
     before, condition = generator.get_state(), torch.ones(4, 1, 2)
     assert drop_condition(condition, torch.zeros(2), 0.0, generator) is condition
     assert torch.equal(generator.get_state(), before)
+
+
+class Squares(CrossEntropy):
+    """Logits that are no linear function of the outputs."""
+
+    def logits(self, outputs: Tensor, y_t: Tensor | None, alpha_bar: Tensor) -> Tensor:
+        return outputs.square()
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(0.0), Squares(0.0)])
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.0, 2.5])
+def test_a_guided_model_mixes_the_outputs_of_both_conditions_once(scale, skip, loss) -> None:
+    model = network(bayes_skip=skip, loss=loss, scale=1.3)
+    condition, t = condition_of(3), torch.full((1, 1, 1), 0.4)
+    level = model.schedule.alpha_bar(t)
+    state = model.read(torch.randn(3, 2, 4, 5, generator=generator()), level)
+    null = model.null_condition(2).expand_as(condition)
+    with_image, without = (model(state, t, model.prepare(c)) for c in (condition, null))
+    expected = model.logits(without + scale * (with_image - without), state.y_t, level)
+    output = GuidedModel.of(model, condition, scale)(state, t)
+    torch.testing.assert_close(output.logits, expected)

@@ -61,9 +61,10 @@ def _one_by_one(model: LabelDiffusion, labels: Tensor, present: Tensor | None = 
     return total
 
 
+@pytest.mark.parametrize("name", ["gaussian", "masked"])
 @pytest.mark.parametrize("ranges", [(), ((0, 1), (0, 3), (1, 3), (2, 3))], ids=["free", "ranges"])
-def test_any_order_is_the_sum_of_its_factors(ranges: tuple) -> None:
-    model = _model(token_classes=ranges)
+def test_any_order_is_the_sum_of_its_factors(ranges: tuple, name: str) -> None:
+    model = _model(name, token_classes=ranges)
     labels = torch.randint(K, (2, 5, N), generator=generator(1))
     labels[..., 0], labels[..., 3] = 0, 2
     torch.testing.assert_close(_log_p(model, labels), _one_by_one(model, labels))

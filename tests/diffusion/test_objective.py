@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +12,14 @@ from torch import Tensor
 from addkit.denoisers.control import Control
 from addkit.denoisers.mlp import MlpDenoiser
 from addkit.denoisers.settings import ControlConfig, MlpConfig
-from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, Targets, objective
+from addkit.diffusion import (
+    Clean,
+    LabelDiffusion,
+    NoisyBatch,
+    ObjectiveSettings,
+    Targets,
+    objective,
+)
 from addkit.embeddings.linear import LinearEmbedding
 from addkit.embeddings.posterior import PosteriorEmbedding
 from addkit.losses.cross_entropy import CrossEntropy, WeightedCrossEntropy
@@ -17,6 +27,8 @@ from addkit.losses.mse import CleanMse, NoiseMse
 from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
+
+from .networks import condition_of, network
 
 PLAIN = ObjectiveSettings(condition_drop=0.0)
 
@@ -151,10 +163,11 @@ def test_the_state_is_held_only_where_something_needs_it() -> None:
     assert lean.corrupt(clean, alpha_bar, _generator()).y_t is None
     assert lean.corrupt(clean, alpha_bar, _generator(), keep_y_t=True).y_t.shape == (2, 3, 1, 600)
     for model in (_network(CrossEntropy(0.0), skip=True), _network(NoiseMse(1.0))):
+        model.schedule.scale = 1.7
         state = model.corrupt(clean, alpha_bar, _generator())
         torch.testing.assert_close(state.h, model.read(state.y_t, alpha_bar).h)
         signal = state.y_t - math.sqrt(0.5) * state.noise
-        expected = math.sqrt(0.5) * clean.dense(600)
+        expected = 1.7 * math.sqrt(0.5) * clean.dense(600)
         torch.testing.assert_close(signal, expected, atol=1e-6, rtol=0)
 
 
@@ -172,16 +185,19 @@ def test_corruption_is_not_rounded_under_autocast(embedding: str, hold: bool) ->
     assert outputs.dtype == torch.float32
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.7])
 @pytest.mark.parametrize("skip", [False, True])
-def test_bayes_skip_adds_the_evidence(skip: bool) -> None:
+def test_bayes_skip_adds_the_evidence(skip: bool, scale: float) -> None:
     model = _network(CrossEntropy(0.0), skip=skip)
+    model.schedule.scale = scale
     t = torch.tensor([[[0.3], [0.6]]])
     alpha_bar = model.schedule.alpha_bar(t)
     y_t = torch.randn(1, 2, 1, 600, generator=_generator())
     prepared = model.prepare(torch.ones(1, 1, 4))
     state = model.read(y_t, alpha_bar)
     features = model.output(model.denoiser(state.h, t, prepared))
-    expected = features + skip * (alpha_bar.sqrt() / (1 - alpha_bar)).unsqueeze(-1) * y_t
+    c_t = scale * alpha_bar.sqrt() / (1 - alpha_bar)
+    expected = features + skip * c_t.unsqueeze(-1) * y_t
     torch.testing.assert_close(model(state, t, prepared), expected)
 
 
@@ -197,3 +213,102 @@ def test_a_new_network_predicts_the_flat_distribution() -> None:
     )
     value = _value(model, torch.randint(7, (8, 2, 1), generator=_generator()))
     assert float(value.loss.detach()) == pytest.approx(math.log(7), rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_sum_over_tokens_is_the_printed_text_loss(weighted: bool) -> None:
+    """L_text of section 3.4 for N tokens: -sum over tokens of log p, a mean over rows."""
+    tokens, classes = 3, 5
+    model = network(None, num_classes=classes, num_tokens=tokens, spread=0.5)
+    labels = torch.randint(classes, (4, 2, tokens), generator=_generator(1))
+    weights = torch.tensor([1.0, 1.0, 0.5]).expand(labels.shape) if weighted else None
+    condition = condition_of(4)
+
+    def value(**more: bool) -> float:
+        settings = ObjectiveSettings(condition_drop=0.0, **more)
+        targets = Targets(labels, weights)
+        return float(objective(model, condition, targets, settings, _generator()).loss.detach())
+
+    # The mean divides by the weights of a row, the sum by nothing.
+    row = 2.5 if weighted else 3.0
+    assert value(sum_tokens=True) == pytest.approx(row * value(), rel=1e-5)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """For a share of self-conditioning and a seed: what each pass of an objective reads."""
+
+    def call(share: float, seed: int, **settings: float) -> list[Any]:
+        model, seen = network(self_condition=share), []
+        features = model.features
+
+        def spy(state, t, prepared, layout=None, previous=None) -> Tensor:
+            found = features(state, t, prepared, layout, previous)
+            seen.append((torch.is_grad_enabled(), previous, found))
+            return found
+
+        monkeypatch.setattr(model, "features", spy)
+        labels = torch.zeros(2, 1, 4, dtype=torch.long)
+        asked = replace(PLAIN, **settings)
+        objective(model, condition_of(2), Targets(labels), asked, _generator(seed))
+        return seen
+
+    return call
+
+
+def test_self_conditioning_reads_a_first_pass_without_gradients(looks) -> None:
+    first, second = looks(1.0, 0)
+    assert [first[0], second[0]] == [False, True]
+    assert first[1] is None
+    assert torch.equal(second[1], first[2])
+    assert not second[1].requires_grad
+    assert second[2].requires_grad
+
+
+def test_a_roll_out_is_a_pass_without_gradients(looks) -> None:
+    enabled = [one[0] for one in looks(0.0, 0, rollout=1.0)]
+    assert enabled == [False, True]
+
+
+def test_self_conditioning_reads_it_in_its_share_of_batches(looks) -> None:
+    share, batches = 0.25, 60
+    count = sum(len(looks(share, seed)) == 2 for seed in range(batches))
+    assert abs(count - share * batches) < 4 * math.sqrt(share * (1 - share) * batches)
+
+
+class Given(GaussianProcess):
+    """Gives one batch, whatever is asked for."""
+
+    def __init__(self, batch: NoisyBatch) -> None:
+        self.batch = batch
+
+    def corrupt(self, targets, schedule, times, generator) -> NoisyBatch:
+        return self.batch
+
+
+def test_weights_norm_levels_and_times_are_those_of_the_process() -> None:
+    shape = (2, 3, 4)
+    labels = torch.randint(5, shape, generator=_generator(1))
+    weights, t = torch.rand(2, *shape, generator=_generator(2))
+    norm, target = torch.tensor(17.0), torch.full((1, 1, 1), 0.9)
+    batch = NoisyBatch(
+        labels, torch.zeros(1, 1, 1), t, weights, norm, sampled_t=t, target_alpha_bar=target
+    )
+    model = network(Given(batch), loss=WeightedCrossEntropy(0.0, 0.5))
+    value = objective(model, condition_of(2), Targets(labels), PLAIN, _generator())
+    # Every token is read as pure noise, and its loss is weighted by the target's level.
+    hidden = model.corrupt(Clean(labels), torch.zeros(1, 1, 1), _generator())
+    features = model.features(hidden, t, model.prepare(condition_of(2)))
+    log_p = model.outputs(features).log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    losses = -log_p * 0.9 / 0.5
+    torch.testing.assert_close(value.total, (losses * weights).sum())
+    assert value.weight is norm
+    timed = value.timed
+    assert timed is not None
+    torch.testing.assert_close(timed.t, t.flatten())
+    torch.testing.assert_close(timed.losses, losses.flatten())
+    torch.testing.assert_close(timed.drawn, weights.flatten())
+    plain = replace(batch, norm=None)
+    model = network(Given(plain), loss=WeightedCrossEntropy(0.0, 0.5))
+    value = objective(model, condition_of(2), Targets(labels), PLAIN, _generator())
+    torch.testing.assert_close(value.weight, weights.sum())

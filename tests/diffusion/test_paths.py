@@ -213,6 +213,26 @@ def test_a_bias_is_added_to_every_answer() -> None:
     torch.testing.assert_close(moved, plain + torch.arange(5.0))
 
 
+def test_a_bias_does_not_move_what_is_given() -> None:
+    held = torch.full((1, 1, TOKENS), FREE)
+    held[..., 2] = 1
+    bias = torch.zeros(TOKENS, 5)
+    bias[2, 3] = 1e5
+    (step,) = _chain(Renoise(), 1, bias=bias, given_labels=held)
+    assert (step.clean.ids[..., 2] == 1).all()
+    assert (step.logits.softmax(-1)[..., 2, 1] == 1).all()
+
+
+def test_the_soft_label_of_a_settled_token_is_certain(seen: Seen) -> None:
+    told = _chain(Maskgit(), 4, to_one=Softmax(1.0))
+    for step, t in zip(told, seen.times, strict=True):
+        soft = step.clean.soft
+        where = t.expand(step.clean.ids.shape) == 0
+        hot = torch.nn.functional.one_hot(step.clean.ids[where], 5).float()
+        assert torch.equal(soft[where], hot)
+        assert (soft[~where].amax(-1) < 1).all()
+
+
 def test_a_chain_sees_nothing_beyond_its_length() -> None:
     """Other tokens beyond it, another answer for none before it."""
     lengths = torch.tensor([[3, 7, 1], [2, 3, 5]])

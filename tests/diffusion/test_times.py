@@ -89,3 +89,8 @@ def test_the_grid_falls_evenly_from_one_to_zero(steps: int) -> None:
     expected = torch.tensor([(steps - i) / steps for i in range(steps + 1)], dtype=torch.double)
     torch.testing.assert_close(grid, expected, atol=1e-12, rtol=0)
     assert (grid[0], grid[-1]) == (1, 0)
+
+
+def test_a_warp_maps_uniform_numbers_in_place_of_the_power() -> None:
+    plain = _times(50, 4, power=1.0)
+    torch.testing.assert_close(_times(50, 4, power=3.0, warp=lambda u: u / 2), plain / 2)

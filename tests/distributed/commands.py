@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,24 +28,14 @@ PATIENCE = 120
 """Seconds; reached by nothing that goes well."""
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def start(server: Any, run: Path, *words: str, torchrun: tuple[str, ...] = ()) -> Any:
+    """`addkit train`, its output in files; by `torchrun` with these options, if there are any."""
+    train = ["train", str(RECIPE), "--json", "--run-dir", str(run), *SETS, *words]
+    before = ("torch.distributed.run", *torchrun, "-m") if torchrun else ()
+    return server.start(*before, "addkit", *train, cwd=run.parent)
 
 
-def start(run: Path, *words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """`addkit train`, its output in pipes; `before` stands before `-m addkit`."""
-    command = [sys.executable, *before, "-m", "addkit", "train", str(RECIPE), "--json"]
-    return subprocess.Popen(
-        [*command, "--run-dir", str(run), *SETS, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        cwd=run.parent,
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: Any) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
@@ -56,7 +44,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def until(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def until(happened: Callable[[], bool], process: Any = None) -> None:
     """Wait for it, but not for ever, nor for a process that has ended."""
     end = time.monotonic() + PATIENCE
     while not happened():
@@ -74,7 +62,7 @@ def steps(run: Path) -> int:
     return max((entry["step"] for entry in told), default=0)
 
 
-def trained_beyond(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+def trained_beyond(run: Path, step: int, process: Any) -> None:
     """Wait until the run has taken more than so many steps."""
     until(lambda: steps(run) > step, process)
 

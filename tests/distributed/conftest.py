@@ -1,13 +1,10 @@
-"""Every case of lab.py, run once in one process that forks."""
+"""Every case of lab.py, run once in one process that forks; commands that are stopped."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,11 +74,12 @@ def commands() -> Any:
 
 
 @pytest.fixture(scope="session")
-def straight(tmp_path_factory: pytest.TempPathFactory, commands: Any) -> dict[str, Any]:
-    """A run of two processes that nobody stops."""
-    run = tmp_path_factory.mktemp("straight") / "run"
-    ended = commands.ended(commands.start(run, "--processes", "2"))
-    return {"run": run, "ended": ended}
+def straight(tmp_path_factory: pytest.TempPathFactory, commands: Any, fork_server: Any) -> Path:
+    """A run of one process that nobody stops; two take the same bits."""
+    run: Path = tmp_path_factory.mktemp("straight") / "run"
+    code, _, err = commands.ended(commands.start(fork_server, run))
+    assert code == 0, err
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -106,15 +104,12 @@ Told = dict[tuple[str, int], dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(tmp_path_factory: pytest.TempPathFactory, fork_server: Any) -> Told:
     """(case, rank) -> what that process saw."""
     out = tmp_path_factory.mktemp("distributed")
     (out / "cases.json").write_text(json.dumps(CASES))
-    subprocess.run(
-        [sys.executable, LAB, out, out / "cases.json"],
-        check=True,
-        timeout=400,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
+    lab = fork_server.start(str(LAB), out, out / "cases.json", cwd=out)
+    _, err = lab.communicate(timeout=400)
+    assert lab.returncode == 0, err
     files = {tuple(file.stem.rsplit("-", 1)): file for file in out.glob("*.pt")}
     return {(name, int(rank)): torch.load(file) for (name, rank), file in files.items()}

@@ -23,14 +23,16 @@ PAIR = ("--processes", "2")
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, commands: Any) -> dict[str, Any]:
+def stopped(
+    tmp_path_factory: pytest.TempPathFactory, commands: Any, fork_server: Any
+) -> dict[str, Any]:
     """What was seen of a run that was stopped four times, and its folder."""
     run: Path = tmp_path_factory.mktemp("stopped") / "run"
     seen: dict[str, Any] = {"run": run}
 
     def begin(*words: str) -> Any:
         done = commands.steps(run)
-        process = commands.start(run, "--resume", *words)
+        process = commands.start(fork_server, run, "--resume", *words)
         commands.trained_beyond(run, done + 5, process)
         return process
 
@@ -56,8 +58,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, commands: Any) -> dict[str
     process = begin("--processes", "1")
     process.send_signal(signal.SIGINT)
     seen["interrupted"] = (*commands.ended(process), commands.steps(run), _latest(run))
+    seen["status"] = json.loads((run / "manifest.json").read_text())["status"]
 
-    seen["finished"] = commands.ended(commands.start(run, "--resume", *PAIR))
+    seen["finished"] = commands.ended(commands.start(fork_server, run, "--resume", *PAIR))
     return seen
 
 
@@ -65,15 +68,21 @@ def _latest(run: Path) -> int:
     return int((run / "checkpoints" / "latest").read_text().strip().removeprefix("step-"))
 
 
-def test_the_result_is_told_once(straight: dict[str, Any], commands: Any) -> None:
-    code, out, err = straight["ended"]
+def test_the_result_is_told_once(stopped: dict[str, Any], commands: Any) -> None:
+    code, out, err = stopped["finished"]
     assert code == 0, err
     told = json.loads(out)
     assert told["steps"] == commands.STEPS
-    run = straight["run"]
-    assert err.splitlines() == [f"run: {run}", f"ADD: {commands.STEPS} steps"]
+    run = stopped["run"]
+    # A slow machine shows how far it is, too.
+    slow = ("ADD: step ", "waiting for ")
+    notes = [line for line in err.splitlines() if not line.startswith(slow)]
+    resumed = stopped["interrupted"][-1]
+    assert notes == [f"run: {run}", f"ADD: {commands.STEPS} steps, resumed after step {resumed}"]
     assert not (run / "lock").exists()
-    assert [path.parent.name for path in run.glob("logs/*/attempt_0/*/stderr.log")] == ["1"]
+    logs = list(run.glob("logs/*/attempt_0/*/stderr.log"))
+    assert len(logs) == 4
+    assert {path.parent.name for path in logs} == {"1"}
 
 
 def test_the_leading_process_holds_the_lock(stopped: dict[str, Any]) -> None:
@@ -112,15 +121,19 @@ def test_ctrl_c_saves_at_the_step(stopped: dict[str, Any]) -> None:
         f"stopped by Ctrl-C; saved after step {saved}; continue with --resume"
     )
     assert taken == saved
+    assert stopped["status"] == "running"
+    assert "Traceback" not in err
 
 
 def test_after_all_that_the_bits_are_those_of_a_run_that_nobody_stopped(
-    stopped: dict[str, Any], straight: dict[str, Any], commands: Any, same: Same
+    stopped: dict[str, Any], straight: Path, commands: Any, same: Same
 ) -> None:
     code, out, err = stopped["finished"]
     assert code == 0, err
-    assert same(commands.stored(straight["run"]), commands.stored(stopped["run"]))
-    assert json.loads(out)["scores"] == json.loads(straight["ended"][1])["scores"]
+    assert same(commands.stored(straight), commands.stored(stopped["run"]))
+    scores = json.loads((straight / "manifest.json").read_text())["scores"]
+    for weights, values in json.loads(out)["scores"].items():
+        assert values == pytest.approx(scores[weights], rel=1e-6)
 
 
 POISON = """
@@ -142,11 +155,11 @@ def addkit_components():
 
 
 def test_the_error_of_a_process_is_told_with_its_rank_and_its_log(
-    tmp_path: Path, commands: Any
+    tmp_path: Path, commands: Any, fork_server: Any
 ) -> None:
     (tmp_path / "poison.py").write_text(POISON)
     words = ("--plugin-file", str(tmp_path / "poison.py"), *PAIR)
-    code, out, err = commands.ended(commands.start(tmp_path / "run", *words))
+    code, out, err = commands.ended(commands.start(fork_server, tmp_path / "run", *words))
     assert (code, out) == (1, "")
     before, log = err.splitlines()[-1].split("; its log is ")
     wanted = "process 1 of 2 failed: DataError: photo.jpg: cut short or broken"

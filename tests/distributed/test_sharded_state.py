@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,12 @@ LAB = Path(__file__).with_name("sharded_lab.py")
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory, fork_server: Any) -> Path:
     """What two processes left, and what one and three made of it."""
     out = tmp_path_factory.mktemp("resume")
-    subprocess.run([sys.executable, LAB, "resume", out], check=True, timeout=300)
+    lab = fork_server.start(str(LAB), "resume", out, cwd=out)
+    _, err = lab.communicate(timeout=300)
+    assert lab.returncode == 0, err
     return out
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,12 @@ Runs = dict[tuple[str, int, int], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory, fork_server: Any) -> Runs:
     """(case, processes, rank) -> what a training of two steps came to."""
     out = tmp_path_factory.mktemp("parity")
-    subprocess.run([sys.executable, LAB, "parity", out], check=True, timeout=300)
+    lab = fork_server.start(str(LAB), "parity", out, cwd=out)
+    _, err = lab.communicate(timeout=300)
+    assert lab.returncode == 0, err
     found = {tuple(file.stem.rsplit("-", 2)): torch.load(file) for file in out.glob("*.pt")}
     return {(case, int(size), int(rank)): told for (case, size, rank), told in found.items()}
 

@@ -108,6 +108,7 @@ def reader(tmp_path: Path, digit_images: list[Path]) -> Path:
     for number, image in enumerate(digit_images):
         shutil.copy(image, tmp_path / "photos" / f"{number}.png")
     shutil.copy(digit_images[0], tmp_path / "image.png")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     return tmp_path
 
 

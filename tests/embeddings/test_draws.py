@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from addkit.diffusion import alpha_bar_at, corrupt
+from addkit.embeddings.posterior import PosteriorEmbedding, _largest
 
 WIDTH = 64
 ROWS = {10: 4000, 1000: 4000, 10112: 2000}
@@ -145,11 +146,68 @@ def test_linear_reads_by_its_matrix_alone(make) -> None:
 
 @pytest.mark.parametrize("largest", [1, 4, 16, 64, 599, 5000])
 def test_posterior_may_treat_any_number_of_classes_exactly(ks, largest: int) -> None:
-    from addkit.embeddings.posterior import PosteriorEmbedding
-
     with torch.random.fork_rng():
         torch.manual_seed(0)
         embedding = PosteriorEmbedding(600, 8, 1.0, spread=0.5, largest=largest)
     fast, plain = _both(embedding, 1.0, torch.full((2000, 1, 1), 3))
     own = embedding.weight.detach()[3]
     assert ks(fast @ own, plain @ own) < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [0.09, 0.64, 1.0])
+def test_a_linear_draw_is_its_scaled_row_and_its_noise(make, level: float) -> None:
+    embedding = make("linear", 1000, 8, 2.0)
+    labels = torch.arange(6).view(1, 3, 2)
+    noisy, noise = (
+        embedding.draw(labels, torch.full((1, 1, 1), a), _generator()) for a in (level, 0.0)
+    )
+    expected = 2 * math.sqrt(level) * embedding.weight[labels] + math.sqrt(1 - level) * noise
+    torch.testing.assert_close(noisy, expected)
+
+
+def test_the_largest_of_the_others_are_order_statistics(ks) -> None:
+    """Four of the five other classes, so that each draw changes what is left for the next."""
+    rows, count = 20000, 4
+    top, classes = _largest(torch.full((rows,), 2), 6, count, _generator())
+    plain = torch.randn(rows, 5, generator=_generator(1)).sort(1, descending=True).values
+    distances = [ks(top[:, place], plain[:, place]) for place in range(count)]
+    distances += [ks(*(x[:, 0] - x[:, 3] for x in (top, plain)))]
+    assert max(distances) < 1, distances
+    # Different ones, never the label, and each order of them as probable as any other.
+    assert classes.sort(1).values.diff(dim=1).min() > 0
+    others = torch.tensor([0, 1, 3, 4, 5])
+    orders, found = torch.unique(classes, dim=0, return_counts=True)
+    assert torch.equal(orders.unique(), others)
+    assert len(orders) == 5 * 4 * 3 * 2
+    expected = rows / len(orders)
+    assert (found - expected).abs().max() < 4.5 * math.sqrt(expected)
+
+
+@torch.no_grad()
+def test_the_tail_has_the_mean_and_the_spread_of_its_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1 / p(label), in which the sum of the other weights stands alone."""
+    num_classes, count, bound, m, rows = 40, 3, 0.8, 1.0, 20000
+    embedding = PosteriorEmbedding(num_classes, 1, 1.0, spread=1.0, largest=count)
+    embedding.weight.zero_()[0] = 1.0
+    top = torch.full((rows, count), bound), torch.arange(1, count + 1).expand(rows, -1)
+    monkeypatch.setattr("addkit.embeddings.posterior._largest", lambda *_: top)
+    randn = torch.randn
+
+    def without_the_labels_noise(*shape: object, **options: object) -> Tensor:
+        drawn = randn(*shape, **options)
+        drawn[:, 0] = 0.0
+        return drawn
+
+    monkeypatch.setattr(torch, "randn", without_the_labels_noise)
+    # Without its direction the tail is seen in the sum of the weights alone.
+    monkeypatch.setattr(embedding, "moments", lambda weight: (weight.mean(0), torch.zeros(1, 1)))
+    labels = torch.zeros(rows, dtype=torch.long)
+    h = embedding._draw_rows(labels, torch.full((rows, 1), m), _generator())[:, 0]
+    tail = math.exp(m * m) / h - math.exp(m * m) - count * math.exp(m * bound)
+    normals = randn(60 * rows, generator=_generator(1))
+    below = normals[normals < bound][: (num_classes - 1 - count) * rows]
+    plain = (m * below).exp().view(rows, -1).sum(1)
+    error = math.sqrt(2 * float(plain.var()) / rows)
+    assert abs(float(tail.mean() - plain.mean())) < 4.5 * error
+    assert float(tail.std() / plain.std()) == pytest.approx(1, abs=4.5 / math.sqrt(rows))

@@ -34,6 +34,12 @@ def test_a_loop_that_uses_its_state_and_profits() -> None:
     assert all(part in audit.answer for part in ("40.0 +- 3.0", "helps", "+10.0 +- 1.9"))
 
 
+def test_few_images_have_no_verdict() -> None:
+    few = {name: right[:18] for name, right in _cases(0, 18, 0).items()}
+    few["first_step"] = torch.zeros(18, dtype=torch.bool)
+    assert conclude(few, None, 5).helps is None
+
+
 def test_a_loop_that_costs() -> None:
     audit = conclude(_cases(900, 850, 850), None, 5)
     assert (audit.uses_state, audit.helps, audit.control) == (False, False, None)

@@ -77,3 +77,15 @@ def test_the_likelihood_is_of_images_whose_labels_are_all_known() -> None:
     unknown = JointMeter(ALLOWED)
     unknown.update(_answer([[0, 2]]), _batch([[0, 2]]))
     assert unknown.compute().nll is None
+
+
+def test_merged_meters_are_the_meter_of_all_images() -> None:
+    given, labels = [[0, 2], [1, 3], [1, 2], [0, 3]], [[0, 2], [1, MISSING], [0, 2], [1, 3]]
+    truth = [-1.0, float("nan"), -3.0, -0.5]
+    whole, first, second = (JointMeter(ALLOWED) for _ in range(3))
+    whole.update(_answer(given, truth), _batch(labels))
+    first.update(_answer(given[:1], truth[:1]), _batch(labels[:1]))
+    second.update(_answer(given[1:], truth[1:]), _batch(labels[1:]))
+    first.merge(second)
+    assert first.compute() == whole.compute()
+    assert torch.equal(first.correct, whole.correct)

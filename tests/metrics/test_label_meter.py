@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -105,3 +106,19 @@ def test_half_precision_is_scored_in_full() -> None:
     meter = LabelMeter(3)
     meter.update(torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.bfloat16), torch.tensor([0]))
     assert meter.compute().nll == pytest.approx(math.log(2))
+
+
+def test_merged_meters_are_the_meter_of_all_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(90, 7, generator=generator).softmax(-1)
+    labels = torch.randint(7, (90,), generator=generator)
+    whole, *parts = (LabelMeter(7) for _ in range(4))
+    whole.update(probabilities, labels)
+    # Parts of different sizes, in the order of the images.
+    for part, rows in zip(parts, torch.arange(90).split([50, 10, 30]), strict=True):
+        part.update(probabilities[rows], labels[rows])
+    first, *others = parts
+    for other in others:
+        first.merge(other)
+    assert asdict(first.compute()) == pytest.approx(asdict(whole.compute()), rel=1e-5)
+    assert torch.equal(first.correct, whole.correct)

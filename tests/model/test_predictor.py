@@ -53,6 +53,14 @@ def test_predictions_are_typed(predictor: Predictor, digit_images: list[Path]) -
     assert sum(score.votes for score in everything.labels) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_name_is_that_of_its_index(worded_run: Path, digit_images: list[Path]) -> None:
+    names = Run(worded_run).facts().class_names
+    for prediction in addkit.load(worded_run).predict(digit_images, top=10):
+        assert [score.name for score in prediction.labels] == [
+            names[score.index] for score in prediction.labels
+        ]
+
+
 def test_paths_words_open_files_and_single_ones_are_the_same(
     predictor: Predictor, digit_images: list[Path]
 ) -> None:

@@ -16,6 +16,7 @@ from addkit.distributed.fsdp import blocks_of
 from addkit.errors import UsageError
 from addkit.model import build_data, build_network
 from addkit.planning.dry_run import dry_run
+from addkit.planning.flops import step_flops
 from addkit.planning.memory import Traffic, all_reduced, fake_processes
 from addkit.recipe import Recipe, read_recipe
 
@@ -202,6 +203,19 @@ def test_speed_is_measured_if_asked(recipes: Path) -> None:
     time = dry_run(_recipe(recipes), 8, measure=True).data()["time"]
     assert time["images_per_second"] > 0
     assert time["source"] == "measured here: one process on cpu, 3 steps of 8 images"
+
+
+def test_gpu_hours_are_operations_over_the_peak(recipes: Path) -> None:
+    recipe = _recipe(recipes, BF16, "distributed.per_process_batch=8")
+    plan = dry_run(recipe, 2, mfu=50, gpu="H200").data()
+    operations = step_flops(recipe, build_data(recipe).facts) * 64 * plan["steps"]
+    assert plan["time"]["gpu_hours"] == pytest.approx(operations / (0.5 * 989.5e12) / 3600)
+
+
+@pytest.mark.parametrize(("gpu", "change"), [("GTX 1", BF16), ("V100-SXM2", BF16)])
+def test_a_gpu_without_a_known_peak_is_refused(recipes: Path, gpu: str, change: str) -> None:
+    with pytest.raises(UsageError, match=gpu):
+        dry_run(_recipe(recipes, change), mfu=40, gpu=gpu)
 
 
 def test_a_pretended_cluster_is_left_again() -> None:

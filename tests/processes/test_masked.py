@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
+from addkit.diffusion import (
+    LabelDiffusion,
+    ObjectiveSettings,
+    Targets,
+    TimeSettings,
+    objective,
+)
 from addkit.processes.masked import MaskedProcess
 
 from ..diffusion.networks import Corrupted, condition_of, corrupted, generator, network
@@ -102,3 +108,14 @@ def test_absent_tokens_are_not_seen() -> None:
     hidden = _hide("none", targets)
     assert torch.equal(hidden.layout.visible, present.unsqueeze(2))
     assert (hidden.weights[~present] == 0).all()
+
+
+def test_the_share_of_masks_is_never_warped() -> None:
+    """A map of times is learnt from noise levels, which masks do not have."""
+    process, targets = MaskedProcess("1/t"), Targets(_labels(50))
+    plain, warped = (
+        process.corrupt(targets, network().schedule, TimeSettings(warp=warp), generator())
+        for warp in (None, torch.zeros_like)
+    )
+    assert torch.equal(plain.t, warped.t)
+    assert torch.equal(plain.weights, warped.weights)

@@ -235,13 +235,15 @@ def test_a_network_larger_than_any_machine(facts: dict[str, DataFacts]) -> None:
         ("[training]\nbatch_size = 100_000", "training.batch_size", 3),
         ("[encoder]\nname = 'timm'\nmodel = 'resnet1'", "encoder.model", 4),
         ("[sampling]\nsteps = 'auto'", "sampling.steps", 3),
+        ("[data]\nvalidation = 1e-300", "data.validation", 3),
     ],
 )
 def test_a_plan_names_the_line(
     tmp_path: Path, monkeypatch: Any, text: str, key: str, line: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("x.toml").write_text(f'extends = "digits"\n{text}\n')
+    base = "attributes" if "validation" in text else "digits"
+    Path("x.toml").write_text(f'extends = "{base}"\n{text}\n')
     recipe = read_recipe(Path("x.toml"))
     with pytest.raises(FaultyRecipeError) as caught, placed(recipe):
         dry_run(recipe)

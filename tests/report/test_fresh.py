@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from addkit.errors import DataError
 from addkit.plugin.values import Batch
 from addkit.report import figure_data
 from addkit.report import predictions as module
+from addkit.report.ablation_files import AblationFiles
 from addkit.report.predictions import FreshPredictions, judge, truths
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.runs import Run
@@ -23,6 +25,8 @@ from addkit.tasks.predictions import (
     LabelScore,
     Token,
 )
+
+from .made import made_ablation
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,25 @@ def test_a_chain_has_a_distribution_at_each_step(fresh: FreshPredictions) -> Non
         assert story.p.shape == (10, 20)
         assert story.p.sum(0) == pytest.approx(1)
         assert story.title.removeprefix("truth: ") in "0123456789"
+
+
+def test_figure_4_puts_the_losses_of_an_image_side_by_side(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    """The same images and noise: two arms with the same weights have the same chains."""
+    result = AblationFiles.open(made_ablation(tmp_path / "abl")).result
+    arms = [
+        replace(result.arms[0], runs=[str(digits_run), "another seed"]),
+        replace(result.arms[1], runs=[str(tmp_path / "no run")]),  # other steps, the same loss
+    ]
+    base = replace(result.base, runs=[str(digits_run)])
+    files = AblationFiles(tmp_path / "abl", replace(result, base=base, arms=arms))
+    stories = figure_data.arm_chains(files)
+    assert [story.title.split(", truth")[0] for story in stories] == ["base", arms[0].name] * 2
+    for one, other in zip(stories[::2], stories[1::2], strict=True):
+        assert np.array_equal(one.p, other.p)
+    with pytest.raises(NotShownError, match="--loss"):
+        figure_data.arm_chains(AblationFiles(files.path, replace(files.result, arms=[])))
 
 
 def test_examples_are_spread_and_then_the_surest_mistakes(fresh: FreshPredictions) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,12 +56,18 @@ print(moment)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize("step", [1, 2], ids=["the same step again", "the next step"])
-def test_a_save_may_be_killed_at_any_call_to_the_file_system(tmp_path: Path, step: int) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), str(step)]
-    moments = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def test_a_save_may_be_killed_at_any_call_to_the_file_system(
+    tmp_path: Path, fork_server: Any, step: int
+) -> None:
+    script, saves = tmp_path / "killed.py", tmp_path / "saves"
+    script.write_text(KILLED)
+    process = fork_server.start(str(script), saves, step, cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    moments = int(out)
     assert 15 < moments < 98
     steps = set()
-    for folder in tmp_path.iterdir():
+    for folder in saves.iterdir():
         clean_temporaries(folder, FILES)
         assert not list(folder.glob(".*"))
         checkpoint, refused = newest_whole(folder)

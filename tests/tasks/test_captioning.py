@@ -184,3 +184,17 @@ def test_a_meter_compares_captions_with_every_reference() -> None:
     scores = meter.compute()
     assert scores.exact_match == pytest.approx(2 / 3)
     assert meter.examples(2) == [("a cat", "a red cat"), ("a dog", "a red blue cat dog")]
+
+
+def test_merged_meters_are_the_meter_of_all_images() -> None:
+    rows = [_rows([A, RED, CAT]), _rows([DOG]), _rows([A, BLUE, DOG])]
+    truth = torch.cat([rows[0], rows[2], rows[1]])
+    candidates = torch.stack([torch.cat([row, rows[0]]) for row in rows])  # Two chains each.
+    whole, first, second = (_task().meter() for _ in range(3))
+    whole.update(_answer(candidates), _batch(truth))
+    first.update(_answer(candidates[:1]), _batch(truth[:1]))
+    second.update(_answer(candidates[1:]), _batch(truth[1:]))
+    first.merge(second)
+    assert first.compute() == whole.compute()
+    assert first.compute().count == 3
+    assert torch.equal(first.correct, whole.correct)

@@ -11,7 +11,8 @@ from addkit.plugin.values import Batch
 from addkit.tasks.classification import Classification
 from addkit.tasks.settings import ClassificationConfig
 
-PETS = Problem(num_classes=4, class_names=("cat", "dog", "emu", "fox"))
+# Not in the order of the alphabet: a class is its place in the data's own list.
+PETS = Problem(num_classes=4, class_names=("dog", "fox", "cat", "emu"))
 
 
 def _answer() -> Answer:
@@ -38,32 +39,32 @@ def test_predictions_have_the_most_probable_first() -> None:
     assert predictions == [
         Prediction(
             (
-                LabelScore("dog", 1, pytest.approx(0.6), 0.75),
-                LabelScore("fox", 3, pytest.approx(0.2), 0.25),
+                LabelScore("fox", 1, pytest.approx(0.6), 0.75),
+                LabelScore("emu", 3, pytest.approx(0.2), 0.25),
             ),
             3,
         ),
         Prediction(
             (
-                LabelScore("cat", 0, pytest.approx(0.4), 0.5),
-                LabelScore("emu", 2, pytest.approx(0.3), 0.5),
+                LabelScore("dog", 0, pytest.approx(0.4), 0.5),
+                LabelScore("cat", 2, pytest.approx(0.3), 0.5),
             ),
             5,
         ),
     ]
-    assert [prediction.label.name for prediction in predictions] == ["dog", "cat"]
+    assert [prediction.label.name for prediction in predictions] == ["fox", "dog"]
 
 
 def test_predictions_as_json_and_as_rows() -> None:
     first = Classification(PETS).predictions(_answer(), 2)[0]
     assert first.data() == {
         "labels": [
-            {"name": "dog", "probability": pytest.approx(0.6), "votes": 0.75},
-            {"name": "fox", "probability": pytest.approx(0.2), "votes": 0.25},
+            {"name": "fox", "probability": pytest.approx(0.6), "votes": 0.75},
+            {"name": "emu", "probability": pytest.approx(0.2), "votes": 0.25},
         ],
         "steps": 3,
     }
-    assert first.rows() == [("dog", "60.00", "75"), ("fox", "20.00", "25")]
+    assert first.rows() == [("fox", "60.00", "75"), ("emu", "20.00", "25")]
     assert len(first.rows()[0]) == len(Classification.columns)
 
 
@@ -86,7 +87,7 @@ def test_there_is_nothing_to_give() -> None:
 
 def test_more_than_all_classes_are_all() -> None:
     predictions = Classification(PETS).predictions(_answer(), 99)
-    assert [[s.name for s in p.labels] for p in predictions][1] == ["cat", "emu", "fox", "dog"]
+    assert [[s.name for s in p.labels] for p in predictions][1] == ["dog", "cat", "emu", "fox"]
 
 
 def test_classes_without_names_are_numbers() -> None:
@@ -102,9 +103,12 @@ def test_a_meter_scores_answers() -> None:
     scores = meter.compute()
     assert (scores.top1, scores.top5, scores.count) == (50, 100, 2)
     assert hasattr(scores, Classification.headline)
-    another = Classification(PETS).meter()
+    first, another = Classification(PETS).meter(), Classification(PETS).meter()
+    first.update(_answer(), _batch(1, 3))
     another.update(_answer(), _batch(1, 0))
-    assert another.compute().top1 == 100
+    first.merge(another)
+    assert first.correct.tolist() == [True, False, True, True]
+    assert (first.compute().top1, first.compute().count) == (75, 4)
 
 
 def test_the_task_is_a_component() -> None:

@@ -54,15 +54,16 @@ def _head_and_encoder(recipe: Recipe) -> tuple[int, int]:
     return counts.denoiser + counts.projections, counts.encoder
 
 
+SHALLOW = ("encoder.depth=1",)
 SIZES = [
     ("digits", ()),
     ("digits", ("denoiser.depth=4", "denoiser.time=false", "embedding.name=linear")),
     ("digits", ("denoiser={name='transformer', width=64, depth=2, heads=4}",)),
     ("fashion-mnist", ()),
     ("fashion-mnist-paper", ()),
-    ("imagenet", ()),
-    ("imagenet-addkit", ()),
-    ("imagenet-addkit", ("denoiser={name='transformer'}",)),
+    ("imagenet", SHALLOW),
+    ("imagenet-addkit", SHALLOW),
+    ("imagenet-addkit", (*SHALLOW, "denoiser={name='transformer'}")),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from addkit.evaluation.batches import Evaluator
 from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
@@ -63,6 +64,14 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert result.seconds > (run.manifest().seconds or 0) > 0
 
 
+def _chosen_on(run: Run, split: str) -> tuple[int, dict[int, float]]:
+    """The steps that are best on a split, and the headline of each candidate."""
+    predictor = load(run.path)
+    images = build_data(predictor.recipe).split(split)
+    evaluator = Evaluator.for_predictor(predictor, images, predictor.recipe.seed)
+    return evaluator.best_steps(lambda n: predictor.inference.replace(steps=n), "top1")
+
+
 def test_steps_are_chosen_on_the_validation_split(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +88,9 @@ def test_steps_are_chosen_on_the_validation_split(
     manifest = run.manifest()
     assert manifest.chosen_steps == steps
     assert manifest.chosen_from == {str(n): value for n, value in values.items()}
+    chosen, found = _chosen_on(run, "validation")
+    assert (chosen, found) == (steps, pytest.approx(values))
+    assert _chosen_on(run, "test")[1] != pytest.approx(values)
     assert load(run.path).inference.steps == steps
     row = evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)).results[0]
     assert (row.setting.steps, row.scores["top1"]) == (steps, pytest.approx(result.value))
@@ -137,13 +149,20 @@ def test_weights_that_are_not_averaged(tmp_path: Path, trained: Trained) -> None
     assert (load(path).recipe.training.ema, load(path).weights) == (0, "raw")
 
 
+SHORT = (
+    *("encoder.blocks=1", "training.epochs=8", "training.lr=5e-3", "training.warmup_epochs=1"),
+    *("training.ema=0.95", "training.evaluate_every=8"),
+)
+"""Ends at 96.3 to 96.8 % and, for the control, at 90.7 to 91.7 %; guesses are right in 10 %."""
+
+
 @pytest.mark.slow
 def test_the_digits_recipe_learns(recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    recipe = read_recipe(recipes / "digits.toml")
+    recipe = read_recipe(recipes / "digits.toml", SHORT)
     run = Run.create(tmp_path_factory.mktemp("d") / "run", recipe, build_data(recipe).facts)
     result = train(recipe, run, device="cpu")
-    assert result.value >= 98.0
+    assert result.value >= 95.0
     assert result.control_value is not None
-    assert result.control_value >= 97.0
-    assert result.scores["ema"]["nll"] < 0.15
+    assert result.control_value >= 87.0
+    assert result.scores["ema"]["nll"] < 0.2
     assert result.scores["ema"]["count"] == 539

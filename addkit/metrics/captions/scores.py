@@ -47,6 +47,9 @@ class CaptionScores:
     """Share of images with at least one such chain."""
     coverage: float | None = None
     """Share of an image's different references that some chain gives."""
+    perplexity: float | None = None
+    """exp of the mean -log p of a token of the first true captions, ends included, by the exact
+    likelihood; None where the process has none, or some token has probability 0."""
 
 
 def score_captions(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:

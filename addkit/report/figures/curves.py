@@ -1,4 +1,4 @@
-"""Curves over epochs, steps or noise levels: the paper's figures 3, 4 and 5 and their kin."""
+"""Curves over epochs, steps or noise levels: the paper's figures 3 and 5 and their kin."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def draw_accuracy(data: Curves) -> Figure:
 
 @styled
 def draw_losses(data: Sequence[LossPanel]) -> Figure:
-    """Figure 4: a panel for each kind of loss, on logarithmic axes."""
+    """A panel for each kind of loss, on logarithmic axes."""
     count = sum(len(panel.lines) for panel in data)
     figure = new_figure(0.6 + 2.2 * len(data) + 0.17 * count)
     axes = figure.subplots(len(data), 1, squeeze=False, sharex=True)[:, 0]

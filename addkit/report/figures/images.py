@@ -1,4 +1,4 @@
-"""Test images with their answers (the paper's figure 7), and chains step by step (figure 6)."""
+"""Test images with their answers (the paper's figure 7), and chains by step (figures 4 and 6)."""
 
 from __future__ import annotations
 
