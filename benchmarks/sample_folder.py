@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -146,12 +145,12 @@ def _watched(run: Path, folder: Path, to_end: bool = True) -> tuple[float, float
 
 
 def _draw(folder: Path, count: int) -> None:
-    """Random grey pictures of 8 x 8; the first 1,000 are repeated."""
+    """Random grey pictures of 8 x 8; after the first 1,000 hard links to them."""
     folder.mkdir()
-    random, files = np.random.default_rng(0), []
-    for number in range(count):
+    random = np.random.default_rng(0)
+    files = [folder / f"{number:07}.png" for number in range(count)]
+    for number, file in enumerate(files):
         if number < 1_000:
-            file = BytesIO()
-            Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(file, "PNG")
-            files.append(file.getvalue())
-        (folder / f"{number:07}.png").write_bytes(files[number % 1_000])
+            Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(file)
+        else:
+            file.hardlink_to(files[number % 1_000])

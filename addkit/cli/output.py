@@ -114,9 +114,9 @@ class Output:
             if self.jsonl:
                 print(_json(item), flush=True)
                 return
-            text = f"\n{_json(item, indent=2)}".replace("\n", "\n  ")
+            # A line each: indented, they would take a quarter of the time that small images take.
             # In one piece, and noted before: most signals come while a slow reader is waited for.
-            text, opened = f"{',' if opened else '['}{text}", True
+            text, opened = f"{',' if opened else '['}\n  {_json(item)}", True
             print(text, end="", flush=True)
 
         try:

@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 ECE_BINS = 15
 SMALLEST = 1e-12
@@ -37,6 +35,10 @@ class LabelMeter:
     """Accuracy and calibration, batch by batch."""
 
     def __init__(self, num_classes: int) -> None:
+        # Two seconds to import, and predictions need no meter.
+        from torchmetrics import MeanMetric, MetricCollection
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
         top5 = min(5, num_classes)
         # `merge` adds up ranks; torchmetrics must not do so a second time.
         alone: dict[str, Any] = {"sync_on_compute": False}
