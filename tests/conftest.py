@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ from addkit.errors import AddkitWarning
 from addkit.plugin.selection import FILES, ONLY, REPORTED_BY, STRICT, WITHOUT
 
 from .fork_server import ForkServer
+
+# Under nohup SIGHUP is ignored, and addkit respects that; tests of signals send it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parents[1]
 

@@ -28,7 +28,7 @@ from addkit.runs import Run
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
-from addkit.terminal import quoted
+from addkit.terminal import addkit_command, quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
 """Values by column: a text that counts for all images, or one row for each image."""
@@ -462,6 +462,7 @@ def _find(path: Path) -> tuple[Run, Path]:
     checkpoint = checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
-            f"{path}: this run has no checkpoint yet; continue with `addkit train {path} --resume`"
+            f"{path}: this run has no checkpoint yet; continue with "
+            f"`{addkit_command('train', path, '--resume')}`"
         )
     return run, checkpoint

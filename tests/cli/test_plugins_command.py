@@ -90,7 +90,7 @@ def test_slips(addkit: Any, installed: Plugin, words: tuple[str, ...], error: st
 def test_show_tells_all(addkit: Any) -> None:
     said = addkit("plugins", "show", "schedule", "cosine")
     assert "Nichol and Dhariwal 2021, equation 17." in said.out
-    assert "above 0, below 1" in said.out
+    assert "at least 1e-06, below 1" in said.out
     table = said.out[said.out.index("[schedule]") :]
     assert tomllib.loads(table) == {
         "schedule": {"name": "cosine", "scale": 1.0, "t_power": 1.0, "offset": 0.008}
@@ -101,7 +101,7 @@ def test_show_tells_all(addkit: Any) -> None:
         "type": "number",
         "required": False,
         "default": "0.008",
-        "range": "above 0, below 1",
+        "range": "at least 1e-06, below 1",
         "meaning": "s, keeps the noise near t = 0 alive.",
     }
     assert told["table"] == table.strip()

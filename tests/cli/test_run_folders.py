@@ -13,7 +13,8 @@ import pytest
 
 from addkit.errors import DataError, RunError, Stopped, UsageError
 from addkit.runs import Run, checkpoint
-from addkit.runs.atomic import delete_made
+from addkit.runs.atomic import delete_made, write_json
+from addkit.runs.folder import read_json, sealed
 from addkit.training import trainer
 
 Cli = Callable[..., Any]
@@ -179,7 +180,7 @@ def unfinished(digits_run: Path, tmp_path: Path) -> Path:
     """A run whose last epoch's scores are missing, without `latest` in it and its controls."""
     run = Path(shutil.copytree(digits_run, tmp_path / "runs" / "one"))
     manifest = Run(run).path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"scores"', '"no_scores"'))
+    write_json(manifest, sealed({k: v for k, v in read_json(manifest).items() if k != "scores"}))
     Run(run).note(status="running")
     for pointer in run.rglob("latest"):
         pointer.unlink()

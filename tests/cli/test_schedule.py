@@ -94,7 +94,7 @@ def test_refuses_pictures_it_cannot_draw(tmp_path: Path) -> None:
 def test_refuses_unknown_schedules_and_scales() -> None:
     assert '(did you mean "cosine"?)' in _refused("cosin", AddkitError)
     told = _refused("cosine --scale -1")
-    assert told == 'schedule "cosine": scale -1: Input should be greater than 0'
+    assert told.startswith('schedule "cosine": scale -1: ')
     assert _call("cosine --classes 1").exit_code == 2
 
 
