@@ -112,6 +112,7 @@ def _checked_rows(column: Column, rows: Tensor | tuple[str, ...]) -> Tensor | tu
 File = Path | str | BinaryIO
 Images = Tensor | File | Sequence[File]
 WEIGHTS = ("ema", "raw")
+_PLAIN = {int, float, str, type(None)}  # types whose values compare to a bool
 WITH_WEIGHTS = ("encoder", "conditioner")
 """Kinds whose settings may name a file of first weights."""
 
@@ -147,6 +148,8 @@ class Predictor:
         self.inference = Inference.of(recipe, problem, steps)
         # By what `predict` was asked for: each keeps the components that it has built.
         self._inferences: dict[tuple[str | float | None, ...], Inference] = {}
+        # What the last call asked for, with its seed and `top`.
+        self._checked: tuple[str | float | None, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -217,15 +220,19 @@ class Predictor:
             UsageError: a number out of range, an unknown component, column or category.
         """
         asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
-        names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
-        changes = {name: x for name, x in zip(names, asked, strict=True) if x is not None}
-        checked = check_arguments(Arguments, **changes, seed=seed, top=top)
-        changes, seed, top = checked.model_dump(include=set(changes)), checked.seed, checked.top
+        key = (*asked, seed, top)
+        # The same call again, of a loop over images, needs no other check.
+        if not {*map(type, key)} <= _PLAIN or key != self._checked:
+            names = ("steps", "guidance", "chains", "early_exit", "sampler", "to_one", "read_out")
+            changes = {name: x for name, x in zip(names, asked, strict=True) if x is not None}
+            checked = check_arguments(Arguments, **changes, seed=seed, top=top)
+            seed, top = checked.seed, checked.top
+            if asked not in self._inferences:
+                changes = checked.model_dump(include=set(changes))
+                self._inferences[asked] = self.inference.replace(**changes)
+            self._checked = key
+        inference = self._inferences[asked]
         rows, device = self._rows(side_inputs), self.device
-        inference = self._inferences.get(asked)
-        if inference is None:
-            inference = self.inference.replace(**changes)
-            self._inferences[asked] = inference
         if given is not None:
             require_type("given", given, Mapping)
             for name, value in given.items():
