@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -99,6 +99,9 @@ class Manifest(Stored):
         """Optimizer steps of the whole training."""
         return int(self.plan["steps"]) if "steps" in self.plan else None
 
+
+MetricsLine: TypeAlias = dict[str, Any]
+"""A line of metrics.jsonl, as JSON."""
 
 CHECKSUM = "sha256"
 """The key of a file's checksum of its own other keys."""
@@ -350,7 +353,7 @@ class Run:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
 
-    def log(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: MetricsLine) -> None:
         """Append a line to the metrics."""
         # One write, so that a kill cuts short the last line at most.
         line = json.dumps(entry) + "\n"
@@ -360,7 +363,7 @@ class Run:
         ):
             file.write(line)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[MetricsLine]:
         """The logged lines, except a last one that a kill cut short. Warns of others that cannot be
         used, and of a file that has changed since the training ended.
         """
@@ -378,7 +381,7 @@ class Run:
             warnings.warn(f"{text}{more}", AddkitWarning, stacklevel=2)
         return [entry for _, entry in lines if entry is not None]
 
-    def _logged(self) -> list[tuple[bytes, dict[str, Any] | None]]:
+    def _logged(self) -> list[tuple[bytes, MetricsLine | None]]:
         """Each line of the metrics and its content; None where it cannot be used."""
         file = self.path / "metrics.jsonl"
         if not file.exists():
@@ -456,7 +459,7 @@ def _with_checksum(recipe: str) -> str:
     return f"# {CHECKSUM} of what follows: {hashlib.sha256(recipe.encode()).hexdigest()}\n{recipe}"
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def _entry(line: bytes) -> MetricsLine | None:
     """A line of the metrics; None if it is none."""
     try:
         entry = json.loads(line)
