@@ -59,7 +59,7 @@ def _inference(trainer: Trainer, steps: int | None) -> Inference:
 def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
     return Evaluator(
         network=network,
-        images=trainer.source.split(split),
+        images=trainer.splits[split],
         task=trainer.task,
         batch_size=trainer.recipe.sampling.batch_size,
         seed=trainer.recipe.seed,
@@ -145,7 +145,8 @@ class Metrics(Callback):
         line = report.line()
         rate = report.images / report.seconds
         line["images_per_second"] = rate
-        if self.peak is not None:
+        # Operations are those of steps that train the encoder, where it is trained at all.
+        if self.peak is not None and not (trainer.network.frozen and trainer.plan.unfreeze_step):
             line["mfu"] = mfu(self.flops, rate, self.peak * trainer.world.size)
         memory = peak_memory(trainer.device)
         if memory is not None:

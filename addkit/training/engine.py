@@ -106,6 +106,10 @@ class Engine(ABC):
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """Context of a micro-batch's forward and backward: only the `last` one sums gradients."""
 
+    def unfreeze(self) -> None:
+        """Train a frozen encoder from the next step on."""
+        self.network.unfreeze()
+
     @abstractmethod
     def networks(self) -> dict[str, Network]:
         """Whole networks to evaluate, averaged weights first. Every process must call it."""
@@ -139,23 +143,38 @@ class Replicated(Engine):
         self, module: LossModule, recipe: Recipe, processes: int, accumulation: int
     ) -> None:
         super().__init__(module, recipe)
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        self.optimizer = build_optimizer(self.network, recipe)
         if recipe.distributed.compile:
             compile_parts(self.network)
         self._ddp: DistributedDataParallel | None = None
+        # PyTorch's static graph fails its own assertion where gradients are accumulated, and needs
+        # the same graph each time, which the coin of self-conditioning prevents.
+        self._changing = self.network.diffusion.self_conditioning is not None or accumulation > 1
+        self._bucket_mb = recipe.distributed.bucket_mb
         if processes > 1:
-            # PyTorch's static graph fails its own assertion where gradients are accumulated, and
-            # needs the same graph each time, which the coin of self-conditioning prevents.
-            changing = self.network.diffusion.self_conditioning is not None or accumulation > 1
-            self.module = self._ddp = DistributedDataParallel(
-                module,
-                # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-                bucket_cap_mb=recipe.distributed.bucket_mb,
-                find_unused_parameters=changing,
-                static_graph=not changing,
-            )
+            self._wrap(module)
+
+    def _wrap(self, module: nn.Module) -> None:
+        self.module = self._ddp = DistributedDataParallel(
+            module,
+            # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            bucket_cap_mb=self._bucket_mb,
+            find_unused_parameters=self._changing,
+            static_graph=not self._changing,
+        )
+
+    def unfreeze(self) -> None:
+        """See `Engine`."""
+        super().unfreeze()
+        if self._ddp is not None:
+            # DDP lists parameters when it wraps, and lets go of them when it is deleted.
+            inner = self._ddp.module
+            self.optimizer.zero_grad(set_to_none=True)
+            self.module = inner
+            self._ddp = None
+            self._wrap(inner)
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """See `Engine`."""
@@ -211,7 +230,7 @@ class Sharded(Engine):
         if self.average is not None:
             average_shards(self.average, self.network)
         # Only now: the optimizer must hold the sharded parameters, not those they replaced.
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        self.optimizer = build_optimizer(self.network, recipe)
         if recipe.distributed.compile:
             compile_parts(self.network)
 

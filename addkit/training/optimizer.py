@@ -13,7 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
-from addkit.recipe import Training
+from addkit.model import Network
+from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.plan import Plan
 
@@ -21,19 +22,30 @@ NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "posi
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 
 
-def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not."""
-    decayed: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not.
+
+    The encoder's weights have groups and an `lr_scale` of their own. Those that are frozen at first
+    are among them: without gradients they stay as they are.
+    """
+    training = recipe.training
+    later = network.later if training.unfreeze_after else frozenset()
+    lr_scale = getattr(recipe.choices["encoder"].config, "lr_scale", 1.0)
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad or name in later:
             matrix = parameter.ndim >= 2 and name.rsplit(".", 1)[-1] not in NO_DECAY
-            (decayed if matrix else rest).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": training.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+            groups.setdefault((name.startswith("encoder."), matrix), []).append(parameter)
+    listed = [
+        {
+            "params": parameters,
+            "weight_decay": training.weight_decay if matrix else 0.0,
+            "lr_scale": lr_scale if of_encoder else 1.0,
+            "of_encoder": of_encoder,
+        }
+        for (of_encoder, matrix), parameters in groups.items()
     ]
-    return torch.optim.AdamW(groups, lr=training.peak_lr, betas=training.betas)
+    return torch.optim.AdamW(listed, lr=training.peak_lr, betas=training.betas)
 
 
 def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
@@ -43,6 +55,17 @@ def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
         return plan.peak_lr * (step + 1) / plan.warmup_steps
     done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
     return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))
+
+
+def encoder_warmup(step: int, plan: Plan) -> float:
+    """Share of its learning rate that the encoder gets: it rises from its first step on.
+
+    AdamW's moments of an encoder that was frozen are empty then, and its first steps would have
+    full length, whatever the gradient.
+    """
+    if not plan.unfreeze_step:
+        return 1.0
+    return min(max(step + 1 - plan.unfreeze_step, 0) / max(plan.warmup_steps, 1), 1.0)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

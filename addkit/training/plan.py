@@ -24,6 +24,8 @@ class Plan:
     steps: int
     warmup_steps: int
     peak_lr: float
+    unfreeze_step: int
+    """Steps after which a frozen encoder is trained too; 0: never."""
 
     @property
     def micro_batches(self) -> int:
@@ -61,4 +63,5 @@ class Plan:
             steps=steps_per_epoch * training.epochs,
             warmup_steps=round(steps_per_epoch * training.warmup_epochs),
             peak_lr=training.peak_lr,
+            unfreeze_step=steps_per_epoch * training.unfreeze_after,
         )
