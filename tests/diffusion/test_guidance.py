@@ -51,6 +51,13 @@ def test_dropped_images_teach_the_null_condition() -> None:
     assert null.grad.tolist() == [8.0, 8.0]
 
 
+def test_sampling_has_the_null_condition_that_training_drops_to() -> None:
+    model = network()
+    dropped = drop_condition(condition_of(3), model.null_token, 1.0, generator())
+    assert torch.equal(dropped, model.null_condition(2).expand_as(dropped))
+    assert len(model.null_token.unique()) > 1
+
+
 def test_share_zero_changes_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(2)
     before, condition = generator.get_state(), torch.ones(4, 1, 2)
