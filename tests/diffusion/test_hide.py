@@ -124,6 +124,7 @@ def test_a_guess_is_the_networks_best_at_an_earlier_time(monkeypatch) -> None:
     assert (watched.shown == 2).all()
     earlier, own = seen
     assert (earlier < own).all()
+    assert torch.equal(earlier, earlier[..., :1].expand_as(earlier))  # As the row's own time.
 
 
 @pytest.mark.parametrize("rollout", [0.0, 1.0])
