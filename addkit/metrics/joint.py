@@ -44,8 +44,8 @@ class JointMeter:
         """Labels (B, N) against the batch's."""
         predicted, labels = answer.labels.cpu(), batch.labels.cpu()
         known = labels != MISSING
-        # (B, N); a missing label is neither right nor wrong.
-        self.right.append((predicted == labels) & known)
+        # (B, N); MISSING is no class, so a missing label is never right.
+        self.right.append(predicted == labels)
         self.known.append(known)
         if answer.truth_log_p is not None:
             self.truth.append(answer.truth_log_p.cpu())
