@@ -76,7 +76,8 @@ def test_resume_takes_the_newest_unfinished_run(
     # By name a finished run can be asked again, and trains nothing.
     said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--run-dir", run, "--json")
     assert said.code == 0
-    assert said.err.splitlines() == [f"run: {run}"]
+    assert said.err.splitlines()[0] == f"run: {run}"
+    assert "steps" not in said.err
 
 
 @pytest.fixture
