@@ -116,6 +116,7 @@ def ablate(
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe
     from addkit.recipe.files import shipped
+    from addkit.recipe.model import placed
 
     base = read_recipe(recipe or shipped("digits"), set_ or [])
     # From the context, since the name of each option is in `AXES` already.
@@ -134,12 +135,13 @@ def ablate(
         if axes
         else [(arm.name, arm.changes) for arm in base.ablation.arms]
     )
-    what = plan(
-        base,
-        requested,
-        controls=controls or base.ablation.controls,
-        seeds=seeds or base.ablation.seeds,
-    )
+    with placed(base):
+        what = plan(
+            base,
+            requested,
+            controls=controls or base.ablation.controls,
+            seeds=seeds or base.ablation.seeds,
+        )
     folder = Store(store or ABLATIONS)
     if dry_run:
         _print_plan(what, folder, json)

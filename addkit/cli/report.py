@@ -45,9 +45,10 @@ def report(
         statuses = [asdict(section) for section in sections]
         Output(json=True).data({"file": str(file), "sections": statuses})
         return
-    for section in sections:
-        if not section.shown:
-            note(f"not shown: {section.name}: {section.reason}")
+    # One line a reason: a missing plugin, for one, is the reason of many sections.
+    for reason in dict.fromkeys(section.reason for section in sections if not section.shown):
+        names = [section.name for section in sections if section.reason == reason]
+        note(f"not shown: {', '.join(names)}: {reason}")
     Output().line(str(file))
     figures = [section.name for section in sections if section.shown and section.name in FIGURES]
     if figures:

@@ -286,6 +286,9 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
     name = str(file) if isinstance(file, Path) else name or "standard input"
     token = FILE_BEING_READ.set(name)
     try:
+        # A pipe or a device would be read without end.
+        if isinstance(file, Path) and not file.is_file() and file.exists() and not file.is_dir():
+            raise _UnfitError("not a regular file")
         yield
     except MemoryError:
         raise  # the file may be sound

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -255,3 +256,10 @@ def test_no_format_is_read_that_another_program_would_run(tmp_path: Path) -> Non
     Image.new("RGB", (4, 4)).save(file)
     with pytest.raises(DataError, match=r"a\.eps: no image in a format that is read"):
         read_image(file, 3)
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (check_image, _pixel):
+        with pytest.raises(DataError, match=r"pipe\.png: not a regular file"):
+            read(tmp_path / "pipe.png")

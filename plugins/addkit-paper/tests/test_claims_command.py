@@ -77,7 +77,9 @@ def test_json(folder: Path) -> None:
 def test_several_caption_runs_in_a_row(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "recipe.toml").write_text('[task]\nname = "classification"\n')
+        (tmp_path / name / "recipe.toml").write_text(
+            'name = "one"\n[task]\nname = "classification"\n'
+        )
     with pytest.raises(UsageError, match=r"--captions one: its task is"):
         _call("--captions", "one,two")
 

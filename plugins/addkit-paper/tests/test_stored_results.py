@@ -89,5 +89,5 @@ def test_caption_runs_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"its \[training\] differs from that of .*emoji-0"):
         caption_runs([first, second])
     noted(third, status="training")
-    with pytest.raises(RunError, match=r"has not finished.*`addkit train --resume"):
+    with pytest.raises(RunError, match=r"has not finished.*`addkit train .*emoji-2 --resume`"):
         caption_runs([third])
