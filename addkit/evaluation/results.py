@@ -214,8 +214,8 @@ def never_predicted_line(model_name: str, split: str, names: Sequence[str]) -> s
     """The warning of classes that no answer has: how many, and the first of their names."""
     more = len(names) - NAMES_SHOWN
     return (
-        f"{model_name}: {len(names)} {'class' if len(names) == 1 else 'classes'} of the {split} "
-        f"split never predicted: {', '.join(names[:NAMES_SHOWN])}"
+        f"{model_name} never predicts {len(names)} {'class' if len(names) == 1 else 'classes'} of "
+        f"the {split} split: {', '.join(names[:NAMES_SHOWN])}"
         f"{f' and {more} more' if more > 0 else ''}"
     )
 

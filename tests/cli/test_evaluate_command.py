@@ -42,7 +42,7 @@ def test_json_has_the_agreed_keys(addkit: Cli, run: Path) -> None:
     ]
     # A class that one setting predicts is not one that the model never predicts.
     never = set.intersection(*(set(row["never_predicted"]) for row in evaluation["results"]))
-    assert ("warning: ADD: " in result.err) == bool(never)
+    assert ("warning: ADD never " in result.err) == bool(never)
     audit = evaluation["audit"]
     assert {"first_step", "last_step", "shuffled_state", "no_image", "control"} <= set(audit)
     assert audit["steps"] == 20

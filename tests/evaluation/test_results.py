@@ -234,7 +234,7 @@ def test_a_class_counts_as_never_predicted_if_no_setting_predicts_it() -> None:
     assert evaluation.never_predicted() == {"ADD": ["hat"]}
     assert Evaluation.from_data(evaluation.data()) == evaluation
     line = never_predicted_line("ADD", "test", [f"class{k}" for k in range(9)])
-    assert "ADD: 9 " in line
+    assert "ADD never predicts 9 " in line
     assert "class4" in line
     assert "class5" not in line
 
