@@ -68,10 +68,10 @@ class JointMeter:
 
     def compute(self) -> JointScores:
         """The scores so far."""
-        # (images, N); a missing label is neither right nor wrong.
+        # (images, N); MISSING is no class, so a missing label is never right.
         predicted, labels = torch.cat(self.predicted), torch.cat(self.labels)
         known = labels != MISSING
-        right = (predicted == labels) & known
+        right = predicted == labels
         # NaN marks images with a missing label.
         # None of them may be finite, as for a process without an exact likelihood.
         finite = [log_p[log_p.isfinite()] for log_p in self.truth]

@@ -89,6 +89,12 @@ def test_batches_add_up() -> None:
     )
 
 
+def test_top5_is_of_the_five_most_probable() -> None:
+    falling = torch.arange(7, 0, -1).float().div(28).tolist()
+    scores = [_scores([falling], [label]).top5 for label in range(7)]
+    assert scores == [100, 100, 100, 100, 100, 0, 0]
+
+
 @pytest.mark.parametrize("classes", [2, 3, 4, 5])
 def test_with_few_classes_top5_is_all_of_them(classes: int) -> None:
     rows = torch.eye(classes).add(0.1).div(1 + 0.1 * classes).tolist()
