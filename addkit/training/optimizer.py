@@ -45,7 +45,8 @@ def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
         }
         for (of_encoder, matrix), parameters in groups.items()
     ]
-    return torch.optim.AdamW(listed, lr=training.peak_lr, betas=training.betas)
+    # The rate is set anew at every step.
+    return torch.optim.AdamW(listed, lr=training.peak_lr(256), betas=training.betas)
 
 
 def learning_rate(step: int, plan: Plan, min_lr: float) -> float:

@@ -223,7 +223,7 @@ class Trainer:
         self._prepare_features()
         for callback in callbacks:
             callback.begin(self)
-        epochs, steps = self.recipe.training.epochs, self.plan.steps_per_epoch
+        epochs, steps = self.plan.epochs, self.plan.steps_per_epoch
         done, into = divmod(self.progress.step, steps)
         # Several processes stop at the end of a step, together, however long that takes.
         with self.saved_when_stopped(), self.stop.deferred(deadline=self.world.size == 1):
@@ -324,9 +324,8 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         """Take the rest of an epoch's steps, and save where it is due."""
-        every, epochs = self.recipe.checkpoints.every, self.recipe.training.epochs
         ends = (epoch + 1) * self.plan.steps_per_epoch
-        due = (epoch + 1) % every == 0 or epoch + 1 == epochs
+        due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
         if self.network.frozen and 0 < self.recipe.training.unfreeze_after <= epoch:
             self._unfreeze()
         # An evaluation has left the networks in evaluation mode.

@@ -39,6 +39,8 @@ def test_scores_by_hand() -> None:
     scores = meter.compute()
     assert scores.exact_match == pytest.approx(2 / 4)
     assert scores.token_accuracy == pytest.approx(4 / 7)
+    # Values 0 and 1 of the first label: 2 of 3 right, 1 of 1; of the second 1 of 2, 0 of 1.
+    assert scores.token_balanced == pytest.approx(((2 / 3 + 1) / 2 + (1 / 2 + 0) / 2) / 2)
     assert scores.consistency == pytest.approx(3 / 5)
     assert scores.count == 5
     assert meter.correct.tolist() == [True, True, False, False, True]
@@ -90,3 +92,9 @@ def test_merged_meters_are_the_meter_of_all_images() -> None:
     first.merge(second)
     assert first.compute() == whole.compute()
     assert torch.equal(first.correct, whole.correct)
+
+
+def test_values_that_no_answer_has_are_named() -> None:
+    meter = JointMeter(ALLOWED, ("shape", "hue"), ("round", "flat", "red", "blue"))
+    meter.update(_answer([[0, 2], [0, 3]]), _batch([[0, 2], [1, MISSING]]))
+    assert meter.never_predicted == ("shape: flat",)
