@@ -193,7 +193,7 @@ def measure_speed(recipe: Recipe, facts: DataFacts, plan: Plan) -> float:
     size = in_last_stage(recipe, facts, network)
     network.train()
     module = LossModule(network, build_task(recipe, problem_of(recipe, facts)), recipe)
-    optimizer = build_optimizer(network, recipe)
+    optimizer = build_optimizer(network, recipe.training)
     pixels = torch.zeros(images, *size, device=device)
     # A class that each token can take; which one does not matter for the speed.
     first = [start for start, _ in facts.token_classes] or [0] * facts.num_tokens

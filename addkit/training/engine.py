@@ -33,7 +33,13 @@ from addkit.plugin.values import DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, restore_optimizer
+from addkit.training.optimizer import (
+    averaged,
+    build_optimizer,
+    encoder_lr_scale,
+    pack_optimizer,
+    restore_optimizer,
+)
 
 
 class LossModule(nn.Module):
@@ -143,7 +149,7 @@ class Replicated(Engine):
         self, module: LossModule, recipe: Recipe, processes: int, accumulation: int
     ) -> None:
         super().__init__(module, recipe)
-        self.optimizer = build_optimizer(self.network, recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, encoder_lr_scale(recipe))
         if recipe.distributed.compile:
             compile_parts(self.network)
         self._ddp: DistributedDataParallel | None = None
@@ -230,7 +236,7 @@ class Sharded(Engine):
         if self.average is not None:
             average_shards(self.average, self.network)
         # Only now: the optimizer must hold the sharded parameters, not those they replaced.
-        self.optimizer = build_optimizer(self.network, recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, encoder_lr_scale(recipe))
         if recipe.distributed.compile:
             compile_parts(self.network)
 

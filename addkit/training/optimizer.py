@@ -13,8 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
-from addkit.model import Network
-from addkit.recipe import Recipe
+from addkit.recipe import Recipe, Training
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.plan import Plan
 
@@ -22,15 +21,15 @@ NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "posi
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 
 
-def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(
+    network: nn.Module, training: Training, lr_scale: float = 1.0
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not.
 
-    The encoder's weights have groups and an `lr_scale` of their own. Those that are frozen at first
-    are among them: without gradients they stay as they are.
+    The encoder's weights have groups and a share of the learning rate, `lr_scale`, of their own.
+    Those that are frozen at first are among them: without gradients they stay as they are.
     """
-    training = recipe.training
-    later = network.later if training.unfreeze_after else frozenset()
-    lr_scale = getattr(recipe.choices["encoder"].config, "lr_scale", 1.0)
+    later = getattr(network, "later", ()) if training.unfreeze_after else ()
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad or name in later:
@@ -56,6 +55,12 @@ def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
         return plan.peak_lr * (step + 1) / plan.warmup_steps
     done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
     return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))
+
+
+def encoder_lr_scale(recipe: Recipe) -> float:
+    """The setting `encoder.lr_scale`; 1 for encoders without it."""
+    scale: float = getattr(recipe.choices["encoder"].config, "lr_scale", 1.0)
+    return scale
 
 
 def encoder_warmup(step: int, plan: Plan) -> float:

@@ -35,7 +35,7 @@ class Plan:
     evaluate_every: int
     """Epochs between evaluations on the way."""
     peak_lr: float
-    unfreeze_step: int
+    unfreeze_step: int = 0
     """Steps after which a frozen encoder is trained too; 0: never."""
 
     @property
