@@ -196,7 +196,7 @@ def _changeable(recipe: Recipe) -> set[str]:
     return {
         "tracker.name",
         "features.folder",
-        *(f"checkpoints.{key}" for key in Checkpoints.model_fields),
+        *(f"checkpoints.{key}" for key in Checkpoints.model_fields if key != "use"),
         *(f"tracker.{key}" for key in tracker.model_fields),
         *(f"distributed.{key}" for key in Distributed.model_fields),
         *(f"data.{name}" for name in paths),

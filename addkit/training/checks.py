@@ -14,14 +14,15 @@ from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.schedules.suggest import scarce_information
 from addkit.training.control import heads_of
+from addkit.training.named_optimizer import check_optimizer
 from addkit.training.plan import Plan
 
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
     """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
-    `RecipeError` for a control of another task, a conditioner that reads what the data lacks, a
-    mixture of what cannot be mixed, a rollout that the process would not read, or steps to choose
-    without a split to choose them on.
+    `RecipeError` for a control of another task, an optimizer that no training can be resumed with,
+    a conditioner that reads what the data lacks, a mixture of what cannot be mixed, a rollout that
+    the process would not read, or a choice on a validation split that the data lacks.
     """
     heads_of(recipe)
     for split, size in facts.split_sizes.items():
@@ -46,6 +47,19 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
         )
     _check_times(recipe)
     _check_frozen(recipe)
+    check_optimizer(recipe)
+    if recipe.training.patience and not getattr(choices["data"].config, "validation", True):
+        raise RecipeError(
+            f"{source}: [training] patience stops by the score on a validation split, and the data "
+            "has none; set data.validation above 0, or training.patience to 0"
+        )
+    if recipe.checkpoints.use == "best" and "validation" not in facts.split_sizes:
+        warnings.warn(
+            '[checkpoints] use = "best" chooses on a validation split, and there is none: the last '
+            "weights are used",
+            AddkitWarning,
+            stacklevel=2,
+        )
     if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
         raise RecipeError(
             f'{source}: [sampling] steps = "auto" chooses on a validation split, and '
