@@ -125,7 +125,7 @@ def test_a_frozen_encoder_is_not_in_the_optimizer(lab: Any) -> None:
     ):
         recipe = read_recipe(lab.recipe, [*TUNED, *changes])
         network = build_network(recipe, build_data(recipe).facts)
-        groups = build_optimizer(network, recipe.training, 0.1).param_groups
+        groups = build_optimizer(network, recipe.training, lr_scale=0.1).param_groups
         assert {group["of_encoder"] for group in groups} == kinds
         assert {group["lr_scale"] for group in groups if group["of_encoder"]} <= {0.1}
 
