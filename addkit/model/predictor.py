@@ -344,7 +344,7 @@ class Predictor:
         # Read batch by batch, so that a folder of any size fits in memory.
         while chunk := list(islice(files, size)):
             paths = (Path(file) if isinstance(file, str) else file for file in chunk)
-            read = (pixels.fit(read_image(path, pixels.channels)) for path in paths)
+            read = (pixels.to_square(read_image(path, pixels.channels)) for path in paths)
             levels = torch.stack([to_levels(image) for image in read])  # (B, C, S, S)
             yield pixels.scaled(levels, torch.empty(levels.shape))
 

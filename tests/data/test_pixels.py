@@ -20,7 +20,7 @@ def test_fit_is_resize_and_centre_crop(size: tuple[int, int]) -> None:
     image = _photo(*size)
     bicubic = v2.InterpolationMode.BICUBIC
     reference = v2.Compose([v2.Resize(64, bicubic), v2.CenterCrop(56)])(image)
-    difference = (to_levels(pixels.fit(image)).float() - to_levels(reference)) / 255
+    difference = (to_levels(pixels.to_square(image)).float() - to_levels(reference)) / 255
     assert difference.abs().mean() < 0.01
 
 
@@ -38,4 +38,4 @@ def test_normalised_by_channel() -> None:
 
 def test_a_thread_of_an_image_does_not_blow_up() -> None:
     pixels = Pixels(16, 1, (0.0,), (1.0,), 16)
-    assert pixels.fit(Image.new("L", (60_000, 1))).size == (16, 16)
+    assert pixels.to_square(Image.new("L", (60_000, 1))).size == (16, 16)
