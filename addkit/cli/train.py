@@ -63,7 +63,7 @@ def _sizes(run: DryRun) -> list[tuple[str, str]]:
             "  = images x processes x accumulation",
             f"{plan.per_process_batch} x {plan.processes} x {plan.accumulation}",
         ),
-        ("steps per epoch x epochs", f"{plan.steps_per_epoch:,} x {run.epochs}"),
+        ("steps per epoch x epochs", f"{plan.steps_per_epoch:,} x {plan.epochs}"),
         ("steps in all", f"{plan.steps:,} ({plan.warmup_steps:,} of them warm-up)"),
         ("peak learning rate", f"{plan.peak_lr:g} ({run.learning_rate_rule})"),
         *(
@@ -222,8 +222,9 @@ def train(
             )
         return
     from addkit.cli.launch import start
-    from addkit.cli.output import Output
+    from addkit.cli.output import Output, warn
     from addkit.cli.run_location import RunLocation
+    from addkit.evaluation.results import never_predicted_line
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
     with placed(read):
@@ -234,6 +235,8 @@ def train(
         Output(json=True).data(result.data())
     else:
         _print_summary(result)
+    for model_name, names in result.never_predicted.items():
+        warn(never_predicted_line(model_name, "test", names))
 
 
 def _resolve(
@@ -261,7 +264,7 @@ def _resolve(
 
 def _print_summary(result: TrainResult) -> None:
     from addkit.cli.output import Output
-    from addkit.evaluation.results import legend, present
+    from addkit.evaluation.results import left_out, legend, present
 
     output = Output()
     controls = ((f"control, {head}", scores) for head, scores in result.controls.items())
@@ -274,6 +277,7 @@ def _print_summary(result: TrainResult) -> None:
             (name, weights, *(score.text(scores.get(score.name)) for score in columns))
             for name, weights, scores in rows
         ],
+        optional=left_out(columns),
     )
     if text := legend(columns):
         output.line(text)

@@ -82,6 +82,9 @@ class Manifest(Stored):
     # int too: counts would become floats otherwise, in every output that prints them.
     scores: dict[str, dict[str, int | float | None]] = {}
     """Weights, `ema` or `raw` -> scores on the test split; empty before the end."""
+    never_predicted: list[str] = []
+    """Classes that images of the test split have and no answer of the first of these weights has.
+    """
     seconds: float | None = None
     """Time spent training, over all sessions."""
     command_started: str | None = None
@@ -321,6 +324,14 @@ class Run:
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Final scores on the test split by weights, `ema` and `raw`; empty before the end."""
         return self.manifest().scores
+
+    @property
+    def epochs(self) -> int | None:
+        """Passes over the training images; None before a training with `epochs = "auto"`."""
+        # Runs from before that setting have the number in their recipe alone.
+        recipe = self.recipe_tables().get("training", {}).get("epochs")
+        epochs = self.manifest().plan.get("epochs", recipe)
+        return None if epochs in (None, "auto") else int(epochs)
 
     @property
     def model_name(self) -> str:

@@ -48,7 +48,7 @@ def made_run(path: Path, **given: Any) -> Path:
     manifest = {
         "status": "finished",
         "headline": score,
-        "plan": {"steps": 40},
+        "plan": {"steps": 40, "epochs": how["epochs"]},
         "parameters": {"total": 1234},
         "scores": {"ema": {score: value, "nll": 0.5, "count": 100}},
         "environment": {"python": "3.11", "packages": {"torch": "2.11"}},
@@ -68,7 +68,8 @@ def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
     setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
     setting |= {"steps": steps, "chains": 1, "early_exit": 0}
-    return {"model_name": "ADD", **setting, "top1": value, "count": 100, **given}
+    values = {"top1": value, "count": 100, "never_predicted": []}
+    return {"model_name": "ADD", **setting, **values, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
