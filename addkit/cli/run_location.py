@@ -146,9 +146,9 @@ def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataF
     tracker = recipe.choices["tracker"]
     # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
-    overview = check_data(source)
-    for heading, text in (*overview.rows(), *InputPlan.of(recipe, facts).rows()) if new else ():
-        note(f"{heading}: {text}")
+    if new:
+        for heading, text in (*check_data(source).rows(), *InputPlan.of(recipe, facts).rows()):
+            note(f"{heading}: {text}")
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     fetch_weights(recipe)
