@@ -100,8 +100,9 @@ def evaluate(
     addkit evaluate --steps 1,2,5,10,20,50 --guidance 1,1.5,2 --read-out one-pass,last
     """
     # Imported when called, so that `addkit --help` waits for neither torch nor matplotlib.
-    from addkit.cli.output import Output, note
+    from addkit.cli.output import Output, note, warn
     from addkit.cli.run_arguments import find_run
+    from addkit.evaluation.results import never_predicted_line
     from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run, store
 
     grid = Grid(
@@ -129,6 +130,8 @@ def evaluate(
         Output(json=True).data(evaluation.data())
     else:
         _show(Output(), evaluation)
+    for model_name, names in evaluation.never_predicted().items():
+        warn(never_predicted_line(model_name, split, names))
     # Last: a disk that is full must not cost the scores.
     if (file := store(path, evaluation)) is not None:
         note(f"stored: {file}")
@@ -141,6 +144,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         SETTING_HEADINGS,
         TABLE3,
         Score,
+        left_out,
         legend,
         present,
     )
@@ -148,17 +152,21 @@ def _show(output: Output, evaluation: Evaluation) -> None:
     rows = evaluation.rows
     # A score without a value in any row, such as METEOR without WordNet, gets no column.
     scores = present(row.scores for row in rows)
+    settings = [row.setting_cells() for row in rows]
+    # In a narrow terminal, settings that are the same wherever they mean something go first.
+    shared = [
+        heading
+        for heading, cells in zip(SETTING_HEADINGS, zip(*settings, strict=True), strict=True)
+        if len({*cells} - {"-"}) <= 1
+    ]
     output.table(
         ["model", *SETTING_HEADINGS, *(score.short_heading for score in scores)],
         [
-            [
-                row.model_name,
-                *row.setting_cells(),
-                *(score.text(row.scores.get(score.name)) for score in scores),
-            ]
-            for row in rows
+            [row.model_name, *cells, *(score.text(row.scores.get(score.name)) for score in scores)]
+            for row, cells in zip(rows, settings, strict=True)
         ],
         words=4,
+        optional=[*shared, *left_out(scores)],
     )
     if "meteor" in rows[0].scores and "meteor" not in [score.name for score in scores]:
         # Absent for every row: the machine lacks WordNet, which the user can change.

@@ -131,9 +131,10 @@ class Output:
         rows: Iterable[Sequence[str]],
         title: str | None = None,
         words: int = 1,
+        optional: Sequence[str] = (),
     ) -> None:
         """Print a `TableInParts` whole."""
-        TableInParts(columns, title, words).add(rows)
+        TableInParts(columns, title, words, optional=optional).add(rows)
 
 
 class TableInParts:
@@ -146,6 +147,8 @@ class TableInParts:
         title: the line above them.
         words: number of columns that are set to the left; those of numbers are set to the right.
         widths: the least width of each column.
+        optional: headings of columns that are left out of a terminal that is too narrow for all,
+            the first one first.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class TableInParts:
         title: str | None = None,
         words: int = 1,
         widths: Sequence[int] = (),
+        optional: Sequence[str] = (),
     ) -> None:
         self._columns, self._title = [*map(printable, columns)], title and printable(title)
         self._words = words
@@ -162,6 +166,7 @@ class TableInParts:
             max(len(column), *widths[number : number + 1], 0)
             for number, column in enumerate(self._columns)
         ]
+        self._optional, self._left_out = [*map(printable, optional)], set[int]()
         self._begun = False
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
@@ -185,20 +190,33 @@ class TableInParts:
             return
         from rich.table import Table
 
+        available = stdout().width
+
+        def fits() -> bool:
+            kept = [w for number, w in enumerate(self._widths) if number not in self._left_out]
+            return sum(kept) + 2 * (len(kept) - 1) <= available
+
+        # Of the first rows alone, since the headings stand above all of them.
+        optional = [self._columns.index(name) for name in self._optional] if heading else []
+        while not fits() and optional:
+            self._left_out.add(optional.pop(0))
         # Names wider than half of the terminal would leave no room for the rest: those wrap too.
-        named = self._widths[0] <= stdout().width // 2
-        fits = sum(self._widths) + 2 * len(self._widths) <= stdout().width
+        named = self._widths[0] <= available // 2
+        roomy = fits()
         table = Table(box=None, pad_edge=False, title_justify="left", show_header=heading)
         if heading and self._title:
             table.title = _plain(self._title)
         for number, (column, width) in enumerate(zip(self._columns, self._widths, strict=True)):
+            if number in self._left_out:
+                continue
             side: Literal["left", "right"] = "left" if number < self._words else "right"
             # rich takes room from the widest of those that wrap: texts, and headings of runs.
             whole = named if number == 0 else number >= self._words and len(column) <= SHORT
-            least = width if fits else None
+            least = width if roomy else None
             table.add_column(column, justify=side, no_wrap=whole, overflow="fold", min_width=least)
         for row in cells:
-            table.add_row(*map(_plain, row))
+            kept = (cell for number, cell in enumerate(row) if number not in self._left_out)
+            table.add_row(*map(_plain, kept))
         stdout().print(table)
 
 

@@ -221,8 +221,9 @@ def train(
             )
         return
     from addkit.cli.launch import start
-    from addkit.cli.output import Output
+    from addkit.cli.output import Output, warn
     from addkit.cli.run_location import RunLocation
+    from addkit.evaluation.results import never_predicted_line
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
     with placed(read):
@@ -233,6 +234,8 @@ def train(
         Output(json=True).data(result.data())
     else:
         _print_summary(result)
+    for model_name, names in result.never_predicted.items():
+        warn(never_predicted_line(model_name, "test", names))
 
 
 def _resolve(
@@ -260,7 +263,7 @@ def _resolve(
 
 def _print_summary(result: TrainResult) -> None:
     from addkit.cli.output import Output
-    from addkit.evaluation.results import legend, present
+    from addkit.evaluation.results import left_out, legend, present
 
     output = Output()
     controls = ((f"control, {head}", scores) for head, scores in result.controls.items())
@@ -273,6 +276,7 @@ def _print_summary(result: TrainResult) -> None:
             (name, weights, *(score.text(scores.get(score.name)) for score in columns))
             for name, weights, scores in rows
         ],
+        optional=left_out(columns),
     )
     if text := legend(columns):
         output.line(text)

@@ -7,7 +7,7 @@ prints it. Neither torch nor matplotlib is imported here, so that `addkit runs l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +42,10 @@ class Score:
     """Decimal places."""
     meaning: str = ""
     """Explanation under a terminal's table, where the title alone is not clear."""
+    optional: int = 0
+    """Rank in which a table that is wider than its terminal leaves out the column, 1 first; 0:
+    never.
+    """
     over_images: bool = False
     """A share of images, each of them right or wrong: it has a binomial interval."""
 
@@ -114,13 +118,28 @@ def _share(
 
 SCORES = (
     Score(name="top1", title="top-1", unit="%", digits=2, over_images=True),
-    Score(name="top5", title="top-5", unit="%", digits=2, over_images=True),
-    Score(name="nll", title="NLL", unit="nats"),
-    Score(name="brier", title="Brier"),
-    Score(name="ece", title="ECE", unit="%", digits=2),
+    Score(name="top5", title="top-5", unit="%", digits=2, over_images=True, optional=2),
+    Score(
+        name="balanced",
+        title="balanced accuracy",
+        short_title="balanced",
+        unit="%",
+        digits=2,
+        meaning="mean over classes of the share of their images that is right",
+    ),
+    Score(name="macro_f1", title="macro F1", short_title="F1", unit="%", digits=2, optional=3),
+    Score(name="nll", title="NLL", unit="nats", optional=5),
+    Score(name="brier", title="Brier", optional=1),
+    Score(name="ece", title="ECE", unit="%", digits=2, optional=4),
     Score(name="count", title="images", digits=0),
     _share("exact_match", "exact match", "exact", "answers that are right as a whole", True),
     _share("token_accuracy", "tokens right", "tokens", "labels that are right"),
+    _share(
+        "token_balanced",
+        "tokens right, balanced",
+        "by value",
+        "mean over values of the share of their labels that is right",
+    ),
     _share("consistency", "consistent", "", "answers whose labels occur together in training"),
     *(
         Score(name=f"bleu{n}", title=f"BLEU-{n}", short_title=f"B-{n}", digits=3)
@@ -175,10 +194,30 @@ def present(rows: Iterable[Scores]) -> list[Score]:
     return [Score.named(name) for name in names]
 
 
+def left_out(scores: Iterable[Score]) -> list[str]:
+    """Short headings of the columns that a narrow table leaves out, the first one first."""
+    optional = sorted((s for s in scores if s.optional), key=lambda score: score.optional)
+    return [score.short_heading for score in optional]
+
+
 def legend(scores: Iterable[Score]) -> str:
     """One line that explains the scores whose title is not enough; empty if there is none."""
     parts = [f"{score.short_heading}: {score.meaning}" for score in scores if score.meaning]
     return "; ".join(parts)
+
+
+NAMES_SHOWN = 5
+"""Classes that a warning names."""
+
+
+def never_predicted_line(model_name: str, split: str, names: Sequence[str]) -> str:
+    """The warning of classes that no answer has: how many, and the first of their names."""
+    more = len(names) - NAMES_SHOWN
+    return (
+        f"{model_name} never predicts {len(names)} {'class' if len(names) == 1 else 'classes'} of "
+        f"the {split} split: {', '.join(names[:NAMES_SHOWN])}"
+        f"{f' and {more} more' if more > 0 else ''}"
+    )
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -209,10 +248,13 @@ class ScoreRow:
     """`Run.model_name`."""
     setting: InferenceSettings
     scores: Scores
+    never_predicted: tuple[str, ...] = ()
+    """Names of the classes that images of the split have and no answer has."""
 
     def data(self) -> dict[str, Any]:
         """One flat JSON object."""
-        return {"model_name": self.model_name, **asdict(self.setting), **self.scores}
+        never = {"never_predicted": list(self.never_predicted)}
+        return {"model_name": self.model_name, **asdict(self.setting), **self.scores, **never}
 
     @classmethod
     def from_data(cls, stored: Mapping[str, Any]) -> ScoreRow:
@@ -221,8 +263,9 @@ class ScoreRow:
 
         setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
         # What is neither the model nor a setting is a score: a plugin's names are not known here.
-        names = [name for name in stored if name not in (*SETTINGS, "model_name")]
-        return cls(stored["model_name"], setting, {name: stored[name] for name in names})
+        others = (*SETTINGS, "model_name", "never_predicted")
+        scores = {name: value for name, value in stored.items() if name not in others}
+        return cls(stored["model_name"], setting, scores, tuple(stored["never_predicted"]))
 
     def setting_cells(self) -> list[str]:
         """A text for each of `SETTING_HEADINGS`."""
@@ -478,6 +521,14 @@ class Evaluation:
     def rows(self) -> list[ScoreRow]:
         """The results, then the controls."""
         return [*self.results, *self.controls]
+
+    def never_predicted(self) -> dict[str, list[str]]:
+        """By model, the classes that it predicts under no setting; without those that have none."""
+        names: dict[str, list[str]] = {}
+        for row in self.rows:
+            earlier = names.get(row.model_name, row.never_predicted)
+            names[row.model_name] = [name for name in earlier if name in row.never_predicted]
+        return {model_name: classes for model_name, classes in names.items() if classes}
 
     def data(self) -> dict[str, Any]:
         """As JSON: values as computed, and their units by score, once for all rows."""

@@ -190,11 +190,14 @@ def _evaluate(
         split=options.split,
         weights=predictor.weights,
         results=[
-            ScoreRow(model_name, each.settings, {**scores_of(meters[_key(each)]), **more})
+            ScoreRow(model_name, each.settings, {**scores_of(meter), **more}, meter.never_predicted)
             for each, more in zip(combinations, columns, strict=True)
+            for meter in (meters[_key(each)],)
         ],
         controls=[
-            ScoreRow(name, controls[name].inference.settings, scores_of(meter))
+            ScoreRow(
+                name, controls[name].inference.settings, scores_of(meter), meter.never_predicted
+            )
             for name, meter in control_meters.items()
         ],
         audit=audit,

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from addkit.metrics.classes import ClassCounts
+
 ECE_BINS = 15
 SMALLEST = 1e-12
 """Floor of a probability in the log-likelihood."""
@@ -21,6 +23,11 @@ class ClassificationScores:
     """Share of images whose most probable class is right, in percent."""
     top5: float
     """The same for the five most probable, in percent (all K where K < 5)."""
+    balanced: float
+    """Balanced accuracy: mean over classes of the share of their images that is right, in percent;
+    classes without images are left out."""
+    macro_f1: float
+    """Mean over the same classes of F1 = 2 right / (images + answers), in percent."""
     nll: float
     """Mean negative log-likelihood, in nats."""
     brier: float
@@ -51,7 +58,9 @@ class LabelMeter:
             compute_groups=False,
         )
         self.means = {"nll": MeanMetric(**alone), "brier": MeanMetric(**alone)}
-        self.right: list[Tensor] = []
+        self.num_classes = num_classes
+        self.predicted: list[Tensor] = []
+        self.labels: list[Tensor] = []
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Probabilities (B, K), rows sum to 1, against class ids (B,)."""
@@ -65,7 +74,8 @@ class LabelMeter:
         # sum_k (p_k - y_k)^2 = sum_k p_k^2 - 2 p_y + 1.
         self.means["brier"].update(probabilities.square().sum(1) - 2 * picked + 1)
         # Kept by image, beside the means: paired comparisons need each answer.
-        self.right.append(probabilities.argmax(1) == labels)
+        self.predicted.append(probabilities.argmax(1))
+        self.labels.append(labels)
 
     def merge(self, other: LabelMeter) -> None:
         """Append the images of another meter."""
@@ -73,15 +83,28 @@ class LabelMeter:
             share.merge_state(other.shares[name])
         for name, mean in self.means.items():
             mean.merge_state(other.means[name])
-        self.right += other.right
+        self.predicted += other.predicted
+        self.labels += other.labels
 
     def compute(self) -> ClassificationScores:
         """The scores of all images so far."""
         shares = {name: 100 * float(value) for name, value in self.shares.compute().items()}
         means = {name: float(metric.compute()) for name, metric in self.means.items()}
-        return ClassificationScores(**shares, **means, count=len(self.correct))
+        classes = self.classes
+        return ClassificationScores(
+            **shares,
+            balanced=100 * classes.balanced_accuracy,
+            macro_f1=100 * classes.macro_f1,
+            **means,
+            count=len(self.correct),
+        )
+
+    @property
+    def classes(self) -> ClassCounts:
+        """Counts of the images so far by class."""
+        return ClassCounts.of(torch.cat(self.predicted), torch.cat(self.labels), self.num_classes)
 
     @property
     def correct(self) -> Tensor:
         """(images,) bool: which answers were right, in order of update, for paired comparisons."""
-        return torch.cat(self.right)
+        return torch.cat(self.predicted) == torch.cat(self.labels)

@@ -660,6 +660,13 @@ class Meter(Protocol):
         """(images,) bool: which were right, in the order of the updates."""
         ...
 
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """Names of the classes that images have and no answer has; empty for a task without
+        classes.
+        """
+        ...
+
     def examples(self, count: int) -> list[tuple[str, str]]:
         """Truth and answer of some images for a person to read; may be empty."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from addkit.evaluation.results import never_predicted_line
 from addkit.report import tables
 from addkit.report.figure_data import (
     chain_stories,
@@ -44,12 +45,18 @@ def show_scores(report: RunReport) -> Shown:
     """Final test scores."""
     # From the manifest, so that it is there before any `addkit evaluate`.
     table = tables.final_scores(report.files)
+    sentences = [
+        never_predicted_line(name, "test", names)
+        for name, run in report.files.models.items()
+        if (names := run.manifest().never_predicted)
+    ]
     return Shown(
         "Scores on the test split at the end of training, with the recipe's inference settings; "
         "ema are the averaged weights. 95 %: Wilson's interval over test images, which does not "
         "cover other training seeds. "
         f"From `{report.path}/manifest.json`, written by `addkit train`.",
         tables=[table],
+        sentences=sentences,
     )
 
 

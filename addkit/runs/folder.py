@@ -82,6 +82,9 @@ class Manifest(Stored):
     # int too: counts would become floats otherwise, in every output that prints them.
     scores: dict[str, dict[str, int | float | None]] = {}
     """Weights, `ema` or `raw` -> scores on the test split; empty before the end."""
+    never_predicted: list[str] = []
+    """Classes that images of the test split have and no answer of the first of these weights has.
+    """
     seconds: float | None = None
     """Time spent training, over all sessions."""
     command_started: str | None = None

@@ -36,7 +36,9 @@ class Attributes:
 
     def meter(self) -> JointMeter:
         """A fresh meter."""
-        return JointMeter(self.problem.combinations)
+        return JointMeter(
+            self.problem.combinations, self.problem.token_names, self.problem.class_names
+        )
 
     def predictions(self, answer: Answer, top: int) -> list[JointPrediction]:
         """Joint answers, the best first, and the marginals of each attribute."""

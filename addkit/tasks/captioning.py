@@ -84,6 +84,11 @@ class CaptionMeter:
         pairs = zip(self.captions, self.references, strict=True)
         return torch.tensor([caption in references for caption, references in pairs])
 
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """None: most words of a vocabulary are rare."""
+        return ()
+
     def examples(self, count: int) -> list[tuple[str, str]]:
         """First reference and caption of images at equal distances over the split."""
         every = max(1, len(self.captions) // count)

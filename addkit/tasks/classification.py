@@ -16,8 +16,9 @@ from addkit.tasks.predictions import LabelScore, Prediction
 class ClassificationMeter:
     """Scores answers with N = 1, batch by batch."""
 
-    def __init__(self, num_classes: int) -> None:
-        self.meter = LabelMeter(num_classes)
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.meter = LabelMeter(len(names))
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Answer (B, 1, K) against the batch's labels (B, 1)."""
@@ -36,6 +37,11 @@ class ClassificationMeter:
     def correct(self) -> Tensor:
         """(images,) bool: which answers were right."""
         return self.meter.correct
+
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """Names of classes that have images and are no image's answer."""
+        return tuple(self.names[k] for k in self.meter.classes.never_predicted)
 
     def examples(self, count: int) -> list[tuple[str, str]]:
         """None: a class name adds little to the accuracy."""
@@ -59,7 +65,7 @@ class Classification:
 
     def meter(self) -> ClassificationMeter:
         """A fresh meter."""
-        return ClassificationMeter(len(self.names))
+        return ClassificationMeter(self.names)
 
     def predictions(self, answer: Answer, top: int) -> list[Prediction]:
         """The `top` most probable classes of each image."""

@@ -17,6 +17,7 @@ from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
 from addkit.model import build_data
 from addkit.model.predictor import check_device
+from addkit.plugin.protocols import Meter
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -52,6 +53,9 @@ class TrainResult:
     scores: Scores
     controls: dict[str, Scores]
     """Control -> its scores."""
+    never_predicted: dict[str, list[str]]
+    """Model name -> classes that test images have and no answer has, of the averaged weights, or
+    the raw ones where there are no others; without models that have none."""
 
     def data(self) -> dict[str, Any]:
         """As JSON has it: `top1` and `control_top1`, or whatever the headline is called."""
@@ -151,6 +155,11 @@ def train(
         parameters=manifest.parameters,
         scores=scores,
         controls=controls,
+        never_predicted={
+            name: names
+            for name, model in run.models().items()
+            if (names := model.manifest().never_predicted)
+        },
     )
 
 
@@ -197,13 +206,19 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
                 *session.callbacks,
             ]
         )
-        scores = _final_scores(trainer)
+        meters = _final_meters(trainer)
+    scores = {name: scores_of(meter) for name, meter in meters.items()}
     if world.is_main:
-        run.note(scores=scores, seconds=trainer.progress.seconds, trained=_now())
+        run.note(
+            scores=scores,
+            never_predicted=list(next(iter(meters.values())).never_predicted),
+            seconds=trainer.progress.seconds,
+            trained=_now(),
+        )
     return scores
 
 
-def _final_scores(trainer: Trainer) -> Scores:
+def _final_meters(trainer: Trainer) -> dict[str, Meter]:
     """On the test split, with steps that were chosen on another one."""
     steps = None
     if trainer.recipe.sampling.steps == "auto":
@@ -214,8 +229,7 @@ def _final_scores(trainer: Trainer) -> Scores:
             trainer.run.note(chosen_steps=steps, chosen_from=chosen_from)
         for callback in trainer.callbacks:
             callback.steps_chosen(trainer, steps, values)
-    meters = meters_of(trainer, "test", steps=steps)
-    return {name: scores_of(meter) for name, meter in meters.items()}
+    return meters_of(trainer, "test", steps=steps)
 
 
 def _now() -> str:

@@ -264,6 +264,21 @@ def test_rows_keep_their_names_where_there_is_little_room(
     assert run in capsys.readouterr().out
 
 
+def test_a_narrow_terminal_leaves_out_the_least_important_columns(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads, row = ["run", "a" * 10, "b" * 10, "c" * 10], ["x", "1", "2", "3"]
+    optional = ["c" * 10, "a" * 10]
+    Output().table(heads, [row], optional=optional)
+    assert capsys.readouterr().out.split("\n")[1].split() == row
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for columns, kept in ((39, "x123"), (38, "x12"), (27, "x12"), (26, "x2"), (10, "x2")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        Output().table(heads, [row], optional=optional)
+        lines = capsys.readouterr().out.splitlines()
+        assert "".join(lines[-1].split()) == kept
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no file that is always full")
 @pytest.mark.parametrize("word", ["schema", "--version"])
 def test_results_that_stdout_cannot_take(

@@ -36,7 +36,11 @@ def test_json_is_all_that_stdout_gets(addkit: Cli, recipes: Path) -> None:
     assert told["top1"] == told["scores"]["ema"]["top1"]
     assert told["control_top1"] == told["controls"]["linear"]["ema"]["top1"]
     assert told["steps"] == 4
-    assert said.err.splitlines() == ["run: r", "ADD: 4 steps", "control, linear: 4 steps"]
+    first, *warned = said.err.splitlines()[2:]
+    assert said.err.splitlines()[:2] == ["run: r", "ADD: 4 steps"]
+    assert first == "control, linear: 4 steps"
+    # A few steps leave classes that no answer has.
+    assert len(warned) == len(told["never_predicted"])
     assert Run(Path("r")).finished
 
 
@@ -76,7 +80,8 @@ def test_resume_takes_the_newest_unfinished_run(
     # By name a finished run can be asked again, and trains nothing.
     said = addkit("train", recipes / "digits.toml", *SMALL, "--resume", "--run-dir", run, "--json")
     assert said.code == 0
-    assert said.err.splitlines() == [f"run: {run}"]
+    assert said.err.splitlines()[0] == f"run: {run}"
+    assert "steps" not in said.err
 
 
 @pytest.fixture

@@ -110,6 +110,31 @@ def test_tokens_that_are_not_there_are_neither_seen_nor_counted(name: str) -> No
     torch.testing.assert_close(_log_p(model, labels, everything), _log_p(model, labels))
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_factors_that_count_and_those_that_do_not_are_all_factors(name: str) -> None:
+    model, labels = _model(name), _everything(2)[:, ::5]
+    prepared = model.prepare(condition_of(2))
+    counts = torch.randint(2, labels.shape, generator=generator(4)).bool()
+    some, others, everything = (
+        model.process.likelihood(model, prepared, labels, None, each)
+        for each in (counts, ~counts, None)
+    )
+    torch.testing.assert_close(some + others, everything)
+    # Sums of the first n factors: each further one is a log-probability, none of which is 0.
+    first = [
+        model.process.likelihood(
+            model, prepared, labels, None, (torch.arange(N) < n).expand_as(labels)
+        )
+        for n in range(N + 1)
+    ]
+    assert (first[0] == 0).all()
+    torch.testing.assert_close(first[N], everything)
+    certain = (labels == 0).cumsum(-1).roll(1, -1) > 0 if "pad" in name else labels < 0
+    certain[..., 0] = False
+    for n in range(N):
+        assert ((first[n + 1] < first[n]) | certain[..., n]).all()
+
+
 def test_captions_of_one_length_sum_to_one() -> None:
     model = _model()
     rows = EVERYTHING[EVERYTHING[:, 2:].eq(0).all(-1)].expand(2, -1, -1)

@@ -25,6 +25,7 @@ from addkit.evaluation.results import (
     ScoreRow,
     Uncertainty,
     legend,
+    never_predicted_line,
     present,
     wilson,
 )
@@ -224,6 +225,18 @@ def test_json_rows_are_flat_and_units_are_named_once() -> None:
     assert (row["model_name"], row["steps"], row["exact_match"]) == ("ADD", 3, 0.5)
     assert data["units"] == {"exact_match": "share", "mine": "", "meteor": ""}
     assert data["table3"][0]["clip_cosine"] is None
+
+
+def test_a_class_counts_as_never_predicted_if_no_setting_predicts_it() -> None:
+    rows = [ScoreRow("ADD", SETTING, {}, names) for names in (("cup", "hat"), ("hat", "boat"))]
+    control = ScoreRow("control, mlp", SETTING, {}, ())
+    evaluation = replace(_evaluation(), results=rows, controls=[control])
+    assert evaluation.never_predicted() == {"ADD": ["hat"]}
+    assert Evaluation.from_data(evaluation.data()) == evaluation
+    line = never_predicted_line("ADD", "test", [f"class{k}" for k in range(9)])
+    assert "ADD never predicts 9 " in line
+    assert "class4" in line
+    assert "class5" not in line
 
 
 def test_the_settings_of_a_row_are_all_stored() -> None:

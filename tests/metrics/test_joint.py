@@ -31,16 +31,19 @@ def _batch(labels: list[list[int]]) -> Batch:
 
 
 def test_scores_by_hand() -> None:
-    """Right, right but for what nobody knows, half right, wrong; two of four are allowed."""
+    """Right, right where known, half right, wrong, all unknown; three of five are allowed."""
     meter = JointMeter(ALLOWED)
     meter.update(_answer([[0, 2], [1, 3]]), _batch([[0, 2], [1, MISSING]]))
     meter.update(_answer([[0, 3], [2, 2]]), _batch([[0, 2], [0, 3]]))
+    meter.update(_answer([[1, 2]]), _batch([[MISSING, MISSING]]))
     scores = meter.compute()
     assert scores.exact_match == pytest.approx(2 / 4)
     assert scores.token_accuracy == pytest.approx(4 / 7)
-    assert scores.consistency == pytest.approx(2 / 4)
-    assert scores.count == 4
-    assert meter.correct.tolist() == [True, True, False, False]
+    # Values 0 and 1 of the first label: 2 of 3 right, 1 of 1; of the second 1 of 2, 0 of 1.
+    assert scores.token_balanced == pytest.approx(((2 / 3 + 1) / 2 + (1 / 2 + 0) / 2) / 2)
+    assert scores.consistency == pytest.approx(3 / 5)
+    assert scores.count == 5
+    assert meter.correct.tolist() == [True, True, False, False, True]
 
 
 def test_batches_change_nothing() -> None:
@@ -57,9 +60,9 @@ def test_batches_change_nothing() -> None:
 
 def test_consistency_is_of_answers_right_or_wrong() -> None:
     meter = JointMeter(ALLOWED)
-    meter.update(_answer([[1, 3], [1, 2]]), _batch([[0, 2], [0, 2]]))
+    meter.update(_answer([[1, 3], [1, 2], [0, 3]]), _batch([[0, 2], [0, 2], [0, 2]]))
     scores = meter.compute()
-    assert (scores.consistency, scores.exact_match) == (1, 0)
+    assert (scores.consistency, scores.exact_match) == (pytest.approx(2 / 3), 0)
 
 
 def test_without_a_list_nothing_is_said_of_consistency() -> None:
@@ -89,3 +92,9 @@ def test_merged_meters_are_the_meter_of_all_images() -> None:
     first.merge(second)
     assert first.compute() == whole.compute()
     assert torch.equal(first.correct, whole.correct)
+
+
+def test_values_that_no_answer_has_are_named() -> None:
+    meter = JointMeter(ALLOWED, ("shape", "hue"), ("round", "flat", "red", "blue"))
+    meter.update(_answer([[0, 2], [0, 3]]), _batch([[0, 2], [1, MISSING]]))
+    assert meter.never_predicted == ("shape: flat",)

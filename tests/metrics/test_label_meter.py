@@ -27,6 +27,9 @@ def test_scores_by_hand() -> None:
     # The third label is the least probable of six.
     assert scores.top5 == 75
     assert scores.count == 4
+    # Of classes 0, 1 and 5 one half, one of one and none are right; 1 and 2 are answers too.
+    assert scores.balanced == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
+    assert scores.macro_f1 == pytest.approx(100 * (2 / 3 + 2 / 3 + 0) / 3)
     assert scores.nll == pytest.approx(
         -(math.log(0.7) + math.log(0.2) + math.log(0.05) + math.log(0.35)) / 4
     )
@@ -55,7 +58,9 @@ def test_the_calibration_error_of_a_constructed_set() -> None:
 def test_certainty_and_ignorance() -> None:
     classes = 7
     right = torch.eye(classes)[[0, 3, 6]].tolist()
-    assert _scores(right, [0, 3, 6]) == ClassificationScores(100, 100, 0, 0, 0, 3)
+    assert _scores(right, [0, 3, 6]) == ClassificationScores(
+        top1=100, top5=100, balanced=100, macro_f1=100, nll=0, brier=0, ece=0, count=3
+    )
     wrong = _scores(right, [1, 1, 1])
     assert (wrong.top1, wrong.brier, wrong.ece) == (0, 2, 100)
     assert wrong.nll == pytest.approx(-math.log(1e-12), rel=1e-4)
@@ -82,6 +87,12 @@ def test_batches_add_up() -> None:
     assert one.nll == pytest.approx(
         float(torch.nn.functional.nll_loss(probabilities.log(), labels)), rel=1e-5
     )
+
+
+def test_top5_is_of_the_five_most_probable() -> None:
+    falling = torch.arange(7, 0, -1).float().div(28).tolist()
+    scores = [_scores([falling], [label]).top5 for label in range(7)]
+    assert scores == [100, 100, 100, 100, 100, 0, 0]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 5])

@@ -52,6 +52,12 @@ def test_equal_differences_have_no_width() -> None:
     assert paired_interval(torch.tensor([0.5, 0.5])) == Interval(0.5, 0.5, 0.5, 2)
 
 
+def test_differences_that_agree_are_as_sure_as_the_least_deviation() -> None:
+    interval = paired_interval([0.5, 0.5, 0.5], least_deviation=0.2)
+    assert interval.high - 0.5 == pytest.approx(4.3026527297 * 0.2 / math.sqrt(3))
+    assert paired_interval([1.0, 2.0, 6.0], least_deviation=0.2) == paired_interval([1.0, 2.0, 6.0])
+
+
 @pytest.mark.parametrize("differences", [[], [1.0]])
 def test_one_difference_has_no_spread(differences: list[float]) -> None:
     with pytest.raises(ValueError, match=rf"^{len(differences)} differences have no spread"):

@@ -111,6 +111,13 @@ def test_risk_of_the_surest() -> None:
     assert measured.risk(1.0) == pytest.approx(60)
 
 
+def test_a_share_of_the_images_is_exact_where_its_product_is_rounded() -> None:
+    # 0.07 * 100 is a little more than 7 in floating point.
+    measured = Confidence(torch.linspace(1, 0, 100), torch.arange(100) != 7)
+    assert measured.risk(0.07) == 0
+    assert measured.risk(0.08) == pytest.approx(100 / 8)
+
+
 def test_bins_add_up_to_the_calibration_error() -> None:
     share, right = _votes()
     measured = Confidence(share, right)

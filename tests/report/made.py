@@ -68,7 +68,8 @@ def row(steps: int, value: float, **given: Any) -> dict[str, Any]:
     """A result of `addkit evaluate`."""
     setting = {"guidance": 1.0, "to_one": "argmax", "sampler": "renoise", "read_out": "last"}
     setting |= {"steps": steps, "chains": 1, "early_exit": 0}
-    return {"model_name": "ADD", **setting, "top1": value, "count": 100, **given}
+    values = {"top1": value, "count": 100, "never_predicted": []}
+    return {"model_name": "ADD", **setting, **values, **given}
 
 
 def evaluated(path: Path, results: list[dict[str, Any]], **given: Any) -> None:
