@@ -136,6 +136,8 @@ def evaluate(
     if (file := store(path, evaluation)) is not None:
         note(f"stored: {file}")
         Output(json=json).hint(addkit_command("report", path))
+    else:
+        note(f"not stored: {path} is no run's folder")
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

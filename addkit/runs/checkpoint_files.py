@@ -131,14 +131,16 @@ def seal(folder: Path) -> None:
     # Sub-folders too: a sharded training has files of other processes in them.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sums = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "sha256": digest_of(path),
-        }
+        path.relative_to(folder).as_posix(): checksum_of(path)
         for path in files
         if path != folder / CHECKSUMS
     }
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+def checksum_of(path: Path) -> dict[str, int | str]:
+    """A file's entry in `checksums.json`."""
+    return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def fault_of(checkpoint: Path, *, digests: bool = True, only: str | None = None) -> str | None:

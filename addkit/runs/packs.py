@@ -34,7 +34,7 @@ from addkit.recipe.files import RECIPE
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint_files import fault_of
 from addkit.runs.disk import disk_errors
-from addkit.runs.folder import Manifest
+from addkit.runs.folder import Manifest, read_typed
 
 CARD, FACTS, MANIFEST, WEIGHTS = "README.md", "facts.json", "manifest.json", "model.safetensors"
 REQUIRED = (RECIPE, FACTS, MANIFEST, WEIGHTS)
@@ -66,6 +66,14 @@ class PackManifest(Manifest):
     """Which of the run's weights are packed; `scores` has theirs alone."""
     controls: dict[str, dict[str, int | float | None]]
     """`Run.model_name` of each matched control -> scores of the same weights on the test split."""
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Packages and files whose components it needs, each with version and hash."""
+        identities = self.environment.components.values()
+        # `NAME (IDENTITY)` each.
+        providers = (identity.partition(" (")[2].removesuffix(")") for identity in identities)
+        return tuple(dict.fromkeys(each for each in providers if not each.startswith("addkit ")))
 
 
 def is_pack(folder: Path) -> bool:
@@ -102,6 +110,14 @@ def listed(folder: Path) -> list[str]:
     if lost := [name for name in REQUIRED if name not in names]:
         raise RunError(f"{file}: lists no {lost[0]}, which every pack has")
     return names
+
+
+def pack_manifest(folder: Path) -> PackManifest:
+    """Its manifest; raises `RunError` for a pack that a newer addkit made."""
+    manifest = read_typed(folder / MANIFEST, PackManifest)
+    if manifest.format > FORMAT:
+        raise RunError(f"{folder}: a pack of format {manifest.format}; upgrade addkit to read it")
+    return manifest
 
 
 # Reading a zip.

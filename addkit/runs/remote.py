@@ -142,7 +142,7 @@ def _content(address: str) -> Iterator[bytes]:
         raise RunError(f"{address}: the server answers {error.code} {error.reason}") from error
     except URLError as error:
         raise RunError(f"{address}: cannot be reached: {error.reason}") from error
-    except (OSError, HTTPException) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = str(error) or type(error).__name__
         raise RunError(f"{address}: the download broke off: {reason}; try again") from error
     if length.isdecimal() and count != int(length):
@@ -194,6 +194,22 @@ def hub_folder(where: str) -> Path:
 
 
 def hub_error(error: Exception) -> str:
-    """What went wrong, in one line; without a token, such an error is most often of access."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text[:400]}; private repositories need HF_TOKEN or `hf auth login`"
+    """What went wrong with a hub, in one line."""
+    from huggingface_hub.errors import (
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    # An upload that fails is wrapped once more.
+    error = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    access = "check HF_TOKEN, or log in by `hf auth login`"
+    if isinstance(error, RevisionNotFoundError):
+        return "no such branch, tag or commit"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"no such repository, or one that is not open to you: {access}"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "the hub cannot be reached, and the files are not in the cache"
+    if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403):
+        return f"the hub does not allow it: {access}"
+    return " ".join(str(error).split())[:400] or type(error).__name__
