@@ -137,7 +137,7 @@ def evaluate(
         note(f"stored: {file}")
         Output(json=json).hint(addkit_command("report", path))
     else:
-        note(f"not stored: {path} is no run's folder")
+        note(f"{path}: no run's folder, so the result is in this output alone")
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

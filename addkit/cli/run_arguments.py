@@ -20,8 +20,9 @@ def find_folder(word: str | Path) -> Path:
     """
     path = _existing(word)
     if path.is_file() and path.parent.name != "checkpoints":
-        what = "a file, not a run's folder; of a pack, only its answers can be had"
-        raise RunError(f"{path}: {what} (`addkit sample`, `addkit evaluate`)")
+        raise RunError(
+            f"{path}: a file, not a run's folder; a pack can be sampled, evaluated and exported"
+        )
     return path
 
 
@@ -35,7 +36,7 @@ def _existing(word: str | Path) -> Path:
     parent = path.parent if path.parent != Path() else RUNS
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
     near = guess(path.name, names) or "; `addkit runs list` lists those in runs/"
-    raise RunError(f"{path}: no such run folder or pack{near}")
+    raise RunError(f"{path}: no such run folder{near}")
 
 
 def run_named(word: Path) -> Path | None:

@@ -87,7 +87,10 @@ class Hub:
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
             if name in self.commits:
                 return _json({"error": "exists", "url": f"{base}/{name}"}, 409)
-            self.commits[name], self.private[name] = [{}], bool(asked.get("private"))
+            self.commits[name], self.private[name] = (
+                [{}],
+                (asked.get("private") or asked.get("visibility") == "private"),
+            )
             return _json({"url": f"{base}/{name}", "name": name})
         if path == "/api/validate-yaml":
             return _json({"errors": [], "warnings": []})

@@ -147,7 +147,14 @@ def test_a_redirect_to_the_same_scheme(web: Any, digits_pack: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *("ftp://x/y.zip", "file:///x.zip", "https://", "http:///x", "https://x:99999/", "x://y"),
+        *(
+            "ftp://x/y.zip",
+            "file:///x.zip",
+            "https://",
+            "http:///x",
+            "https://x:" + "99999/",
+            "x://y",
+        ),
         *("https://user:word@host/x", "https://host/x y", "https://hôst/x", "https://[/x"),
         *("https://host/x#sha256=12", "https://host/x#part", "hf://", "hf://a", "hf://a/b@"),
         "hf://a/b/c",
