@@ -37,7 +37,14 @@ from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.runs.checkpoint_files import (
+    checkpoint_of,
+    checkpoints_in,
+    fault_of,
+    path_of,
+    pointed_at,
+    step_of,
+)
 from addkit.runs.opening import opened
 from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
 from addkit.runs.packs import is_pack, located, pack_manifest
@@ -160,6 +167,7 @@ class Predictor:
         facts: of the data it was trained on.
         steps: of a chain, chosen after training where `sampling.steps` is auto.
         weights: those of the network, `ema` or `raw`.
+        step: of the checkpoint that they come from; None: of none.
     """
 
     def __init__(
@@ -169,12 +177,13 @@ class Predictor:
         facts: DataFacts,
         steps: int | None = None,
         weights: str = "raw",
+        step: int | None = None,
     ) -> None:
         require_type("network", network, Network)
         require_type("recipe", recipe, Recipe)
         require_type("facts", facts, DataFacts)
         self.network = network.eval()
-        self.recipe, self.weights = recipe, weights
+        self.recipe, self.weights, self.step = recipe, weights, step
         self.facts = facts
         self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
@@ -562,7 +571,8 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         if recipe.sampling.steps == "auto" and steps is None:
             message = f"{path}: its training has not chosen a number of steps, so answers take one"
             warnings.warn(message, AddkitWarning, stacklevel=2)
-        return Predictor(network.to(device), recipe, facts, steps, weights)
+        step = step_in(run, checkpoint)
+        return Predictor(network.to(device), recipe, facts, steps, weights, step)
 
 
 def weights_of(run: Run, checkpoint: Path, recipe: Recipe, weights: str) -> tuple[str, Path]:
@@ -584,6 +594,16 @@ def weights_of(run: Run, checkpoint: Path, recipe: Recipe, weights: str) -> tupl
         message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
         warnings.warn(message, AddkitWarning, stacklevel=3)
     return weights, file
+
+
+def step_in(run: Run, checkpoint: Path) -> int | None:
+    """The step of a run's checkpoint; None for one that was copied elsewhere, and of a pack for
+    one that was none of its run's.
+    """
+    if checkpoint == run.path:
+        return pack_manifest(run.path).step
+    # A copy may have any name.
+    return step_of(checkpoint) if checkpoint in checkpoints_in(run.checkpoints) else None
 
 
 def _instead(run: Run, checkpoint: Path, weights: str) -> str:
@@ -633,6 +653,20 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> No
         raise RunError(f"{file}: does not fit the run's recipe: {reason}") from error
 
 
+def _best(run: Run) -> Path | None:
+    """The checkpoint that was scored, or the best so far, where the recipe uses that one."""
+    if run.recipe_tables().get("checkpoints", {}).get("use") != "best":
+        return None
+    step, best = run.manifest().scored_step, pointed_at(run.checkpoints, "best")
+    if step is not None:
+        best = path_of(run.checkpoints, step)
+        if not (best / "progress.json").is_file():
+            message = f"{best}: missing, and its weights were scored; answers are by the last ones"
+            warnings.warn(message, AddkitWarning, stacklevel=4)
+            return None
+    return best
+
+
 def find_trained(path: Path) -> tuple[Run, Path]:
     """The run and the checkpoint that a path names; of a pack its folder is both. Raises `RunError`
     if there is no run, or no checkpoint yet.
@@ -648,7 +682,7 @@ def find_trained(path: Path) -> tuple[Run, Path]:
         folders = [file.name for file in path.absolute().parent.glob("*/") if file.is_dir()]
         raise RunError(f"{path}: no such run folder{guess(path.name, folders)}")
     run = Run.open(path)
-    checkpoint = checkpoint_of(run.checkpoints)
+    checkpoint = _best(run) or checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
             f"{path}: this run has no checkpoint yet; continue with "

@@ -15,13 +15,13 @@ from shutil import copyfileobj
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from addkit.errors import AddkitWarning, UsageError, require_type
-from addkit.model.predictor import find_trained, load, weights_of
+from addkit.model.predictor import find_trained, load, step_in, weights_of
 from addkit.packs.card import card
 from addkit.recipe import dump_recipe
 from addkit.recipe.files import RECIPE
 from addkit.runs import Run
 from addkit.runs.atomic import CHECKSUMS, json_text, whole_file
-from addkit.runs.checkpoint_files import checkpoint_of, checksum_of, digest_of
+from addkit.runs.checkpoint_files import checksum_of, digest_of
 from addkit.runs.folder import Environment
 from addkit.runs.packs import (
     CARD,
@@ -131,11 +131,11 @@ def pack_contents(
 def _manifest(run: Run, checkpoint: Path, weights: str) -> PackManifest:
     """The run's manifest without its machine; scores only if they are of these weights."""
     manifest = run.manifest()
-    scored = manifest.status == "finished" and checkpoint == checkpoint_of(run.checkpoints)
+    scored = manifest.status == "finished" and checkpoint == find_trained(run.path)[1]
     scores = {weights: manifest.scores[weights]} if scored and weights in manifest.scores else {}
     kept = manifest.model_dump(
         include={"recipe", "seed", "headline", "status", "plan", "parameters", "trained"}
-        | {"chosen_steps", "chosen_from"},
+        | {"chosen_steps", "chosen_from", "stopped_step"},
         exclude_unset=True,
     )
     never = manifest.never_predicted if next(iter(manifest.scores), None) in scores else []
@@ -144,6 +144,7 @@ def _manifest(run: Run, checkpoint: Path, weights: str) -> PackManifest:
     return PackManifest(
         format=FORMAT,
         model_name=run.model_name,
+        step=step_in(run, checkpoint),
         weights=weights,  # type: ignore[arg-type]  # `weights_of` gives no other
         **kept,
         environment=Environment(**software),

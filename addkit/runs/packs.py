@@ -64,6 +64,8 @@ class PackManifest(Manifest):
     format: int
     weights: Literal["ema", "raw"]
     """Which of the run's weights are packed; `scores` has theirs alone."""
+    step: int | None
+    """Of the checkpoint that they come from."""
     controls: dict[str, dict[str, int | float | None]]
     """`Run.model_name` of each matched control -> scores of the same weights on the test split."""
 
