@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +157,15 @@ def test_steps_to_be_chosen_are_one_until_they_are(recipes: Path) -> None:
     recipe = read_recipe(recipes / "digits.toml", ["sampling.steps=auto"])
     assert Inference.of(recipe, PROBLEM).steps == 1
     assert Inference.of(recipe, PROBLEM, 7).steps == 7
-    recipe = read_recipe(recipes / "digits.toml", ["sampling.steps=3"])
-    assert Inference.of(recipe, PROBLEM, 7).steps == 3
+
+
+def test_an_inference_has_the_recipes_numbers(recipes: Path) -> None:
+    numbers = {"steps": 3, "guidance": 2.5, "chains": 4, "early_exit": 2}
+    overrides = [f"sampling.{key}={value}" for key, value in numbers.items()]
+    recipe = read_recipe(recipes / "digits.toml", [*overrides, "read_out.name=last"])
+    inference = Inference.of(recipe, PROBLEM, 7)
+    assert {key: getattr(inference, key) for key in numbers} == numbers
+    assert asdict(inference.settings).items() >= numbers.items()
 
 
 @pytest.mark.parametrize("read_out", ["last", "one-pass"])
