@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +12,8 @@ from addkit.diffusion import FREE, LabelDiffusion, Layout
 from addkit.model.inference import Inference
 from addkit.plugin import Problem, load_registry
 from addkit.plugin.spec import Choice
-from addkit.plugin.values import MISSING
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.processes.blocks import BlocksProcess
-from addkit.recipe import read_recipe
 
 from ..diffusion.networks import condition_of, generator, network
 
@@ -151,33 +147,3 @@ def test_a_given_length_hides_what_lies_behind_it() -> None:
 def test_without_a_length_head_nobody_is_told_a_length() -> None:
     told = _inference().trace(_model(lengths=False), condition_of(IMAGES), generator())[-1]
     assert told.prior is None
-
-
-def test_steps_to_be_chosen_are_one_until_they_are(recipes: Path) -> None:
-    recipe = read_recipe(recipes / "digits.toml", ["sampling.steps=auto"])
-    assert Inference.of(recipe, PROBLEM).steps == 1
-    assert Inference.of(recipe, PROBLEM, 7).steps == 7
-
-
-def test_an_inference_has_the_recipes_numbers(recipes: Path) -> None:
-    numbers = {"steps": 3, "guidance": 2.5, "chains": 4, "early_exit": 2}
-    overrides = [f"sampling.{key}={value}" for key, value in numbers.items()]
-    recipe = read_recipe(recipes / "digits.toml", [*overrides, "read_out.name=last"])
-    inference = Inference.of(recipe, PROBLEM, 7)
-    assert {key: getattr(inference, key) for key in numbers} == numbers
-    assert asdict(inference.settings).items() >= numbers.items()
-
-
-@pytest.mark.parametrize("read_out", ["last", "one-pass"])
-def test_images_with_a_missing_value_have_no_likelihood(read_out: str) -> None:
-    attributes = Problem(num_classes=K, num_tokens=N, token_names=tuple("abcdef"))
-    inference = replace(_inference(read_out=read_out), problem=attributes)
-    model = _model(lengths=False)
-    labels = torch.randint(K, (IMAGES, N), generator=generator(1))
-    labels[1, 3] = labels[4, 0] = MISSING
-    if read_out == "one-pass":
-        answer = inference.answer(model, condition_of(IMAGES), generator())
-        log_p = inference.product_log_p(answer, labels)
-    else:
-        log_p = inference.truth_log_p(model, condition_of(IMAGES), labels)
-    assert log_p.isnan().tolist() == [False, True, False, False, True]
