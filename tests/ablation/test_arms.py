@@ -211,6 +211,28 @@ def test_every_key_changes_the_training_the_inference_or_neither(small: Recipe) 
         assert moved == (table not in inference | neither, table in inference), key
 
 
+def test_another_version_of_addkit_trains_anew(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training_key(small), inference_key(small)
+    monkeypatch.setattr("addkit.ablation.results.__version__", "0.0.0")
+    assert training_key(small) != before[0]
+    assert inference_key(small) != before[1]
+
+
+def test_changed_code_of_a_plugin_trains_anew_what_it_is_in(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training_key(small), inference_key(small)
+
+    def third_parties(names: dict[str, str]) -> dict[str, str]:
+        return {kind: "mine, of another hash" for kind in names if kind == "loss"}
+
+    monkeypatch.setattr("addkit.ablation.results.third_parties", third_parties)
+    assert training_key(small) != before[0]
+    assert inference_key(small) == before[1]
+
+
 def test_fingerprints_ignore_the_order_of_keys() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
