@@ -38,7 +38,12 @@ def test_one_at_a_time_and_grid() -> None:
     ]
     grid = combinations([LOSS, GUIDANCE], grid=True)
     assert len(set(grid)) == 6
-    assert ("loss.name=mse", "sampling.guidance=2") in grid
+    # The last axis varies fastest.
+    assert grid[:2] == [
+        ("loss.name=ce", "sampling.guidance=1"),
+        ("loss.name=ce", "sampling.guidance=1.5"),
+    ]
+    assert grid[-1] == ("loss.name=mse", "sampling.guidance=2")
 
 
 def test_an_axis_twice() -> None:
@@ -61,6 +66,8 @@ def test_each_arm_has_the_same_seeds_and_its_own_change(small: Recipe) -> None:
         apart = {k for k, v in ours.tables().items() if theirs.tables()[k] != v}
         assert apart == {"loss"}
         assert ours.control.heads == ()
+    for arm in arms_of(_changed(small, "seed=5"), [("", ("loss.name=weighted-ce",))], [], 2):
+        assert [one.seed for one in arm.recipes] == [5, 6]
 
 
 def _resolved(recipe: Recipe) -> dict[str, object]:
@@ -167,6 +174,7 @@ def test_controls_are_arms(small: Recipe) -> None:
     assert control.changes["denoiser.name"] == "control"
     assert control.changes["denoiser.bayes_skip"] is None
     assert [one.choices["denoiser"].name for one in control.recipes] == ["control"] * 2
+    assert [one.seed for one in control.recipes] == [0, 1]
 
 
 def test_the_needs_of_every_component_are_settings_that_satisfy_it(small: Recipe) -> None:
