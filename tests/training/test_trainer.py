@@ -18,7 +18,7 @@ from addkit.model import load
 from addkit.recipe.tables import Training
 from addkit.tasks.classification import Classification
 from addkit.training.engine import LossModule
-from addkit.training.optimizer import learning_rate
+from addkit.training.learning_rate import learning_rate
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
