@@ -43,7 +43,9 @@ def print_plan(
         return
     rows = [*_sizes(plan), *_communication(plan.communication), *_time(plan.time)]
     rows += [
+        *plan.input.rows(),
         *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
+        *([("features", plan.features.reason or plan.features.text())] if plan.features else []),
         ("classes", f"{plan.classes:,}"),
         *plan.contents,
         ("tokens of an image", f"{plan.tokens}"),
@@ -246,8 +248,11 @@ def _resolve(
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
+    from addkit.runs.packs import is_pack
 
     run = run_named(word)
+    if word.suffix == ".zip" or (run is not None and is_pack(run)):
+        raise UsageError(f"{word}: a pack has no optimizer, so it cannot be trained further")
     if run is None:
         return read_recipe(word, changes), folder
     if not resume:
@@ -270,18 +275,24 @@ def _print_summary(result: TrainResult) -> None:
     models = [(result.model_name, result.scores), *controls]
     rows = [(name, *pair) for name, both in models for pair in both.items()]
     columns = present(scores for *_, scores in rows)
-    output.table(
-        ["test", "weights", *(score.short_heading for score in columns)],
-        [
-            (name, weights, *(score.text(scores.get(score.name)) for score in columns))
-            for name, weights, scores in rows
-        ],
-        optional=left_out(columns),
-    )
+    if rows:
+        output.table(
+            ["test", "weights", *(score.short_heading for score in columns)],
+            [
+                (name, weights, *(score.text(scores.get(score.name)) for score in columns))
+                for name, weights, scores in rows
+            ],
+            optional=left_out(columns),
+        )
+    else:
+        output.line("no test split, so nothing was measured")
     if text := legend(columns):
         output.line(text)
     output.line()
+    if result.scored_step != result.steps:
+        output.line(f"best weights on the validation split: step {result.scored_step:,}")
     output.line(f"{result.seconds:.0f} s, run {result.run}")
-    output.hint(addkit_command("evaluate", "--run", result.run))
+    if rows:
+        output.hint(addkit_command("evaluate", "--run", result.run))
     steps = ("--steps", 20) if result.metric == "top1" else ()
     output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))

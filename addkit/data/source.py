@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.images import Pixels
-from addkit.data.settings import DataConfig
+from addkit.data.settings import DEFAULT_INPUT, DataConfig
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError
 from addkit.plugin.protocols import ImageSet
@@ -49,7 +49,8 @@ class Source(ABC):
         if name not in self.facts.split_sizes:
             raise DataError(
                 f'There is no split "{name}"; there are: {", ".join(self.facts.split_sizes)}. '
-                "A validation split needs data.validation above 0."
+                "A validation split needs data.validation above 0, and a test split two images of "
+                "some class."
             )
         return self._open(name, self._augmenter)
 
@@ -59,14 +60,9 @@ class Source(ABC):
 
 def facts_of(config: DataConfig, **facts: Any) -> DataFacts:
     """Facts of a data set: size and scale of the pixels by its settings, the rest as given."""
-    return DataFacts(
-        image_size=config.image_size,
-        image_channels=config.image_channels,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.shorter_side,
-        **facts,
-    )
+    # Only of a data set that is built by hand: a recipe's settings have the encoder's values.
+    pixels = config.for_encoder(DEFAULT_INPUT).pixel_facts()
+    return DataFacts(**pixels, **facts)
 
 
 def held_out_count(images: int, share: float) -> int:

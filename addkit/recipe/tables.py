@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -20,11 +21,12 @@ from addkit.plugin.config import (
 )
 
 Rate = Annotated[float, Field(gt=0, le=1e6)]
+Schedule = Literal["cosine", "constant", "step", "poly", "tanh", "wsd", "rsqrt"]
 Workers = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Training(Config):
-    """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
+    """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`, if not named otherwise."""
 
     epochs: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
         30,
@@ -36,13 +38,24 @@ class Training(Config):
         description="Global: over all processes and accumulation. Lowered to a power of two where "
         "an epoch would have fewer than 4 steps.",
     )
+    optimizer: str = Field("adamw", description="By its name in timm, such as sgd, lion or lamb.")
+    lr_schedule: Schedule = Field(
+        "cosine",
+        description="After the warm-up. cosine, tanh, poly: down to min_lr (poly in a straight "
+        "line); step: to a tenth after each 30 % of the steps; wsd, rsqrt: constant, or falling "
+        "as 1 / sqrt, then down to min_lr in the last 20 %.",
+    )
     base_lr: Rate | None = Field(
         None, description="Learning rate for a batch of 256: lr = base_lr * batch_size / 256."
     )
     lr: Rate | None = Field(None, description="The peak learning rate itself.")
     min_lr: Weight = Field(0.0, description="Learning rate of the last step.")
     warmup_epochs: Weight = Field(1.0, description="Epochs of a rising learning rate.")
-    betas: tuple[Chance, Chance] = Field((0.9, 0.95), description="Decay of AdamW's two moments.")
+    betas: tuple[Chance, Chance] = Field(
+        (0.9, 0.95),
+        description="Decay of AdamW's two moments; of other optimizers that have two, and the "
+        "first is the momentum of those that have one.",
+    )
     weight_decay: Weight = Field(0.05, description="On matrices; not on biases, norms, tokens.")
     clip_norm: Weight = Field(3.0, description="Global gradient norm; 0 is off.")
     reuse: Annotated[int, Field(ge=1, le=4096)] = Field(
@@ -67,6 +80,17 @@ class Training(Config):
         "float32", description="The trunk's; noise, softmax and losses stay in float32."
     )
     evaluate_every: Count = Field(1, description="Epochs between accuracies on the way.")
+    unfreeze_after: CountOrZero = Field(
+        0,
+        description="Epochs after which a frozen encoder is trained too, at encoder.lr_scale times "
+        "the learning rate; 0: never.",
+    )
+    patience: CountOrZero = Field(
+        0,
+        description="Stop after so many evaluations in a row without a better score on the "
+        "validation split, after unfreeze_after; 0 never stops. The learning rate follows the "
+        "whole plan all the same.",
+    )
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> Training:
@@ -91,10 +115,31 @@ class Training(Config):
         return (self.base_lr or 0.0) * global_batch / 256
 
 
+class Features(Config):
+    """A frozen encoder's output, computed once and kept on the disk."""
+
+    cache: bool | Literal["auto"] = Field(
+        "auto",
+        description="auto: where each epoch has the same images. true: always; without views the "
+        "epochs of a frozen encoder then have no augmentation.",
+    )
+    views: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="Fixed augmented views of each training image, one drawn an epoch; 0: none."
+    )
+    folder: Path = Field(
+        Path("cache/features"), description="Where they are; any of its folders may be deleted."
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="Of the numbers there.")
+
+
 class Augmentation(Config):
     """Changes to training images. All off by default; each counted by (seed, epoch, image)."""
 
-    flip: Share = Field(0.0, description="Chance of a left-right flip.")
+    flip: Share = Field(
+        0.0,
+        description="Chance of a left-right flip, such as 0.5 for photographs; 0 where a class "
+        "looks like a letter or a digit, or left and right differ.",
+    )
     shift: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="Largest shift in pixels, edges padded."
     )
@@ -115,6 +160,18 @@ class Augmentation(Config):
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {list(self.crop)}; give [low, high], 0 < low <= high <= 1")
         return self
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The keys that are not off."""
+        off = Augmentation.model_validate({})
+        keys = type(self).model_fields
+        return tuple(key for key in keys if getattr(self, key) != getattr(off, key))
+
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """The active keys that mix images with each other."""
+        return tuple(key for key in self.active if key in ("mixup", "cutmix"))
 
 
 class Sampling(Config):
@@ -145,9 +202,21 @@ class Checkpoints(Config):
         0, description="Epochs between those that stay for ever; 0: none."
     )
     best: bool = Field(True, description="Keep the one that scored best on the way.")
+    use: Literal["last", "best"] = Field(
+        "last",
+        description="Weights that are scored at the end, and that answer: the last ones, or those "
+        "with the best score on the validation split.",
+    )
     asynchronous: bool = Field(
         True, description="Training continues while a copy of it is being written."
     )
+
+    @model_validator(mode="after")
+    def best_is_kept(self) -> Checkpoints:
+        """Weights that are used must be kept."""
+        if self.use == "best" and not self.best:
+            raise ValueError('use = "best" needs best = true')
+        return self
 
 
 class Distributed(Config):
@@ -229,6 +298,7 @@ class Ablation(Config):
 
 SHARED_TABLES: dict[str, type[Config]] = {
     "training": Training,
+    "features": Features,
     "augmentation": Augmentation,
     "sampling": Sampling,
     "checkpoints": Checkpoints,

@@ -14,17 +14,15 @@ from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.schedules.suggest import scarce_information
 from addkit.training.control import heads_of
+from addkit.training.named_optimizer import check_optimizer
 from addkit.training.plan import Plan
-
-UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
-"""Kind -> ability of components that read something else than pixels."""
 
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
     """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
-    `RecipeError` for a control of another task, a conditioner that reads what the data lacks, a
-    mixture of what cannot be mixed, a rollout that the process would not read, or steps to choose
-    without a split to choose them on.
+    `RecipeError` for a control of another task, an optimizer that no training can be resumed with,
+    a conditioner that reads what the data lacks, a mixture of what cannot be mixed, a rollout that
+    the process would not read, or a choice on a validation split that the data lacks.
     """
     heads_of(recipe)
     for split, size in facts.split_sizes.items():
@@ -41,14 +39,27 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             f'image, and the data "{data.name}" has none; take data with columns, or a '
             'conditioner that reads the image alone, such as "mean-token"'
         )
-    mixed = [key for key in ("mixup", "cutmix") if getattr(recipe.augmentation, key)]
-    for kind, ability in UNMIXABLE.items():
-        if mixed and ability in choices[kind].spec.provides:
-            raise RecipeError(
-                f"{source}: [augmentation] {' and '.join(mixed)} cannot mix what the "
-                f'{kind} "{choices[kind].name}" reads; set to 0'
-            )
+    mixed = recipe.augmentation.mixes
+    if mixed and "side-inputs" in conditioner.spec.provides:
+        raise RecipeError(
+            f"{source}: [augmentation] {' and '.join(mixed)} cannot mix what the "
+            f'conditioner "{conditioner.name}" reads; set to 0'
+        )
     _check_times(recipe)
+    _check_frozen(recipe)
+    check_optimizer(recipe)
+    if recipe.training.patience and not getattr(choices["data"].config, "validation", True):
+        raise RecipeError(
+            f"{source}: [training] patience stops by the score on a validation split, and the data "
+            "has none; set data.validation above 0, or training.patience to 0"
+        )
+    if recipe.checkpoints.use == "best" and "validation" not in facts.split_sizes:
+        warnings.warn(
+            '[checkpoints] use = "best" chooses on a validation split, and there is none: the last '
+            "weights are used",
+            AddkitWarning,
+            stacklevel=2,
+        )
     if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
         raise RecipeError(
             f'{source}: [sampling] steps = "auto" chooses on a validation split, and '
@@ -79,10 +90,37 @@ def check_batch(recipe: Recipe, plan: Plan) -> None:
 
 def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
     """Raise `DataError` if the data lie in fewer shards than a step has micro-batches."""
-    # Features that are computed once lie in no shards, and other stores may take long to open.
-    in_shards = isinstance(getattr(source, "store", None), ShardStore)
-    if in_shards and "features" not in recipe.choices["encoder"].spec.provides:
+    # Other stores may take long to open.
+    if isinstance(getattr(source, "store", None), ShardStore):
         check_enough(source.split("train"), plan.micro_batches, recipe.source)
+
+
+def _check_frozen(recipe: Recipe) -> None:
+    """Refuse, or warn of, keys of a frozen encoder that can have no effect. Raises `RecipeError`
+    for features of an encoder that is trained, and for unfreezing one that is not frozen, or whose
+    weights are sharded.
+    """
+    source, training, features = recipe.source, recipe.training, recipe.features
+    frozen = getattr(recipe.choices["encoder"].config, "frozen", False)
+    if not frozen and (features.cache is True or features.views):
+        key = "cache" if features.cache is True else "views"
+        raise RecipeError(
+            f"{source}: [features] {key} is for a frozen encoder, whose output stays the same; set "
+            f"encoder.frozen to true, or leave out features.{key}"
+        )
+    if not training.unfreeze_after:
+        return
+    if not frozen:
+        raise RecipeError(
+            f"{source}: [training] unfreeze_after is {training.unfreeze_after}, and the encoder is "
+            "trained from the start; set encoder.frozen to true, or unfreeze_after to 0"
+        )
+    if recipe.distributed.strategy == "fsdp":
+        raise RecipeError(
+            f"{source}: [training] unfreeze_after is {training.unfreeze_after}, and FSDP cannot "
+            'train weights that were sharded as frozen ones; set distributed.strategy to "ddp", or '
+            "unfreeze_after to 0"
+        )
 
 
 def _check_times(recipe: Recipe) -> None:

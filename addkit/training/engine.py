@@ -33,7 +33,14 @@ from addkit.plugin.values import DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, restore_optimizer
+from addkit.training.optimizer import (
+    averaged,
+    build_optimizer,
+    encoder_lr_scale,
+    pack_optimizer,
+    restore_optimizer,
+)
+from addkit.training.plan import Plan
 
 
 class LossModule(nn.Module):
@@ -106,6 +113,10 @@ class Engine(ABC):
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """Context of a micro-batch's forward and backward: only the `last` one sums gradients."""
 
+    def unfreeze(self) -> None:
+        """Train a frozen encoder from the next step on."""
+        self.network.unfreeze()
+
     @abstractmethod
     def networks(self) -> dict[str, Network]:
         """Whole networks to evaluate, averaged weights first. Every process must call it."""
@@ -120,14 +131,15 @@ class Engine(ABC):
 
     def load(self, checkpoint: Path, step: int) -> None:
         """Continue from a checkpoint of any number of processes. `RunError` if it does not fit."""
-        self._load_weights(checkpoint)
+        self.load_weights(checkpoint)
         if self.average is not None:
             # Not in the file of weights: it equals the step. The average's warm-up depends on it.
             self.average.n_averaged.fill_(step)
         restore_optimizer(self.network, self.optimizer, checkpoint)
 
     @abstractmethod
-    def _load_weights(self, checkpoint: Path) -> None: ...
+    def load_weights(self, checkpoint: Path) -> None:
+        """Load a checkpoint's weights alone, raw and averaged, into `networks`."""
 
 
 class Replicated(Engine):
@@ -135,27 +147,42 @@ class Replicated(Engine):
 
     sharded = False
 
-    def __init__(
-        self, module: LossModule, recipe: Recipe, processes: int, accumulation: int
-    ) -> None:
+    def __init__(self, module: LossModule, recipe: Recipe, plan: Plan) -> None:
         super().__init__(module, recipe)
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        lr_scale = encoder_lr_scale(recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr, lr_scale)
         if recipe.distributed.compile:
             compile_parts(self.network)
         self._ddp: DistributedDataParallel | None = None
-        if processes > 1:
-            # PyTorch's static graph fails its own assertion where gradients are accumulated, and
-            # needs the same graph each time, which the coin of self-conditioning prevents.
-            changing = self.network.diffusion.self_conditioning is not None or accumulation > 1
-            self.module = self._ddp = DistributedDataParallel(
-                module,
-                # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-                bucket_cap_mb=recipe.distributed.bucket_mb,
-                find_unused_parameters=changing,
-                static_graph=not changing,
-            )
+        # PyTorch's static graph fails its own assertion where gradients are accumulated, and needs
+        # the same graph each time, which the coin of self-conditioning prevents.
+        coin = self.network.diffusion.self_conditioning is not None
+        self._changing = coin or plan.accumulation > 1
+        self._bucket_mb = recipe.distributed.bucket_mb
+        if plan.processes > 1:
+            self._wrap(module)
+
+    def _wrap(self, module: nn.Module) -> None:
+        self.module = self._ddp = DistributedDataParallel(
+            module,
+            # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            bucket_cap_mb=self._bucket_mb,
+            find_unused_parameters=self._changing,
+            static_graph=not self._changing,
+        )
+
+    def unfreeze(self) -> None:
+        """See `Engine`."""
+        super().unfreeze()
+        if self._ddp is not None:
+            # DDP lists parameters when it wraps, and lets go of them when it is deleted.
+            inner = self._ddp.module
+            self.optimizer.zero_grad(set_to_none=True)
+            self.module = inner
+            self._ddp = None
+            self._wrap(inner)
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """See `Engine`."""
@@ -178,7 +205,8 @@ class Replicated(Engine):
         """Nothing is left to write."""
         return None
 
-    def _load_weights(self, checkpoint: Path) -> None:
+    def load_weights(self, checkpoint: Path) -> None:
+        """See `Engine`."""
         for name, network in self.networks().items():
             file = checkpoint / f"{name}.safetensors"
             fill(network, load_tensors(file), file)
@@ -194,24 +222,23 @@ class Sharded(Engine):
         module: whole, the same on every process.
         recipe: of the training.
         facts: of its data.
-        processes: that share it.
+        plan: of its steps and processes.
     """
 
     sharded = True
 
-    def __init__(
-        self, module: LossModule, recipe: Recipe, facts: DataFacts, processes: int
-    ) -> None:
+    def __init__(self, module: LossModule, recipe: Recipe, facts: DataFacts, plan: Plan) -> None:
         super().__init__(module, recipe)
         self._recipe, self._facts = recipe, facts
         self._device = self.network.diffusion.null_token.device
-        mesh = init_device_mesh(self._device.type, (processes,))
+        mesh = init_device_mesh(self._device.type, (plan.processes,))
         # In place: `module` and `network` keep their names, their parameters become DTensors.
         shard(module, self.network, mesh, precision=recipe.training.precision)
         if self.average is not None:
             average_shards(self.average, self.network)
         # Only now: the optimizer must hold the sharded parameters, not those they replaced.
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        lr_scale = encoder_lr_scale(recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr, lr_scale)
         if recipe.distributed.compile:
             compile_parts(self.network)
 
@@ -250,7 +277,8 @@ class Sharded(Engine):
         """Optimizer state."""
         return save_shards(folder / "optimizer", pack_optimizer(self.network, self.optimizer))
 
-    def _load_weights(self, checkpoint: Path) -> None:
+    def load_weights(self, checkpoint: Path) -> None:
+        """See `Engine`."""
         for name, module in self._shares.items():
             file = checkpoint / f"{name}.safetensors"
             try:
@@ -259,13 +287,11 @@ class Sharded(Engine):
                 raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
 
 
-def build_engine(
-    module: LossModule, recipe: Recipe, facts: DataFacts, processes: int, accumulation: int
-) -> Engine:
-    """The recipe's engine for so many processes and micro-batches of each in a step."""
+def build_engine(module: LossModule, recipe: Recipe, facts: DataFacts, plan: Plan) -> Engine:
+    """The recipe's engine for a plan's processes and micro-batches."""
     if recipe.distributed.strategy == "fsdp":
         # Also on one process: another memory layout chooses other kernels, which round otherwise.
         lay_out(module.network)
-        if processes > 1:
-            return Sharded(module, recipe, facts, processes)
-    return Replicated(module, recipe, processes, accumulation)
+        if plan.processes > 1:
+            return Sharded(module, recipe, facts, plan)
+    return Replicated(module, recipe, plan)

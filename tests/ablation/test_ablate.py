@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +11,9 @@ import pytest
 from addkit.ablation import AblationResult, Store, ablate, plan
 from addkit.ablation.worker import Task, execute
 from addkit.evaluation.batches import Evaluator
+from addkit.metrics.statistics import paired_interval
 from addkit.model import build_data
-from addkit.recipe import Recipe, read_recipe, recipe_from_tables
-from addkit.runs import Run
+from addkit.recipe import Recipe, recipe_from_tables
 
 SMALL = ("encoder.widths=[8, 16]", "encoder.blocks=1", "denoiser.width=16")
 WANTED = [
@@ -77,6 +72,19 @@ def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
     assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
 
 
+def test_differences_count_for_at_least_one_test_image(result: AblationResult) -> None:
+    for arm in result.arms:
+        reference = {row.name: row for row in (result.base, *result.arms)}[arm.reference]
+        pairs = [a - b for a, b in zip(arm.values, reference.values, strict=True)]
+        interval = paired_interval(pairs, 100 / 539)
+        assert (arm.low, arm.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_other_arms_are_another_ablation(small: Recipe) -> None:
+    keys = {plan(small, [arm], seeds=1).key for arm in WANTED}
+    assert len(keys) == len(WANTED)
+
+
 def test_steps_of_an_arm_are_chosen_on_the_validation_split(
     small: Recipe, tmp_path: Path, here: None, view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +94,13 @@ def test_steps_of_an_arm_are_chosen_on_the_validation_split(
         chosen.append((len(self.images), self.seed))
         return 2, {2: 50.0}
 
+    score, seeds = Evaluator.score, set()
+
+    def scored(self: Evaluator, settings: Any) -> Any:
+        seeds.add(self.seed)
+        return score(self, settings)
+
+    monkeypatch.setattr(Evaluator, "score", scored)
     monkeypatch.setattr(Evaluator, "best_steps", best_steps)
     changes = ["data.validation=0.1", "seed=3"]
     recipe = recipe_from_tables(small.tables(), small.source, overrides=changes)
@@ -93,6 +108,7 @@ def test_steps_of_an_arm_are_chosen_on_the_validation_split(
     wanted = [("", ("sampling.steps=auto", "read_out.name=last"))]
     found = ablate(plan(recipe, wanted, seeds=1), Store(tmp_path), view)
     assert chosen == [(images, 3)]
+    assert seeds == {3}
     (scores,) = (
         score
         for file in (tmp_path / "scored").iterdir()
@@ -113,54 +129,15 @@ def test_a_failed_arm_has_an_error_and_the_others_finish(
     assert list(view.failed) == ["distributed.per_process_batch 24, seed 0"]
     assert steps.mean is not None
     assert result.base.mean is not None
+    assert (steps.error, result.base.error) == (None, None)
 
 
 def test_the_error_of_a_failed_worker_is_its_last_line(tmp_path: Path, view: Any) -> None:
-    errors = execute({"lost": Task(str(tmp_path / "lost"), {"los": {}}, "x.toml", {})}, 1, view)
-    assert list(errors) == view.begun == ["lost"]
+    lost = {name: Task(str(tmp_path / name), {"los": {}}, "x.toml", {}) for name in ("lost", "too")}
+    errors = execute(lost, 2, view)
+    assert sorted(errors) == view.begun == ["lost", "too"]
+    # Both begin before either ends.
+    assert view.begun_at_ends == [2, 2]
     first, second, *_ = errors["lost"].split("; ")
     assert first == 'x.toml: unknown table "los" (did you mean "loss"?)'
     assert second == "x.toml: [training] give exactly one of lr and base_lr."
-
-
-def test_killed_and_started_again(
-    small: Recipe, tmp_path: Path, workers_here: Any, view: Any
-) -> None:
-    """A killed ablation takes its worker with it; the next one goes on with that training."""
-    recipe = read_recipe(small.source, [*SMALL, "training.epochs=8", "checkpoints.every=1"])
-    wanted = plan(recipe, [("", ("loss.name=weighted-ce",))], seeds=1)
-    with warnings.catch_warnings():  # Python 3.12 on warns where there are threads
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if not pid:
-        try:
-            ablate(wanted, Store(tmp_path), view)
-        finally:
-            os._exit(1)
-    begun = _wait_for(tmp_path, "trained/*/checkpoints/step-0000001*").parents[1]
-    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    _until(lambda: not Path(f"/proc/{worker}/exe").exists(), "end of the worker")
-    assert not Run(begun).finished
-    with workers_here() as again:
-        result = ablate(wanted, Store(tmp_path), again)
-    assert (result.train_runs, result.trained_now) == (2, 2)
-    assert result.arms[0].difference is not None
-    assert begun == Path(result.base.runs[0])
-    steps = [line["step"] for line in Run(begun).metrics() if "loss" in line]
-    assert steps == sorted(set(steps))
-    assert len(steps) == Run(begun).manifest().steps
-
-
-def _wait_for(folder: Path, pattern: str) -> Path:
-    """The first file of that name."""
-    _until(lambda: any(folder.glob(pattern)), pattern)
-    return next(folder.glob(pattern))
-
-
-def _until(happened: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.02)
