@@ -84,20 +84,47 @@ CASES = [
     # Images of wrong types, shapes, values and files.
     *(
         images(lambda o, value=value: value)
-        for value in (None, 3, 1.5, True, {}, {"a"}, b"abc", [None], [3], [b"abc"], [["a.png"]])
+        for value in (None, 3, 1.5, True, {}, {"a"}, {"a.png": 1}, b"abc", object())
     ),
-    images(lambda o: iter(["a.png"])),
-    images(lambda o: np.zeros((2, 1, 8, 8), np.float32)),
-    images(lambda o: Image.new("L", (8, 8))),
-    images(lambda o: [Image.new("L", (8, 8))]),
-    images(lambda o: list(o.images)),
+    *(
+        images(lambda o, value=value: [Image.new("L", (8, 8)), value], "images[1]")
+        for value in (None, 3, b"abc", bytearray(), ["a.png"], iter(["a.png"]), "", {"a"})
+    ),
+    images(lambda o: list(iter(["none.png", None])), "images[1]"),
+    images(lambda o: list(o.predictor.predict(iter([None]))), "images[0]"),
+    images(lambda o: list(o.predictor.predict(iter(["none.png"]))), "none.png"),
+    *(
+        images(lambda o, value=value: value, str(value.dtype))
+        for kind in (np.float32, np.float64, np.int64, np.uint16, np.bool_, np.complex64, object)
+        for value in [np.zeros((8, 8, 3), kind)]
+    ),
+    *(
+        images(lambda o, shape=shape: np.zeros(shape, np.uint8), str(shape))
+        for shape in ((), (8,), (3, 8, 9), (8, 8, 2), (8, 8, 5), (0, 8), (8, 0, 3), (2, 2, 8, 8, 3))
+    ),
+    images(lambda o: np.zeros((3, 8, 9), np.uint8), ".transpose(1, 2, 0)"),
+    images(lambda o: np.zeros((8, 9), np.float32), '.astype("uint8")'),
+    images(lambda o: np.zeros((2, 8, 8, 2), np.uint8), "images[0]"),
+    *(
+        images(lambda o, shape=shape: torch.zeros(shape, dtype=torch.uint8), str(shape))
+        for shape in ((8, 8), (2, 8, 8), (0, 8, 8), (8,), (), (2, 1, 1, 8, 8))
+    ),
+    images(lambda o: torch.zeros((8, 9, 3), dtype=torch.uint8), ".permute(2, 0, 1)"),
+    images(lambda o: torch.zeros((3, 8, 8), dtype=torch.uint8, device="meta"), "meta"),
+    images(lambda o: [Image.new("L", (8, 8)), Image.new("F", (8, 8))], "images[1]"),
+    images(lambda o: [torch.zeros(1, 8, 8)], "images[0]"),
+    images(lambda o: list(o.images), "images[0]"),
+    *(
+        images(lambda o, url=url: url, url)
+        for url in ("ftp://example.org/a.png", "file:///etc/hostname", "s3://bucket/a.png")
+    ),
     *(
         images(lambda o, shape=shape: torch.zeros(shape), "shape")
         for shape in ((8, 8), (1, 8, 8), (2, 3, 8, 8), (2, 1, 8, 9), (0,), (2, 1, 1, 8, 8))
     ),
     *(
         images(lambda o, kind=kind: o.images.to(kind), str(kind))
-        for kind in (torch.uint8, torch.int64, torch.bool, torch.float64, torch.complex64)
+        for kind in (torch.int64, torch.bool, torch.float64, torch.complex64)
     ),
     images(lambda o: o.images.to("meta"), "meta"),
     images(lambda o: o.images.to_sparse(), "dense"),

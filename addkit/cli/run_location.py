@@ -24,7 +24,7 @@ from addkit.runs.disk import disk_errors
 from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.terminal import addkit_command
-from addkit.training.checks import check_shards, check_training
+from addkit.training.checks import check_batch, check_shards, check_training
 from addkit.training.plan import Plan
 
 
@@ -109,15 +109,16 @@ def _create(
 ) -> tuple[Run, frozenset[Path]]:
     made = begin_in(path)
     with clean_start(path, made):
-        return Run.create(path, _with_micro_batch(recipe, processes), facts), made
+        return Run.create(path, _with_micro_batch(recipe, facts, processes), facts), made
 
 
-def _with_micro_batch(recipe: Recipe, processes: int) -> Recipe:
+def _with_micro_batch(recipe: Recipe, facts: DataFacts, processes: int) -> Recipe:
     """The recipe with its micro-batch, so that another number of processes computes the same."""
-    spread, batch = recipe.distributed, recipe.training.batch_size
+    spread = recipe.distributed
     if processes == 1 or spread.per_process_batch is not None:
         return recipe
-    fixed = spread.model_copy(update={"per_process_batch": batch // processes})
+    micro = Plan.of(recipe, facts.split_sizes["train"], processes).per_process_batch
+    fixed = spread.model_copy(update={"per_process_batch": micro})
     return replace(recipe, distributed=fixed)
 
 
@@ -128,7 +129,12 @@ def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataF
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
-    check_shards(recipe, source, Plan.of(recipe, facts.split_sizes["train"], processes))
+    plan = Plan.of(recipe, facts.split_sizes["train"], processes)
+    check_shards(recipe, source, plan)
+    if new:
+        check_batch(recipe, plan)
+        if recipe.training.epochs == "auto":
+            note(f"epochs, by the number of training images: {plan.epochs}")
     tracker = recipe.choices["tracker"]
     # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())

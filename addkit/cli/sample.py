@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from io import BytesIO
-from itertools import chain, count, islice, tee
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
@@ -16,7 +16,8 @@ from addkit.cli.options import RunOption, SeedOption, WeightsOption, component_o
 from addkit.cli.output import warn
 from addkit.data.listing import Ignored, list_pictures
 from addkit.data.names import NameFinder
-from addkit.errors import DataError
+from addkit.data.web import Url, scheme_of
+from addkit.errors import AddkitError, DataError
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
@@ -25,30 +26,36 @@ if TYPE_CHECKING:
     from addkit.plugin.protocols import Prediction
 
 
-ImageFile = Path | BinaryIO
+ImageFile = Path | BinaryIO | Url
 
 NamedFile: TypeAlias = "tuple[str, ImageFile | DataError]"
 """A file's name, and the file or the reason why there is none to read."""
-Answered: TypeAlias = "tuple[NamedFile, Prediction | DataError]"
+Answered: TypeAlias = "tuple[NamedFile, Prediction | AddkitError]"
 """A file, and its prediction or the reason why there is none."""
 
 LISTED = 256
 """Files that are listed before the first is read, so that the table's first column fits them."""
-AHEAD = 64
-"""Files that are read ahead of the network."""
 TRACED = 8
 """Images that a trace shows at most."""
 
 
+class _StandardInput(BytesIO):
+    """Standard input under its name in errors."""
+
+    name = "standard input"
+
+
 def find_images(words: Iterable[str], ignored: Ignored) -> Iterator[NamedFile]:
-    """The images that the words name, in order: files, folders of them, `-` for stdin.
+    """The images that the words name, in order: files, folders of them, URLs, `-` for stdin.
 
     Folders are listed as the images are asked for. What is left out is named in `ignored`.
     """
     for word in words:
         if word == "-":
             # Read whole: a decoder must be able to seek.
-            yield "-", BytesIO(sys.stdin.buffer.read())
+            yield "-", _StandardInput(sys.stdin.buffer.read())
+        elif scheme_of(word) in ("http", "https"):
+            yield word, Url(word)
         elif not word:
             # As a path it would be the working directory.
             yield "", DataError('"": an empty name; give a file or a folder')
@@ -94,7 +101,7 @@ def _below(path: Path, ignored: Ignored) -> Iterator[Path]:
 
 def rewind(file: ImageFile) -> ImageFile:
     """The file, to be read from its start."""
-    if not isinstance(file, Path):
+    if not isinstance(file, Path | Url):
         file.seek(0)
     return file
 
@@ -104,7 +111,8 @@ ANSWER, GIVEN, SHOW = "Inference settings", "Given labels and side inputs", "Out
 
 def sample(
     images: Annotated[
-        list[str], typer.Argument(help="Image files, folders of them, or - for standard input.")
+        list[str],
+        typer.Argument(help="Image files, folders of them, URLs, or - for standard input."),
     ],
     run: RunOption = None,
     steps: Annotated[
@@ -202,11 +210,11 @@ def sample(
     labels |= _pairs("--given", given or [], "tone=dark")
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
     printer = _Printer(Output(json=json, jsonl=jsonl))
-    errors = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
+    errors: list[Answered] = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
     # Where no name leads to a file, the errors need no model.
     if len(errors) == len(listed):
         _note_ignored(ignored)
-        printer.print([[*errors]])
+        printer.print([errors])
         raise typer.Exit(1)
     predictor = load(path, weights=weights)
     # Before the images are predicted, which takes longer than reading an ending.
@@ -233,40 +241,11 @@ def sample(
 def _answers(
     predictor: Predictor, files: Iterable[NamedFile], settings: Mapping[str, Any]
 ) -> Iterator[list[Answered]]:
-    """The answers of files in order, in batches of 1, 2, 4, ... images: the first comes soon.
-
-    Batches follow from the files alone, and so does the noise, however quickly the files are read.
-    """
-    from torch import Tensor, empty, stack
-
-    from addkit.data.images import Pixels, read_ahead
-
-    pixels, largest = Pixels.of(predictor.facts), predictor.recipe.sampling.batch_size
+    """The answers of files in order, batch by batch."""
     named, sources = tee(files)
-    with closing(read_ahead((file for _, file in sources), pixels, AHEAD)) as images:
-        pairs = zip(named, images, strict=False)
-        for number in count():
-            size = min(1 << min(number, 20), largest)
-            batch: list[tuple[NamedFile, Tensor | DataError]] = []
-            levels: list[Tensor] = []  # (C, S, S) each
-            for each, image in pairs:
-                batch.append((each, image))
-                if isinstance(image, Tensor):
-                    levels.append(image)
-                # An image among very many files that are none is not kept waiting.
-                if len(levels) == size or len(batch) == 4 * largest:
-                    break
-            if not batch:
-                return
-            predictions: Iterator[Prediction] = iter(())
-            if levels:
-                stacked = stack(levels)
-                scaled = pixels.scaled(stacked, empty(stacked.shape))  # (B, C, S, S)
-                predictions = iter(predictor.predict(scaled, first_batch=number, **settings))
-            yield [
-                (each, image if isinstance(image, DataError) else next(predictions))
-                for each, image in batch
-            ]
+    with closing(predictor.stream((file for _, file in sources), **settings)) as batches:
+        for answers in batches:
+            yield list(zip(islice(named, len(answers)), answers, strict=True))
 
 
 def _note_ignored(ignored: Ignored) -> None:
@@ -307,7 +286,7 @@ class _Printer:
             for batch in batches:
                 rows: list[tuple[str, ...]] = []
                 for (name, file), answer in batch:
-                    if isinstance(answer, DataError):
+                    if isinstance(answer, AddkitError):
                         # In order, where rows and errors are printed to one terminal.
                         if table is not None:
                             table.add(rows)

@@ -62,7 +62,7 @@ def _sizes(run: DryRun) -> list[tuple[str, str]]:
             "  = images x processes x accumulation",
             f"{plan.per_process_batch} x {plan.processes} x {plan.accumulation}",
         ),
-        ("steps per epoch x epochs", f"{plan.steps_per_epoch:,} x {run.epochs}"),
+        ("steps per epoch x epochs", f"{plan.steps_per_epoch:,} x {plan.epochs}"),
         ("steps in all", f"{plan.steps:,} ({plan.warmup_steps:,} of them warm-up)"),
         ("peak learning rate", f"{plan.peak_lr:g} ({run.learning_rate_rule})"),
         *(

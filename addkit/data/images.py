@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from addkit.data.formats import HEAD, NO_PICTURES, read_formats, unread_format
+from addkit.data.pictures import PictureSource
+from addkit.data.web import Url, download
 from addkit.errors import FILE_BEING_READ, DataError
 from addkit.plugin.values import DataFacts
 
@@ -131,15 +133,20 @@ class Part:
     """1, 2, 4 or 8: by how much a JPEG may be shrunk while it is decoded."""
 
 
-def read_image(file: ImageFile, channels: int, name: str | None = None) -> Image.Image:
+def read_image(
+    file: ImageFile | Image.Image, channels: int, name: str | None = None
+) -> Image.Image:
     """The image in mode L (channels = 1) or RGB (channels = 3), upright by its EXIF data.
 
     Transparent parts become white; 16-bit grey is scaled to 8 bits; of several frames the first is
-    read. Raises `DataError` that names the file and its fault. `name` names an open stream in
-    that message; by default it is standard input.
+    read, and of an open PIL image the one that it shows. Raises `DataError` that names the file and
+    its fault. `name` names an open stream in that message; by default it is standard input.
     """
-    with _explained(file, name), Image.open(file, formats=read_formats()) as image:
-        return _flat(_upright(image), channels)
+    with _explained(file, name):
+        if isinstance(file, Image.Image):
+            return _flat(_upright(file), channels)
+        with Image.open(file, formats=read_formats()) as image:
+            return _flat(_upright(image), channels)
 
 
 def read_part(
@@ -197,38 +204,51 @@ def unreadable(paths: Sequence[str]) -> list[str | None]:
         return list(chain.from_iterable(pool.map(errors, chunks)))
 
 
-def read_ahead(
-    files: Iterable[ImageFile | DataError], pixels: Pixels, most: int
-) -> Generator[Tensor | DataError, None, None]:
-    """The 8-bit levels (C, S, S) of each file, or the error of those that cannot be read, in order.
+def levels_of(source: PictureSource, pixels: Pixels) -> Tensor:
+    """The 8-bit levels (C, S, S) of a picture. Raises `DataError` if it cannot be read."""
+    file = download(source.file) if isinstance(source.file, Url) else source.file
+    try:
+        return to_levels(pixels.fit(read_image(file, pixels.channels, source.name)))
+    # A small file may decode to a huge picture.
+    except MemoryError:
+        raise DataError(f"{source.name}: too large for this machine's memory") from None
 
-    Threads read ahead, at most `most` files at a time. Errors among the files are passed on.
+
+Unread = PictureSource | Tensor | Exception
+"""A picture to read, one that is read already, or the reason why there is none."""
+
+
+def read_ahead(
+    pictures: Iterable[Unread], pixels: Pixels, most: int
+) -> Generator[Tensor | Exception, None, None]:
+    """The 8-bit levels (C, S, S) of each picture, or the error of those that cannot be read, in
+    order.
+
+    Threads read ahead, at most `most` pictures at a time. Levels and errors among them are passed
+    on.
     """
 
-    def read(chunk: list[ImageFile | DataError]) -> list[Tensor | DataError]:
-        results: list[Tensor | DataError] = []
-        for file in chunk:
+    def read(chunk: list[Unread]) -> list[Tensor | Exception]:
+        results: list[Tensor | Exception] = []
+        for picture in chunk:
+            if not isinstance(picture, PictureSource):
+                results.append(picture)
+                continue
             try:
-                if isinstance(file, DataError):
-                    raise file
-                results.append(to_levels(pixels.fit(read_image(file, pixels.channels))))
+                results.append(levels_of(picture, pixels))
             except DataError as error:
                 results.append(DataError(str(error)))  # without its frames: they hold the image
-            # A small file may decode to a huge picture.
-            except MemoryError:
-                name = str(file) if isinstance(file, Path) else "standard input"
-                results.append(DataError(f"{name}: too large for this machine's memory"))
         return results
 
-    pending: deque[tuple[int, Future[list[Tensor | DataError]]]] = deque()
-    pool, rest = ThreadPoolExecutor(_THREADS), iter(files)
+    pending: deque[tuple[int, Future[list[Tensor | Exception]]]] = deque()
+    pool, rest = ThreadPoolExecutor(_THREADS), iter(pictures)
     size, ahead = 1, 0
     try:
         # A task costs as much as a tiny image, hence chunks; small ones first, for an early result.
         while chunk := list(islice(rest, size)):
             pending.append((len(chunk), pool.submit(read, chunk)))
             size, ahead = min(2 * size, max(most // 4, 1)), ahead + len(chunk)
-            # The first results must not wait until `most` files are listed.
+            # The first results must not wait until `most` pictures are listed.
             while pending and (ahead + size > most or pending[0][1].done()):
                 length, results = pending.popleft()
                 ahead -= length
@@ -282,7 +302,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 
 
 @contextmanager
-def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
+def _explained(file: ImageFile | Image.Image, name: str | None = None) -> Iterator[None]:
     name = str(file) if isinstance(file, Path) else name or "standard input"
     token = FILE_BEING_READ.set(name)
     try:
@@ -301,7 +321,7 @@ def _explained(file: ImageFile, name: str | None = None) -> Iterator[None]:
                     if isinstance(file, Path):
                         with file.open("rb") as opened:
                             head = opened.read(HEAD)
-                    elif file.seekable():
+                    elif not isinstance(file, Image.Image) and file.seekable():
                         file.seek(0)
                         head = file.read(HEAD)
                 if kind := unread_format(head):

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from addkit.data.images import Pixels, read_image, to_levels
+from addkit.data.images import Pixels, Unread, levels_of, read_ahead
+from addkit.data.pictures import Pictures, pictures_in, source_of
 from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
-from addkit.errors import AddkitWarning, DataError, RunError, UsageError, guess, require_type
+from addkit.errors import (
+    AddkitError,
+    AddkitWarning,
+    DataError,
+    RunError,
+    UsageError,
+    guess,
+    require_type,
+)
 from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Arguments, Inference
 from addkit.model.network import Network
@@ -109,12 +119,33 @@ def _checked_rows(column: Column, rows: Tensor | tuple[str, ...]) -> Tensor | tu
     return rows
 
 
-File = Path | str | BinaryIO
-Images = Tensor | File | Sequence[File]
 WEIGHTS = ("ema", "raw")
+READ_AHEAD = 64
+"""Pictures that are read ahead of the network."""
 _PLAIN = {int, float, str, type(None)}  # types whose values compare to a bool
 WITH_WEIGHTS = ("encoder", "conditioner")
 """Kinds whose settings may name a file of first weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What one call of `predict` asks for, checked."""
+
+    inference: Inference
+    votes: bool
+    """Chains run in addition to a read-out of one pass."""
+    side_inputs: SideInputRows | None
+    seed: int
+    top: int
+
+
+class _Batch(NamedTuple):
+    """Pictures that the network reads together."""
+
+    images: Tensor
+    """(B, channels, size, size), prepared."""
+    errors: tuple[AddkitError | None, ...]
+    """One for each picture in order; None for the B that could be read."""
 
 
 class Predictor:
@@ -167,9 +198,9 @@ class Predictor:
         """Names of the K classes; numbers where the data has none."""
         return self.facts.class_names or tuple(map(str, range(self.facts.num_classes)))
 
-    def pictures(self, images: Images) -> Tensor:
+    def pictures(self, images: Pictures) -> Tensor:
         """The images as the network reads them, scaled back to [0, 1] for display."""
-        if not (batches := list(self._batches(images))):
+        if not (batches := [_all_read(batch) for batch in self._batches(images)]):
             raise UsageError("images: none given")
         # (channels, 1, 1) each.
         mean, std = (torch.tensor(x)[:, None, None] for x in (self.facts.mean, self.facts.std))
@@ -177,7 +208,7 @@ class Predictor:
 
     def predict(
         self,
-        images: Images,
+        images: Pictures,
         *,
         steps: int | None = None,
         guidance: float | None = None,
@@ -190,15 +221,22 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
-        first_batch: int = 0,
-    ) -> list[Any]:
-        """Return one `Prediction` for each image; None takes the recipe's setting.
+    ) -> Any:
+        """Return a `Prediction` for a picture, and a list of them for a list of pictures.
+
+        An iterable without a length, such as a generator, gives an iterator that reads ahead and
+        answers in batches of `sampling.batch_size`, in memory that does not grow. Its answers equal
+        those of a list.
 
         Args:
-            images: a file (path or open binary file) or several, or a tensor
-                (B, channels, size, size) as the data set prepares it.
+            images: a picture, or an iterable of pictures: each a path, an http or https URL, the
+                bytes of an image file, an open binary file, a PIL image, an array (H, W) or
+                (H, W, C), or a tensor (C, H, W), both uint8 with C = 1, 3 or 4. Arrays and tensors
+                of four dimensions are several. A float32 tensor (B, channels, size, size) is read
+                as B images that are prepared as by the data set.
             steps: of a chain, at least 1. A read-out of one pass needs no chain; with steps or
-                chains given, chains run as well, and the votes are theirs.
+                chains given, chains run as well, and the votes are theirs. As for all that follow,
+                None takes the recipe's setting.
             guidance: w in uncond + w (cond - uncond); 1 is off.
             chains: sampling trajectories for each image.
             sampler: name of the component.
@@ -210,15 +248,67 @@ class Predictor:
                 attributes' values by name.
             side_inputs: values by column, for conditioners that read side inputs: a text for all
                 images, or one row for each as in a `Batch`. Other columns count as missing.
-            seed: of the noise. The same seed and images give the same answer.
+            seed: of the noise, which is counted by batch. The same seed and images give the same
+                answer.
             top: number of answers in each prediction.
-            first_batch: number of the first batch. The noise is counted by it, so that a caller
-                that passes the images in pieces draws other noise for each.
 
         Raises:
-            DataError: a file cannot be read; names it.
-            UsageError: a number out of range, an unknown component, column or category.
+            DataError: a picture cannot be read or downloaded; names it. An iterator raises it after
+                the answers of the pictures before.
+            UsageError: a value of another type, shape or dtype, a number out of range, an unknown
+                component, column or category.
         """
+        request = self._request(
+            steps=steps,
+            guidance=guidance,
+            chains=chains,
+            sampler=sampler,
+            to_one=to_one,
+            read_out=read_out,
+            early_exit=early_exit,
+            given=given,
+            side_inputs=side_inputs,
+            seed=seed,
+            top=top,
+        )
+        prepared = isinstance(images, Tensor) and images.dtype != torch.uint8
+        if not prepared and pictures_in(images) is None:
+            (answers,) = self._answers(images, request)
+            if isinstance(answers[0], AddkitError):
+                raise answers[0]
+            return answers[0]
+        predictions = _or_raise(self._answers(images, request))
+        return list(predictions) if isinstance(images, Sized) else predictions
+
+    def stream(
+        self, images: Iterable[Any], **settings: Any
+    ) -> Generator[list[Any | AddkitError], None, None]:
+        """Yield answers in batches of 1, 2, 4, ... pictures, so that the first comes soon.
+
+        In place of the answer of a picture that cannot be read there is its error.
+
+        Args:
+            images: pictures as `predict` takes them, or errors of pictures, which are passed on.
+            settings: arguments of `predict`.
+        """
+        return self._answers(images, self._request(**settings), growing=True)
+
+    def _request(
+        self,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        chains: int | None = None,
+        sampler: str | None = None,
+        to_one: str | None = None,
+        read_out: str | None = None,
+        early_exit: int | None = None,
+        given: Mapping[str, str] | None = None,
+        side_inputs: Known | None = None,
+        seed: int = 0,
+        top: int = 5,
+    ) -> _Request:
+        """The checked arguments of `predict`."""
         asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
         key = (*asked, seed, top)
         # The same call again, of a loop over images, needs no other check.
@@ -232,7 +322,6 @@ class Predictor:
                 self._inferences[asked] = self.inference.replace(**changes)
             self._checked = key
         inference = self._inferences[asked]
-        rows, device = self._rows(side_inputs), self.device
         if given is not None:
             require_type("given", given, Mapping)
             for name, value in given.items():
@@ -241,18 +330,26 @@ class Predictor:
             # Not kept: almost every call gives other labels.
             inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
-        predictions: list[Any] = []
-        for index, batch in enumerate(self._batches(images), first_batch):
-            # Counted by batch: the answers of a batch do not depend on those before it.
-            generator = counted_generator(seed, "predict", index, device=device)
-            with torch.inference_mode():
-                side = rows.take(len(batch)) if rows else None
-                condition = self.network.condition(batch.to(device), side)  # (B, C, V)
-                answer = self._answer(condition, inference, generator, votes)
-            predictions += self.task.predictions(answer, top)
+        return _Request(inference, votes, self._rows(side_inputs), seed, top)
+
+    def _answers(
+        self, images: Pictures, request: _Request, *, growing: bool = False
+    ) -> Generator[list[Any | AddkitError], None, None]:
+        """The predictions of each batch, with errors in place of pictures without one."""
+        rows, device = request.side_inputs, self.device
+        for index, (batch, errors) in enumerate(self._batches(images, growing=growing)):
+            predictions: Iterator[Any] = iter(())
+            if len(batch):
+                # Counted by batch: the answers of a batch do not depend on those before it.
+                generator = counted_generator(request.seed, "predict", index, device=device)
+                with torch.inference_mode():
+                    side = rows.take(len(batch)) if rows else None
+                    condition = self.network.condition(batch.to(device), side)  # (B, C, V)
+                    answer = self._answer(condition, request.inference, generator, request.votes)
+                predictions = iter(self.task.predictions(answer, request.top))
+            yield [next(predictions) if error is None else error for error in errors]
         if rows:
             rows.end()
-        return predictions
 
     def _rows(self, side_inputs: Known | None) -> SideInputRows | None:
         """Side inputs by batch; None where there are none."""
@@ -268,7 +365,7 @@ class Predictor:
                 f'the conditioner "{name}" reads {columns} as side inputs, and none is given: all '
                 "count as missing (`addkit sample --input NAME=VALUE`)",
                 AddkitWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         if not reads:
             raise UsageError(f'the conditioner "{name}" reads no side inputs')
@@ -296,57 +393,121 @@ class Predictor:
 
     @torch.inference_mode()
     def trace(
-        self, images: Images, inference: Inference, seed: int = 0, side_inputs: Known | None = None
+        self,
+        images: Pictures,
+        inference: Inference,
+        seed: int = 0,
+        side_inputs: Known | None = None,
     ) -> list[ChainStep]:
         """Every step of the chains of up to one batch of images (figure 6)."""
         require_type("inference", inference, Inference)
         seed = check_arguments(Arguments, seed=seed).seed
-        batch, rows = next(self._batches(images), None), self._rows(side_inputs)
-        if batch is None:
+        first, rows = next(self._batches(images), None), self._rows(side_inputs)
+        if first is None:
             raise UsageError("images: none given")
+        batch = _all_read(first)
         generator = counted_generator(seed, "trace", 0, device=self.device)
         side = rows.take(len(batch)) if rows else None
         condition = self.network.condition(batch.to(self.device), side)  # (B, C, V)
         return inference.trace(self.network.diffusion, condition, generator)
 
-    def _batches(self, images: Images) -> Iterator[Tensor]:
-        """Batches (B, channels, size, size) as the encoder reads them."""
-        size, pixels = self.recipe.sampling.batch_size, self._pixels
-        if isinstance(images, Tensor):
-            shape = (pixels.channels, pixels.image_size, pixels.image_size)
-            if images.ndim != 4 or images.shape[1:] != shape:
-                raise UsageError(
-                    f"images of shape {tuple(images.shape)}; this run reads (B, *{shape})"
-                )
-            if images.dtype != torch.float32 or images.is_meta or images.layout != torch.strided:
-                raise UsageError(
-                    f"images of {images.dtype} on {images.device}; this run reads dense float32 "
-                    "values, (pixel - mean) / std as its data set prepares them"
-                )
-            if not images.isfinite().all():
-                raise UsageError("images: some values are NaN or infinite")
-            yield from torch.split(images, size)
+    def _batches(self, images: Pictures, *, growing: bool = False) -> Iterator[_Batch]:
+        """Batches as the encoder reads them; `growing`: of 1, 2, 4, ... images at first.
+
+        Batches follow from the images alone, and so does the noise, however quickly they are read.
+        """
+        largest, pixels = self.recipe.sampling.batch_size, self._pixels
+        shape = (pixels.channels, pixels.image_size, pixels.image_size)
+        if isinstance(images, Tensor) and images.dtype != torch.uint8:
+            _check_prepared(images, shape)
+            for batch in torch.split(images, largest):
+                yield _Batch(batch, (None,) * len(batch))
             return
-        # A str is a Sequence too, of letters.
-        several = isinstance(images, Sequence) and not isinstance(images, str)
-        listed = cast("Sequence[File]", images if several else [images])
-        for file in listed:
-            if isinstance(file, bytes) or not (
-                isinstance(file, str | Path) or hasattr(file, "read")
-            ):
-                raise UsageError(
-                    f"images: found a value of type {type(file).__name__}; give a file (a path or "
-                    f"an open binary file), a list of files, or a tensor (B, channels, size, size)"
-                )
-            if isinstance(file, str) and not file:
-                raise UsageError("images: an empty name")  # As a path it is the working directory.
-        files = iter(listed)
-        # Read batch by batch, so that a folder of any size fits in memory.
-        while chunk := list(islice(files, size)):
-            paths = (Path(file) if isinstance(file, str) else file for file in chunk)
-            read = (pixels.fit(read_image(path, pixels.channels)) for path in paths)
-            levels = torch.stack([to_levels(image) for image in read])  # (B, C, S, S)
-            yield pixels.scaled(levels, torch.empty(levels.shape))
+        failed: Exception | None = None
+        with closing(self._levels(images)) as read:
+            for number in count():
+                size = min(1 << min(number, 20), largest) if growing else largest
+                levels: list[Tensor] = []  # (C, S, S) each
+                errors: list[AddkitError | None] = []
+                for picture in read:
+                    if isinstance(picture, Tensor):
+                        levels.append(picture)
+                        errors.append(None)
+                    elif isinstance(picture, AddkitError):
+                        errors.append(picture)
+                    else:
+                        failed = picture
+                        break
+                    # A picture among very many files that are none is not kept waiting.
+                    if len(levels) == size or len(errors) == 4 * largest:
+                        break
+                if errors:
+                    stacked = torch.stack(levels) if levels else torch.empty(0, *shape)
+                    scaled = pixels.scaled(stacked, torch.empty(stacked.shape))  # (B, C, S, S)
+                    yield _Batch(scaled, tuple(errors))
+                if failed is not None:
+                    raise failed
+                if not errors:
+                    return
+
+    def _levels(self, images: Pictures) -> Generator[Tensor | Exception, None, None]:
+        """The 8-bit levels (C, S, S) of each picture, or its error. An exception of the caller's
+        own iterable comes last, after the pictures before it.
+        """
+        pixels, several = self._pixels, pictures_in(images)
+        if several is None:
+            # No threads for one picture.
+            yield levels_of(source_of(images, "images"), pixels)
+            return
+
+        def unread() -> Iterator[Unread]:
+            try:
+                for index, picture in enumerate(several):
+                    try:
+                        if isinstance(picture, AddkitError):
+                            raise picture
+                        source = source_of(picture, f"images[{index}]")
+                        in_memory = isinstance(source.file, Image.Image)
+                        # Resized at once: its owner may change it, or free it.
+                        yield levels_of(source, pixels) if in_memory else source
+                    except AddkitError as error:
+                        yield error
+            except Exception as error:
+                yield error
+
+        yield from read_ahead(unread(), pixels, READ_AHEAD)
+
+
+def _check_prepared(images: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise `UsageError` for anything but finite, dense float32 values (B, *shape)."""
+    if images.ndim != 4 or images.shape[1:] != shape:
+        raise UsageError(
+            f"images: {images.dtype} of shape {tuple(images.shape)}; this run reads uint8 "
+            f"(C, H, W), and float32 (B, *{shape}) as its data set prepares it"
+        )
+    if images.dtype != torch.float32 or images.is_meta or images.layout != torch.strided:
+        raise UsageError(
+            f"images: {images.dtype} on {images.device}; this run reads uint8 (C, H, W), and dense "
+            "float32 values, (pixel - mean) / std as its data set prepares them"
+        )
+    if not images.isfinite().all():
+        raise UsageError("images: some values are NaN or infinite")
+
+
+def _all_read(batch: _Batch) -> Tensor:
+    """The images of a batch; raises the first error in it."""
+    for error in filter(None, batch.errors):
+        raise error
+    return batch.images
+
+
+def _or_raise(batches: Iterable[list[Any | AddkitError]]) -> Iterator[Any]:
+    """The answers one by one; an error is raised in its turn."""
+    for answers in batches:
+        for answer in answers:
+            if isinstance(answer, AddkitError):
+                raise answer
+            yield answer
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:

@@ -18,7 +18,7 @@ from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.backend import pick_device
-from addkit.training.checks import check_shards, check_training
+from addkit.training.checks import check_batch, check_shards, check_training
 from addkit.training.engine import LossModule
 from addkit.training.optimizer import build_optimizer
 from addkit.training.plan import Plan
@@ -78,7 +78,6 @@ class DryRun:
     recipe: str
     parameters: ParameterCounts
     plan: Plan
-    epochs: int
     learning_rate_rule: str
     """How the peak learning rate came about."""
     memory: Mapping[str, int]
@@ -105,8 +104,7 @@ class DryRun:
         del rest["contents"]
         recipe, parameters, plan = (rest.pop(name) for name in ("recipe", "parameters", "plan"))
         peak = plan.pop("peak_lr")
-        numbers = {**plan, "epochs": rest.pop("epochs"), "learning_rate": peak}
-        return {"recipe": recipe, "parameters": parameters, **numbers, **rest}
+        return {"recipe": recipe, "parameters": parameters, **plan, "learning_rate": peak, **rest}
 
 
 def dry_run(
@@ -134,6 +132,7 @@ def dry_run(
     check_training(recipe, facts)
     overview = check_data(source)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
+    check_batch(recipe, plan)
     check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")
     if recipe.distributed.recompute_activations:
@@ -156,12 +155,11 @@ def dry_run(
         )
     rule = "lr as given"
     if training.lr is None:
-        rule = f"base_lr {training.base_lr:g} x batch {training.batch_size} / 256"
+        rule = f"base_lr {training.base_lr:g} x batch {plan.global_batch} / 256"
     return DryRun(
         recipe=recipe.name,
         parameters=parameters,
         plan=plan,
-        epochs=training.epochs,
         learning_rate_rule=rule,
         memory={**estimate.memory, "total": sum(estimate.memory.values())},
         communication=Communication.of(

@@ -15,6 +15,7 @@ from addkit.model import build_network, build_task, problem_of
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.engine import LossModule
+from addkit.training.plan import Plan
 
 PEAKS: tuple[tuple[str, float, float | None], ...] = (
     # NVIDIA's data sheets (with sparsity they give twice the dense bf16 shown here): V100 (2020),
@@ -57,7 +58,7 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
     # No coin: the count must not depend on chance.
     network.diffusion.denoiser.self_condition = 0.0
     task = build_task(recipe, problem_of(recipe, facts))
-    images = recipe.distributed.per_process_batch or recipe.training.batch_size
+    images = Plan.of(recipe, facts.split_sizes["train"]).per_process_batch
     size = (images, facts.image_channels, facts.image_size, facts.image_size)
     # A fused backward pass of attention would count its own recomputation.
     with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):

@@ -26,10 +26,16 @@ Workers = Annotated[int, Field(ge=1, le=1024)]
 class Training(Config):
     """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
 
-    epochs: Annotated[int, Field(ge=1, le=10**6)] = Field(
-        30, description="Passes over the training images."
+    epochs: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
+        30,
+        description="Passes over the training images. auto: 2000 / sqrt(images), between 10 and "
+        "200, with a warm-up of at most a tenth of the steps and 10 evaluations or more.",
     )
-    batch_size: Count = Field(64, description="Global: over all processes and accumulation.")
+    batch_size: Count = Field(
+        64,
+        description="Global: over all processes and accumulation. Lowered to a power of two where "
+        "an epoch would have fewer than 4 steps.",
+    )
     base_lr: Rate | None = Field(
         None, description="Learning rate for a batch of 256: lr = base_lr * batch_size / 256."
     )
@@ -78,12 +84,11 @@ class Training(Config):
             raise ValueError("token_times are all 0; give at least one kind of rows a share")
         return self
 
-    @property
-    def peak_lr(self) -> float:
-        """lr, or base_lr * batch_size / 256 (the linear rule of Goyal et al. 2017)."""
+    def peak_lr(self, global_batch: int) -> float:
+        """lr, or base_lr * global_batch / 256 (the linear rule of Goyal et al. 2017)."""
         if self.lr is not None:
             return self.lr
-        return (self.base_lr or 0.0) * self.batch_size / 256
+        return (self.base_lr or 0.0) * global_batch / 256
 
 
 class Augmentation(Config):

@@ -113,8 +113,7 @@ def accuracy_line(name: str, run: Run, score: str) -> Line | None:
     }
     if not points:
         return None
-    # The recipe as stored, unchecked: a report needs no plugin that it names.
-    epochs = run.recipe_tables().get("training", {}).get("epochs")
+    epochs = run.epochs
     final = next(iter(run.scores().values()), {}).get(score)
     # The end of a training is scored on the test split alone.
     if scored_split(run) == "test" and final is not None and epochs:

@@ -326,6 +326,14 @@ class Run:
         return self.manifest().scores
 
     @property
+    def epochs(self) -> int | None:
+        """Passes over the training images; None before a training with `epochs = "auto"`."""
+        # Runs from before that setting have the number in their recipe alone.
+        recipe = self.recipe_tables().get("training", {}).get("epochs")
+        epochs = self.manifest().plan.get("epochs", recipe)
+        return None if epochs in (None, "auto") else int(epochs)
+
+    @property
     def model_name(self) -> str:
         """The one name of this run's network: "ADD", "masked diffusion", "control, linear", ...
 

@@ -157,7 +157,7 @@ class Metrics(Callback):
 
         The last epoch is evaluated only to choose a checkpoint: the run's own scores follow.
         """
-        step, training = trainer.progress.step, trainer.recipe.training
+        step, plan = trainer.progress.step, trainer.plan
         position = {"step": step, "epoch": epoch + 1}
         # Also where nothing was added: all processes must call it.
         trainer.world.sum(self.losses.sums)
@@ -165,8 +165,8 @@ class Metrics(Callback):
         if by_time and trainer.world.is_main:
             trainer.log({**position, "loss_by_time": by_time})
         choosing = CHOOSING in trainer.source.facts.split_sizes
-        last = epoch + 1 == training.epochs
-        due = choosing if last else (epoch + 1) % training.evaluate_every == 0
+        last = epoch + 1 == plan.epochs
+        due = choosing if last else (epoch + 1) % plan.evaluate_every == 0
         if not due or step in self.scored_steps:
             return
         split = CHOOSING if choosing else "test"

@@ -65,6 +65,18 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             warnings.warn(f"[schedule] {message}", AddkitWarning, stacklevel=2)
 
 
+def check_batch(recipe: Recipe, plan: Plan) -> None:
+    """Warn of a batch that was lowered for a small data set."""
+    asked = recipe.training.batch_size
+    if plan.global_batch < asked:
+        warnings.warn(
+            f"[training] batch_size {asked} is lowered to {plan.global_batch}, so that an epoch of "
+            f"few training images has {plan.steps_per_epoch} steps",
+            AddkitWarning,
+            stacklevel=2,
+        )
+
+
 def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
     """Raise `DataError` if the data lie in fewer shards than a step has micro-batches."""
     # Features that are computed once lie in no shards, and other stores may take long to open.

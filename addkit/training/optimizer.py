@@ -33,7 +33,8 @@ def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW
         {"params": decayed, "weight_decay": training.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=training.peak_lr, betas=training.betas)
+    # The rate is set anew at every step.
+    return torch.optim.AdamW(groups, lr=training.peak_lr(256), betas=training.betas)
 
 
 def learning_rate(step: int, plan: Plan, min_lr: float) -> float:

@@ -25,8 +25,9 @@ from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
-from addkit.training.checks import check_training
+from addkit.training.checks import check_batch, check_training
 from addkit.training.control import control_recipe, heads_of
+from addkit.training.plan import Plan
 from addkit.training.trainer import Callback, Trainer
 
 Scores = dict[str, dict[str, float | None]]
@@ -121,6 +122,7 @@ def train(
             begin_in(run)
             source = build_data(recipe)
             check_data(source)
+            check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
             run = Run.create(run, recipe, source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()

@@ -224,7 +224,7 @@ class Trainer:
         self.callbacks = callbacks
         for callback in callbacks:
             callback.begin(self)
-        epochs, steps = self.recipe.training.epochs, self.plan.steps_per_epoch
+        epochs, steps = self.plan.epochs, self.plan.steps_per_epoch
         done, into = divmod(self.progress.step, steps)
         # Several processes stop at the end of a step, together, however long that takes.
         with self.saved_when_stopped(), self.stop.deferred(deadline=self.world.size == 1):
@@ -253,9 +253,8 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         """Take the rest of an epoch's steps, and save where it is due."""
-        every, epochs = self.recipe.checkpoints.every, self.recipe.training.epochs
         ends = (epoch + 1) * self.plan.steps_per_epoch
-        due = (epoch + 1) % every == 0 or epoch + 1 == epochs
+        due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
         # An evaluation has left the networks in evaluation mode.
         self.network.train()
         self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)

@@ -105,12 +105,12 @@ def test_steps_of_an_arm_are_chosen_on_the_validation_split(
 def test_a_failed_arm_has_an_error_and_the_others_finish(
     small: Recipe, tmp_path: Path, here: None, view: Any
 ) -> None:
-    wanted = [("", ("training.batch_size=5120",)), WANTED[1]]
+    wanted = [("", ("distributed.per_process_batch=24",)), WANTED[1]]
     result = ablate(plan(small, wanted, seeds=1), Store(tmp_path), view)
     large, steps = result.arms
-    assert "batch_size 5120 is larger than the 1258 training images" in (large.error or "")
+    assert "batch_size 64 is no multiple" in (large.error or "")
     assert large.verdict == "failed"
-    assert list(view.failed) == ["training.batch_size 5120, seed 0"]
+    assert list(view.failed) == ["distributed.per_process_batch 24, seed 0"]
     assert steps.mean is not None
     assert result.base.mean is not None
 

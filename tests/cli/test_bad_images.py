@@ -288,10 +288,10 @@ def test_too_large_for_the_memory(
 
     read = images.read_image
 
-    def short(file: Any, channels: int) -> Any:
+    def short(file: Any, *more: Any) -> Any:
         if str(file) == "large.png":
             raise MemoryError
-        return read(file, channels)
+        return read(file, *more)
 
     Path("large.png").write_bytes(PNG)
     monkeypatch.setattr(images, "read_image", short)

@@ -98,7 +98,7 @@ def test_what_can_go_together(addkit: Cli, recipe: Callable[[str], Path], text: 
     [
         ("[schedule]\nofset = 1", '3: [schedule] unknown key "ofset" (did you mean "offset"?).'),
         ('[loss]\nname = "cee"', '3: [loss] no loss is called "cee" (did you mean "ce"?).'),
-        ("[training]\nepochs = 0", "3: [training] epochs must be at least 1, found 0."),
+        ("[training]\nreuse = 0", "3: [training] reuse must be at least 1, found 0."),
         ("[lose]\nx = 1", '2: unknown table "lose" (did you mean "loss"?)'),
         ("[loss", "2: not valid TOML: "),
     ],
@@ -189,9 +189,9 @@ def test_numbers_out_of_range(addkit: Cli, digits_run: Path, digit_images: Any, 
     ("change", "error"),
     [
         (
-            "training.batch_size=2048",
-            "batch_size 2048 is larger than the 1258 training images; "
-            "set training.batch_size to at most 1258",
+            "training.batch_size=63",
+            "batch_size 63 is no multiple of 1 process x 32 images; "
+            "change training.batch_size, distributed.per_process_batch or --processes",
         ),
         (
             "distributed.per_process_batch=24",

@@ -266,3 +266,12 @@ def test_warnings_are_lines(addkit: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("addkit.cli.sample.find_images", odd)
     assert addkit("sample", "x.png", "--run", ".").err == "warning: this is [odd]\n"
+
+
+def test_urls_and_files(addkit: Any, digits_run: Path, digit_images: list[Path]) -> None:
+    # Nothing listens at port 9.
+    url = f"http://127.0.0.1:{9}/a.png"
+    result = addkit("sample", url, digit_images[0], "--run", digits_run, "--json")
+    assert result.code == 1
+    assert [item["image"] for item in result.json] == [url, str(digit_images[0])]
+    assert "error" in result.json[0]

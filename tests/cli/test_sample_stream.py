@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from PIL import Image
 from addkit.cli.sample import find_images
 from addkit.data import images
 from addkit.data.listing import Ignored
-from addkit.model import Predictor, load
+from addkit.data.pictures import source_of
+from addkit.model import Network
 
 Cli = Callable[..., Any]
 FORMS = pytest.mark.parametrize("form", [(), ("--json",), ("--jsonl",)], ids=" ".join)
@@ -61,10 +61,10 @@ def test_the_first_row_is_printed_before_the_last_file_is_read(
             if "b0.png" not in self.getvalue() and "0.png" in self.getvalue():
                 printed.set()
 
-    def slow(file: Any, channels: int) -> Any:
+    def slow(file: Any, *more: Any) -> Any:
         if str(file) == folder[-1]:
             seen.append(printed.wait(20))
-        return read(file, channels)
+        return read(file, *more)
 
     monkeypatch.setattr(images, "read_image", slow)
     stdout = Watched()
@@ -87,10 +87,10 @@ def test_a_bad_file_among_good_ones_is_read_once_and_named_in_order(
     Path("in/a/00.png").write_bytes(b"none")
     Path("in/a/2a.png").write_bytes(Path(folder[0]).read_bytes()[:60])
 
-    def watched(file: Any, channels: int) -> Any:
+    def watched(file: Any, *more: Any) -> Any:
         files.append(str(file))
         time.sleep(0.01 * (hash(str(file)) % 3))  # read in another order
-        return read(file, channels)
+        return read(file, *more)
 
     monkeypatch.setattr(images, "read_image", watched)
     said = addkit("sample", "in", "--run", digits_run, "--steps", "3", *form, "--read-out", "last")
@@ -123,14 +123,15 @@ def test_an_interruption_keeps_what_was_printed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    predict = Predictor.predict
+    condition, batches = Network.condition, []
 
-    def interrupted(self: Predictor, *files: Any, first_batch: int = 0, **more: Any) -> Any:
-        if first_batch == 2:
+    def interrupted(self: Network, images: Any, *more: Any) -> Any:
+        batches.append(len(images))
+        if len(batches) == 3:
             raise end
-        return predict(self, *files, first_batch=first_batch, **more)
+        return condition(self, images, *more)
 
-    monkeypatch.setattr(Predictor, "predict", interrupted)
+    monkeypatch.setattr(Network, "condition", interrupted)
     words = ("sample", "in", "--run", digits_run, *form)
     if end is Ended:
         with pytest.raises(Ended):
@@ -140,6 +141,7 @@ def test_an_interruption_keeps_what_was_printed(
         said = addkit(*words)
         out = said.out
         assert said.code == 130
+    assert batches == [1, 2, 4]
     assert names_in(out, form) == folder[:3]
 
 
@@ -182,7 +184,7 @@ def test_at_most_some_files_are_in_flight(tmp_path: Path) -> None:
     def files() -> Any:
         nonlocal listed
         for listed in range(1, 101):  # noqa: B007
-            yield tmp_path / "x.png"
+            yield source_of(tmp_path / "x.png", "")
 
     for number, levels in enumerate(images.read_ahead(files(), pixels, 7)):
         assert levels.shape == (1, 2, 2)
@@ -195,18 +197,3 @@ def test_the_missing_run_is_named_first(addkit: Cli) -> None:
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("error: nowhere: ")
     assert "x.png" not in said.err
-
-
-def test_images_in_pieces_have_the_noise_of_their_batches(
-    digits_run: Path, digit_images: list[Path]
-) -> None:
-    model = load(digits_run)
-    small = model.recipe.sampling.model_copy(update={"batch_size": 1})
-    model = Predictor(model.network, replace(model.recipe, sampling=small), model.facts)
-    settings: dict[str, Any] = {"steps": 3, "chains": 4, "read_out": "vote", "sampler": "gibbs"}
-    whole = model.predict(digit_images, **settings)
-    pieces = [
-        model.predict([file], first_batch=number, **settings)[0]
-        for number, file in enumerate(digit_images)
-    ]
-    assert whole == pieces

@@ -139,7 +139,7 @@ def test_fresh_moves_the_old_run_aside(addkit: Cli, recipes: Path) -> None:
 def test_fresh_moves_nothing_where_no_training_can_begin(addkit: Cli, recipes: Path) -> None:
     words = ["train", recipes / "digits.toml", "--run-dir", "r", *SMALL]
     assert addkit(*words, "--set", "control.heads=[]").code == 0
-    said = addkit(*words, "--fresh", "--set", "training.batch_size=5000")
+    said = addkit(*words, "--fresh", "--set", "training.batch_size=63")
     assert said.code == 2
     assert [path.name for path in Path().iterdir()] == ["r"]
     assert Run(Path("r")).finished

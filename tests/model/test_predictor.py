@@ -67,11 +67,9 @@ def test_paths_words_open_files_and_single_ones_are_the_same(
     told = predictor.predict(digit_images)
     assert predictor.predict([str(path) for path in digit_images]) == told
     assert predictor.predict([io.BytesIO(path.read_bytes()) for path in digit_images]) == told
-    assert predictor.predict(digit_images[0])[0].label.index == told[0].label.index
-    assert predictor.predict(str(digit_images[0])) == predictor.predict(digit_images[:1])
-    assert predictor.predict(io.BytesIO(digit_images[0].read_bytes())) == (
-        predictor.predict(digit_images[:1])
-    )
+    (one,) = predictor.predict(digit_images[:1])
+    for single in (digit_images[0], str(digit_images[0]), io.BytesIO(digit_images[0].read_bytes())):
+        assert predictor.predict(single) == one
     assert predictor.predict([]) == []
 
 
@@ -94,7 +92,8 @@ def test_tensors_are_what_the_data_set_prepares(predictor: Predictor, digits: to
 def test_a_wrong_shape(predictor: Predictor, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError) as caught:
         predictor.predict(torch.zeros(shape))
-    assert str(caught.value) == f"images of shape {shape}; this run reads (B, *(1, 8, 8))"
+    for part in ("images", str(shape), "(B, *(1, 8, 8))"):
+        assert part in str(caught.value)
 
 
 def test_chains_vote(predictor: Predictor, digits: torch.Tensor) -> None:

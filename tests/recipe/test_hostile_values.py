@@ -232,7 +232,7 @@ def test_a_network_larger_than_any_machine(facts: dict[str, DataFacts]) -> None:
     ("text", "key", "line"),
     [
         ("[augmentation]\nrand_augment = 'a'", "augmentation.rand_augment", 3),
-        ("[training]\nbatch_size = 100_000", "training.batch_size", 3),
+        ("[training]\nbatch_size = 63", "training.batch_size", 3),
         ("[encoder]\nname = 'timm'\nmodel = 'resnet1'", "encoder.model", 4),
         ("[sampling]\nsteps = 'auto'", "sampling.steps", 3),
         ("[data]\nvalidation = 1e-300", "data.validation", 3),

@@ -88,7 +88,7 @@ def test_override_reaches_into_a_nested_table(read: Read) -> None:
             '[loss] no loss is called "msee" (did you mean "mse"?). '
             "Known: ce, focal, mse, weighted-ce.",
         ),
-        ("training.epochs=ten", '[training] epochs must be a whole number, found "ten".'),
+        ("training.reuse=ten", '[training] reuse must be a whole number, found "ten".'),
         ("training.stratified=True", '[training] stratified must be true or false, found "True".'),
         ("loss=mse", 'loss must be a table such as [loss], found "mse".'),
         ("seed=-1", "seed must be at least 0, found -1."),

@@ -45,10 +45,10 @@ IN_X = [
     ),
     ("[data]\ncrop = {size = 1, q = 2}", '3: [data] unknown key "crop.q".'),
     # Types and ranges.
-    ('[training]\nepochs = "ten"', '3: [training] epochs must be a whole number, found "ten".'),
-    ("[training]\nepochs = 3.0", "3: [training] epochs must be a whole number, found 3.0."),
-    ("[training]\nepochs = true", "3: [training] epochs must be a whole number, found true."),
-    ("[training]\nepochs = 0", "3: [training] epochs must be at least 1, found 0."),
+    ('[training]\nreuse = "ten"', '3: [training] reuse must be a whole number, found "ten".'),
+    ("[training]\nreuse = 3.0", "3: [training] reuse must be a whole number, found 3.0."),
+    ("[training]\nreuse = true", "3: [training] reuse must be a whole number, found true."),
+    ("[training]\nreuse = 0", "3: [training] reuse must be at least 1, found 0."),
     ("[training]\nlr = '1e-3'", '3: [training] lr must be a number, found "1e-3".'),
     ("[training]\nlr = nan", "3: [training] lr must be a finite number, found nan."),
     ("[training]\nlr = 0", "3: [training] lr must be above 0, found 0."),
@@ -89,7 +89,7 @@ IN_X = [
     ('loss = "mse"', '2: loss must be a table such as [loss], found "mse".'),
     ("[[loss]]", "2: loss must be a table such as [loss], found [{}]."),
     ("[seed]", "2: seed must be a whole number, found a table."),
-    ("[training.epochs]", "2: [training] epochs must be a whole number, found a table."),
+    ("[training.reuse]", "2: [training] reuse must be a whole number, found a table."),
     # What concerns a whole table.
     ("[training]\nlr = 1\nbase_lr = 1", "2: [training] give exactly one of lr and base_lr."),
     ("[data.crop]\nflip = true", '2: [data] missing key "crop.size".'),
@@ -155,12 +155,12 @@ def test_a_default_that_nobody_provides_hides_no_other_error(
 
 
 def test_all_errors_at_once_in_the_order_of_lines(fails: Fails) -> None:
-    text = "sead = 1\n[los]\n[training]\nepochs = 0\nema = 2\n[schedule]\nofset = 1"
+    text = "sead = 1\n[los]\n[training]\nreuse = 0\nema = 2\n[schedule]\nofset = 1"
     assert fails(text, "seed=-1", "nonsense").splitlines() == [
         'x.toml:2: unknown key "sead" (did you mean "seed"?). '
         "Keys: name, summary, seed, requires, extends.",
         'x.toml:3: unknown table "los" (did you mean "loss"?)',
-        "x.toml:5: [training] epochs must be at least 1, found 0.",
+        "x.toml:5: [training] reuse must be at least 1, found 0.",
         "x.toml:6: [training] ema must be below 1, found 2.",
         'x.toml:8: [schedule] unknown key "ofset" (did you mean "offset"?). '
         "Keys: name, offset, steps.",
@@ -171,8 +171,8 @@ def test_all_errors_at_once_in_the_order_of_lines(fails: Fails) -> None:
 
 def test_long_values_are_shortened(fails: Fails) -> None:
     assert (
-        fails(f"[training]\nepochs = '{'a' * 99}'")
-        == (f'x.toml:3: [training] epochs must be a whole number, found "{"a" * 56}...') + "."
+        fails(f"[training]\nreuse = '{'a' * 99}'")
+        == (f'x.toml:3: [training] reuse must be a whole number, found "{"a" * 56}...') + "."
     )
 
 

@@ -28,7 +28,7 @@ TYPES: dict[str, Any] = {
     "null": type(None),
 }
 TWO_TYPES = {
-    *("data.attributes", "data.image_size", "sampling.steps"),
+    *("data.attributes", "data.image_size", "sampling.steps", "training.epochs"),
     *("distributed.workers", "distributed.processes_per_node"),
 }
 
@@ -154,7 +154,7 @@ def test_settings_have_defaults_and_meanings(schema: dict[str, Any]) -> None:
     assert smoothing["description"] == "Share of the target spread over all classes."
     assert schema["$defs"]["loss.ce"]["properties"]["name"] == {"const": "ce"}
     assert schema["$defs"]["loss.ce"]["description"] == "Plain cross-entropy."
-    assert schema["properties"]["training"]["properties"]["epochs"]["minimum"] == 1
+    assert schema["properties"]["training"]["properties"]["reuse"]["minimum"] == 1
 
 
 def test_an_editor_finds_every_key_side_inputs_the_name(schema: dict[str, Any]) -> None:

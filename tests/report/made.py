@@ -48,7 +48,7 @@ def made_run(path: Path, **given: Any) -> Path:
     manifest = {
         "status": "finished",
         "headline": score,
-        "plan": {"steps": 40},
+        "plan": {"steps": 40, "epochs": how["epochs"]},
         "parameters": {"total": 1234},
         "scores": {"ema": {score: value, "nll": 0.5, "count": 100}},
         "environment": {"python": "3.11", "packages": {"torch": "2.11"}},

@@ -8,6 +8,7 @@ import pytest
 
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe, read_recipe
+from addkit.recipe.files import known_recipes
 from addkit.training.optimizer import learning_rate
 from addkit.training.plan import Plan
 
@@ -25,9 +26,11 @@ def _plan(steps: int, warmup: int, peak: float = 2.0) -> Plan:
         per_process_batch=1,
         accumulation=1,
         processes=1,
+        epochs=steps,
         steps_per_epoch=1,
         steps=steps,
         warmup_steps=warmup,
+        evaluate_every=1,
         peak_lr=peak,
     )
 
@@ -72,8 +75,7 @@ def test_accumulation_makes_up_for_small_batches(
 
 
 def test_the_linear_rule(read: Read) -> None:
-    training = read("training.base_lr=1e-3", "training.batch_size=512").training
-    assert training.peak_lr == pytest.approx(2e-3)
+    assert read("training.base_lr=1e-3").training.peak_lr(512) == pytest.approx(2e-3)
     assert Plan.of(read("training.base_lr=1e-3"), 1258).peak_lr == pytest.approx(2.5e-4)
 
 
@@ -83,7 +85,7 @@ def test_the_linear_rule(read: Read) -> None:
         (["training.batch_size=63"], 2, 1258, "63 is no multiple of 2 processes x 31 images"),
         (["training.batch_size=3"], 8, 1258, "8 processes x 1 images"),
         (["training.batch_size=40"], 1, 1258, "no multiple of 1 process x 32 images"),
-        ([], 1, 63, "larger than the 63 training images; set training.batch_size to at most 63"),
+        ([], 8, 7, "7 training images are too few for 8 processes"),
     ],
 )
 def test_batches_that_do_not_fit(
@@ -91,3 +93,47 @@ def test_batches_that_do_not_fit(
 ) -> None:
     with pytest.raises(RecipeError, match=text):
         Plan.of(read(*changes), size, processes)
+
+
+@pytest.mark.parametrize(
+    ("images", "processes", "batch", "steps"),
+    [
+        (256, 1, 64, 4),
+        (255, 1, 32, 7),
+        (20, 1, 4, 5),
+        (20, 2, 4, 5),
+        (20, 3, 3, 6),
+        (20, 16, 16, 1),
+        (1, 1, 1, 1),
+    ],
+)
+def test_a_batch_is_lowered_to_few_images(
+    read: Read, images: int, processes: int, batch: int, steps: int
+) -> None:
+    plan = Plan.of(read("training.base_lr=1e-3"), images, processes)
+    assert (plan.global_batch, plan.steps_per_epoch) == (batch, steps)
+    assert plan.global_batch == plan.per_process_batch * plan.micro_batches
+    assert plan.peak_lr == pytest.approx(1e-3 * batch / 256)
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "evaluate_every"),
+    [(1, 200, 5), (20, 200, 5), (560, 85, 5), (4_000, 32, 3), (200_000, 10, 1)],
+)
+def test_epochs_follow_from_the_number_of_images(
+    read: Read, images: int, epochs: int, evaluate_every: int
+) -> None:
+    changes = ("training.epochs=auto", "training.evaluate_every=5", "training.warmup_epochs=2")
+    plan = Plan.of(read(*changes), images)
+    assert (plan.epochs, plan.evaluate_every) == (epochs, evaluate_every)
+    assert plan.steps == epochs * plan.steps_per_epoch
+    assert 0 <= plan.warmup_steps <= plan.steps / 10
+
+
+def test_shipped_recipes_keep_their_batches() -> None:
+    sizes = {"imagenet": 1_281_167, "coco-captions": 80_000, "fashion-mnist": 60_000}
+    for name, path in known_recipes().items():
+        recipe = read_recipe(path)
+        plan = Plan.of(recipe, sizes.get(recipe.choices["data"].name, 1_200))
+        assert plan.global_batch == recipe.training.batch_size, name
+        assert recipe.training.epochs in (plan.epochs, "auto"), name

@@ -208,7 +208,7 @@ PHASES = {
     "addkit.evaluation.batches.Evaluator.predict_batches": ("evaluate", "--run", "r"),
     "addkit.evaluation.run.build_data": ("evaluate", "--run", "r"),
     "addkit.report.page.write_page": ("report", "r"),
-    "addkit.data.images.read_ahead": ("sample", "x.png", "--run", "r"),
+    "addkit.model.predictor.read_ahead": ("sample", "x.png", "--run", "r"),
     "addkit.data.shards.write.write_shards": ("data", "shard", "digits", "out"),
     "addkit.ablation.worker._start": ("ablate", "digits", "--loss", "mse", "--seeds", "1"),
     "addkit.planning.dry_run.build_data": ("train", "digits", "--dry-run"),

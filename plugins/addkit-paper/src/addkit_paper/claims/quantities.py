@@ -152,7 +152,7 @@ class EpochMean:
         return SeedScores(kind.heading, kind.digits, means)
 
     def _mean(self, run: Run, score: str) -> float:
-        epochs = int(run.recipe_tables()["training"]["epochs"])
+        epochs = run.epochs or 0
         # A short training has no time to overfit, and its curve no decline.
         if epochs < FEWEST_EPOCHS:
             raise MissingResultError(

@@ -61,7 +61,8 @@ def _scale(runs: Sequence[Run], seeds: Sequence[int]) -> Scale:
     parameters = manifest.parameters.get("total")
     count = UNKNOWN if parameters is None else f"{parameters:,}"
     training = tables.get("training", {})
-    epochs, batch = (training.get(key, UNKNOWN) for key in ("epochs", "batch_size"))
+    epochs = runs[0].epochs or UNKNOWN
+    batch = manifest.plan.get("global_batch", training.get("batch_size", UNKNOWN))
     device = manifest.environment.device or UNKNOWN
     return Scale(
         data=_component(tables, "data"),
