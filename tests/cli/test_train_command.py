@@ -234,6 +234,29 @@ def test_on_a_terminal_there_is_a_bar(
     assert "ADD" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("name", ["ADD", "control, masked-weighted"])
+def test_progress_is_one_line_of_any_terminal(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, columns: int, name: str
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    view, trainer = LiveView(), _trainer(12_000, 0)
+    trainer.name = name
+    view.begin(trainer)
+    view.scored(trainer, "validation", 91.25, [])
+    view.step(trainer, _report(1234, 2.0))
+    assert view.bar is not None
+    lines = view.bar.console.render_lines(view.bar.get_renderable())
+    text = "".join(segment.text for segment in lines[0])
+    view.end(trainer)
+    assert len(lines) == 1
+    assert len(text) == columns
+    for part in (name[:3], "loss 2.000", "50.0 %", "640", ":", " left"):
+        assert part in text
+    assert ("top-1 91.25 %" in text) == (columns == 120)
+
+
 def test_metrics_are_json_lines(digits_run: Path) -> None:
     lines = (digits_run / "metrics.jsonl").read_text("utf-8").splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)
