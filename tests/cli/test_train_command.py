@@ -257,6 +257,43 @@ def test_progress_is_one_line_of_any_terminal(
     assert ("top-1 91.25 %" in text) == (columns == 120)
 
 
+def test_a_finished_training_writes_its_page_once(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SMALL, "--json", "--report"]
+    monkeypatch.setattr("addkit.cli.train.REPORTED", 20)
+    said = addkit(*words)
+    assert (said.code, said.json["report"]) == (0, "r/report.html")
+    page = Path("r/report.html")
+    for name in ("confusion", "samples", "losses", "classes"):
+        assert f'id="{name}"' in page.read_text("utf-8")
+    page.write_text("mine")
+    assert addkit(*words, "--resume").json["report"] == "r/report.html"
+    assert page.read_text() == "mine"
+
+
+def test_a_page_that_fails_does_not_fail_the_training(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("one plot")
+
+    monkeypatch.setattr("addkit.report.page.write_page", broken)
+    words = [
+        "train",
+        recipes / "digits.toml",
+        "--run-dir",
+        "r",
+        *SMALL,
+        "--set",
+        "control.heads=[]",
+    ]
+    said = addkit(*words, "--json", "--report")
+    assert (said.code, said.json["report"]) == (0, None)
+    assert "ZeroDivisionError: one plot" in said.err
+    assert Run(Path("r")).finished
+
+
 def test_metrics_are_json_lines(digits_run: Path) -> None:
     lines = (digits_run / "metrics.jsonl").read_text("utf-8").splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)
