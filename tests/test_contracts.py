@@ -101,8 +101,8 @@ NOTHING = {("tokenizer", "none"), ("timesteps", "power"), ("tracker", "none")}
 """Components that stand for having none."""
 
 COMMANDS = {
-    "train": "recipe --set --run-dir --resume --fresh --json --processes --deterministic --profile "
-    "--dry-run --images-per-second --measure --mfu --gpu",
+    "train": "recipe --set --run-dir --resume --fresh --report/--no-report --json --processes "
+    "--deterministic --profile --dry-run --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
     "--length --given --input --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
