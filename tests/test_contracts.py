@@ -94,7 +94,7 @@ COMPONENTS = {
         "renoise",
     ),
     "read_out": ("consensus", "last", "likelihood", "mean", "one-pass", "vote"),
-    "tracker": ("none", "tensorboard"),
+    "tracker": ("mlflow", "none", "tensorboard", "wandb"),
 }
 
 NOTHING = {("tokenizer", "none"), ("timesteps", "power"), ("tracker", "none")}
