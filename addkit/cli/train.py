@@ -222,8 +222,8 @@ def train(
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output, warn
-    from addkit.cli.run_location import RunLocation
     from addkit.evaluation.results import never_predicted_line
+    from addkit.training.location import RunLocation
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
     with placed(read):
@@ -281,7 +281,7 @@ def _print_summary(result: TrainResult) -> None:
     if text := legend(columns):
         output.line(text)
     output.line()
-    output.line(f"{result.seconds:.0f} s, run {result.run}")
-    output.hint(addkit_command("evaluate", "--run", result.run))
+    output.line(f"{result.seconds:.0f} s, run {result.run.path}")
+    output.hint(addkit_command("evaluate", "--run", result.run.path))
     steps = ("--steps", 20) if result.metric == "top1" else ()
-    output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))
+    output.hint(addkit_command("sample", "--run", result.run.path, *steps, "IMAGE"))

@@ -61,7 +61,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
@@ -233,7 +233,7 @@ class Trainer:
             if whole and (self.world.size == 1 or isinstance(error, Stopped)):
                 self.save_once()
             code = error.exit_code if isinstance(error, Stopped) else self.stop.exit_code
-            saved = f"saved after step {self.saved_step}; continue with --resume"
+            saved = f"saved after step {self.saved_step}; continue with --resume (resume=True)"
             raise Stopped(f"{self.stop.why}; {saved}", code) from error
 
     def _train_epoch(self, epoch: int) -> None:
