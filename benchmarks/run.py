@@ -21,6 +21,7 @@ from rich.table import Table
 
 BENCHMARKS = {
     "draw": "draw",
+    "draw-distribution": "draw_distribution",
     "guided-sampling": "guided_sampling",
     "training-step": "training_step",
     "help": "help_time",

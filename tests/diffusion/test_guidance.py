@@ -8,7 +8,9 @@ from torch import Tensor
 
 from addkit.diffusion import drop_condition
 from addkit.losses.cross_entropy import CrossEntropy
+from addkit.plugin.values import Layout
 from addkit.sampling import GuidedModel, guide
+from addkit.sampling.guided import EarlyExit
 
 from .networks import condition_of, generator, network
 
@@ -51,6 +53,13 @@ def test_dropped_images_teach_the_null_condition() -> None:
     assert null.grad.tolist() == [8.0, 8.0]
 
 
+def test_sampling_has_the_null_condition_that_training_drops_to() -> None:
+    model = network()
+    dropped = drop_condition(condition_of(3), model.null_token, 1.0, generator())
+    assert torch.equal(dropped, model.null_condition(2).expand_as(dropped))
+    assert len(model.null_token.unique()) > 1
+
+
 def test_share_zero_changes_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(2)
     before, condition = generator.get_state(), torch.ones(4, 1, 2)
@@ -78,3 +87,27 @@ def test_a_guided_model_mixes_the_outputs_of_both_conditions_once(scale, skip, l
     expected = model.logits(without + scale * (with_image - without), state.y_t, level)
     output = GuidedModel.of(model, condition, scale)(state, t)
     torch.testing.assert_close(output.logits, expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_images_that_go_on_have_their_own_state_time_and_layout(scale: float) -> None:
+    model = network(self_condition=0.5)
+    guided = GuidedModel.of(model, condition_of(3), scale)
+    # Image by image another time and another number of tokens.
+    layout = Layout((torch.arange(4) < torch.tensor([[2], [3], [4]])).view(3, 1, 1, 4))
+    first, second = (
+        (model.read(torch.randn(3, 2, 4, 5, generator=generator(seed)), t), t)
+        for seed, t in enumerate(torch.rand(2, 3, 1, 1, generator=generator(9)))
+    )
+    network_of_chains = EarlyExit(guided, 1, torch.device("cpu"))
+    before = network_of_chains(*first, layout)
+    features = network_of_chains.output.features
+    network_of_chains.exited = torch.tensor([False, True, False])
+    after = network_of_chains(*second, layout)
+    whole = guided(*second, layout, features)
+    assert torch.equal(after[1], before[1])
+    torch.testing.assert_close(after[::2], whole.logits[::2])
+    rows = guided.rows(torch.tensor([0, 2]))
+    torch.testing.assert_close(network_of_chains.output.features[rows], whole.features[rows])
+    stopped = guided.rows(torch.tensor([1]))
+    assert torch.equal(network_of_chains.output.features[stopped], features[stopped])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import LabelDiffusion, ObjectiveSettings, Targets, objective
+from addkit.diffusion import Clean, LabelDiffusion, ObjectiveSettings, Targets, objective
 
 from .networks import Corrupted, condition_of, corrupted, generator, network
 
@@ -124,6 +124,7 @@ def test_a_guess_is_the_networks_best_at_an_earlier_time(monkeypatch) -> None:
     assert (watched.shown == 2).all()
     earlier, own = seen
     assert (earlier < own).all()
+    assert torch.equal(earlier, earlier[..., :1].expand_as(earlier))  # As the row's own time.
 
 
 @pytest.mark.parametrize("rollout", [0.0, 1.0])
@@ -166,6 +167,13 @@ def test_accuracy_is_of_known_labels() -> None:
     assert value.real_loss is None
 
 
+def test_a_soft_label_is_noised_as_it_is() -> None:
+    model = network(scale=1.3)
+    soft = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0]).expand(B, R, N, 5)
+    state = model.corrupt(Clean(soft.argmax(-1), soft), torch.ones(1, 1, 1), generator())
+    torch.testing.assert_close(state.y_t, 1.3 * soft)
+
+
 def test_a_length_head_adds_its_cross_entropy() -> None:
     model = network(lengths=True)
     lengths = torch.randint(1, N + 1, (B, R, 1), generator=generator(7))
@@ -177,6 +185,10 @@ def test_a_length_head_adds_its_cross_entropy() -> None:
     head, model.length_head = model.length_head, None
     without = objective(model, condition_of(B), targets, settings, generator(8)).loss
     torch.testing.assert_close(value - without, -log_p.gather(1, lengths.squeeze(-1)).mean())
+    model.length_head = head
+    turned = model.length_logits(condition_of(B).roll(1, 1))
+    torch.testing.assert_close(turned.log_softmax(-1), log_p)  # Of all condition tokens alike.
+    model.length_head = None
     with pytest.raises(ValueError, match="without a length head"):
         model.length_logits(condition_of(B))
     assert head is not None

@@ -27,6 +27,7 @@ from addkit.losses.mse import CleanMse, NoiseMse
 from addkit.processes.gaussian import GaussianProcess
 from addkit.schedules.closed_form import CosineSchedule
 from addkit.schedules.settings import CosineConfig
+from addkit.testing.exact_models import Levels
 
 from .networks import condition_of, network
 
@@ -274,6 +275,22 @@ def test_self_conditioning_reads_it_in_its_share_of_batches(looks) -> None:
     share, batches = 0.25, 60
     count = sum(len(looks(share, seed)) == 2 for seed in range(batches))
     assert abs(count - share * batches) < 4 * math.sqrt(share * (1 - share) * batches)
+
+
+def test_times_follow_the_schedules_power_or_the_models_own_map() -> None:
+    model, labels = network(), torch.zeros(3, 4, 4, dtype=torch.long)
+
+    def times() -> Tensor:
+        value = objective(model, condition_of(3), Targets(labels), PLAIN, _generator())
+        assert value.timed is not None
+        return value.timed.t
+
+    model.schedule = Levels(lambda t: 1 - t)
+    u = times()
+    model.schedule = Levels(lambda t: 1 - t, t_power=2.0)
+    torch.testing.assert_close(times(), u**2)
+    model.timesteps = lambda u: 1 - u
+    torch.testing.assert_close(times(), 1 - u)
 
 
 class Given(GaussianProcess):

@@ -14,7 +14,7 @@ from addkit.diffusion import FREE, ChainSettings, ChainStep, Clean, LabelDiffusi
 from addkit.samplers.blocks import sample
 from addkit.samplers.ordered import LeftToRight, Maskgit
 from addkit.samplers.renoise import Ddim, Gibbs, Kappa, Refine, Renoise
-from addkit.sampling import GuidedModel, forced
+from addkit.sampling import Chain, GuidedModel, forced
 from addkit.to_one.operators import ArgMax, Sample, Softmax
 
 from .networks import condition_of, generator, network
@@ -246,6 +246,27 @@ def test_a_chain_sees_nothing_beyond_its_length() -> None:
         torch.testing.assert_close(one, two)
         unlimited = _chain(sampler, 3, given_labels=torch.where(beyond, 4, FREE), guidance=2.0)[-1]
         assert (unlimited.logits[~beyond] - two).abs().max() > 1e-3
+
+
+def test_a_chain_sees_every_token_of_its_length() -> None:
+    lengths = torch.tensor([[3, 7, 2], [2, 3, 5]])
+    last = torch.arange(TOKENS) == lengths.unsqueeze(-1) - 1
+    one, two = (
+        _chain(Renoise(), 1, given_labels=torch.where(last, label, FREE), lengths=lengths)[0]
+        for label in (0, 4)
+    )
+    assert ((one.logits - two.logits)[:, :, 0].abs().amax(-1) > 1e-3).all()
+
+
+def test_a_sampler_that_asks_the_network_gets_the_loops_logits() -> None:
+    model, lengths = _model(), torch.tensor([[3, 7, 2], [2, 3, 5]])
+    settings = ChainSettings(
+        steps=2, chains=CHAINS, lengths=lengths, guidance=1.5, bias=torch.linspace(-1, 1, 5)[None]
+    )
+    walk = (model, condition_of(IMAGES), ArgMax(), settings)
+    chain = Chain.of(*walk, generator(5))
+    first = next(iter(Renoise().sample(Chain.of(*walk, generator(5)))))
+    torch.testing.assert_close(chain.predict(Renoise().start(chain)), first.logits)
 
 
 def test_an_image_that_leaves_keeps_its_answer_and_disturbs_no_other() -> None:

@@ -31,6 +31,13 @@ def test_corrupt_has_the_moments_of_the_forward_process(alpha_bar: float, scale:
     torch.testing.assert_close(y_t.T.cov(), covariance, atol=spread, rtol=0)
 
 
+def test_every_number_has_noise_of_its_own() -> None:
+    labels = torch.zeros(2, 3, 4, dtype=torch.long)
+    noise = corrupt(labels, torch.zeros(1, 1, 1), 5, _generator()).noise
+    assert noise.shape == (2, 3, 4, 5)
+    assert len(noise.unique()) == noise.numel()
+
+
 def test_corrupt_hands_back_the_noise_that_it_used() -> None:
     labels = torch.tensor([[[0, 3], [1, 1]]])
     alpha_bar = torch.tensor([[[0.2, 0.7], [0.0, 1.0]]])

@@ -13,7 +13,7 @@ from addkit.diffusion import alpha_bar_at, corrupt
 from addkit.embeddings.posterior import PosteriorEmbedding, _largest
 
 WIDTH = 64
-ROWS = {10: 4000, 1000: 4000, 10112: 2000}
+ROWS = {10: 4000, 100: 4000, 1000: 4000, 10112: 2000}
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -70,7 +70,7 @@ def test_draw_has_the_distribution_of_read(
 
 
 @pytest.mark.parametrize("m", [0.0, 0.5, 2.0, 3.5])
-@pytest.mark.parametrize("num_classes", ROWS)
+@pytest.mark.parametrize("num_classes", [10, 1000, 10112])
 @pytest.mark.parametrize("kind", ["linear", "posterior"])
 def test_draw_has_the_moments_of_read(make, kind: str, num_classes: int, m: float) -> None:
     """Of one class, so that the spread between labels hides nothing."""

@@ -57,6 +57,13 @@ def test_some_values_are_given() -> None:
     assert given({}).tolist() == [FREE, FREE]
 
 
+def test_a_value_that_two_attributes_share_is_the_named_ones() -> None:
+    names = ("none", "red", "none", "dotted", "striped")
+    given = Attributes(replace(PETS, class_names=names)).given_labels
+    assert given({"tone": "none"}).tolist() == [FREE, 2]
+    assert given({"size": "none"}).tolist() == [0, FREE]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -53,6 +55,13 @@ def test_predictions_have_the_most_probable_first() -> None:
         ),
     ]
     assert [prediction.label.name for prediction in predictions] == ["fox", "dog"]
+
+
+def test_each_class_has_its_own_votes() -> None:
+    answer = replace(_answer(), votes=torch.tensor([[[0.5, 0.25, 0.25, 0.0]]] * 2))
+    first, second = Classification(PETS).predictions(answer, 4)
+    assert [(s.name, s.votes) for s in first.labels[:2]] == [("fox", 0.25), ("emu", 0.0)]
+    assert [(s.name, s.votes) for s in second.labels[:2]] == [("dog", 0.5), ("cat", 0.25)]
 
 
 def test_predictions_as_json_and_as_rows() -> None:
