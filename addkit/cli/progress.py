@@ -83,6 +83,14 @@ class LiveView(Callback):
             note(f"  {truth}")
             note(f"    {'=' if answer == truth else '>'} {answer}")
 
+    def stopped_early(self, trainer: Trainer, epoch: int, best: int) -> None:
+        """Print the epoch, and the one that was the best."""
+        patience = trainer.recipe.training.patience
+        note(
+            f"{trainer.name}: stopped after epoch {epoch} of {trainer.plan.epochs}: "
+            f"{patience} evaluations in a row no better than epoch {best}"
+        )
+
     def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
         """Print the choice and the score of each candidate."""
         score = Score.named(trainer.task.headline)

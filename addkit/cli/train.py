@@ -270,18 +270,24 @@ def _print_summary(result: TrainResult) -> None:
     models = [(result.model_name, result.scores), *controls]
     rows = [(name, *pair) for name, both in models for pair in both.items()]
     columns = present(scores for *_, scores in rows)
-    output.table(
-        ["test", "weights", *(score.short_heading for score in columns)],
-        [
-            (name, weights, *(score.text(scores.get(score.name)) for score in columns))
-            for name, weights, scores in rows
-        ],
-        optional=left_out(columns),
-    )
+    if rows:
+        output.table(
+            ["test", "weights", *(score.short_heading for score in columns)],
+            [
+                (name, weights, *(score.text(scores.get(score.name)) for score in columns))
+                for name, weights, scores in rows
+            ],
+            optional=left_out(columns),
+        )
+    else:
+        output.line("no test split, so nothing was measured")
     if text := legend(columns):
         output.line(text)
     output.line()
+    if result.scored_step != result.steps:
+        output.line(f"best weights on the validation split: step {result.scored_step:,}")
     output.line(f"{result.seconds:.0f} s, run {result.run.path}")
-    output.hint(addkit_command("evaluate", "--run", result.run.path))
+    if rows:
+        output.hint(addkit_command("evaluate", "--run", result.run.path))
     steps = ("--steps", 20) if result.metric == "top1" else ()
     output.hint(addkit_command("sample", "--run", result.run.path, *steps, "IMAGE"))

@@ -60,6 +60,15 @@ class ImageFolder(Source):
         self._splits = self._split(folders, listings)
         # Split -> its readable images.
         self._verified: dict[str, Listing] = {}
+        self._missing = [
+            f"{self._root}: too few images of each class to hold out a {name} split, so that "
+            f"nothing can be {use}"
+            for name, share, use in (
+                ("test", True, "measured"),
+                ("validation", config.validation, "chosen on it"),
+            )
+            if share and name not in self._splits
+        ]
         super().__init__(
             facts_of(
                 config,
@@ -75,18 +84,16 @@ class ImageFolder(Source):
         splits = self._splits.items()
         paths = {name: listing.paths for name, listing in splits}
         labels = {name: listing.column() for name, listing in splits}
-        return Contents(self.store, paths, labels, tuple(_nesting_doubt(self._train, self.store)))
+        return Contents(
+            self.store, paths, labels, (*_nesting_doubt(self._train, self.store), *self._missing)
+        )
 
     def _split(self, folders: dict[str, Path], splits: dict[str, Listing]) -> dict[str, Listing]:
         root, config, seed = self._root, self._config, self._config.split_seed
         if not folders:  # the classes are directly under root
             train, test = splits[""].split(root, config.test_share, seed, "test")
-            splits = {"train": train, "test": test}
-        if not len(splits["test"]):
-            raise DataError(
-                f"{root}: one image a class leaves none to test with.\n"
-                "Add images, or a test/ folder next to a train/ folder."
-            )
+            # One image of each class leaves none to test with.
+            splits = {"train": train, **({"test": test} if len(test) else {})}
         if not config.validation:
             return splits
         if "validation" in splits:
@@ -95,7 +102,7 @@ class ImageFolder(Source):
             )
         # Out of train, after test: a validation split leaves the test images as they are.
         train, held = splits["train"].split(root, config.validation, seed, "validation")
-        return {**splits, "train": train, "validation": held}
+        return {**splits, "train": train, **({"validation": held} if len(held) else {})}
 
     def _open(self, name: str, augmenter: Augmenter) -> FileImages:
         # Once, however often the split is opened: decoding every image takes minutes.

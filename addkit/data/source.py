@@ -49,7 +49,8 @@ class Source(ABC):
         if name not in self.facts.split_sizes:
             raise DataError(
                 f'There is no split "{name}"; there are: {", ".join(self.facts.split_sizes)}. '
-                "A validation split needs data.validation above 0."
+                "A validation split needs data.validation above 0, and a test split two images of "
+                "some class."
             )
         return self._open(name, self._augmenter)
 

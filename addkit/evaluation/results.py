@@ -511,6 +511,8 @@ class Evaluation:
     """A row for each setting."""
     controls: list[ScoreRow]
     """A row for each matched control."""
+    step: int | None = None
+    """Optimizer steps that the run's weights had taken."""
     audit: Audit | None = None
     table3: list[CaptionRow] | None = None
     """Captions: the paper's table 3."""
@@ -579,6 +581,7 @@ class Evaluation:
             "run": self.run,
             "split": self.split,
             "weights": self.weights,
+            "step": self.step,
             "units": {
                 score.name: "share" if score.stored_as_share else score.unit for score in scores
             },
@@ -606,6 +609,7 @@ class Evaluation:
                 run=stored["run"],
                 split=stored["split"],
                 weights=stored["weights"],
+                step=stored.get("step"),
                 results=[ScoreRow.from_data(row) for row in stored["results"]],
                 controls=[ScoreRow.from_data(row) for row in stored["controls"]],
                 audit=audit and Audit(**audit),

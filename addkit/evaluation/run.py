@@ -189,6 +189,7 @@ def _evaluate(
         run=str(path),
         split=options.split,
         weights=predictor.weights,
+        step=predictor.step,
         results=[
             ScoreRow(model_name, each.settings, {**scores_of(meter), **more}, meter.never_predicted)
             for each, more in zip(combinations, columns, strict=True)

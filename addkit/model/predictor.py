@@ -40,7 +40,14 @@ from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint import load_tensors
-from addkit.runs.checkpoint_files import checkpoint_of, checkpoints_in, fault_of, pointed_at
+from addkit.runs.checkpoint_files import (
+    checkpoint_of,
+    checkpoints_in,
+    fault_of,
+    path_of,
+    pointed_at,
+    step_of,
+)
 from addkit.tasks.predictions import Made, TracedStep
 from addkit.terminal import addkit_command, quoted
 
@@ -166,6 +173,7 @@ class Predictor:
         facts: of the data it was trained on.
         steps: of a chain, chosen after training where `sampling.steps` is auto.
         weights: those of the network, `ema` or `raw`.
+        step: of the checkpoint that they come from; None: of none.
     """
 
     def __init__(
@@ -175,12 +183,13 @@ class Predictor:
         facts: DataFacts,
         steps: int | None = None,
         weights: str = "raw",
+        step: int | None = None,
     ) -> None:
         require_type("network", network, Network)
         require_type("recipe", recipe, Recipe)
         require_type("facts", facts, DataFacts)
         self.network = network.eval()
-        self.recipe, self.weights = recipe, weights
+        self.recipe, self.weights, self.step = recipe, weights, step
         self.facts = facts
         self._pixels = Pixels.of(facts)
         problem = problem_of(recipe, facts)
@@ -634,11 +643,13 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
         warnings.warn(message, AddkitWarning, stacklevel=2)
     fill(network, load_tensors(file), file)
+    # A copy of a checkpoint elsewhere may have any name.
+    step = step_of(checkpoint) if checkpoint in checkpoints_in(run.checkpoints) else None
     steps = run.manifest().chosen_steps
     if recipe.sampling.steps == "auto" and steps is None:
         message = f"{path}: its training has not chosen a number of steps yet, so answers take one"
         warnings.warn(message, AddkitWarning, stacklevel=2)
-    return Predictor(network.to(device), recipe, facts, steps, weights)
+    return Predictor(network.to(device), recipe, facts, steps, weights, step)
 
 
 def _instead(run: Run, checkpoint: Path, weights: str) -> str:
@@ -688,6 +699,20 @@ def fill(network: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> No
         raise RunError(f"{file}: does not fit the run's recipe: {reason}") from error
 
 
+def _best(run: Run) -> Path | None:
+    """The checkpoint that was scored, or the best so far, where the recipe uses that one."""
+    if run.recipe_tables().get("checkpoints", {}).get("use") != "best":
+        return None
+    step, best = run.manifest().scored_step, pointed_at(run.checkpoints, "best")
+    if step is not None:
+        best = path_of(run.checkpoints, step)
+        if not (best / "progress.json").is_file():
+            message = f"{best}: missing, and its weights were scored; answers are by the last ones"
+            warnings.warn(message, AddkitWarning, stacklevel=4)
+            return None
+    return best
+
+
 def _find(path: Path) -> tuple[Run, Path]:
     """The run and the checkpoint that a path names."""
     # `latest` and `best` are files that contain a checkpoint's name.
@@ -699,7 +724,7 @@ def _find(path: Path) -> tuple[Run, Path]:
         folders = [file.name for file in path.absolute().parent.glob("*/") if file.is_dir()]
         raise RunError(f"{path}: no such run folder{guess(path.name, folders)}")
     run = Run.open(path)
-    checkpoint = checkpoint_of(run.checkpoints)
+    checkpoint = _best(run) or checkpoint_of(run.checkpoints)
     if checkpoint is None:
         raise RunError(
             f"{path}: this run has no checkpoint yet; continue with "

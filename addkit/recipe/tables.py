@@ -67,6 +67,11 @@ class Training(Config):
         "float32", description="The trunk's; noise, softmax and losses stay in float32."
     )
     evaluate_every: Count = Field(1, description="Epochs between accuracies on the way.")
+    patience: CountOrZero = Field(
+        0,
+        description="Stop after so many evaluations in a row without a better score on the "
+        "validation split; 0 never stops. The learning rate follows the whole plan all the same.",
+    )
 
     @model_validator(mode="after")
     def one_learning_rate(self) -> Training:
@@ -145,9 +150,21 @@ class Checkpoints(Config):
         0, description="Epochs between those that stay for ever; 0: none."
     )
     best: bool = Field(True, description="Keep the one that scored best on the way.")
+    use: Literal["last", "best"] = Field(
+        "last",
+        description="Weights that are scored at the end, and that answer: the last ones, or those "
+        "with the best score on the validation split.",
+    )
     asynchronous: bool = Field(
         True, description="Training continues while a copy of it is being written."
     )
+
+    @model_validator(mode="after")
+    def best_is_kept(self) -> Checkpoints:
+        """Weights that are used must be kept."""
+        if self.use == "best" and not self.best:
+            raise ValueError('use = "best" needs best = true')
+        return self
 
 
 class Distributed(Config):

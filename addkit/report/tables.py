@@ -26,6 +26,8 @@ def final_scores(files: RunFiles) -> Table:
         for weights, scores in run.scores().items()
     }
     if not rows:
+        if files.run.finished:
+            raise NotShownError("the data has no test split, so that nothing was measured")
         again = addkit_command("train", files.run.path, "--resume")
         raise NotShownError(f"the training is not over; `{again}` resumes it")
     # Columns of any model: a control may lack scores that only a chain has, and the reverse.

@@ -90,6 +90,10 @@ class Manifest(Stored):
     command_started: str | None = None
     trained: str | None = None
     finished: str | None = None
+    stopped_step: int | None = None
+    """The last optimizer step of a training that `training.patience` ended; None: of the plan."""
+    scored_step: int | None = None
+    """Step of the checkpoint whose weights were scored and answer; None: the last."""
     chosen_steps: int | None = None
     """Sampling steps chosen on the validation split, for `steps = "auto"`."""
     chosen_from: dict[str, float] = {}
@@ -100,6 +104,8 @@ class Manifest(Stored):
     @property
     def steps(self) -> int | None:
         """Optimizer steps of the whole training."""
+        if self.stopped_step is not None:
+            return self.stopped_step
         return int(self.plan["steps"]) if "steps" in self.plan else None
 
 

@@ -112,7 +112,8 @@ class LossByTime:
 
 
 class Metrics(Callback):
-    """Writes metrics.jsonl, evaluates on the way, and marks the best checkpoint.
+    """Writes metrics.jsonl, evaluates on the way, marks the best checkpoint, and ends a training
+    whose score no longer rises.
 
     Every process scores its share of a split; rank 0 writes.
     """
@@ -129,12 +130,19 @@ class Metrics(Callback):
         chosen_by = [x for x in lines if x["split"] == CHOOSING and headline in x]
         values = [(x[headline], -x["step"]) for x in chosen_by]
         best: tuple[float | None, int] = max(values, default=(None, 0))
+        self.since_best: int
+        since = sum(line["step"] > -best[1] for line in chosen_by)
         scored = {line["step"] for line in lines}
         # One process's files decide for all: the others may see them later, or not at all.
-        self.scored_steps, (self.best, step) = trainer.world.broadcast((scored, best))
+        self.scored_steps, (self.best, step), self.since_best = trainer.world.broadcast(
+            (scored, best, since)
+        )
+        self.best_step = -step
         choosing = trainer.recipe.checkpoints.best
-        if self.best is not None and -step == trainer.progress.step and choosing:
+        if self.best is not None and self.best_step == trainer.progress.step and choosing:
             trainer.mark_best()
+        # A training that has ended so is not continued.
+        trainer.exhausted = self._exhausted(trainer)
 
     def step(self, trainer: Trainer, report: StepReport) -> None:
         """Log the step."""
@@ -167,26 +175,33 @@ class Metrics(Callback):
         choosing = CHOOSING in trainer.source.facts.split_sizes
         last = epoch + 1 == plan.epochs
         due = choosing if last else (epoch + 1) % plan.evaluate_every == 0
-        if not due or step in self.scored_steps:
-            return
         split = CHOOSING if choosing else "test"
+        if not due or step in self.scored_steps or split not in trainer.source.facts.split_sizes:
+            return
         # The averaged weights alone: on the way they are what a user would stop at.
         (meter,) = meters_of(trainer, split, most=1).values()
         scores = asdict(meter.compute())
         self.scored_steps.add(step)
         value = scores[trainer.task.headline]
-        if (
-            choosing
-            and trainer.recipe.checkpoints.best
-            and (self.best is None or value > self.best)
-        ):
-            self.best = value
-            # Before the score is logged: after a kill in between a resume scores and marks again.
-            trainer.mark_best()
+        if choosing and (self.best is None or value > self.best):
+            self.best, self.best_step, self.since_best = value, step, 0
+            if trainer.recipe.checkpoints.best:
+                # Before the score is logged: after a kill in between a resume scores and marks
+                # again.
+                trainer.mark_best()
+        elif choosing:
+            self.since_best += 1
         if trainer.world.is_main:
             trainer.log({**position, "split": split, **scores})
             for callback in trainer.callbacks:
                 callback.scored(trainer, split, value, meter.examples(EXAMPLES))
+        if self._exhausted(trainer) and not last:
+            trainer.exhausted = True
+            for callback in trainer.callbacks:
+                callback.stopped_early(trainer, epoch + 1, self.best_step // plan.steps_per_epoch)
+
+    def _exhausted(self, trainer: Trainer) -> bool:
+        return 0 < trainer.recipe.training.patience <= self.since_best
 
 
 class TrackerCallback(Callback):

@@ -49,6 +49,18 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
                 f'{kind} "{choices[kind].name}" reads; set to 0'
             )
     _check_times(recipe)
+    if recipe.training.patience and not getattr(choices["data"].config, "validation", True):
+        raise RecipeError(
+            f"{source}: [training] patience stops by the score on a validation split, and the data "
+            "has none; set data.validation above 0, or training.patience to 0"
+        )
+    if recipe.checkpoints.use == "best" and "validation" not in facts.split_sizes:
+        warnings.warn(
+            '[checkpoints] use = "best" chooses on a validation split, and there is none: the last '
+            "weights are used",
+            AddkitWarning,
+            stacklevel=2,
+        )
     if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
         raise RecipeError(
             f'{source}: [sampling] steps = "auto" chooses on a validation split, and '

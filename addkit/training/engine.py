@@ -120,14 +120,15 @@ class Engine(ABC):
 
     def load(self, checkpoint: Path, step: int) -> None:
         """Continue from a checkpoint of any number of processes. `RunError` if it does not fit."""
-        self._load_weights(checkpoint)
+        self.load_weights(checkpoint)
         if self.average is not None:
             # Not in the file of weights: it equals the step. The average's warm-up depends on it.
             self.average.n_averaged.fill_(step)
         restore_optimizer(self.network, self.optimizer, checkpoint)
 
     @abstractmethod
-    def _load_weights(self, checkpoint: Path) -> None: ...
+    def load_weights(self, checkpoint: Path) -> None:
+        """Load a checkpoint's weights alone, raw and averaged, into `networks`."""
 
 
 class Replicated(Engine):
@@ -178,7 +179,8 @@ class Replicated(Engine):
         """Nothing is left to write."""
         return None
 
-    def _load_weights(self, checkpoint: Path) -> None:
+    def load_weights(self, checkpoint: Path) -> None:
+        """See `Engine`."""
         for name, network in self.networks().items():
             file = checkpoint / f"{name}.safetensors"
             fill(network, load_tensors(file), file)
@@ -250,7 +252,8 @@ class Sharded(Engine):
         """Optimizer state."""
         return save_shards(folder / "optimizer", pack_optimizer(self.network, self.optimizer))
 
-    def _load_weights(self, checkpoint: Path) -> None:
+    def load_weights(self, checkpoint: Path) -> None:
+        """See `Engine`."""
         for name, module in self._shares.items():
             file = checkpoint / f"{name}.safetensors"
             try:

@@ -199,7 +199,7 @@ def _changeable(recipe: Recipe) -> set[str]:
     tracker = type(recipe.choices["tracker"].config)
     return {
         "tracker.name",
-        *(f"checkpoints.{key}" for key in Checkpoints.model_fields),
+        *(f"checkpoints.{key}" for key in Checkpoints.model_fields if key != "use"),
         *(f"tracker.{key}" for key in tracker.model_fields),
         *(f"distributed.{key}" for key in Distributed.model_fields),
         *(f"data.{name}" for name in paths),

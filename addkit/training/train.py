@@ -20,6 +20,7 @@ from addkit.plugin.protocols import Meter
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
+from addkit.runs.folder import Manifest
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
@@ -40,13 +41,18 @@ class TrainResult:
     """`Run.model_name`."""
     metric: str
     """The task's headline: top1 in percent, exact_match as a share."""
-    value: float
-    """With the recipe's read-out and the averaged weights."""
+    value: float | None
+    """With the recipe's read-out and the averaged weights; None where the data has no test
+    split.
+    """
     control_value: float | None
     """Of the first control; None where the recipe trains none."""
     seconds: float
     """Wall time of this command, controls included."""
     steps: int
+    """Optimizer steps taken, which `training.patience` may have ended before the plan."""
+    scored_step: int
+    """Step of the checkpoint whose weights were scored and answer."""
     parameters: dict[str, int]
     scores: Scores
     controls: dict[str, Scores]
@@ -150,8 +156,7 @@ def train(
     assert manifest.steps is not None  # noted when the training was opened
     metric = manifest.headline or "top1"
     # The averaged weights come first, the raw ones where there are no others.
-    values = [next(iter(each.values()))[metric] for each in (scores, *controls.values())]
-    assert values[0] is not None  # only scores beside the headline may be undefined
+    values = [next(iter(each.values()), {}).get(metric) for each in (scores, *controls.values())]
     return TrainResult(
         run=run,
         model_name=run.model_name,
@@ -160,6 +165,7 @@ def train(
         control_value=values[1] if controls else None,
         seconds=perf_counter() - start,
         steps=manifest.steps,
+        scored_step=manifest.steps if manifest.scored_step is None else manifest.scored_step,
         parameters=manifest.parameters,
         scores=scores,
         controls=controls,
@@ -189,8 +195,9 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
     """Train one network to its end and score it; a finished run returns its stored scores."""
     world = session.world
     # Rank 0 decides, so that no process trains alone.
-    stored = world.broadcast(run.scores() if world.is_main else {})
-    if stored:
+    manifest = world.broadcast(run.manifest() if world.is_main else Manifest())
+    if manifest.trained:
+        stored: Scores = manifest.scores
         return stored
     with closing(Trainer.open(run, recipe, session.device, world, session.stop, name)) as trainer:
         if world.is_main:
@@ -214,12 +221,18 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
                 *session.callbacks,
             ]
         )
+        if world.is_main and trainer.progress.step < trainer.plan.steps:
+            run.note(stopped_step=trainer.progress.step)
+        if recipe.checkpoints.use == "best":
+            scored_step = trainer.load_best()
+            if world.is_main:
+                run.note(scored_step=scored_step)
         meters = _final_meters(trainer)
     scores = {name: scores_of(meter) for name, meter in meters.items()}
     if world.is_main:
         run.note(
             scores=scores,
-            never_predicted=list(next(iter(meters.values())).never_predicted),
+            never_predicted=[n for meter in [*meters.values()][:1] for n in meter.never_predicted],
             seconds=trainer.progress.seconds,
             trained=_now(),
         )
@@ -227,7 +240,7 @@ def _train_network(recipe: Recipe, run: Run, session: _Session, name: str) -> Sc
 
 
 def _final_meters(trainer: Trainer) -> dict[str, Meter]:
-    """On the test split, with steps that were chosen on another one."""
+    """On the test split, with steps that were chosen on another one; empty where there is none."""
     steps = None
     if trainer.recipe.sampling.steps == "auto":
         # On the validation split: a choice on the test split would flatter its scores.
@@ -237,6 +250,8 @@ def _final_meters(trainer: Trainer) -> dict[str, Meter]:
             trainer.run.note(chosen_steps=steps, chosen_from=chosen_from)
         for callback in trainer.callbacks:
             callback.steps_chosen(trainer, steps, values)
+    if "test" not in trainer.source.facts.split_sizes:
+        return {}
     return meters_of(trainer, "test", steps=steps)
 
 

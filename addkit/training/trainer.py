@@ -31,7 +31,7 @@ from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
 from addkit.runs.checkpoint import CheckpointWriter, Progress, load_progress
 from addkit.runs.checkpoint_files import FILES as CHECKPOINT_FILES
-from addkit.runs.checkpoint_files import Keep, newest_whole
+from addkit.runs.checkpoint_files import Keep, newest_whole, pointed_at, step_of
 from addkit.runs.folder import FILES as RUN_FILES
 from addkit.training.backend import Stopwatch, prepared
 from addkit.training.engine import LossModule, build_engine
@@ -101,6 +101,9 @@ class Callback:
     ) -> None:
         """After an evaluation on the way, on rank 0: the task's headline, and (truth, answer)s."""
 
+    def stopped_early(self, trainer: Trainer, epoch: int, best: int) -> None:
+        """`training.patience` ends the training after `epoch`; `best` was the best, from 1."""
+
     def steps_chosen(self, trainer: Trainer, steps: int, values: Mapping[int, float]) -> None:
         """Sampling steps were chosen by the headline of each candidate (`steps = "auto"`)."""
 
@@ -169,6 +172,8 @@ class Trainer:
         self.saved: Path | None = None
         """The newest checkpoint."""
         self.saved_step, self.saved_at = 0, monotonic()
+        self.exhausted = False
+        """True once a callback has decided, on all processes, that no more epoch is taken."""
         self._undo: Callable[[], bool] | None = None
         """Within a step: puts back what the step has changed, and returns False where it cannot."""
         self._wait_for_shares: Callable[[], None] = lambda: None
@@ -215,10 +220,14 @@ class Trainer:
         with self.saved_when_stopped(), self.stop.deferred(deadline=self.world.size == 1):
             # A kill may have come between the checkpoint of an epoch and its scores.
             for epoch in range(done - 1 if done and not into else done, epochs):
+                if self.exhausted:
+                    break
                 if epoch >= done:
                     self._train_epoch(epoch)
                 for callback in callbacks:
                     callback.epoch(self, epoch)
+            # Also after an epoch at whose end no checkpoint was due.
+            self.save_once()
 
     @contextmanager
     def saved_when_stopped(self) -> Iterator[None]:
@@ -467,6 +476,22 @@ class Trainer:
         self.save_once()
         if self.world.is_main:
             self.writer.mark_best()
+
+    def load_best(self) -> int | None:
+        """Load the weights of the best checkpoint into the networks, for scores; returns its step,
+        or None where no checkpoint was the best. The training itself cannot continue from there.
+        """
+        self._wait_for_shares()
+        best = None
+        if self.world.is_main:
+            self.writer.wait()
+            best = pointed_at(self.run.checkpoints, "best")
+        # Others read it only once rank 0 has written it.
+        best = self.world.broadcast(best)
+        if best is None:
+            return None
+        self.engine.load_weights(best)
+        return step_of(best)
 
     def resume(self) -> None:
         """Load the newest checkpoint that is whole; where there is none, write one of step 0."""

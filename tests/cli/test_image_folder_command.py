@@ -224,3 +224,22 @@ def test_what_decides_the_result_may_not_change_with_the_place(
     said = addkit(*words, "--resume", *changes)
     assert said.code == 1
     assert "training.clip_norm was 3.0 and is 4.0; continue the run as it is" in said.err
+
+
+def test_one_picture_of_each_class_trains_and_measures_nothing(
+    addkit: Cli, words: list[Any], photos: Path
+) -> None:
+    for path in photos.rglob("*.png"):
+        if path.name != "00.png":
+            path.unlink()
+    said = addkit(*words, "--set", "data.validation=0.2", "--set", "checkpoints.use=best")
+    assert said.code == 0, said.err
+    assert (said.json["top1"], said.json["scores"]) == (None, {})
+    assert "batch_size 8 is lowered to 1" in said.err
+    assert all(f"hold out a {split} split" in said.err for split in ("test", "validation"))
+    assert addkit("train", "run", "--resume", "--json").json["top1"] is None
+    said = addkit("evaluate", "--run", "run")
+    assert (said.code, '"test"' in said.err) == (1, True)
+    assert addkit("sample", photos / "red" / "00.png", "--run", "run").code == 0
+    assert addkit("runs", "list", "--json", "--root", ".").json[0]["score"] is None
+    assert "no test split" in addkit("report", "run").err

@@ -210,11 +210,17 @@ def test_folders_without_classes(pets: Path, tmp_path: Path) -> None:
         _source(pets)
 
 
-def test_one_image_a_class(tmp_path: Path, paint: Paint) -> None:
+def test_one_image_a_class_leaves_none_to_test_with(tmp_path: Path, paint: Paint) -> None:
     for kind in ("a", "b"):
         paint(tmp_path / kind / "1.png")
-    with pytest.raises(DataError, match="one image a class leaves none to test with"):
-        _source(tmp_path)
+    source = _source(tmp_path, validation=0.1)
+    assert dict(source.facts.split_sizes) == {"train": 2}
+    assert len(source.split("train")) == 2
+    test, validation = source.contents().doubts
+    assert "test split" in test
+    assert "validation split" in validation
+    with pytest.raises(DataError, match="two images of some class"):
+        source.split("test")
 
 
 def test_train_without_test(tmp_path: Path, paint: Paint) -> None:
