@@ -82,10 +82,12 @@ def shades(rows: Iterable[tuple[str, Sequence[float]]], titles: Sequence[str]) -
 
 def card(picture: str, *parts: str) -> str:
     """A picture's HTML, and parts in HTML to the right of it, one below the other."""
-    body = "".join(f'<div style="margin-bottom:6px">{part}</div>' for part in parts if part)
+    body = "".join(f'<div style="margin-bottom:8px">{part}</div>' for part in parts if part)
+    # As wide as the widest thumbnail, so that several cards are aligned.
+    left = f'<div style="width:160px;text-align:center">{picture}</div>' if picture else ""
     return (
-        '<div style="display:flex;gap:16px;align-items:flex-start;flex-wrap:wrap;margin:4px 0">'
-        f"{picture}<div>{body}</div></div>"
+        '<div style="display:flex;gap:16px;align-items:flex-start;flex-wrap:wrap;margin:8px 0">'
+        f"{left}<div>{body}</div></div>"
     )
 
 

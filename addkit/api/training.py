@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from addkit.api.progress import views
 from addkit.cli.run_arguments import run_named
-from addkit.errors import UsageError, require_type
+from addkit.errors import Stopped, UsageError, require_type
 from addkit.model.predictor import check_device
 from addkit.recipe import Recipe, read_recipe, recipe_from_tables
 from addkit.recipe.model import placed
@@ -98,13 +98,14 @@ def train(
     with placed(chosen):
         run, made = choose_run(chosen, RunLocation(folder, resume, fresh), 1, note)
         note(f"run: {run.path}")
-        with clean_start(run.path, made):
-            return train_run(
-                run.recipe(),
-                run,
-                [*shown, *(x if isinstance(x, Callback) else _Calls(x, run) for x in listeners)],
-                device,
-            )
+        own = [each if isinstance(each, Callback) else _Calls(each, run) for each in listeners]
+        try:
+            with clean_start(run.path, made):
+                return train_run(run.recipe(), run, [*shown, *own], device)
+        except Stopped as error:
+            # In the words of Python, not of the command line.
+            text = str(error).replace("--resume", "resume=True")
+            raise Stopped(text, error.exit_code) from error
 
 
 def _resolved(

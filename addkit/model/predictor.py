@@ -295,10 +295,8 @@ class Predictor:
         )
         prepared = isinstance(images, Tensor) and images.dtype != torch.uint8
         if not prepared and pictures_in(images) is None:
-            (answers,) = self._answers(images, request)
-            if isinstance(answers[0], AddkitError):
-                raise answers[0]
-            return answers[0]
+            ((answer,),) = self._answers(images, request)
+            return answer
         predictions = _or_raise(self._answers(images, request))
         return list(predictions) if isinstance(images, Sized) else predictions
 

@@ -24,6 +24,8 @@ MOST_STEPS = 24
 """Steps of a trace that a notebook shows, the first and the last among them."""
 MOST_LABELS = 6
 """Labels of a trace that a notebook shows."""
+LEAST = 0.01
+"""Probability that such a label reaches at some step."""
 
 
 class TracedStep(NamedTuple):
@@ -69,21 +71,23 @@ class Made:
         if not isinstance(self, Prediction):
             # Steps with one answer are one line; numbered from 1.
             numbered = enumerate((step.prediction.summary for step in self.trace), 1)
-            rows = []
+            lines = []
             for text, same in groupby(numbered, lambda pair: pair[1]):
                 first, *_, last = [number for number, _ in same] * 2
                 of = f"step {first}" if first == last else f"steps {first} to {last}"
-                rows.append(((of, text), None, ()))
-            return heading + bars(rows)
-        shares = [
+                lines.append(((of, text), None, ()))
+            return heading + bars(lines)
+        # By label: its probability at each step, 0 where the step does not list it.
+        steps = [
             {score.name: score.probability for score in each.prediction.labels} for each in shown
         ]
-        # The answer's labels first, then those that led at some step.
-        leading = [each.prediction.labels[0].name for each in self.trace]
-        names = list(dict.fromkeys([self.labels[0].name, *leading, *(x.name for x in self.labels)]))
-        # Below the labels that a step lists, a probability counts as 0.
-        lines = [(name, [share.get(name, 0.0) for share in shares]) for name in names[:MOST_LABELS]]
-        return heading + shades(lines, [f"t = {step.t:.2f}" for step in shown])
+        names = dict.fromkeys(name for step in steps for name in step)
+        shares = {name: [step.get(name, 0.0) for step in steps] for name in names}
+        # The answer, how this chain ends, then the others by their largest probability.
+        ends = (self.labels[0].name, self.trace[-1].prediction.labels[0].name)
+        order = sorted(shares, key=lambda name: (name not in ends, -max(shares[name])))
+        rows = [(name, shares[name]) for name in order if max(shares[name]) >= LEAST]
+        return heading + shades(rows[:MOST_LABELS], [f"t = {step.t:.2f}" for step in shown])
 
     def made_by(self, answer: Answer, image: int) -> Self:
         """A copy with the settings behind one image of an answer."""
@@ -182,7 +186,10 @@ class Prediction(Made):
             (
                 (score.name,),
                 score.probability,
-                (_of_hundred(score.probability), *([f"votes {score.votes:.0%}"] if votes else [])),
+                (
+                    _of_hundred(score.probability),
+                    *([f"votes {100 * score.votes:.0f} %"] if votes else []),
+                ),
             )
             for score in self.labels
         )
@@ -310,7 +317,7 @@ class JointPrediction(Made):
             rows.append(((name, value), share, (_of_hundred(share),)))
         joint = self.answers[0].probability
         whole = "" if joint is None else f"all together: {_of_hundred(joint)}"
-        return self._card(bars(rows) + muted(whole), self.steps)
+        return self._card(f"{bars(rows)}<div>{muted(whole)}</div>", self.steps)
 
     @property
     def values(self) -> dict[str, str]:

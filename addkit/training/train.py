@@ -138,7 +138,7 @@ def train(
         check_device(device)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
-    with StopSignals("continue with --resume (resume=True)") as stop, owned:
+    with StopSignals("continue with --resume") as stop, owned:
         session = _Session(callbacks, device or pick_device(), world, stop, profile)
         # A resumed run keeps the time at which it was first started.
         if world.is_main:

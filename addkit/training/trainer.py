@@ -242,7 +242,7 @@ class Trainer:
             if whole and (self.world.size == 1 or isinstance(error, Stopped)):
                 self.save_once()
             code = error.exit_code if isinstance(error, Stopped) else self.stop.exit_code
-            saved = f"saved after step {self.saved_step}; continue with --resume (resume=True)"
+            saved = f"saved after step {self.saved_step}; continue with --resume"
             raise Stopped(f"{self.stop.why}; {saved}", code) from error
 
     def _train_epoch(self, epoch: int) -> None:

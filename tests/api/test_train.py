@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 import addkit
 from addkit import Callback, Run, ScoreReport, StepReport, read_recipe
-from addkit.errors import RunError
+from addkit.errors import RunError, Stopped
 
 SMALL: dict[str, Any] = {
     "encoder": {"widths": (4,), "blocks": 1},
@@ -75,6 +76,13 @@ def test_a_training_that_a_callback_ends_is_continued() -> None:
     assert len(ends) == 1
     again = addkit.train("cut", resume=True)
     assert again.scores == whole.scores
+
+    def stop(report: StepReport | ScoreReport) -> None:
+        if isinstance(report, StepReport) and report.step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Stopped, match="step 5; continue with resume=True"):
+        addkit.train("digits", changes, run_dir="stopped", callbacks=stop)
     fresh = addkit.train("digits", changes, run_dir="cut", fresh=True, epochs=1)
     assert fresh.scores != whole.scores
     (old,) = Path().glob("cut*old*")

@@ -96,7 +96,13 @@ def test_a_trace_has_the_first_chains_steps(predictor: Predictor, digit_images: 
         assert [step.t for step in each.trace] == pytest.approx([1.0, 0.75, 0.5, 0.25])
         assert each.trace[-1].prediction.labels == each.labels
         html = sound(each._repr_html_())
-        assert html.count("t = 0.75:") == 6
+        reached = {
+            score.name
+            for step in each.trace
+            for score in step.prediction.labels
+            if score.probability >= 0.01
+        }
+        assert html.count("t = 0.75:") == min(len(reached), 6)
     # One pass is no chain; the chains that vote beside it are.
     assert predictor.predict(digit_images[0], trace=True, read_out="one-pass").trace == ()
     votes = predictor.predict(digit_images[0], trace=True, read_out="one-pass", steps=3)
