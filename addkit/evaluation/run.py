@@ -225,8 +225,8 @@ def _moved_data(predictor: Predictor, overrides: Overrides) -> DataSource:
     for override in listed_overrides(overrides):
         key = override.key if isinstance(override, Override) else override.lstrip()
         if not (key == "data" or key.startswith("data.")):
-            place = "overrides" if isinstance(override, Override) else "--set"
-            raise UsageError(f"{place}: {key}: only data.KEY can change in an evaluation")
+            place = f"overrides: {key}" if isinstance(override, Override) else f"--set {override}"
+            raise UsageError(f"{place}: only data.KEY=VALUE can change in an evaluation")
     # The resolved recipe with the overrides is validated as any other, so errors name the key.
     tables, path = predictor.recipe.tables(), predictor.recipe.source
     source = build_data(recipe_from_tables(tables, path, overrides=overrides))
