@@ -37,7 +37,7 @@ Listener: TypeAlias = "Callback | Callable[[StepReport | ScoreReport], object]"
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Run,
     overrides: Overrides = (),
     *,
     run_dir: str | Path | None = None,
@@ -109,17 +109,21 @@ def train(
 
 
 def _resolved(
-    recipe: str | Path | Recipe, changes: list[str | Override], folder: Path | None, resume: bool
+    recipe: str | Path | Recipe | Run,
+    changes: list[str | Override],
+    folder: Path | None,
+    resume: bool,
 ) -> tuple[Recipe, Path | None]:
     """The recipe with its changes, and the folder of its run."""
     if isinstance(recipe, Recipe):
         if changes:
             recipe = recipe_from_tables(recipe.tables(), recipe.source, overrides=changes)
         return recipe, folder
-    require_type("recipe", recipe, str, Path, Recipe)
-    run = run_named(Path(recipe))
+    require_type("recipe", recipe, str, Path, Recipe, Run)
+    word = recipe.path if isinstance(recipe, Run) else Path(recipe)
+    run = word if isinstance(recipe, Run) else run_named(word)
     if run is None:
-        return read_recipe(recipe, changes), folder
+        return read_recipe(word, changes), folder
     if not resume:
         raise UsageError(
             f"recipe: {run} is a run; continue it with resume=True, or train its recipe anew: "

@@ -596,13 +596,14 @@ def _or_raise(batches: Iterable[list[Any | AddkitError]]) -> Iterator[Any]:
             yield answer
 
 
-def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
+def load(path: Path | str | Run, *, weights: str = "ema", device: str = "cpu") -> Predictor:
     """Load a trained model from its run folder, or from one of the run's checkpoints.
 
     The file of weights is compared with its checksum.
 
     Args:
-        path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
+        path: a run or its folder, `runs/NAME`; or `step-N`, `latest` or `best` in its
+            `checkpoints`.
         weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`.
         device: of the weights.
 
@@ -610,6 +611,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
             the run could answer with.
     """
+    path = path.path if isinstance(path, Run) else path
     require_type("path", path, str, Path)
     require_type("weights", weights, str)
     if weights not in WEIGHTS:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import addkit
 from addkit import Callback, Run, ScoreReport, StepReport, read_recipe
@@ -42,6 +43,7 @@ def test_a_name_and_arguments_become_a_run(capfd: pytest.CaptureFixture) -> None
     (score,) = (each for each in reports if isinstance(each, ScoreReport))
     assert (score.step, score.split, score.metric) == (result.steps // 2, "test", "top1")
     model = result.load()
+    Image.new("L", (9, 9)).save("x.png")
     assert isinstance(model.predict(np.zeros((9, 9), np.uint8)), addkit.Prediction)
     assert f"{result.value:.2f}" in result._repr_html_()
     (again,) = addkit.evaluate(result.run)
@@ -51,7 +53,9 @@ def test_a_name_and_arguments_become_a_run(capfd: pytest.CaptureFixture) -> None
     reports.clear()
     resumed = addkit.train(recipe, run_dir=result.run.path, resume=True, callbacks=reports.append)
     assert (resumed.scores, reports) == (result.scores, [])
-    assert addkit.train(result.run.path, resume=True).scores == result.scores
+    for run in (result.run, result.run.path, result.run.path.name):
+        assert addkit.train(run, resume=True).scores == result.scores
+    assert addkit.load(result.run).predict("x.png") == model.predict("x.png")
 
 
 class Pulled(Exception):  # noqa: N818
