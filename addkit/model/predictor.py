@@ -606,8 +606,8 @@ def load(path: Path | str | Run, *, weights: str = "ema", device: str = "cpu") -
     executed, and nothing is left of its zip on the disk.
 
     Args:
-        path: a run, `runs/NAME`, or `step-N`, `latest` or `best` in its `checkpoints`; a pack as zip
-            or folder, `https://...` (with `#sha256=...` behind it only that content), or
+        path: a run, `runs/NAME`, or `step-N`, `latest` or `best` in its `checkpoints`; a pack as
+            zip or folder, `https://...` (with `#sha256=...` behind it only that content), or
             `hf://ORG/NAME@REVISION`.
         weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`. A pack
             has one of them, which `ema` takes.
