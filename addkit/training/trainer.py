@@ -63,7 +63,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
