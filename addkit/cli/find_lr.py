@@ -8,6 +8,7 @@ from pathlib import Path
 from addkit.cli.output import Output, note
 from addkit.data.overview import check_data
 from addkit.model import build_data
+from addkit.planning.batch_size import with_batch_size
 from addkit.recipe import Recipe
 from addkit.report.figures.curves import draw_range_test
 from addkit.report.figures.style import write_figure
@@ -24,6 +25,7 @@ def print_range_test(recipe: Recipe, *, json: bool) -> None:
     source = build_data(recipe)
     check_training(recipe, source.facts)
     check_data(source)
+    recipe = with_batch_size(recipe, source.facts)
     check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
     note(f"{STEPS} steps at a rising learning rate; nothing of them stays")
 

@@ -13,6 +13,7 @@ from addkit.cli.output import note
 from addkit.data.overview import check_data
 from addkit.errors import AddkitError, RunError, Stopped, UsageError
 from addkit.model import build_data, build_network
+from addkit.planning.batch_size import with_batch_size
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -59,15 +60,15 @@ def choose_run(
             # A number behind it if another run began in the same second.
             others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
             path = next(path for path in (base, *others) if not path.exists())
-            return _create(path, recipe, _checked_facts(recipe, processes), processes)
+            return _create(path, *_checked(recipe, processes), processes)
         path = newest_run(finished=False, recipe=recipe.name).path
     if not (path / "recipe.toml").exists():
         # Before the data are read, which may take minutes.
         begin_in(path)
-        return _create(path, recipe, _checked_facts(recipe, processes), processes)
+        return _create(path, *_checked(recipe, processes), processes)
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
-        facts = _checked_facts(recipe, processes)
+        recipe, facts = _checked(recipe, processes)
         with locked(path), disk_errors(path):
             old = unused(path, "old")
             path.rename(old)
@@ -122,13 +123,14 @@ def _with_micro_batch(recipe: Recipe, facts: DataFacts, processes: int) -> Recip
     return replace(recipe, distributed=fixed)
 
 
-def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataFacts:
-    """Facts of the data; raises what would fail later, before a folder is made or moved. Of a new
-    run's data the overview is printed.
+def _checked(recipe: Recipe, processes: int, *, new: bool = True) -> tuple[Recipe, DataFacts]:
+    """The recipe with its batch size, and facts of the data; raises what would fail later, before a
+    folder is made or moved. Of a new run's data the overview is printed.
     """
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
+    recipe = with_batch_size(recipe, facts, processes)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes)
     check_shards(recipe, source, plan)
     if new:
@@ -142,7 +144,7 @@ def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataF
         note(f"{heading}: {text}")
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
-    return facts
+    return recipe, facts
 
 
 def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
@@ -153,6 +155,11 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
         size = before.distributed.per_process_batch
         spread = recipe.distributed.model_copy(update={"per_process_batch": size})
         recipe = replace(recipe, distributed=spread)
+    if recipe.training.batch_size == "auto":
+        # Chosen by the memory of the machine on which the run began.
+        chosen = before.training.batch_size
+        training = recipe.training.model_copy(update={"batch_size": chosen})
+        recipe = replace(recipe, training=training)
     old, new = flat(before.tables()), flat(recipe.tables())
     changes = {
         key: f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
@@ -173,7 +180,7 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
-    facts, facts_before = _checked_facts(recipe, processes, new=False), run.facts()
+    (_, facts), facts_before = _checked(recipe, processes, new=False), run.facts()
     for name in ("num_classes", "class_names", "split_sizes"):
         was, is_ = getattr(facts_before, name), getattr(facts, name)
         # Names may be known only where the files are.

@@ -13,6 +13,7 @@ from addkit.data.overview import check_data
 from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
 from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
+from addkit.planning.batch_size import with_batch_size
 from addkit.planning.flops import named_peak, step_flops
 from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
@@ -131,7 +132,9 @@ def dry_run(
     facts, training = source.facts, recipe.training
     check_training(recipe, facts)
     overview = check_data(source)
-    plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
+    count = processes_here(recipe, processes)
+    recipe = with_batch_size(recipe, facts, count)
+    plan = Plan.of(recipe, facts.split_sizes["train"], count)
     check_batch(recipe, plan)
     check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")

@@ -82,7 +82,7 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
 def check_batch(recipe: Recipe, plan: Plan) -> None:
     """Warn of a batch that was lowered for a small data set."""
     asked = recipe.training.batch_size
-    if plan.global_batch < asked:
+    if asked != "auto" and plan.global_batch < asked:
         warnings.warn(
             f"[training] batch_size {asked} is lowered to {plan.global_batch}, so that an epoch of "
             f"few training images has {plan.steps_per_epoch} steps",

@@ -17,6 +17,7 @@ from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
 from addkit.model import build_data
 from addkit.model.predictor import check_device
+from addkit.planning.batch_size import with_batch_size
 from addkit.plugin.protocols import Meter
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
@@ -127,6 +128,7 @@ def train(
             begin_in(run)
             source = build_data(recipe)
             check_data(source)
+            recipe = with_batch_size(recipe, source.facts)
             check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
             run = Run.create(run, recipe, source.facts)
     check_training(recipe, run.facts())

@@ -28,7 +28,8 @@ TYPES: dict[str, Any] = {
     "null": type(None),
 }
 TWO_TYPES = {
-    *("data.attributes", "data.image_size", "sampling.steps", "training.epochs"),
+    *("data.attributes", "data.image_size", "sampling.steps"),
+    *("training.batch_size", "training.epochs"),
     *("distributed.workers", "distributed.processes_per_node"),
 }
 
