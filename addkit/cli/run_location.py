@@ -176,7 +176,14 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
             f"continue the run as it is with `{same}`, or use --fresh"
         )
     # Raises where the batch cannot be divided among this number of processes.
-    Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    plan = Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    batch = run.manifest().plan.get("global_batch", plan.global_batch)
+    if batch != plan.global_batch:
+        # A batch that was lowered for few images is a multiple of the processes.
+        raise RunError(
+            f"{run.path}: began with batches of {batch} images, and {processes} processes would "
+            f"take {plan.global_batch}; resume with a number of processes that divides {batch}"
+        )
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
