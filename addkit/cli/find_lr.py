@@ -13,7 +13,7 @@ from addkit.recipe import Recipe
 from addkit.report.figures.curves import draw_range_test
 from addkit.report.figures.style import write_figure
 from addkit.terminal import addkit_command
-from addkit.training.checks import check_batch, check_training
+from addkit.training.checks import check_budget, check_training
 from addkit.training.find_lr import STEPS, RangeTest, find_lr
 from addkit.training.plan import Plan
 
@@ -26,7 +26,7 @@ def print_range_test(recipe: Recipe, *, json: bool) -> None:
     check_training(recipe, source.facts)
     check_data(source)
     recipe = with_batch_size(recipe, source.facts)
-    check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
+    check_budget(recipe, source.facts, Plan.of(recipe, source.facts.split_sizes["train"]))
     note(f"{STEPS} steps at a rising learning rate; nothing of them stays")
 
     def step(number: int, steps: int) -> None:

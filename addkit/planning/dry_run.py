@@ -12,14 +12,21 @@ import torch
 from addkit.data.overview import check_data
 from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
-from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
+from addkit.model import (
+    InputPlan,
+    ParameterCounts,
+    build_data,
+    build_network,
+    build_task,
+    problem_of,
+)
 from addkit.planning.batch_size import with_batch_size
 from addkit.planning.flops import named_peak, step_flops
 from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.backend import pick_device
-from addkit.training.checks import check_batch, check_shards, check_training
+from addkit.training.checks import check_budget, check_shards, check_training
 from addkit.training.engine import LossModule
 from addkit.training.optimizer import build_optimizer
 from addkit.training.plan import Plan
@@ -86,6 +93,7 @@ class DryRun:
     communication: Communication
     time: TimeEstimate | None
     """None where no speed is known."""
+    input: InputPlan
     classes: int
     class_counts: Mapping[str, Mapping[str, int]]
     """Attribute, "" for a single label -> class -> training images, where they are listed."""
@@ -135,7 +143,7 @@ def dry_run(
     count = processes_here(recipe, processes)
     recipe = with_batch_size(recipe, facts, count)
     plan = Plan.of(recipe, facts.split_sizes["train"], count)
-    check_batch(recipe, plan)
+    check_budget(recipe, facts, plan)
     check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")
     if recipe.distributed.recompute_activations:
@@ -171,6 +179,7 @@ def dry_run(
             plan.accumulation,
         ),
         time=TimeEstimate.of(plan, images_per_second, speed_source) if images_per_second else None,
+        input=InputPlan.of(recipe, facts),
         classes=facts.num_classes,
         class_counts=overview.counts,
         left_out=overview.left_out,

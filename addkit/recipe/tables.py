@@ -112,7 +112,11 @@ class Training(Config):
 class Augmentation(Config):
     """Changes to training images. All off by default; each counted by (seed, epoch, image)."""
 
-    flip: Share = Field(0.0, description="Chance of a left-right flip.")
+    flip: Share = Field(
+        0.0,
+        description="Chance of a left-right flip, such as 0.5 for photographs; 0 where a class "
+        "looks like a letter or a digit, or left and right differ.",
+    )
     shift: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="Largest shift in pixels, edges padded."
     )

@@ -15,7 +15,7 @@ from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
-from addkit.model import build_data
+from addkit.model import build_data, fetch_weights, with_encoder_input
 from addkit.model.predictor import check_device
 from addkit.planning.batch_size import with_batch_size
 from addkit.plugin.protocols import Meter
@@ -26,7 +26,7 @@ from addkit.runs.folder import Manifest, begin_in
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
-from addkit.training.checks import check_batch, check_training
+from addkit.training.checks import check_budget, check_training
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.plan import Plan
 from addkit.training.trainer import Callback, Trainer
@@ -125,12 +125,13 @@ def train(
         if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:
+            fetch_weights(recipe)
             begin_in(run)
             source = build_data(recipe)
             check_data(source)
             recipe = with_batch_size(recipe, source.facts)
-            check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
-            run = Run.create(run, recipe, source.facts)
+            check_budget(recipe, source.facts, Plan.of(recipe, source.facts.split_sizes["train"]))
+            run = Run.create(run, with_encoder_input(recipe), source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with StopSignals("continue with --resume") as stop, owned:

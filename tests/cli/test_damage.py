@@ -31,6 +31,8 @@ Cli = Callable[..., Any]
 
 TINY = (
     "data.image_size=8",
+    "data.validation=0",
+    "checkpoints.use=last",
     "encoder.widths=[4]",
     "encoder.blocks=1",
     "denoiser.width=8",
@@ -41,7 +43,7 @@ TINY = (
     "augmentation.crop=[1.0, 1.0]",
     'control.heads=["linear"]',
 )
-CHECKPOINT = "checkpoints/step-00000001"
+CHECKPOINT = "checkpoints/step-00000004"
 FILES = (
     "recipe.toml",
     "facts.json",
@@ -108,7 +110,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
             file
         )
     root = f"data.root={folder / 'photos'}"
-    recipe = read_recipe(recipes / "image-folder.toml", [root, *TINY])
+    recipe = read_recipe(recipes / "image-folder-small.toml", [root, *TINY])
     run = Run.create(folder / "run", recipe, build_data(recipe).facts)
     train(recipe, run, device="cpu")
     store(run.path, evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)))

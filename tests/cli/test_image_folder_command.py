@@ -39,6 +39,7 @@ def photos(tmp_path: Path) -> Path:
 def words(recipes: Path) -> list[Any]:
     changes = [
         *("data.root=photos", "data.image_size=16", "encoder.widths=[8, 16]"),
+        "data.validation=0",
         *("denoiser.width=16", "denoiser.depth=1", "training.epochs=1"),
         *(
             "training.batch_size=8",
@@ -48,7 +49,7 @@ def words(recipes: Path) -> list[Any]:
         ),
     ]
     sets = [word for change in changes for word in ("--set", change)]
-    return ["train", recipes / "image-folder.toml", "--run-dir", "run", "--json", *sets]
+    return ["train", recipes / "image-folder-small.toml", "--run-dir", "run", "--json", *sets]
 
 
 def _cut(path: Path) -> Path:

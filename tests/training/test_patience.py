@@ -17,7 +17,8 @@ from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint_files import checkpoint_of, pointed_at, step_of
 from addkit.training.callbacks import Metrics
-from addkit.training.checks import check_training
+from addkit.training.checks import check_budget, check_training
+from addkit.training.plan import Plan
 from addkit.training.train import train
 from addkit.training.trainer import Trainer
 
@@ -102,7 +103,8 @@ def test_patience_needs_a_validation_split(recipes: Path) -> None:
     with pytest.raises(RecipeError, match=r"\[training\] patience .* data.validation"):
         check_training(recipe, build_data(recipe).facts)
     recipe = read_recipe(recipes / "digits.toml", ["checkpoints.use=best"])
+    facts = build_data(recipe).facts
     with pytest.warns(AddkitWarning, match="the last weights are used"):
-        check_training(recipe, build_data(recipe).facts)
+        check_budget(recipe, facts, Plan.of(recipe, 1258))
     with pytest.raises(RecipeError, match="needs best = true"):
         read_recipe(recipes / "digits.toml", ["checkpoints.use=best", "checkpoints.best=false"])
