@@ -30,6 +30,7 @@ from addkit.runs.atomic import delete_made, unused
 from addkit.runs.disk import disk_errors
 from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
+from addkit.runs.packs import is_pack
 from addkit.terminal import addkit_command
 from addkit.training.checks import check_budget, check_shards, check_training
 from addkit.training.plan import Plan
@@ -72,6 +73,8 @@ def choose_run(
         # Before the data are read, which may take minutes.
         begin_in(path)
         return _create(path, *_checked(recipe, processes), processes)
+    if is_pack(path):
+        raise UsageError(f"{path}: has a pack, which is no run; choose another folder")
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
         recipe, facts = _checked(recipe, processes)

@@ -264,8 +264,11 @@ def _resolve(
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
+    from addkit.runs.packs import is_pack
 
     run = run_named(word)
+    if word.suffix == ".zip" or (run is not None and is_pack(run)):
+        raise UsageError(f"{word}: a pack has no optimizer, so it cannot be trained further")
     if run is None:
         return read_recipe(word, changes), folder
     if not resume:

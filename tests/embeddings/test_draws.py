@@ -114,6 +114,9 @@ def test_each_row_is_drawn_at_its_own_noise_level(make, kind: str, num_classes: 
         sure = alpha_bar.expand(2, 3, 4).bool()
         torch.testing.assert_close(h[sure], clean[sure], atol=1e-5, rtol=1e-5)
         assert ((h - clean).norm(dim=-1)[~sure] > 1e-3).all()
+        if kind == "posterior":  # Pure noise leaves every class alike, beside any other row.
+            mean = embedding.weight.mean(0).expand_as(h)
+            torch.testing.assert_close(h[~sure], mean[~sure], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["linear", "posterior"])

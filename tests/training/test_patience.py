@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from addkit.model.build import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint_files import checkpoint_of, pointed_at, step_of
+from addkit.training import callbacks
 from addkit.training.callbacks import Metrics
 from addkit.training.checks import check_budget, check_training
 from addkit.training.plan import Plan
@@ -46,6 +48,8 @@ def test_a_training_ends_once_no_score_is_better(lab: Any, same: Same) -> None:
     epoch = straight.plan.steps_per_epoch
     assert _scored(straight) == [epoch, 2 * epoch, 3 * epoch]
     assert straight.progress.step == 3 * epoch
+    # Of equal scores the last one is the best.
+    assert pointed_at(straight.run.checkpoints, "best") == checkpoint_of(straight.run.checkpoints)
     assert step_of(checkpoint_of(straight.run.checkpoints)) == 3 * epoch
 
     again = _reopened(straight)
@@ -67,7 +71,13 @@ def test_a_training_ends_once_no_score_is_better(lab: Any, same: Same) -> None:
     assert same(lab.stored(straight.run.path), lab.stored(killed.run.path))
 
 
-def test_the_best_weights_are_scored_and_answer(lab: Any, tmp_path: Path) -> None:
+def test_the_best_weights_are_scored_and_answer(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = iter(range(100, 0, -1))
+    monkeypatch.setattr(
+        callbacks, "asdict", lambda scores: {**asdict(scores), "top1": next(falling)}
+    )
     changes = (*STALE, "training.patience=1", "checkpoints.use=best", 'control.heads=["linear"]')
     run = lab.open("run", *changes).run
     result = train(run.recipe(), run, device="cpu")
