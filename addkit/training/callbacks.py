@@ -59,7 +59,7 @@ def _inference(trainer: Trainer, steps: int | None) -> Inference:
 def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
     return Evaluator(
         network=network,
-        images=trainer.source.split(split),
+        images=trainer.splits[split],
         task=trainer.task,
         batch_size=trainer.recipe.sampling.batch_size,
         seed=trainer.recipe.seed,
@@ -133,7 +133,9 @@ class Metrics(Callback):
         best: tuple[float | None, int] = max(values, default=(None, 0))
         self.since_best: int
         first = min((step for value, step in values if value == best[0]), default=0)
-        since = sum(step > first for _, step in values)
+        # A frozen encoder is first trained, however little the score rises until then.
+        after = max(first, trainer.plan.unfreeze_step)
+        since = sum(step > after for _, step in values)
         scored = {line["step"] for line in lines}
         # One process's files decide for all: the others may see them later, or not at all.
         self.scored_steps, (self.best, self.best_step), self.since_best = trainer.world.broadcast(
@@ -154,7 +156,8 @@ class Metrics(Callback):
         line = report.line()
         rate = report.images / report.seconds
         line["images_per_second"] = rate
-        if self.peak is not None:
+        # Operations are those of steps that train the encoder, where it is trained at all.
+        if self.peak is not None and not (trainer.network.frozen and trainer.plan.unfreeze_step):
             line["mfu"] = mfu(self.flops, rate, self.peak * trainer.world.size)
         memory = peak_memory(trainer.device)
         if memory is not None:
@@ -185,7 +188,10 @@ class Metrics(Callback):
         self.scored_steps.add(step)
         value = scores[trainer.task.headline]
         better = self.best is None or value > self.best
-        self.since_best = 0 if better else self.since_best + 1
+        if better:
+            self.since_best = 0
+        elif step > plan.unfreeze_step:
+            self.since_best += 1
         if choosing and (better or value == self.best):
             self.best, self.best_step = value, step
             if trainer.recipe.checkpoints.best:

@@ -28,7 +28,7 @@ TYPES: dict[str, Any] = {
     "null": type(None),
 }
 TWO_TYPES = {
-    *("data.attributes", "data.image_size", "sampling.steps"),
+    *("data.attributes", "data.image_size", "sampling.steps", "features.cache"),
     *("training.batch_size", "training.epochs"),
     *("distributed.workers", "distributed.processes_per_node"),
 }

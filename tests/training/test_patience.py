@@ -64,7 +64,7 @@ def test_a_training_ends_once_no_score_is_better(lab: Any, same: Same) -> None:
         killed.fit([Metrics(), stop])
     killed.close()
     resumed = _reopened(killed)
-    assert resumed.progress.step == epoch
+    assert resumed.progress.step == 2 * epoch
     resumed.fit([Metrics()])
     resumed.close()
     assert _scored(resumed) == _scored(straight)
