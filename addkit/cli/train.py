@@ -246,8 +246,8 @@ def train(
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output, warn
-    from addkit.cli.run_location import RunLocation
     from addkit.evaluation.results import never_predicted_line
+    from addkit.training.location import RunLocation
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
     with placed(read):
@@ -257,16 +257,16 @@ def train(
     output = Output(json=json)
     if not json:
         _print_scores(output, result)
-    page = _written_page(Path(result.run)) if report else None
+    page = _written_page(result.run.path) if report else None
     if json:
         output.data({**result.data(), "report": page and str(page)})
     else:
-        line = f"{result.seconds:.0f} s, run {result.run}"
+        line = f"{result.seconds:.0f} s, run {result.run.path}"
         output.line(f"{line}, report {page.name}" if page else line)
         if result.scores:
-            output.hint(addkit_command("evaluate", "--run", result.run))
+            output.hint(addkit_command("evaluate", "--run", result.run.path))
         steps = ("--steps", 20) if result.metric == "top1" else ()
-        output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))
+        output.hint(addkit_command("sample", "--run", result.run.path, *steps, "IMAGE"))
     for model_name, names in result.never_predicted.items():
         warn(never_predicted_line(model_name, "test", names))
 

@@ -63,7 +63,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
@@ -290,10 +290,10 @@ class Trainer:
             return
         leads, workers = world.local_rank == 0, self.workers
         cache = FeatureCache(recipe, facts, network, self.splits, workers=workers, leads=leads)
-        if recipe.features.cache == "auto" and not recipe.features.views and cache.changes():
-            # Also a data set that draws other images by itself.
+        asked = recipe.features.cache == "auto" and not recipe.features.views
+        if asked and not plan.reason and cache.changes():
             what = f'the data "{recipe.choices["data"].name}"'
-            plan = replace(plan, reason=plan.reason or changed_reason(what))
+            plan = replace(plan, reason=changed_reason(what))
 
         def report(done: int, total: int | None) -> None:
             for callback in self.callbacks if world.is_main else ():
