@@ -168,6 +168,15 @@ def train(
             rich_help_panel=PLAN,
         ),
     ] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Take some steps at a rising learning rate; print and plot the losses and a "
+            "suggestion; train nothing that stays.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
     images_per_second: Annotated[
         float | None,
         typer.Option(
@@ -211,6 +220,8 @@ def train(
 
     if resume and fresh:
         raise UsageError("--resume continues a run and --fresh starts anew; give one of them")
+    if find_lr and (resume or fresh or dry_run or profile or run_dir or processes):
+        raise UsageError("--find-lr trains nothing: give RECIPE, --set, --deterministic or --json")
     changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
     speeds = (images_per_second is not None, measure, mfu is not None)
     if not dry_run and any(speeds):
@@ -226,6 +237,12 @@ def train(
             print_plan(
                 read, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu, json=json
             )
+        return
+    if find_lr:
+        from addkit.cli.find_lr import print_range_test
+
+        with placed(read):
+            print_range_test(read, json=json)
         return
     from addkit.cli.launch import start
     from addkit.cli.output import Output, warn

@@ -19,6 +19,7 @@ from addkit.model import (
     fetch_weights,
     with_encoder_input,
 )
+from addkit.planning.batch_size import with_batch_size
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -31,7 +32,7 @@ from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.runs.packs import is_pack
 from addkit.terminal import addkit_command
-from addkit.training.checks import check_batch, check_shards, check_training
+from addkit.training.checks import check_budget, check_shards, check_training
 from addkit.training.plan import Plan
 
 Note: TypeAlias = Callable[[str], None]
@@ -70,17 +71,17 @@ def choose_run(
             # A number behind it if another run began in the same second.
             others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
             path = next(path for path in (base, *others) if not path.exists())
-            return _create(path, recipe, _checked_facts(recipe, processes, note), processes)
+            return _create(path, *_checked(recipe, processes, note), processes)
         path = newest_run(finished=False, recipe=recipe.name).path
     if not (path / "recipe.toml").exists():
         # Before the data are read, which may take minutes.
         begin_in(path)
-        return _create(path, recipe, _checked_facts(recipe, processes, note), processes)
+        return _create(path, *_checked(recipe, processes, note), processes)
     if is_pack(path):
         raise UsageError(f"{path}: has a pack, which is no run; choose another folder")
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
-        facts = _checked_facts(recipe, processes, note)
+        recipe, facts = _checked(recipe, processes, note)
         with locked(path), disk_errors(path):
             old = unused(path, "old")
             path.rename(old)
@@ -137,17 +138,20 @@ def _with_micro_batch(recipe: Recipe, facts: DataFacts, processes: int) -> Recip
     return replace(recipe, distributed=fixed)
 
 
-def _checked_facts(recipe: Recipe, processes: int, note: Note, *, new: bool = True) -> DataFacts:
-    """Facts of the data; raises what would fail later, before a folder is made or moved. Of a new
-    run's data the overview is noted.
+def _checked(
+    recipe: Recipe, processes: int, note: Note, *, new: bool = True
+) -> tuple[Recipe, DataFacts]:
+    """The recipe with its batch size, and facts of the data; raises what would fail later, before a
+    folder is made or moved. Of a new run's data the overview is noted.
     """
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
+    recipe = with_batch_size(recipe, facts, processes)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes)
     check_shards(recipe, source, plan)
     if new:
-        check_batch(recipe, plan)
+        check_budget(recipe, facts, plan)
         if recipe.training.epochs == "auto":
             note(f"epochs, by the number of training images: {plan.epochs}")
     tracker = recipe.choices["tracker"]
@@ -159,7 +163,7 @@ def _checked_facts(recipe: Recipe, processes: int, note: Note, *, new: bool = Tr
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     fetch_weights(recipe)
-    return facts
+    return recipe, facts
 
 
 def _resumed(run: Run, recipe: Recipe, processes: int, note: Note) -> Run:
@@ -170,6 +174,11 @@ def _resumed(run: Run, recipe: Recipe, processes: int, note: Note) -> Run:
         size = before.distributed.per_process_batch
         spread = recipe.distributed.model_copy(update={"per_process_batch": size})
         recipe = replace(recipe, distributed=spread)
+    if recipe.training.batch_size == "auto":
+        # Chosen by the memory of the machine on which the run began.
+        chosen = before.training.batch_size
+        training = recipe.training.model_copy(update={"batch_size": chosen})
+        recipe = replace(recipe, training=training)
     old, new = flat(before.tables()), flat(recipe.tables())
     changes = {
         key: f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
@@ -186,11 +195,18 @@ def _resumed(run: Run, recipe: Recipe, processes: int, note: Note) -> Run:
             f"continue the run as it is with `{same}`, or use --fresh"
         )
     # Raises where the batch cannot be divided among this number of processes.
-    Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    plan = Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    batch = run.manifest().plan.get("global_batch", plan.global_batch)
+    if batch != plan.global_batch:
+        # A batch that was lowered for few images is a multiple of the processes.
+        raise RunError(
+            f"{run.path}: began with batches of {batch} images, and {processes} processes would "
+            f"take {plan.global_batch}; resume with a number of processes that divides {batch}"
+        )
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
-    facts, facts_before = _checked_facts(recipe, processes, note, new=False), run.facts()
+    (_, facts), facts_before = _checked(recipe, processes, note, new=False), run.facts()
     for name in ("num_classes", "class_names", "split_sizes"):
         was, is_ = getattr(facts_before, name), getattr(facts, name)
         # Names may be known only where the files are.
