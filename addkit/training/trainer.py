@@ -63,7 +63,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
@@ -348,11 +348,7 @@ class Trainer:
         due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
         if self.network.frozen and 0 < self.recipe.training.unfreeze_after <= epoch:
             self._unfreeze()
-        # An evaluation has left the networks in evaluation mode.
-        self.network.train()
-        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
-        steps = self.micro_batches(epoch)
-        self._step_began = perf_counter()
+        steps = self.begin_epoch(epoch)
         while True:
             if self.stop.exit_code and self.world.size == 1:
                 raise Stopped(self.stop.why, self.stop.exit_code)
@@ -371,6 +367,15 @@ class Trainer:
             if report.save or (due and report.step == ends):
                 self.save()
             self._watch.lap("checkpoint")
+
+    def begin_epoch(self, epoch: int) -> Iterator[list[Batch]]:
+        """Prepare the network for the rest of an epoch's steps; returns `micro_batches`."""
+        # An evaluation has left the networks in evaluation mode.
+        self.network.train()
+        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
+        self._step_began = perf_counter()
+        self._watch.start()
+        return self.micro_batches(epoch)
 
     def micro_batches(self, epoch: int) -> Iterator[list[Batch]]:
         """Micro-batches of this process, step by step, for the rest of an epoch, in order.
