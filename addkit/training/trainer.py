@@ -290,10 +290,10 @@ class Trainer:
             return
         leads, workers = world.local_rank == 0, self.workers
         cache = FeatureCache(recipe, facts, network, self.splits, workers=workers, leads=leads)
-        if recipe.features.cache == "auto" and not recipe.features.views and cache.changes():
-            # Also a data set that draws other images by itself.
+        asked = recipe.features.cache == "auto" and not recipe.features.views
+        if asked and not plan.reason and cache.changes():
             what = f'the data "{recipe.choices["data"].name}"'
-            plan = replace(plan, reason=plan.reason or changed_reason(what))
+            plan = replace(plan, reason=changed_reason(what))
 
         def report(done: int, total: int | None) -> None:
             for callback in self.callbacks if world.is_main else ():
