@@ -24,6 +24,7 @@ from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.runs.folder import sealed
 from addkit.runs.opening import opened
+from addkit.runs.packs import is_pack
 from addkit.runs.remote import is_remote
 from addkit.tasks.captioning import CaptionMeter
 
@@ -135,9 +136,10 @@ def store(path: Path | str, evaluation: Evaluation) -> Path | None:
     """Write the result into its run and return the file; None for a bare checkpoint or a pack,
     which have no place for it. Raises `RunError` if it cannot be written.
     """
-    if is_remote(path) or not (Path(path) / "checkpoints").is_dir():
+    place = Path(path)
+    if is_remote(path) or is_pack(place) or place.is_file() or (place / "progress.json").exists():
         return None
-    file = Path(path) / "evaluation.json"
+    file = place / "evaluation.json"
     write_json(file, sealed(evaluation.data()))
     return file
 

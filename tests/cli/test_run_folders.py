@@ -180,7 +180,8 @@ def unfinished(digits_run: Path, tmp_path: Path) -> Path:
     """A run whose last epoch's scores are missing, without `latest` in it and its controls."""
     run = Path(shutil.copytree(digits_run, tmp_path / "runs" / "one"))
     manifest = Run(run).path / "manifest.json"
-    write_json(manifest, sealed({k: v for k, v in read_json(manifest).items() if k != "scores"}))
+    stored = {k: v for k, v in read_json(manifest).items() if k not in ("scores", "trained")}
+    write_json(manifest, sealed(stored))
     Run(run).note(status="running")
     for pointer in run.rglob("latest"):
         pointer.unlink()
