@@ -22,7 +22,7 @@ from typing import IO, Any, Protocol
 from addkit.ablation.results import StoredScores
 from addkit.errors import AddkitError
 from addkit.evaluation.batches import Evaluator, Setting, scores_of
-from addkit.model import Inference, build_data, load
+from addkit.model import Inference, build_data, fetch_weights, load, with_encoder_input
 from addkit.recipe import recipe_from_tables
 from addkit.runs import Run
 from addkit.runs.folder import begin_in
@@ -171,9 +171,10 @@ def work(task: Task) -> None:
     if (path / "recipe.toml").exists():
         run = Run.open(path)
     else:
-        begin_in(path)
         recipe = recipe_from_tables(task.recipe, Path(task.source))
-        run = Run.create(path, recipe, build_data(recipe).facts)
+        fetch_weights(recipe)
+        begin_in(path)
+        run = Run.create(path, with_encoder_input(recipe), build_data(recipe).facts)
     recipe = run.recipe()
     # Returns at once if the run has finished: then only scores are missing.
     train(recipe, run)

@@ -12,7 +12,13 @@ from reprlib import repr as short
 from addkit.cli.output import note
 from addkit.data.overview import check_data
 from addkit.errors import AddkitError, RunError, Stopped, UsageError
-from addkit.model import build_data, build_network
+from addkit.model import (
+    InputPlan,
+    build_data,
+    build_network,
+    fetch_weights,
+    with_encoder_input,
+)
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -109,7 +115,9 @@ def _create(
 ) -> tuple[Run, frozenset[Path]]:
     made = begin_in(path)
     with clean_start(path, made):
-        return Run.create(path, _with_micro_batch(recipe, facts, processes), facts), made
+        # With the encoder's values written out: another timm may give others when it resumes.
+        fixed = with_encoder_input(_with_micro_batch(recipe, facts, processes))
+        return Run.create(path, fixed, facts), made
 
 
 def _with_micro_batch(recipe: Recipe, facts: DataFacts, processes: int) -> Recipe:
@@ -138,16 +146,18 @@ def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataF
     tracker = recipe.choices["tracker"]
     # A tracker whose package is missing fails here.
     tracker.spec.create(tracker.config, Problem())
-    for heading, text in check_data(source).rows() if new else ():
-        note(f"{heading}: {text}")
+    if new:
+        for heading, text in (*check_data(source).rows(), *InputPlan.of(recipe, facts).rows()):
+            note(f"{heading}: {text}")
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
+    fetch_weights(recipe)
     return facts
 
 
 def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
     """The run, if the recipe is still the one it began with; keys that may change are updated."""
-    before = run.recipe()
+    before, recipe = run.recipe(), with_encoder_input(recipe)
     if recipe.distributed.per_process_batch is None:
         # As it was when the run began, whatever number of processes resumes it.
         size = before.distributed.per_process_batch

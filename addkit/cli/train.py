@@ -43,6 +43,7 @@ def print_plan(
         return
     rows = [*_sizes(plan), *_communication(plan.communication), *_time(plan.time)]
     rows += [
+        *plan.input.rows(),
         *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
         ("classes", f"{plan.classes:,}"),
         *plan.contents,

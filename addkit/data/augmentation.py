@@ -158,8 +158,8 @@ def _rand_augment(policy: str, pixels: Pixels) -> Callable[[Image.Image], Image.
         return None
     from timm.data.auto_augment import rand_augment_transform
 
-    colours = pixels.mean if pixels.channels == 3 else pixels.mean * 3
-    fill = tuple(min(255, max(0, round(255 * colour))) for colour in colours)
+    colour = pixels.mean_colour
+    fill = colour if pixels.channels == 3 else colour * 3
     settings = {"translate_const": int(pixels.image_size * 0.45), "img_mean": fill}
     try:
         transform = rand_augment_transform(policy, settings)

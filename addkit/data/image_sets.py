@@ -21,7 +21,6 @@ from addkit.data.images import (
     as_picture,
     read_image,
     read_part,
-    resampled,
     to_levels,
 )
 from addkit.plugin.protocols import ImageSet
@@ -178,7 +177,7 @@ class FileImages:
                 # The box comes before decoding, so that a JPEG can be decoded at a smaller scale.
                 choose = partial(augmenter.part, draws[:, row])
                 part = read_part(self._file(index), pixels.channels, choose, self.source(index))
-                levels = resampled(part, pixels.image_size)  # (C, S, S)
+                levels = pixels.resampled(part)  # (C, S, S)
             else:
                 levels = self._whole(index)
             levels = augmenter.recolour_levels(levels, seed, index)
@@ -199,7 +198,7 @@ class FileImages:
         return Path(self._paths[index])
 
     def _whole(self, index: int) -> Tensor:
-        return to_levels(self._pixels.fit(self.picture(index)))  # (C, S, S)
+        return to_levels(self._pixels.to_square(self.picture(index)))  # (C, S, S)
 
 
 class WrappedImages(ABC):

@@ -26,7 +26,7 @@ from addkit.data.formats import HEAD, NO_PICTURES, read_formats, unread_format
 from addkit.data.pictures import PictureSource
 from addkit.data.web import Url, download
 from addkit.errors import FILE_BEING_READ, DataError
-from addkit.plugin.values import DataFacts
+from addkit.plugin.values import DataFacts, Fit, Interpolation
 
 ImageFile = Path | BinaryIO
 """A path, or an open binary file such as standard input."""
@@ -51,22 +51,61 @@ class Pixels:
     std: tuple[float, ...]
     shorter_side: int
     """Pixels of the shorter side before the centre crop; image_size or more."""
+    interpolation: Interpolation = "bicubic"
+    fit: Fit = "crop"
+    """See `to_square`."""
 
     @classmethod
     def of(cls, facts: DataFacts) -> Pixels:
         """Size and scale of a data set's pixels."""
         return cls(
-            facts.image_size, facts.image_channels, facts.mean, facts.std, facts.shorter_side
+            facts.image_size,
+            facts.image_channels,
+            facts.mean,
+            facts.std,
+            facts.shorter_side,
+            facts.interpolation,
+            facts.fit,
         )
 
-    def fit(self, image: Image.Image) -> Image.Image:
-        """Resize and centre crop to a square of image_size, in one resampling."""
-        # The square of the original that becomes the output: no second resampling or rounding.
-        side = min(image.size) * self.image_size / self.shorter_side
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
+    def to_square(self, image: Image.Image) -> Image.Image:
+        """The picture as a square of image_size, in one resampling.
+
+        crop: the centre square whose side is image_size / shorter_side of the shorter side.
+        squash: the whole picture, stretched. letterbox: the whole picture, its longer side
+        image_size pixels, in the middle of a square of the mean colour.
+        """
+        size = self.image_size
+        resample = Image.Resampling[self.interpolation.upper()]
+        if self.fit == "crop":
+            # The square of the original that becomes the output: no second resampling or rounding.
+            side = min(image.size) * size / self.shorter_side
+            left, top = (image.width - side) / 2, (image.height - side) / 2
+            return image.resize((size, size), resample, (left, top, left + side, top + side))
+        if self.fit == "squash":
+            return image.resize((size, size), resample)
+        longer = max(image.size)
+        width, height = (max(round(side * size / longer), 1) for side in image.size)
+        square = Image.new(image.mode, (size, size), self.mean_colour)
+        square.paste(
+            image.resize((width, height), resample), ((size - width) // 2, (size - height) // 2)
+        )
+        return square
+
+    @property
+    def mean_colour(self) -> tuple[int, ...]:
+        """The mean of each channel as an 8-bit level."""
+        return tuple(min(255, max(0, round(255 * level))) for level in self.mean)
+
+    def resampled(self, image: Image.Image) -> Tensor:
+        """All of an image of mode L or RGB -> uint8 (C, image_size, image_size), antialiased.
+
+        torch's 8-bit kernel is five times as fast as Pillow's. They differ by less than half a
+        level on average, since Pillow resamples rows before columns where that is quicker.
+        """
+        levels = to_levels(image)[None]  # (1, C, height, width)
         size = (self.image_size, self.image_size)
-        return image.resize(size, Image.Resampling.BICUBIC, box=box)
+        return interpolate(levels, size, mode=self.interpolation, antialias=True)[0]
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, C, S, S) in [0, 1] -> (pixel - mean) / std."""
@@ -88,7 +127,7 @@ class Pixels:
 
     def prepared(self, image: Image.Image) -> Tensor:
         """One image as the test split has it, (C, S, S)."""
-        return self.normalise(to_levels(self.fit(image)).float() / 255)
+        return self.normalise(to_levels(self.to_square(image)).float() / 255)
 
 
 def prepare_image(file: ImageFile, facts: DataFacts) -> Tensor:
@@ -97,16 +136,6 @@ def prepare_image(file: ImageFile, facts: DataFacts) -> Tensor:
     Returns (C, S, S), normalised. Raises `DataError` for anything but an image.
     """
     return Pixels.of(facts).prepared(read_image(file, facts.image_channels))
-
-
-def resampled(image: Image.Image, size: int) -> Tensor:
-    """Mode L or RGB -> uint8 (C, size, size), bicubic, antialiased.
-
-    torch's 8-bit kernel is five times as fast as Pillow's. They differ by less than half a level on
-    average, since Pillow resamples rows before columns where that is quicker.
-    """
-    levels = to_levels(image)[None]  # (1, C, height, width)
-    return interpolate(levels, (size, size), mode="bicubic", antialias=True)[0]
 
 
 def to_levels(image: Image.Image) -> Tensor:
@@ -208,7 +237,7 @@ def levels_of(source: PictureSource, pixels: Pixels) -> Tensor:
     """The 8-bit levels (C, S, S) of a picture. Raises `DataError` if it cannot be read."""
     file = download(source.file) if isinstance(source.file, Url) else source.file
     try:
-        return to_levels(pixels.fit(read_image(file, pixels.channels, source.name)))
+        return to_levels(pixels.to_square(read_image(file, pixels.channels, source.name)))
     # A small file may decode to a huge picture.
     except MemoryError:
         raise DataError(f"{source.name}: too large for this machine's memory") from None

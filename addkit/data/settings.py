@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,10 +19,23 @@ from addkit.plugin.config import (
     TestShare,
     Weight,
 )
+from addkit.plugin.values import EncoderInput, Fit, Interpolation
 
-# torchvision's, which pretrained encoders expect.
+# torchvision's, which most pretrained encoders expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+DEFAULT_INPUT = EncoderInput(
+    image_size=64,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    interpolation="bicubic",
+    crop_share=1.0,
+    origin="addkit's defaults",
+)
+"""The input of an encoder that expects nothing of its own."""
+
+CropShare = Annotated[float, Field(ge=0.1, le=1)]
 
 OutfitCount = Annotated[int, Field(ge=1, le=10**7)]
 Tokens = Annotated[int, Field(ge=1, le=4096)]
@@ -35,9 +48,9 @@ class DataWarning(AddkitWarning):
 class DataConfig(Config):
     """Settings of every data set. Pixels are in [0, 1]; the encoder reads (pixel - mean) / std."""
 
-    image_size: ImageSize = Field(description="Height and width of the input in pixels.")
-    mean: Channels = Field(description="Subtracted from each channel.")
-    std: Deviations = Field(description="Divides each channel.")
+    image_size: ImageSize | None = Field(description="Height and width of the input in pixels.")
+    mean: Channels | None = Field(description="Subtracted from each channel.")
+    std: Deviations | None = Field(description="Divides each channel.")
     validation: Chance = Field(
         0.0, description="Share of each class of train held out as `validation`."
     )
@@ -50,15 +63,29 @@ class DataConfig(Config):
         return 1
 
     @property
-    def shorter_side(self) -> int:
-        """Pixels of the shorter side before the centre crop."""
+    def shorter_side(self) -> int | None:
+        """Pixels of the shorter side before the centre crop; None where the size is unset."""
         return self.image_size
+
+    def for_encoder(self, expected: EncoderInput) -> Self:
+        """These settings, the unset ones of the pixels replaced by what the encoder expects."""
+        return self
+
+    def pixel_facts(self) -> dict[str, Any]:
+        """The fields of `DataFacts` that describe how a picture becomes the encoder's input."""
+        return {
+            "image_size": self.image_size,
+            "image_channels": self.image_channels,
+            "mean": self.mean,
+            "std": self.std,
+            "shorter_side": self.shorter_side,
+        }
 
     @model_validator(mode="after")
     def one_value_a_channel(self) -> DataConfig:
         """Each of mean and std must fit the channels."""
         for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.image_channels:
+            if values is not None and len(values) != self.image_channels:
                 raise ValueError(
                     f"{key} has {len(values)} values; give {self.image_channels}, one a channel"
                 )
@@ -72,6 +99,77 @@ class ColourConfig(DataConfig):
     def image_channels(self) -> int:
         """Colour."""
         return 3
+
+
+class FilesConfig(DataConfig):
+    """Settings of image files, which need not be square."""
+
+    fit: Fit = Field(
+        "crop",
+        description="crop: the square in the middle; letterbox: the whole picture on a square of "
+        "the mean colour; squash: the whole picture, stretched. In training augmentation.crop "
+        "replaces it.",
+    )
+
+    def pixel_facts(self) -> dict[str, Any]:
+        """As `DataConfig.pixel_facts`, and the fit."""
+        return {**super().pixel_facts(), "fit": self.fit}
+
+
+class OwnPicturesConfig(FilesConfig):
+    """Settings of a user's own pictures: any size, files that may be unreadable.
+
+    Unset settings of the pixels are those that the encoder's pretrained weights expect.
+    """
+
+    image_size: ImageSize | None = Field(
+        None, description="Height and width of the input; by default the encoder's, else 64."
+    )
+    mean: Channels | None = Field(
+        None, description="Subtracted; by default the encoder's, else ImageNet's."
+    )
+    std: Deviations | None = Field(
+        None, description="Divides; by default the encoder's, else ImageNet's."
+    )
+    interpolation: Interpolation | None = Field(
+        None, description="Of resizing; by default the encoder's, else bicubic."
+    )
+    crop_share: CropShare | None = Field(
+        None,
+        description='With fit = "crop" the side of the square / shorter side of the picture; by '
+        "default the encoder's, else 1.",
+    )
+    bad_files: Literal["stop", "skip"] = Field(
+        "stop", description="What to do about files that are missing or no readable images."
+    )
+
+    @property
+    def shorter_side(self) -> int | None:
+        """Pixels of the shorter side before the centre crop."""
+        if self.image_size is None:
+            return None
+        return round(self.image_size / (self.crop_share or 1.0))
+
+    def for_encoder(self, expected: EncoderInput) -> Self:
+        """These settings, the unset ones of the pixels replaced by what the encoder expects."""
+        mean, std = expected.mean, expected.std
+        # Grey images have one mean and one std: the averages over the colours.
+        if self.image_channels == 1:
+            mean, std = ((round(sum(values) / len(values), 6),) for values in (mean, std))
+        values = {
+            "image_size": expected.image_size,
+            "mean": mean,
+            "std": std,
+            "interpolation": expected.interpolation,
+            "crop_share": expected.crop_share,
+        }
+        return self.model_copy(
+            update={key: value for key, value in values.items() if getattr(self, key) is None}
+        )
+
+    def pixel_facts(self) -> dict[str, Any]:
+        """As `FilesConfig.pixel_facts`, and the interpolation."""
+        return {**super().pixel_facts(), "interpolation": self.interpolation}
 
 
 class DigitsConfig(DataConfig):
@@ -96,32 +194,15 @@ class FashionMNISTConfig(DataConfig):
     std: Deviations = Field((0.353,), description="Divides each pixel.")
 
 
-class OwnImagesConfig(DataConfig):
-    """Settings for a user's own images: any size, grey or colour, files that may be unreadable."""
+class OwnImagesConfig(OwnPicturesConfig):
+    """Settings for a user's own images, grey or colour."""
 
-    image_size: ImageSize = Field(
-        64, description="Shorter side after resizing; then a centre crop."
-    )
     channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour.")
-    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
-    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
-    bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are missing or no readable images."
-    )
 
     @property
     def image_channels(self) -> int:
         """The setting `channels`."""
         return self.channels
-
-    @model_validator(mode="before")
-    @classmethod
-    def grey_defaults(cls, values: Any) -> Any:
-        """Grey images have one mean and one std: the average of ImageNet's."""
-        if isinstance(values, dict) and values.get("channels") == 1:
-            # Before the keys of the user, which may set either.
-            return {"mean": (0.449,), "std": (0.226,), **values}
-        return values
 
 
 class ImageFolderConfig(OwnImagesConfig):
@@ -135,7 +216,7 @@ class ImageFolderConfig(OwnImagesConfig):
     )
 
 
-class ImageNetConfig(ColourConfig):
+class ImageNetConfig(ColourConfig, FilesConfig):
     """ImageNet-1k in torchvision's layout: train/ and val/, one folder for each WordNet id."""
 
     root: Path = Field(
@@ -168,8 +249,6 @@ class ImageNetConfig(ColourConfig):
 class CaptionConfig(ColourConfig):
     """Settings of every data set of captions. Images are colour, transparent parts white."""
 
-    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
-    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     # By default no caption of train is cut, and each ends in a pad, so that its end is learned.
     max_tokens: Tokens | None = Field(
         None,
@@ -197,7 +276,7 @@ class EmojiConfig(CaptionConfig):
     validation: Chance = Field(0.11, description="Share of train held out as `validation`.")
 
 
-class CocoCaptionsConfig(CaptionConfig):
+class CocoCaptionsConfig(CaptionConfig, FilesConfig):
     """MS COCO captions of 2014, about five for each of 123,287 photographs. Never downloaded."""
 
     root: Path = Field(
@@ -222,6 +301,8 @@ class CocoCaptionsConfig(CaptionConfig):
     image_size: ImageSize = Field(
         256, description="Shorter side after resizing; then a centre crop."
     )
+    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
+    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
     # A few long captions would otherwise set N, and cost grows with it.
     max_tokens: Tokens = Field(20, description="N: longer captions are cut.")
     validation: Chance = Field(
@@ -238,7 +319,7 @@ class CocoCaptionsConfig(CaptionConfig):
         return self
 
 
-class CaptionFolderConfig(CaptionConfig):
+class CaptionFolderConfig(OwnPicturesConfig, CaptionConfig):
     """Your own pictures and captions: CSV, JSON lines, COCO's json, or a text for each picture."""
 
     root: Path = Field(description="Folder of the captions and the images, or of shards.")
@@ -250,15 +331,9 @@ class CaptionFolderConfig(CaptionConfig):
     images: Path = Field(Path(), description="Folder in root that image names are relative to.")
     image_column: str = Field("image", description="Column (or key) of the image's file name.")
     caption_column: str = Field("caption", description="Column (or key) of the caption.")
-    image_size: ImageSize = Field(
-        64, description="Shorter side after resizing; then a centre crop."
-    )
     test_share: TestShare = Field(0.2, description="Share of the images in `test`.")
     validation: Chance = Field(
         0.0, description="Share of the other images held out as `validation`."
-    )
-    bad_files: Literal["stop", "skip"] = Field(
-        "stop", description="What to do about files that are missing or no readable images."
     )
 
 

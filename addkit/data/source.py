@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from addkit.data.augmentation import Augmenter
 from addkit.data.images import Pixels
-from addkit.data.settings import DataConfig
+from addkit.data.settings import DEFAULT_INPUT, DataConfig
 from addkit.diffusion.randomness import counted_seed
 from addkit.errors import DataError
 from addkit.plugin.protocols import ImageSet
@@ -60,14 +60,9 @@ class Source(ABC):
 
 def facts_of(config: DataConfig, **facts: Any) -> DataFacts:
     """Facts of a data set: size and scale of the pixels by its settings, the rest as given."""
-    return DataFacts(
-        image_size=config.image_size,
-        image_channels=config.image_channels,
-        mean=config.mean,
-        std=config.std,
-        shorter_side=config.shorter_side,
-        **facts,
-    )
+    # Only of a data set that is built by hand: a recipe's settings have the encoder's values.
+    pixels = config.for_encoder(DEFAULT_INPUT).pixel_facts()
+    return DataFacts(**pixels, **facts)
 
 
 def held_out_count(images: int, share: float) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from addkit.plugin.config import Chance, Config, Depth, Width
+from addkit.plugin.values import EncoderInput
 
 
 class EncoderConfig(Config):
@@ -20,18 +21,29 @@ class PretrainedConfig(EncoderConfig):
     """A timm model."""
 
     model: str = Field(description="timm's name, with a tag for given weights: NAME.TAG.")
-    pretrained: bool = Field(False, description="Load timm's weights for the name and tag.")
+    pretrained: bool = Field(
+        False, description="Download timm's weights for the name and tag, once."
+    )
     weights: Path | None = Field(
-        None, description="Load this local file (.safetensors or .pth) instead."
+        None, description="Load this local file (.safetensors or .pth) instead of a download."
     )
     drop_path: Chance = Field(0.0, description="Stochastic depth.")
 
-    @model_validator(mode="after")
-    def one_source_of_weights(self) -> PretrainedConfig:
-        """At most one source of weights."""
-        if self.pretrained and self.weights is not None:
-            raise ValueError("give pretrained = true or a weights file, not both")
-        return self
+    def expected_input(self) -> EncoderInput | None:
+        """timm's data configuration of the model, whichever file its weights are from."""
+        if not self.pretrained and self.weights is None:
+            return None
+        # Imported here, since timm loads torch.
+        from addkit.encoders.pretrained import expected_input
+
+        return expected_input(self.model)
+
+    def fetch_weights(self) -> None:
+        """Download timm's weights, unless they are cached or a local file replaces them."""
+        if self.pretrained and self.weights is None:
+            from addkit.encoders.pretrained import weights_file
+
+            weights_file(self.model)
 
 
 class VitConfig(PretrainedConfig):
@@ -51,6 +63,12 @@ class VitConfig(PretrainedConfig):
 
 class TimmConfig(PretrainedConfig):
     """Any timm backbone; its last feature map becomes the tokens."""
+
+    pool: bool = Field(
+        False,
+        description="One token in place of the map: the features that the model's own classifier "
+        "reads.",
+    )
 
 
 class CnnConfig(EncoderConfig):

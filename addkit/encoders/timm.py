@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from addkit.encoders.pretrained import published, weights_file
 from addkit.encoders.settings import PretrainedConfig, VitConfig
-from addkit.errors import ONLY_TENSORS, RecipeError, guess
+from addkit.errors import ONLY_TENSORS, RecipeError
 
 
 class TimmEncoder(nn.Module):
@@ -23,6 +24,8 @@ class TimmEncoder(nn.Module):
         config: the model's name, its first weights and its stochastic depth.
         image_size: pixels of the square input.
         image_channels: of the image.
+        pool: one token, which is what the model's own classifier reads, in place of its last
+            feature map.
         sizes: timm's arguments that override the named model's.
     """
 
@@ -31,17 +34,13 @@ class TimmEncoder(nn.Module):
         config: PretrainedConfig,
         image_size: int,
         image_channels: int,
+        pool: bool = False,
         *,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         name = config.model
-        if not timm.is_model(name.split(".")[0]):
-            models = timm.list_models()
-            raise RecipeError(
-                f'[encoder] timm {timm.__version__} has no model "{name}"{guess(name, models)}; '
-                f"timm.list_models() names all {len(models)}"
-            )
+        facts = published(name)
         # num_classes = 0 builds the model without its classifier head.
         options: dict[str, Any] = {"num_classes": 0, "in_chans": image_channels, **(sizes or {})}
         if config.drop_path:  # models without stochastic depth refuse the argument
@@ -50,20 +49,22 @@ class TimmEncoder(nn.Module):
         on_meta = torch.empty(0).device.type == "meta"
         try:
             # A model of a fixed size takes another one as an argument; the rest take any image.
-            facts = timm.get_pretrained_cfg(name)
             if facts is not None and facts.fixed_input_size and facts.input_size[-1] != image_size:
                 options.setdefault("img_size", image_size)
-            self.num_tokens = _count_tokens(name, image_size, options)
-            pretrained = config.pretrained and not on_meta
+            self.num_tokens, self.width = _token_shape(name, image_size, options, pool=pool)
+            pretrained = config.pretrained and config.weights is None and not on_meta
+            if pretrained and (file := weights_file(name)):
+                # Read as timm reads a download: adapted to the image's size and channels.
+                options["pretrained_cfg_overlay"] = {"file": str(file)}
             self.model: Any = timm.create_model(name, pretrained=pretrained, **options)
         except (TypeError, RuntimeError, ValueError, AssertionError, OSError) as error:
             raise RecipeError(
                 f'[encoder] timm cannot build "{name}" for {image_channels} x {image_size} x '
                 f"{image_size} images: {error}"
             ) from error
-        # The last stage's channels, or the tokens' width.
-        self.width = cast("int", self.model.num_features)
-        self.num_prefix_tokens = cast("int", getattr(self.model, "num_prefix_tokens", 0))
+        self.pool = pool
+        prefix = 0 if pool else getattr(self.model, "num_prefix_tokens", 0)
+        self.num_prefix_tokens = cast("int", prefix)
         if config.weights is not None and not on_meta:
             load_weights(self.model, config.weights)
 
@@ -75,27 +76,34 @@ class TimmEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, L, W)."""
-        return _as_tokens(self.model.forward_features(images), self.width)
+        return _tokens(self.model, images, pool=self.pool)
 
 
-def _as_tokens(features: Tensor, width: int) -> Tensor:
-    """A feature map, channels first or last, or tokens, -> (B, L, W)."""
+def _tokens(model: Any, images: Tensor, *, pool: bool) -> Tensor:
+    """The pooled features (B, 1, W), or the tokens or the last map, either way up, (B, L, W)."""
+    features = model.forward_features(images)
+    if pool:
+        pooled: Tensor = model.forward_head(features, pre_logits=True)  # (B, W)
+        return pooled[:, None]
+    if not isinstance(features, Tensor):
+        raise TypeError("it gives several feature maps, not one")
     if features.ndim == 3:
         return features
-    if features.shape[1] == width:  # (B, W, h, w)
+    if features.shape[1] == model.num_features:  # (B, W, h, w)
         return features.flatten(2).transpose(1, 2)
     return features.flatten(1, 2)  # (B, h, w, W)
 
 
-def _count_tokens(name: str, image_size: int, options: Mapping[str, Any]) -> int:
-    """L, from the shape that the model gives on the meta device: no memory, no arithmetic."""
+def _token_shape(
+    name: str, image_size: int, options: Mapping[str, Any], *, pool: bool
+) -> tuple[int, int]:
+    """L and W, from a pass on the meta device: no memory, no arithmetic."""
     # eval: batch norm in training may refuse a batch of one image.
     with torch.device("meta"), torch.no_grad():
         model: Any = timm.create_model(name, **options).eval()
-        features = model.forward_features(torch.empty(1, options["in_chans"], *[image_size] * 2))
-    if not isinstance(features, Tensor):
-        raise TypeError("it gives several feature maps, not one")
-    return _as_tokens(features, model.num_features).shape[1]
+        images = torch.empty(1, options["in_chans"], *[image_size] * 2)
+        _, tokens, width = _tokens(model, images, pool=pool).shape
+    return tokens, width
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

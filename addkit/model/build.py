@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.errors import PluginError, RecipeError
+from addkit.model.encoder_input import with_encoder_input
 from addkit.model.network import Network
 from addkit.plugin.protocols import DataSource, Schedule, Task, Tokenizer
 from addkit.plugin.spec import Problem
@@ -29,9 +30,17 @@ def memory_here() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def fetch_weights(recipe: Recipe) -> None:
+    """Download the pretrained weights that the recipe's components start from, unless they are
+    here. Raises `RecipeError` if that fails.
+    """
+    for choice in recipe.choices.values():
+        choice.config.fetch_weights()
+
+
 def build_data(recipe: Recipe) -> DataSource:
     """Build the recipe's data set; reads no image."""
-    data = recipe.choices["data"]
+    data = with_encoder_input(recipe).choices["data"]
     problem = Problem(seed=recipe.seed, tokenizer=_tokenizer(recipe))
     source: DataSource = data.spec.create(data.config, problem)
     return source.augmented(recipe.augmentation)

@@ -12,7 +12,14 @@ import torch
 from addkit.data.overview import check_data
 from addkit.diffusion import counted_generator
 from addkit.distributed.launch import processes_here
-from addkit.model import ParameterCounts, build_data, build_network, build_task, problem_of
+from addkit.model import (
+    InputPlan,
+    ParameterCounts,
+    build_data,
+    build_network,
+    build_task,
+    problem_of,
+)
 from addkit.planning.flops import named_peak, step_flops
 from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
@@ -85,6 +92,7 @@ class DryRun:
     communication: Communication
     time: TimeEstimate | None
     """None where no speed is known."""
+    input: InputPlan
     classes: int
     class_counts: Mapping[str, Mapping[str, int]]
     """Attribute, "" for a single label -> class -> training images, where they are listed."""
@@ -168,6 +176,7 @@ def dry_run(
             plan.accumulation,
         ),
         time=TimeEstimate.of(plan, images_per_second, speed_source) if images_per_second else None,
+        input=InputPlan.of(recipe, facts),
         classes=facts.num_classes,
         class_counts=overview.counts,
         left_out=overview.left_out,

@@ -27,6 +27,7 @@ from addkit.model import Network
 from addkit.plugin.protocols import Embedding
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
+from addkit.training.named_optimizer import floats_per_weight
 from addkit.training.plan import Plan
 
 FLOAT_BYTES = 4
@@ -108,8 +109,7 @@ def estimate_memory(
         "weights": weights,
         "averaged_weights": weights if recipe.training.ema else 0,
         "gradients": gradients,
-        # AdamW's two moments.
-        "optimizer": 2 * _bytes(_trained(network)),
+        "optimizer": round(floats_per_weight(recipe.training) * _bytes(_trained(network))),
         "activations": activations,
         "label_side": labels,
         "communication": gathered,

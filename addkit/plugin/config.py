@@ -9,6 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from addkit.plugin.values import EncoderInput
+
 # Bounds that settings share: beyond them a number is a slip, which no machine holds or float32
 # cannot compute with.
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -53,6 +55,17 @@ class Config(BaseModel):
             if isinstance(text, Path) and text.exists() and not (text.is_file() or text.is_dir()):
                 raise ValueError("a device or a pipe")
         return value
+
+    def expected_input(self) -> EncoderInput | None:
+        """The input that the first weights of an encoder expect; None: any. Settings of the data
+        that a recipe leaves unset follow it. Override it in an encoder with pretrained weights.
+        """
+        return None
+
+    def fetch_weights(self) -> None:
+        """Download the first weights, unless they are here. Called before a run is made; override
+        it in a component that loads pretrained weights. Raises `RecipeError` if it fails.
+        """
 
     def from_scratch(self) -> Self:
         """The same settings without pretrained weights, which a trained run no longer needs.

@@ -34,6 +34,27 @@ class Column:
     std: float = 1.0
 
 
+Fit: TypeAlias = Literal["crop", "letterbox", "squash"]
+"""How a picture that is no square becomes one; see `addkit.data.images.Pixels.fit`."""
+Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
+"""How pictures are resampled; both are antialiased."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderInput:
+    """The input that an encoder's pretrained weights were trained on."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    """Of each channel of pixels in [0, 1]."""
+    std: tuple[float, ...]
+    interpolation: Interpolation
+    crop_share: float
+    """Side of the centre crop / shorter side of the picture, in (0, 1]."""
+    origin: str
+    """The source of these values, such as `timm's data configuration of resnet50.a1_in1k`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
     """Facts of a data set that need no image to be read."""
@@ -49,6 +70,9 @@ class DataFacts:
     """Pixels of the shorter side before the centre crop to image_size."""
     split_sizes: Mapping[str, int]
     """Number of images in `train`, `test` and, where one is held out, `validation`."""
+    interpolation: Interpolation = "bicubic"
+    """Of image files; images in memory are resampled bilinearly."""
+    fit: Fit = "crop"
     files: tuple[Path, ...] = ()
     """Files and folders that will be read."""
     num_tokens: int = 1

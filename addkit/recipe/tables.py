@@ -20,11 +20,12 @@ from addkit.plugin.config import (
 )
 
 Rate = Annotated[float, Field(gt=0, le=1e6)]
+Schedule = Literal["cosine", "constant", "step", "poly", "tanh", "wsd", "rsqrt"]
 Workers = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Training(Config):
-    """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`."""
+    """How the weights are fitted: AdamW, warm-up, cosine to `min_lr`, if not named otherwise."""
 
     epochs: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
         30,
@@ -36,13 +37,24 @@ class Training(Config):
         description="Global: over all processes and accumulation. Lowered to a power of two where "
         "an epoch would have fewer than 4 steps.",
     )
+    optimizer: str = Field("adamw", description="By its name in timm, such as sgd, lion or lamb.")
+    lr_schedule: Schedule = Field(
+        "cosine",
+        description="After the warm-up. cosine, tanh, poly: down to min_lr (poly in a straight "
+        "line); step: to a tenth after each 30 % of the steps; wsd, rsqrt: constant, or falling "
+        "as 1 / sqrt, then down to min_lr in the last 20 %.",
+    )
     base_lr: Rate | None = Field(
         None, description="Learning rate for a batch of 256: lr = base_lr * batch_size / 256."
     )
     lr: Rate | None = Field(None, description="The peak learning rate itself.")
     min_lr: Weight = Field(0.0, description="Learning rate of the last step.")
     warmup_epochs: Weight = Field(1.0, description="Epochs of a rising learning rate.")
-    betas: tuple[Chance, Chance] = Field((0.9, 0.95), description="Decay of AdamW's two moments.")
+    betas: tuple[Chance, Chance] = Field(
+        (0.9, 0.95),
+        description="Decay of AdamW's two moments; of other optimizers that have two, and the "
+        "first is the momentum of those that have one.",
+    )
     weight_decay: Weight = Field(0.05, description="On matrices; not on biases, norms, tokens.")
     clip_norm: Weight = Field(3.0, description="Global gradient norm; 0 is off.")
     reuse: Annotated[int, Field(ge=1, le=4096)] = Field(
@@ -99,7 +111,11 @@ class Training(Config):
 class Augmentation(Config):
     """Changes to training images. All off by default; each counted by (seed, epoch, image)."""
 
-    flip: Share = Field(0.0, description="Chance of a left-right flip.")
+    flip: Share = Field(
+        0.0,
+        description="Chance of a left-right flip, such as 0.5 for photographs; 0 where a class "
+        "looks like a letter or a digit, or left and right differ.",
+    )
     shift: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="Largest shift in pixels, edges padded."
     )

@@ -14,6 +14,7 @@ from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.schedules.suggest import scarce_information
 from addkit.training.control import heads_of
+from addkit.training.named_optimizer import check_optimizer
 from addkit.training.plan import Plan
 
 UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
@@ -22,9 +23,9 @@ UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
     """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
-    `RecipeError` for a control of another task, a conditioner that reads what the data lacks, a
-    mixture of what cannot be mixed, a rollout that the process would not read, or steps to choose
-    without a split to choose them on.
+    `RecipeError` for a control of another task, an optimizer that no training can be resumed with,
+    a conditioner that reads what the data lacks, a mixture of what cannot be mixed, a rollout that
+    the process would not read, or a choice on a validation split that the data lacks.
     """
     heads_of(recipe)
     for split, size in facts.split_sizes.items():
@@ -49,6 +50,7 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
                 f'{kind} "{choices[kind].name}" reads; set to 0'
             )
     _check_times(recipe)
+    check_optimizer(recipe)
     if recipe.training.patience and not getattr(choices["data"].config, "validation", True):
         raise RecipeError(
             f"{source}: [training] patience stops by the score on a validation split, and the data "

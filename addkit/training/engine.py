@@ -34,6 +34,7 @@ from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
 from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, restore_optimizer
+from addkit.training.plan import Plan
 
 
 class LossModule(nn.Module):
@@ -136,18 +137,16 @@ class Replicated(Engine):
 
     sharded = False
 
-    def __init__(
-        self, module: LossModule, recipe: Recipe, processes: int, accumulation: int
-    ) -> None:
+    def __init__(self, module: LossModule, recipe: Recipe, plan: Plan) -> None:
         super().__init__(module, recipe)
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr)
         if recipe.distributed.compile:
             compile_parts(self.network)
         self._ddp: DistributedDataParallel | None = None
-        if processes > 1:
+        if plan.processes > 1:
             # PyTorch's static graph fails its own assertion where gradients are accumulated, and
             # needs the same graph each time, which the coin of self-conditioning prevents.
-            changing = self.network.diffusion.self_conditioning is not None or accumulation > 1
+            changing = self.network.diffusion.self_conditioning is not None or plan.accumulation > 1
             self.module = self._ddp = DistributedDataParallel(
                 module,
                 # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
@@ -196,24 +195,22 @@ class Sharded(Engine):
         module: whole, the same on every process.
         recipe: of the training.
         facts: of its data.
-        processes: that share it.
+        plan: of its steps and processes.
     """
 
     sharded = True
 
-    def __init__(
-        self, module: LossModule, recipe: Recipe, facts: DataFacts, processes: int
-    ) -> None:
+    def __init__(self, module: LossModule, recipe: Recipe, facts: DataFacts, plan: Plan) -> None:
         super().__init__(module, recipe)
         self._recipe, self._facts = recipe, facts
         self._device = self.network.diffusion.null_token.device
-        mesh = init_device_mesh(self._device.type, (processes,))
+        mesh = init_device_mesh(self._device.type, (plan.processes,))
         # In place: `module` and `network` keep their names, their parameters become DTensors.
         shard(module, self.network, mesh, precision=recipe.training.precision)
         if self.average is not None:
             average_shards(self.average, self.network)
         # Only now: the optimizer must hold the sharded parameters, not those they replaced.
-        self.optimizer = build_optimizer(self.network, recipe.training)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr)
         if recipe.distributed.compile:
             compile_parts(self.network)
 
@@ -262,13 +259,11 @@ class Sharded(Engine):
                 raise RunError(f"{file}: does not fit the run's recipe: {error}") from error
 
 
-def build_engine(
-    module: LossModule, recipe: Recipe, facts: DataFacts, processes: int, accumulation: int
-) -> Engine:
-    """The recipe's engine for so many processes and micro-batches of each in a step."""
+def build_engine(module: LossModule, recipe: Recipe, facts: DataFacts, plan: Plan) -> Engine:
+    """The recipe's engine for a plan's processes and micro-batches."""
     if recipe.distributed.strategy == "fsdp":
         # Also on one process: another memory layout chooses other kernels, which round otherwise.
         lay_out(module.network)
-        if processes > 1:
-            return Sharded(module, recipe, facts, processes)
-    return Replicated(module, recipe, processes, accumulation)
+        if plan.processes > 1:
+            return Sharded(module, recipe, facts, plan)
+    return Replicated(module, recipe, plan)

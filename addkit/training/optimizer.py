@@ -1,10 +1,10 @@
-"""AdamW, its learning rate and gradients, its state on the disk, and averaged weights (EMA)."""
+"""The optimizer, its gradients, its state on the disk, and averaged weights (EMA)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,25 @@ from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
 from addkit.recipe import Training
 from addkit.runs.checkpoint import load_tensors
-from addkit.training.plan import Plan
 
 NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "position"})
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
+NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool, "NoneType": torch.bool}
+"""Types of state entries beside tensors, and how they are stored."""
 
 
-def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019). Matrices decay; biases, norms and tokens do not."""
+def build_optimizer(
+    network: nn.Module, training: Training, peak_lr: float | None = None
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), or timm's optimizer of another name. Matrices decay;
+    biases, norms and tokens do not.
+
+    Args:
+        network: its parameters that need a gradient are trained.
+        training: the optimizer's name and settings. `betas` are used by those that have two, and
+            the first of them is the momentum of those that have one.
+        peak_lr: of the plan. Every step sets its own rate; a few optimizers decay by their ratio.
+    """
     decayed: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -33,17 +44,23 @@ def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW
         {"params": decayed, "weight_decay": training.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    # The rate is set anew at every step.
-    return torch.optim.AdamW(groups, lr=training.peak_lr(256), betas=training.betas)
+    rate = training.peak_lr(256) if peak_lr is None else peak_lr
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=training.betas)
+    import timm.optim
 
-
-def learning_rate(step: int, plan: Plan, min_lr: float) -> float:
-    """Linear warm-up to the peak, then half a cosine down to `min_lr` at the last step."""
-    if step < plan.warmup_steps:
-        # step + 1: the first step has a rate above 0.
-        return plan.peak_lr * (step + 1) / plan.warmup_steps
-    done = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
-    return min_lr + 0.5 * (plan.peak_lr - min_lr) * (1 + math.cos(math.pi * done))
+    timm_optim: Any = timm.optim
+    info, betas = timm_optim.get_optimizer_info(training.optimizer), training.betas
+    two = info.has_betas and info.num_betas == 2
+    optimizer: torch.optim.Optimizer = timm_optim.create_optimizer_v2(
+        # Some refuse a group without parameters.
+        [group for group in groups if group["params"]],
+        training.optimizer,
+        lr=rate,
+        momentum=betas[0],
+        **({"betas": betas} if two else {}),
+    )
+    return optimizer
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -99,32 +116,60 @@ def _names(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
 
 
 def pack_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state, `parameter name|state key` -> tensor."""
+    """The optimizer's state, `parameter name|state key` -> tensor.
+
+    Numbers become tensors without axes, `parameter name|state key|type`. What a group counts, such
+    as its steps, has `|group` at its end and the name of the group's first parameter. Raises
+    `ValueError` for an entry of another type.
+    """
     # By name, not by number: a resumed training may list its parameters in another order.
     names = _names(network, optimizer)
-    state = optimizer.state_dict()["state"]
-    return {
+    entries: dict[str, Any] = {
         f"{names[number]}|{key}": value
-        for number, entries in state.items()
-        for key, value in entries.items()
+        for number, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
     }
+    by_id = {id(p): name for name, p in network.named_parameters()}
+    for group in optimizer.param_groups:
+        for key in group.keys() - {"params", "lr_scale", *optimizer.defaults}:
+            entries[f"{by_id[id(group['params'][0])]}|{key}|group"] = group[key]
+    packed = {}
+    for name, value in entries.items():
+        if isinstance(value, Tensor):
+            packed[name] = value
+        elif type(value).__name__ in NUMBERS:
+            kind = type(value).__name__
+            packed[f"{name}|{kind}"] = torch.tensor(value or 0, dtype=NUMBERS[kind])
+        else:
+            raise ValueError(f"{name} is of type {type(value).__name__}")
+    return packed
 
 
 def unpack_optimizer(
     network: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     """The inverse of `pack_optimizer`."""
-    numbers = {name: number for number, name in enumerate(_names(network, optimizer))}
+    names = _names(network, optimizer)
+    numbers = {name: number for number, name in enumerate(names)}
     parameters = dict(network.named_parameters())
-    state: dict[int, dict[str, Tensor]] = {}
-    for packed, value in tensors.items():
-        name, key = packed.split("|")
-        like = parameters[name]
-        if value.shape == like.shape:
+    state: dict[int, dict[str, Any]] = {}
+    counts: list[tuple[Tensor, str, Any]] = []
+    for packed, tensor in tensors.items():
+        name, key, *kinds = packed.split("|")
+        like, value = parameters[name], cast("Any", tensor)
+        if kinds and kinds[-1] in NUMBERS:
+            value = None if kinds[-1] == "NoneType" else tensor.item()
+        elif tensor.shape == like.shape:
             # A file keeps no memory layout (channels_last), and updates would round otherwise.
-            value = torch.empty_like(like).copy_(value)
-        state.setdefault(numbers[name], {})[key] = value
+            value = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+        if "group" in kinds:
+            counts.append((like, key, value))
+        else:
+            state.setdefault(numbers[name], {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for owner, key, value in counts:
+        group = next(g for g in optimizer.param_groups if any(p is owner for p in g["params"]))
+        group[key] = value
 
 
 def restore_optimizer(

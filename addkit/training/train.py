@@ -15,7 +15,7 @@ from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
-from addkit.model import build_data
+from addkit.model import build_data, fetch_weights, with_encoder_input
 from addkit.model.predictor import check_device
 from addkit.plugin.protocols import Meter
 from addkit.plugin.spec import Problem
@@ -124,11 +124,12 @@ def train(
         if (run / "recipe.toml").exists():
             run = Run.open(run)
         else:
+            fetch_weights(recipe)
             begin_in(run)
             source = build_data(recipe)
             check_data(source)
             check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
-            run = Run.create(run, recipe, source.facts)
+            run = Run.create(run, with_encoder_input(recipe), source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with StopSignals("continue with --resume") as stop, owned:

@@ -35,7 +35,8 @@ from addkit.runs.checkpoint_files import Keep, newest_whole, pointed_at, step_of
 from addkit.runs.folder import FILES as RUN_FILES
 from addkit.training.backend import Stopwatch, prepared
 from addkit.training.engine import LossModule, build_engine
-from addkit.training.optimizer import gradient_norm, learning_rate, scale_and_clip
+from addkit.training.learning_rate import rate_schedule
+from addkit.training.optimizer import gradient_norm, scale_and_clip
 from addkit.training.plan import Plan
 
 MOST_SOURCES = 8
@@ -153,9 +154,10 @@ class Trainer:
         self.images = {name: self.source.split(name) for name in facts.split_sizes}["train"]
         self.plan = Plan.of(recipe, len(self.images), self.world.size)
         self.task = build_task(recipe, problem_of(recipe, facts))
+        self.schedule = rate_schedule(recipe, self.plan)
         module = LossModule(network, self.task, recipe)
         plan, spread = self.plan, recipe.distributed
-        self.engine = build_engine(module, recipe, facts, self.world.size, plan.accumulation)
+        self.engine = build_engine(module, recipe, facts, plan)
         self.network: Network = self.engine.network
         self.device: torch.device = self.network.diffusion.null_token.device
         # Listed once: which parameters are trained does not change.
@@ -360,7 +362,7 @@ class Trainer:
         self._undo = lambda: False
         scale_and_clip(self.parameters, norm, factor, recipe.training.clip_norm)
         # Set, not stepped by a scheduler: it follows from the step alone, also after a resume.
-        lr = learning_rate(step, plan, recipe.training.min_lr)
+        lr = self.schedule(step)
         for group in engine.optimizer.param_groups:
             group["lr"] = lr
         engine.optimizer.step()

@@ -108,7 +108,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
             file
         )
     root = f"data.root={folder / 'photos'}"
-    recipe = read_recipe(recipes / "image-folder.toml", [root, *TINY])
+    recipe = read_recipe(recipes / "image-folder-small.toml", [root, *TINY])
     run = Run.create(folder / "run", recipe, build_data(recipe).facts)
     train(recipe, run, device="cpu")
     store(run.path, evaluate_run(run.path, Grid(), EvaluationOptions(audit=False)))

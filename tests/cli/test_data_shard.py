@@ -46,7 +46,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def words(recipes: Path, photos: Path) -> list[Any]:
     changes = ("--set", "data.root=photos", "--shard-size", "0.01", "--jobs", "2")
-    return [recipes / "image-folder.toml", "out", *changes]
+    return [recipes / "image-folder-small.toml", "out", *changes]
 
 
 def test_a_report_for_people_and_the_next_command(words: list[Any]) -> None:
@@ -57,7 +57,7 @@ def test_a_report_for_people_and_the_next_command(words: list[Any]) -> None:
     assert lines[1][:3] == ["train", "5", "30"]
     assert lines[2][:3] == ["test", "1", "6"]
     assert told.stderr.splitlines()[-1].startswith("next: addkit train ")
-    assert told.stderr.splitlines()[-1].endswith("image-folder.toml --set data.root=out")
+    assert told.stderr.splitlines()[-1].endswith("image-folder-small.toml --set data.root=out")
     assert "out/train-00004.tar: written, " in told.stderr
     assert "out/train-00004.tar: exists, " in _call(*words).stderr
 

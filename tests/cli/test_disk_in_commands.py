@@ -97,7 +97,7 @@ def prepared(
                 file = Path("photos") / f"{name}.png"
                 file.parent.mkdir(parents=True)
                 Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(file)
-            words = ["data", "shard", recipes / "image-folder.toml", OUT / "shards", "--json"]
+            words = ["data", "shard", recipes / "image-folder-small.toml", OUT / "shards", "--json"]
             return [*words, "--jobs", "1", "--set", "data.root=photos"], {}
         case "plugins new":
             directory = ("--directory", OUT / "new", "--json")

@@ -48,7 +48,7 @@ def words(recipes: Path) -> list[Any]:
         ),
     ]
     sets = [word for change in changes for word in ("--set", change)]
-    return ["train", recipes / "image-folder.toml", "--run-dir", "run", "--json", *sets]
+    return ["train", recipes / "image-folder-small.toml", "--run-dir", "run", "--json", *sets]
 
 
 def _cut(path: Path) -> Path:

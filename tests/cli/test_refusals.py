@@ -256,7 +256,7 @@ def test_processes_that_do_not_fit(addkit: Cli, recipes: Path, dry: bool) -> Non
 
 @pytest.mark.parametrize("words", [["--fresh"], []])
 def test_missing_data_leaves_nothing_behind(addkit: Cli, recipes: Path, words: list[str]) -> None:
-    said = addkit("train", recipes / "image-folder.toml", "--run-dir", "r", *words)
+    said = addkit("train", recipes / "image-folder-small.toml", "--run-dir", "r", *words)
     assert said.code == 1
     assert said.err.startswith("error: data.root: data/images does not exist")
     assert list(Path().iterdir()) == []

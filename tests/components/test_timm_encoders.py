@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
-from pydantic import ValidationError
 
 from addkit.errors import RecipeError
 
@@ -89,6 +88,16 @@ def test_maps_become_tokens_row_by_row(build, model: str) -> None:
             assert torch.equal(tokens[:, 2 * row + column], channels_last[:, row, column])
 
 
+@pytest.mark.parametrize("model", ["test_resnet", "test_convnext", "test_vit", "crossvit_9_240"])
+def test_pooled_features_are_what_timms_classifier_reads(build, model: str) -> None:
+    size = 240 if model == "crossvit_9_240" else 64  # the last one gives several maps otherwise
+    encoder = build("encoder", "timm", _facts(size), model=model, pool=True)
+    assert (encoder.num_tokens, encoder.num_prefix_tokens) == (1, 0)
+    tokens = _tokens(encoder, size)
+    assert tokens.shape == (2, 1, encoder.width)
+    assert torch.equal(tokens[:, 0], _tokens(encoder.model, size))
+
+
 def test_a_dry_run_counts_without_memory(build) -> None:
     with torch.device("meta"):
         encoder = build("encoder", "vit", _facts(224))
@@ -143,6 +152,13 @@ def test_stochastic_depth_is_handed_on(build) -> None:
         ),
         (
             "timm",
+            {"model": "resnet18.a1_in2k"},
+            32,
+            f'[encoder] timm {timm.__version__} has no weights "resnet18.a1_in2k" (did you mean '
+            f'"resnet18.a1_in1k"?); there are: {", ".join(timm.list_pretrained("resnet18.*"))}',
+        ),
+        (
+            "timm",
             {"model": "crossvit_9_240"},
             240,
             '[encoder] timm cannot build "crossvit_9_240" for 3 x 240 x 240 images: '
@@ -162,15 +178,9 @@ def test_models_that_cannot_be_built_are_errors(
     ("name", "settings"),
     [
         ("vit", {"patch_size": 4, "width": 25, "depth": 1, "heads": 3}),
-        ("timm", {"model": "resnet18.no_such_tag", "pretrained": True}),
         ("timm", {"model": "efficientformer_l1"}),  # takes 224 pixels alone
     ],
 )
 def test_timms_own_refusal_is_handed_on(build, name: str, settings) -> None:
     with pytest.raises(RecipeError, match=r"^\[encoder\] timm cannot build .* for 3 x 96 x 96"):
         build("encoder", name, _facts(96), **settings)
-
-
-def test_weights_have_one_source(build) -> None:
-    with pytest.raises(ValidationError, match="give pretrained = true or a weights file, not both"):
-        build("encoder", "vit", _facts(8), pretrained=True, weights="x.pth")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from addkit.data import addkit_components
 from addkit.data.settings import (
+    DEFAULT_INPUT,
     AttributeTableConfig,
     CaptionFolderConfig,
     CocoCaptionsConfig,
@@ -91,10 +93,21 @@ def test_captions_are_built_with_the_tokenizer() -> None:
     assert isinstance(coco, DataSpec)
 
 
-def test_grey_folders_have_one_mean() -> None:
-    config = ImageFolderConfig.model_validate({"root": "pets", "channels": 1})
+@pytest.mark.parametrize("settings", [{"root": "pets"}, {"file": "pets.csv"}])
+def test_own_grey_images_have_one_mean(settings: dict[str, str]) -> None:
+    kind = ImageFolderConfig if "root" in settings else AttributeTableConfig
+    config = kind.model_validate({**settings, "channels": 1}).for_encoder(DEFAULT_INPUT)
     assert (config.mean, config.std) == ((0.449,), (0.226,))
-    assert ImageFolderConfig.model_validate(config.model_dump(mode="json")) == config
+    assert kind.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_own_pictures_leave_to_the_encoder_what_is_unset() -> None:
+    expected = replace(DEFAULT_INPUT, image_size=256, mean=(0.5,) * 3, crop_share=0.875)
+    config = ImageFolderConfig.model_validate({"root": "pets", "image_size": 96, "std": [1, 1, 1]})
+    filled = config.for_encoder(expected)
+    assert (filled.image_size, filled.mean, filled.std) == (96, (0.5,) * 3, (1, 1, 1))
+    assert (filled.crop_share, filled.shorter_side) == (0.875, 110)
+    assert filled.for_encoder(DEFAULT_INPUT) == filled
 
 
 @pytest.mark.parametrize(
@@ -110,12 +123,6 @@ def test_grey_folders_have_one_mean() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         ImageNetConfig.model_validate(settings)
-
-
-def test_grey_tables_have_one_mean() -> None:
-    config = AttributeTableConfig.model_validate({"file": "pets.csv", "channels": 1})
-    assert (config.mean, config.std) == ((0.449,), (0.226,))
-    assert AttributeTableConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from addkit.data.augmentation import Augmenter, random_boxes
 from addkit.data.image_sets import FileImages
-from addkit.data.images import ImageFile, Pixels, read_image, resampled
+from addkit.data.images import ImageFile, Pixels, read_image
 from addkit.errors import DataError
 from addkit.recipe.tables import Augmentation
 
@@ -51,7 +52,7 @@ def _slowly(path: Path, seed: int, index: int) -> tuple[Tensor, int]:
     part = CROPS.part(draws[:, 0], *image.size)
     left, top = part.left * part.scale, part.top * part.scale
     right, bottom = left + part.width * part.scale, top + part.height * part.scale
-    levels = resampled(image.crop((left, top, right, bottom)), SIZE)
+    levels = PIXELS.resampled(image.crop((left, top, right, bottom)))
     return CROPS.moved(levels[None], draws)[0], part.scale
 
 
@@ -136,11 +137,15 @@ def test_bytes_from_elsewhere(photo: Path) -> None:
             stored.batch([0], seed)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(80, 60), (64, 64), (40, 100), (30, 50), (120, 90)])
-def test_resampling_is_pillows(size: tuple[int, int]) -> None:
+def test_resampling_is_pillows(size: tuple[int, int], interpolation: str) -> None:
+    pixels = replace(PIXELS, interpolation=interpolation)
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     for one in (image, image.convert("L")):
-        pillow = np.asarray(one.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(int)
-        found = resampled(one, SIZE).permute(1, 2, 0).numpy().reshape(pillow.shape)
+        pillow = np.asarray(
+            one.resize((SIZE, SIZE), Image.Resampling[interpolation.upper()])
+        ).astype(int)
+        found = pixels.resampled(one).permute(1, 2, 0).numpy().reshape(pillow.shape)
         assert np.abs(found - pillow).mean() < 0.5

@@ -151,7 +151,7 @@ def shards(addkit: Cli, recipes: Path) -> list[Any]:
         for number in range(20):
             pixels = noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path("photos") / name / f"{number:02}.jpg")
-    recipe = recipes / "image-folder.toml"
+    recipe = recipes / "image-folder-small.toml"
     small = ("--set", "data.image_size=16", "--set", "training.batch_size=8")
     words = ("--set", "data.root=photos", "--shard-size", "0.005")
     said = addkit("data", "shard", recipe, "out", *words)

@@ -9,7 +9,7 @@ import pytest
 from addkit.errors import RecipeError
 from addkit.recipe import Recipe, read_recipe
 from addkit.recipe.files import known_recipes
-from addkit.training.optimizer import learning_rate
+from addkit.training.learning_rate import learning_rate
 from addkit.training.plan import Plan
 
 Read = Callable[..., Recipe]

@@ -13,7 +13,7 @@ from addkit.diffusion import counted_generator, counted_seed
 from addkit.distributed.world import World
 from addkit.errors import RunError
 from addkit.model import load
-from addkit.training.optimizer import learning_rate
+from addkit.training.learning_rate import learning_rate
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 

@@ -68,7 +68,6 @@ class TableTextConfig(TableConfig):
     image_column: str = Field("image", description='The column of image files; "": no images.')
     text_column: str = Field("text", description="The column of sentences; empty where unknown.")
     label_column: str = Field("label", description="The column of classes.")
-    image_size: ImageSize = Field(64, description="Shorter side after resizing.")
     test_share: TestShare = Field(0.2, description="Share of each class in `test`.")
 
 

@@ -78,7 +78,7 @@ class TableText(Source):
             return FileImages(paths, labels, self.pixels, augmenter)
         # Expanded rather than repeated, so that a million rows share one pixel of memory.
         grey = torch.full((1, 1, 1, 1), GREY, dtype=torch.uint8)
-        size = self._config.image_size
+        size = self.pixels.image_size
         pixels = grey.expand(len(rows), self._config.image_channels, size, size)
         return MemoryImages(Bitmaps(pixels, 255, labels, tuple(paths)), self.pixels, augmenter)
 
