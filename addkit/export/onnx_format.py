@@ -53,9 +53,14 @@ def _stable_sort(
     return values, indices
 
 
+def _stable_argsort(x: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Tensor:
+    return _stable_sort(x, dim=dim, descending=descending)[1]
+
+
 _MISSING: Mapping[Any, Callable[..., Any]] = {
     torch.ops.aten.searchsorted.Tensor: _searchsorted,
     torch.ops.aten.sort.stable: _stable_sort,
+    torch.ops.aten.argsort.stable: _stable_argsort,
 }
 """Operators that the exporter lacks, by others."""
 

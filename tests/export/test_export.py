@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from addkit.data.images import Pixels, read_image
 from addkit.errors import PluginError, RunError, UsageError
 from addkit.export.graph import Graph, check_graph, converted
 from addkit.export.metadata import metadata_of
 from addkit.export.onnx_format import to_onnx
-from addkit.export.run import export_run
+from addkit.export.run import export_run, script_text
 from addkit.model import Predictor, build_data, build_network, load
 from addkit.plugin import load_registry
+from addkit.plugin.values import Fit
 from addkit.recipe import read_recipe
 
 Build = Callable[..., Predictor]
@@ -187,6 +194,25 @@ def test_a_file_that_answers_differently_is_not_written(
     with pytest.raises(RunError, match="answers differently"):
         export_run(predictor, tmp_path / "m.pt2", to="torch")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "letterbox"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_script_prepares_pictures_as_addkit(
+    fit: Fit, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = Pixels(16, channels, (0.3,) * channels, (0.4,) * channels, 18, "bilinear", fit)
+    values = {**asdict(pixels), "image_channels": channels, "class_names": ["a"]}
+    metadata = SimpleNamespace(custom_metadata_map={k: json.dumps(v) for k, v in values.items()})
+    session = SimpleNamespace(get_modelmeta=lambda: metadata)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path: session)
+    monkeypatch.setattr(sys, "argv", ["predict.py"])
+    (tmp_path / "predict.py").write_text(script_text())
+    prepare = runpy.run_path(str(tmp_path / "predict.py"))["prepare"]
+    levels = np.random.default_rng(0).integers(0, 256, (23, 41, 4), np.uint8)
+    Image.fromarray(levels).save(tmp_path / "picture.png")
+    expected = pixels.prepared(read_image(tmp_path / "picture.png", channels)).numpy()
+    np.testing.assert_allclose(prepare(tmp_path / "picture.png"), expected, atol=1e-6)
 
 
 BLOCKED = """
