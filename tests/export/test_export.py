@@ -53,15 +53,7 @@ COVERED = {
         (*VIT, 'conditioner.name="class-token"', 'denoiser.name="control"', 'denoiser.head="mlp"'),
         1,
     ),
-    "captions-maskgit": (
-        "emoji",
-        (
-            *('encoder.name="timm"', 'encoder.model="test_resnet"', "data.image_size=32"),
-            *("denoiser.width=16", "denoiser.heads=2", "denoiser.depth=1"),
-            'sampler.name="maskgit"',
-        ),
-        2,
-    ),
+    "captions-maskgit": ("emoji", (*CAPTIONS, 'sampler.name="maskgit"'), 2),
     "attributes-left-to-right": (
         "attributes",
         (
@@ -71,7 +63,8 @@ COVERED = {
         1,
     ),
 }
-"""Recipe, overrides and steps; together they have every built-in component."""
+"""Recipe, overrides and steps; with `TIMM` they have every built-in component."""
+TIMM = ('encoder.name="timm"', 'encoder.model="test_resnet"', *TINY[2:])
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +113,7 @@ def test_onnx_answers_as_addkit(name: str, untrained: Build, tmp_path: Path) -> 
 
 def test_every_component_is_covered(recipes: Path) -> None:
     seen: dict[str, set[str]] = {}
-    for recipe_name, overrides, _ in COVERED.values():
+    for recipe_name, overrides, _ in (*COVERED.values(), ("digits", TIMM, 1)):
         choices = read_recipe(recipes / f"{recipe_name}.toml", overrides).choices
         for kind, choice in choices.items():
             seen.setdefault(kind, set()).add(choice.name)
@@ -130,7 +123,7 @@ def test_every_component_is_covered(recipes: Path) -> None:
 
 
 def test_torch_export_answers_as_addkit(untrained: Build, tmp_path: Path) -> None:
-    predictor = untrained("digits", *TINY)
+    predictor = untrained("digits", *TIMM)
     exported = export_run(predictor, tmp_path / "m.pt2", to="torch", precision="fp16")
     assert exported.comparison.difference < 0.05
     extra = {"metadata.json": ""}
