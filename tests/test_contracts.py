@@ -113,6 +113,8 @@ COMMANDS = {
     "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
     "report": "folder -o --set --json",
     "plot": "figure folder -o --set --json",
+    "pack": "run -o --weights --license --json",
+    "push": "run repository --weights --license --private --token --json",
     "plugins list": "--kind --requirements --json",
     "plugins show": "kind name --json",
     "plugins check": "package --json",

@@ -29,7 +29,7 @@ FLOORS = (
     ("model",),
     ("distributed",),
     ("training", "evaluation", "planning", "export"),
-    ("ablation", "testing"),
+    ("ablation", "testing", "packs"),
     ("report",),
     ("cli",),
 )

@@ -17,6 +17,8 @@ SUMMARIES: Mapping[str, str] = {
     "export": "Write a run as one file for other programs, and compare its answers with addkit's.",
     "report": "Write one page with all tables and figures of a run or an ablation.",
     "plot": "Write one figure of a report as PNG or SVG.",
+    "pack": "Write a trained model as one file, with a model card.",
+    "push": "Upload a pack to the Hugging Face Hub.",
     "schedule": "Show and compare noise schedules.",
     "data": "Prepare data sets.",
     "recipes": "Find, read, check and compare recipes.",

@@ -136,6 +136,8 @@ def evaluate(
     if (file := store(path, evaluation)) is not None:
         note(f"stored: {file}")
         Output(json=json).hint(addkit_command("report", path))
+    else:
+        note(f"{path}: no run's folder, so the result is in this output alone")
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

@@ -15,10 +15,10 @@ ANSWER = "Inference settings"
 
 def export(
     run: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="RUN",
-            help="Run folder or checkpoint; the newest finished run if absent.",
+            help="Run, checkpoint or pack; the newest finished run if absent.",
             show_default=False,
             autocompletion=complete_run,
         ),
@@ -52,22 +52,23 @@ def export(
     from dataclasses import asdict
 
     from addkit.cli.output import Output, note
-    from addkit.cli.run_arguments import find_folder
+    from addkit.cli.run_arguments import find_run
     from addkit.errors import RunError
     from addkit.export.run import ENDINGS, check_target, export_run
     from addkit.model import load
-    from addkit.runs import Run, newest_run
+    from addkit.runs import Run
     from addkit.terminal import addkit_command
 
-    path = newest_run().path if run is None else find_folder(run)
+    path = find_run(run)
     # A checkpoint is named on purpose; a run's newest one may be any.
-    if (path / "recipe.toml").is_file() and not Run(path).finished:
+    if isinstance(path, Path) and (path / "checkpoints").is_dir() and not Run(path).finished:
         again = addkit_command("train", path, "--resume")
         raise RunError(
             f"{path}: its training has not finished; continue with `{again}`, or name a checkpoint "
             f"({path / 'checkpoints' / 'latest'})"
         )
-    file = Path(f"{path.absolute().name}{ENDINGS[to]}") if output is None else output
+    name = path.absolute().name if isinstance(path, Path) else path.partition("#")[0].split("/")[-1]
+    file = Path(f"{name.removesuffix('.zip')}{ENDINGS[to]}") if output is None else output
     check_target(file, to, force=force)
     predictor = load(path, weights=weights)
     inference = predictor.inference.replace(

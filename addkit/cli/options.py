@@ -57,9 +57,10 @@ DataOption = Annotated[
     ),
 ]
 RunOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Run folder or checkpoint; the newest finished run if absent.",
+        help="Run, checkpoint, or pack: a zip, a URL, hf://ORG/NAME; the newest finished run if "
+        "absent.",
         autocompletion=complete_run,
     ),
 ]

@@ -29,6 +29,7 @@ from addkit.runs.atomic import delete_made, unused
 from addkit.runs.disk import disk_errors
 from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
+from addkit.runs.packs import is_pack
 from addkit.terminal import addkit_command
 from addkit.training.checks import check_batch, check_shards, check_training
 from addkit.training.plan import Plan
@@ -71,6 +72,8 @@ def choose_run(
         # Before the data are read, which may take minutes.
         begin_in(path)
         return _create(path, recipe, _checked_facts(recipe, processes), processes)
+    if is_pack(path):
+        raise UsageError(f"{path}: has a pack, which is no run; choose another folder")
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
         facts = _checked_facts(recipe, processes)
@@ -205,6 +208,7 @@ def _changeable(recipe: Recipe) -> set[str]:
     tracker = type(recipe.choices["tracker"].config)
     return {
         "tracker.name",
+        "features.folder",
         *(f"checkpoints.{key}" for key in Checkpoints.model_fields if key != "use"),
         *(f"tracker.{key}" for key in tracker.model_fields),
         *(f"distributed.{key}" for key in Distributed.model_fields),

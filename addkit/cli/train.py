@@ -45,6 +45,7 @@ def print_plan(
     rows += [
         *plan.input.rows(),
         *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
+        *([("features", plan.features.reason or plan.features.text())] if plan.features else []),
         ("classes", f"{plan.classes:,}"),
         *plan.contents,
         ("tokens of an image", f"{plan.tokens}"),
@@ -247,8 +248,11 @@ def _resolve(
     from addkit.errors import UsageError
     from addkit.recipe import read_recipe, recipe_from_tables
     from addkit.runs import Run
+    from addkit.runs.packs import is_pack
 
     run = run_named(word)
+    if word.suffix == ".zip" or (run is not None and is_pack(run)):
+        raise UsageError(f"{word}: a pack has no optimizer, so it cannot be trained further")
     if run is None:
         return read_recipe(word, changes), folder
     if not resume:

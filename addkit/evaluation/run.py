@@ -23,6 +23,8 @@ from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
 from addkit.runs.folder import sealed
+from addkit.runs.opening import opened
+from addkit.runs.remote import is_remote
 from addkit.tasks.captioning import CaptionMeter
 
 
@@ -85,11 +87,13 @@ class EvaluationOptions:
     """Random seed of the sampling noise."""
 
 
-def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = None) -> Evaluation:
+def evaluate_run(
+    path: Path | str, grid: Grid, options: EvaluationOptions | None = None
+) -> Evaluation:
     """Score a run; `store` keeps the result in it.
 
     Args:
-        path: the run, or one of its checkpoints.
+        path: what `addkit.load` takes: a run, one of its checkpoints, or a pack.
         grid: settings to score, each combination once.
         options: everything else.
 
@@ -101,43 +105,45 @@ def evaluate_run(path: Path, grid: Grid, options: EvaluationOptions | None = Non
     require_type("grid", grid, Grid)
     require_type("options", options, EvaluationOptions)
     check_arguments(Arguments, seed=options.seed)
-    path = Path(path)
-    predictor = load(path, weights=options.weights)
-    # What the run cannot give is refused before controls are loaded and images are scored.
-    several = len(grid.early_exit or []) > 1
-    if (options.uncertainty or several) and grid.steps and grid.steps[-1] == 1:
-        raise UsageError(
-            "one step is no chain: --uncertainty and --early-exit use the last of --steps; "
-            "give 2 or more"
-        )
-    if options.uncertainty:
-        needs_one_label(predictor)
-    for value in grid.early_exit or []:
-        predictor.inference.replace(early_exit=value)  # Raises for a value out of range.
-    if several:
-        needs_loop(predictor)
-    if options.clip is not None and predictor.facts.pad is None:
-        raise UsageError("--clip scores captions, and this run has none")
-    controls = {
-        run.model_name: load(run.path, weights=options.weights)
-        for run in Run(path).controls().values()
-    }
-    source = _moved_data(predictor, options.overrides)
-    return _evaluate(path, predictor, controls, source, grid, options)
+    # Open until the end: the data may be cut into tokens by a file of the pack.
+    with opened(path) as place:
+        predictor = load(place, weights=options.weights)
+        # What the run cannot give is refused before controls are loaded and images are scored.
+        several = len(grid.early_exit or []) > 1
+        if (options.uncertainty or several) and grid.steps and grid.steps[-1] == 1:
+            raise UsageError(
+                "one step is no chain: --uncertainty and --early-exit use the last of --steps; "
+                "give 2 or more"
+            )
+        if options.uncertainty:
+            needs_one_label(predictor)
+        for value in grid.early_exit or []:
+            predictor.inference.replace(early_exit=value)  # Raises for a value out of range.
+        if several:
+            needs_loop(predictor)
+        if options.clip is not None and predictor.facts.pad is None:
+            raise UsageError("--clip scores captions, and this run has none")
+        controls = {
+            run.model_name: load(run.path, weights=options.weights)
+            for run in Run(place).controls().values()
+        }
+        source = _moved_data(predictor, options.overrides)
+        return _evaluate(str(path), predictor, controls, source, grid, options)
 
 
-def store(path: Path, evaluation: Evaluation) -> Path | None:
-    """Write the result into its run and return the file; None for a bare checkpoint, which has no
-    folder of its own. Raises `RunError` if it cannot be written.
+def store(path: Path | str, evaluation: Evaluation) -> Path | None:
+    """Write the result into its run and return the file; None for a bare checkpoint or a pack,
+    which have no place for it. Raises `RunError` if it cannot be written.
     """
-    if path.is_file() or (path / "progress.json").exists():
+    if is_remote(path) or not (Path(path) / "checkpoints").is_dir():
         return None
-    write_json(path / "evaluation.json", sealed(evaluation.data()))
-    return path / "evaluation.json"
+    file = Path(path) / "evaluation.json"
+    write_json(file, sealed(evaluation.data()))
+    return file
 
 
 def _evaluate(
-    path: Path,
+    run: str,
     predictor: Predictor,
     controls: dict[str, Predictor],
     source: DataSource,
@@ -186,7 +192,7 @@ def _evaluate(
         audit = conclude(correct, rights[0] if rights else None, loop.steps)
     last = combinations[-1]
     return Evaluation(
-        run=str(path),
+        run=run,
         split=options.split,
         weights=predictor.weights,
         step=predictor.step,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -45,6 +45,9 @@ from addkit.runs.checkpoint_files import (
     pointed_at,
     step_of,
 )
+from addkit.runs.opening import opened
+from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
+from addkit.runs.packs import is_pack, located, pack_manifest
 from addkit.terminal import addkit_command, quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
@@ -520,18 +523,23 @@ def _or_raise(batches: Iterable[list[Any | AddkitError]]) -> Iterator[Any]:
 
 
 def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
-    """Load a trained model from its run folder, or from one of the run's checkpoints.
+    """Load a trained model from its run, from one of the run's checkpoints, or from a pack.
 
-    The file of weights is compared with its checksum.
+    The file of weights is compared with its checksum, and of a pack each file. Nothing in a pack is
+    executed, and nothing is left of its zip on the disk.
 
     Args:
-        path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`.
-        weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`.
+        path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`; a pack as zip
+            or folder, `https://...` (with `#sha256=...` behind it only that content), or
+            `hf://ORG/NAME@REVISION`.
+        weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`. A pack
+            has one of them, which `ema` takes.
         device: of the weights.
 
     Raises:
+        UsageError: a wrong argument, or a URL or name that cannot be one.
         RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
-            the run could answer with.
+            the run could answer with. A pack that is none, or a server that does not send it.
     """
     require_type("path", path, str, Path)
     require_type("weights", weights, str)
@@ -539,21 +547,43 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         near = guess(weights, WEIGHTS)
         raise UsageError(f'weights "{weights}"{near}; known: {", ".join(WEIGHTS)}')
     check_device(device)
-    try:
-        run, checkpoint = _find(Path(path))
-    except OSError as error:  # such as a name that is too long
-        raise RunError(f"{path}: no such run folder ({error.strerror})") from None
-    recipe, facts = run.recipe(tracked=False), run.facts()
-    if others := run.changed_plugins(recipe):
-        message = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
-        warnings.warn(message, AddkitWarning, stacklevel=2)
-    # The file of first weights may be gone, and a checkpoint has every weight.
-    scratch = {
-        kind: replace(choice, config=choice.config.from_scratch())
-        for kind in WITH_WEIGHTS
-        for choice in (recipe.choices[kind],)
-    }
-    network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
+    with ExitStack() as stack:
+        try:
+            run, checkpoint = find_trained(stack.enter_context(opened(path)))
+        except OSError as error:  # such as a name that is too long
+            raise RunError(f"{path}: no such run folder ({error.strerror})") from None
+        recipe, facts = run.recipe(tracked=False), run.facts()
+        if others := run.changed_plugins(recipe):
+            message = f"{path}: answers may differ: {'; '.join(others)}, since this run was trained"
+            warnings.warn(message, AddkitWarning, stacklevel=2)
+        weights, file = weights_of(run, checkpoint, recipe, weights)
+        if checkpoint == run.path:
+            recipe = located(recipe, run.path)
+        # The file of first weights may be gone, and a checkpoint has every weight.
+        scratch = {
+            kind: replace(choice, config=choice.config.from_scratch())
+            for kind in WITH_WEIGHTS
+            for choice in (recipe.choices[kind],)
+        }
+        network = build_network(replace(recipe, choices={**recipe.choices, **scratch}), facts)
+        fill(network, load_tensors(file), file)
+        steps = run.manifest().chosen_steps
+        if recipe.sampling.steps == "auto" and steps is None:
+            message = f"{path}: its training has not chosen a number of steps, so answers take one"
+            warnings.warn(message, AddkitWarning, stacklevel=2)
+        step = step_in(run, checkpoint)
+        return Predictor(network.to(device), recipe, facts, steps, weights, step)
+
+
+def weights_of(run: Run, checkpoint: Path, recipe: Recipe, weights: str) -> tuple[str, Path]:
+    """Which weights a model is loaded with, and their file. Raises `RunError` if it is missing or
+    damaged, and `UsageError` if a pack has others.
+    """
+    if checkpoint == run.path:
+        packed = pack_manifest(run.path).weights
+        if weights == "raw" != packed:
+            raise UsageError(f"{run.path}: this pack has the averaged weights, not the raw ones")
+        return packed, run.path / WEIGHTS_FILE
     if not recipe.training.ema:
         # A run that was trained without averaging has no `ema` file.
         weights = "raw"
@@ -562,15 +592,18 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         raise RunError(f"{fault}; {_instead(run, checkpoint, weights)}")
     if not (checkpoint / CHECKSUMS).exists():
         message = f"{checkpoint / CHECKSUMS}: missing, so that damaged weights would not be noticed"
-        warnings.warn(message, AddkitWarning, stacklevel=2)
-    fill(network, load_tensors(file), file)
-    # A copy of a checkpoint elsewhere may have any name.
-    step = step_of(checkpoint) if checkpoint in checkpoints_in(run.checkpoints) else None
-    steps = run.manifest().chosen_steps
-    if recipe.sampling.steps == "auto" and steps is None:
-        message = f"{path}: its training has not chosen a number of steps yet, so answers take one"
-        warnings.warn(message, AddkitWarning, stacklevel=2)
-    return Predictor(network.to(device), recipe, facts, steps, weights, step)
+        warnings.warn(message, AddkitWarning, stacklevel=3)
+    return weights, file
+
+
+def step_in(run: Run, checkpoint: Path) -> int | None:
+    """The step of a run's checkpoint; None for one that was copied elsewhere, and of a pack for
+    one that was none of its run's.
+    """
+    if checkpoint == run.path:
+        return pack_manifest(run.path).step
+    # A copy may have any name.
+    return step_of(checkpoint) if checkpoint in checkpoints_in(run.checkpoints) else None
 
 
 def _instead(run: Run, checkpoint: Path, weights: str) -> str:
@@ -634,8 +667,12 @@ def _best(run: Run) -> Path | None:
     return best
 
 
-def _find(path: Path) -> tuple[Run, Path]:
-    """The run and the checkpoint that a path names."""
+def find_trained(path: Path) -> tuple[Run, Path]:
+    """The run and the checkpoint that a path names; of a pack its folder is both. Raises `RunError`
+    if there is no run, or no checkpoint yet.
+    """
+    if is_pack(path):
+        return Run(path), path
     # `latest` and `best` are files that contain a checkpoint's name.
     if path.is_file() and path.parent.name == "checkpoints":
         path = pointed_at(path.parent, path.name) or path

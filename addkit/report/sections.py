@@ -14,6 +14,7 @@ from addkit.report.ablation_files import AblationFiles
 from addkit.report.figures.images import Example
 from addkit.report.predictions import FreshPredictions
 from addkit.report.run_files import RunFiles
+from addkit.runs.packs import is_pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def open_source(path: Path, overrides: Sequence[str] = ()) -> Source:
     # An ablation's folder has no recipe.toml, and a run's no result.json.
     if (path / RESULT).is_file():
         return AblationFiles.open(path)
+    if is_pack(path):
+        raise UsageError(f"{path}: a pack has scores alone, in its README.md; report on its run")
     if (path / "recipe.toml").is_file():
         return RunReport.open(path, overrides)
     raise UsageError(

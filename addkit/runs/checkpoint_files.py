@@ -131,11 +131,16 @@ def seal(folder: Path) -> None:
     # Sub-folders too: a sharded training has files of other processes in them.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sums = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
+        path.relative_to(folder).as_posix(): checksum_of(path)
         for path in files
         if path != folder / CHECKSUMS
     }
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+def checksum_of(path: Path) -> dict[str, int | str]:
+    """A file's entry in `checksums.json`."""
+    return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def fault_of(checkpoint: Path, *, digests: bool = True, only: str | None = None) -> str | None:
@@ -174,13 +179,14 @@ def _fault(file: Path, written: dict[str, Any], digests: bool) -> str | None:
     if size > written["size"]:
         return f"{file}: altered: {size} bytes in place of {written['size']}"
     try:
-        altered = digests and _digest(file) != written["sha256"]
+        altered = digests and digest_of(file) != written["sha256"]
     except OSError as error:
         return f"{file}: cannot be read: {error}"
     return f"{file}: altered: its checksum differs" if altered else None
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -22,6 +22,8 @@ class Recorded:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.failed: dict[str, str] = {}
+        self.begun_at_ends: list[int] = []
+        """How many had begun when one ended."""
 
     def begin(self, name: str) -> None:
         self.begun.append(name)
@@ -29,6 +31,7 @@ class Recorded:
     def step(self, name: str, step: int, steps: int) -> None: ...
 
     def end(self, name: str, error: str | None) -> None:
+        self.begun_at_ends.append(len(self.begun))
         if error is not None:
             self.failed[name] = error
 

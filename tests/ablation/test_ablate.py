@@ -11,6 +11,7 @@ import pytest
 from addkit.ablation import AblationResult, Store, ablate, plan
 from addkit.ablation.worker import Task, execute
 from addkit.evaluation.batches import Evaluator
+from addkit.metrics.statistics import paired_interval
 from addkit.model import build_data
 from addkit.recipe import Recipe, recipe_from_tables
 
@@ -71,6 +72,19 @@ def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:
     assert result.base.values[0] == pytest.approx(manifest["scores"]["ema"]["top1"])
 
 
+def test_differences_count_for_at_least_one_test_image(result: AblationResult) -> None:
+    for arm in result.arms:
+        reference = {row.name: row for row in (result.base, *result.arms)}[arm.reference]
+        pairs = [a - b for a, b in zip(arm.values, reference.values, strict=True)]
+        interval = paired_interval(pairs, 100 / 539)
+        assert (arm.low, arm.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_other_arms_are_another_ablation(small: Recipe) -> None:
+    keys = {plan(small, [arm], seeds=1).key for arm in WANTED}
+    assert len(keys) == len(WANTED)
+
+
 def test_steps_of_an_arm_are_chosen_on_the_validation_split(
     small: Recipe, tmp_path: Path, here: None, view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +94,13 @@ def test_steps_of_an_arm_are_chosen_on_the_validation_split(
         chosen.append((len(self.images), self.seed))
         return 2, {2: 50.0}
 
+    score, seeds = Evaluator.score, set()
+
+    def scored(self: Evaluator, settings: Any) -> Any:
+        seeds.add(self.seed)
+        return score(self, settings)
+
+    monkeypatch.setattr(Evaluator, "score", scored)
     monkeypatch.setattr(Evaluator, "best_steps", best_steps)
     changes = ["data.validation=0.1", "seed=3"]
     recipe = recipe_from_tables(small.tables(), small.source, overrides=changes)
@@ -87,6 +108,7 @@ def test_steps_of_an_arm_are_chosen_on_the_validation_split(
     wanted = [("", ("sampling.steps=auto", "read_out.name=last"))]
     found = ablate(plan(recipe, wanted, seeds=1), Store(tmp_path), view)
     assert chosen == [(images, 3)]
+    assert seeds == {3}
     (scores,) = (
         score
         for file in (tmp_path / "scored").iterdir()
@@ -107,11 +129,15 @@ def test_a_failed_arm_has_an_error_and_the_others_finish(
     assert list(view.failed) == ["distributed.per_process_batch 24, seed 0"]
     assert steps.mean is not None
     assert result.base.mean is not None
+    assert (steps.error, result.base.error) == (None, None)
 
 
 def test_the_error_of_a_failed_worker_is_its_last_line(tmp_path: Path, view: Any) -> None:
-    errors = execute({"lost": Task(str(tmp_path / "lost"), {"los": {}}, "x.toml", {})}, 1, view)
-    assert list(errors) == view.begun == ["lost"]
+    lost = {name: Task(str(tmp_path / name), {"los": {}}, "x.toml", {}) for name in ("lost", "too")}
+    errors = execute(lost, 2, view)
+    assert sorted(errors) == view.begun == ["lost", "too"]
+    # Both begin before either ends.
+    assert view.begun_at_ends == [2, 2]
     first, second, *_ = errors["lost"].split("; ")
     assert first == 'x.toml: unknown table "los" (did you mean "loss"?)'
     assert second == "x.toml: [training] give exactly one of lr and base_lr."

@@ -38,7 +38,12 @@ def test_one_at_a_time_and_grid() -> None:
     ]
     grid = combinations([LOSS, GUIDANCE], grid=True)
     assert len(set(grid)) == 6
-    assert ("loss.name=mse", "sampling.guidance=2") in grid
+    # The last axis varies fastest.
+    assert grid[:2] == [
+        ("loss.name=ce", "sampling.guidance=1"),
+        ("loss.name=ce", "sampling.guidance=1.5"),
+    ]
+    assert grid[-1] == ("loss.name=mse", "sampling.guidance=2")
 
 
 def test_an_axis_twice() -> None:
@@ -61,6 +66,8 @@ def test_each_arm_has_the_same_seeds_and_its_own_change(small: Recipe) -> None:
         apart = {k for k, v in ours.tables().items() if theirs.tables()[k] != v}
         assert apart == {"loss"}
         assert ours.control.heads == ()
+    for arm in arms_of(_changed(small, "seed=5"), [("", ("loss.name=weighted-ce",))], [], 2):
+        assert [one.seed for one in arm.recipes] == [5, 6]
 
 
 def _resolved(recipe: Recipe) -> dict[str, object]:
@@ -167,6 +174,7 @@ def test_controls_are_arms(small: Recipe) -> None:
     assert control.changes["denoiser.name"] == "control"
     assert control.changes["denoiser.bayes_skip"] is None
     assert [one.choices["denoiser"].name for one in control.recipes] == ["control"] * 2
+    assert [one.seed for one in control.recipes] == [0, 1]
 
 
 def test_the_needs_of_every_component_are_settings_that_satisfy_it(small: Recipe) -> None:
@@ -209,6 +217,28 @@ def test_every_key_changes_the_training_the_inference_or_neither(small: Recipe) 
         other = SimpleNamespace(tables=lambda changed=changed: changed, choices=small.choices)
         moved = training_key(other) != keys[0], inference_key(other) != keys[1]
         assert moved == (table not in inference | neither, table in inference), key
+
+
+def test_another_version_of_addkit_trains_anew(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training_key(small), inference_key(small)
+    monkeypatch.setattr("addkit.ablation.results.__version__", "0.0.0")
+    assert training_key(small) != before[0]
+    assert inference_key(small) != before[1]
+
+
+def test_changed_code_of_a_plugin_trains_anew_what_it_is_in(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = training_key(small), inference_key(small)
+
+    def third_parties(names: dict[str, str]) -> dict[str, str]:
+        return {kind: "mine, of another hash" for kind in names if kind == "loss"}
+
+    monkeypatch.setattr("addkit.ablation.results.third_parties", third_parties)
+    assert training_key(small) != before[0]
+    assert inference_key(small) == before[1]
 
 
 def test_fingerprints_ignore_the_order_of_keys() -> None:

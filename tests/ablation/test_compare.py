@@ -55,5 +55,8 @@ def test_seeds_that_failed_are_left_out_of_pairs() -> None:
     row = compare(_row(90.0, 80.0, None), _row(91.0, None, 70.0))
     assert (row.difference, row.verdict) == (1.0, "needs 3 seeds")
     assert row.mean == pytest.approx(80.5)
+    # Two pairs of three seeds claim nothing, whichever arm a seed is missing in.
+    base, arm = _row(9.0, 8.0, None), _row(5.0, 4.1, 7.0)
+    assert compare(base, arm).verdict == compare(arm, base).verdict == "needs 3 seeds"
     nothing = compare(_row(90.0), _row(None))
     assert (nothing.difference, nothing.verdict, nothing.mean) == (None, "failed", None)

@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from addkit.samplers.renoise import Ancestral, Ddim, Kappa
+from addkit.samplers.settings import DdimConfig
 
 M_T = torch.logspace(-4, 1.5, 40, dtype=torch.double)
 
@@ -93,3 +94,7 @@ def test_samplers_can_be_built_by_hand() -> None:
 def test_shares_beyond_the_ends_are_refused(build, name: str, key: str, value: float) -> None:
     with pytest.raises(ValidationError):
         build("sampler", name, **{key: value})
+
+
+def test_plain_ddim_is_deterministic() -> None:
+    assert Ddim().eta == DdimConfig().eta == 0

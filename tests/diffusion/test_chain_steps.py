@@ -10,7 +10,10 @@ from torch import Tensor
 
 from addkit.diffusion import ChainSettings, Clean
 from addkit.samplers.blocks import sample
-from addkit.samplers.renoise import Ddim, Kappa, Renoise
+from addkit.samplers.renoise import Ddim, Kappa, Refine, Renoise
+from addkit.sampling import Chain
+
+from .networks import condition_of, network
 
 CLASSES, CHAINS = 4, 40000
 ALPHA = torch.tensor([0.6, 0.25, 0.0])
@@ -135,3 +138,14 @@ def test_the_first_step_lands_on_the_forward_process(step, sampler) -> None:
     mean = torch.zeros(CLASSES, dtype=torch.double)
     mean[1] = math.sqrt(float(ALPHA[1]))
     _same_moments(y_t, mean, 1 - float(ALPHA[1]))
+
+
+def test_a_start_at_zero_is_read_as_pure_noise() -> None:
+    """By an embedding that reads its noise level: as a masked token, not as a clean one."""
+    model = network(embedding="token").requires_grad_(False)
+    settings = ChainSettings(steps=1, chains=2, start="zero")
+    chain = Chain.of(model, condition_of(3), Feed(0), settings, torch.Generator())
+    for sampler in (Renoise(), Refine()):
+        start = sampler.start(chain)
+        assert torch.equal(start.state.h, model.embedding.mask.expand(3, 2, 4, -1))
+        assert start.t.unique().tolist() == [1]

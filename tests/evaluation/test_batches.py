@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from addkit.distributed.world import World
 from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import Predictor, build_data, load
 from addkit.runs import Run
@@ -51,3 +55,63 @@ def test_the_shares_of_all_ranks_are_every_batch_once(digits_run: Path) -> None:
     labels = torch.cat([label for part in parts for label in part])
     assert len(parts[0]) > 0
     assert torch.equal(labels, evaluator.images.labels)
+
+
+@dataclass(frozen=True)
+class _Ranks(World):
+    """One of two ranks, which gathers what the other one has computed before."""
+
+    others: tuple[Any, ...] = ()
+
+    def all_gather(self, value: Any) -> list[Any]:
+        return [value, *self.others]
+
+
+def test_ranks_together_have_the_scores_of_one_process(digits_run: Path) -> None:
+    predictor = load(digits_run)
+    # Drawn labels: a batch with the noise of another one would be answered otherwise.
+    inference = predictor.inference.replace(read_out="last", steps=2, sampler="gibbs")
+    settings, evaluator = {"x": Setting(inference)}, _evaluator(predictor)
+    whole = evaluator.score(settings)["x"]
+    second = replace(evaluator, world=_Ranks(1, 2)).score(settings)
+    ranks = _Ranks(0, 2, others=((0, second),))
+    both = replace(evaluator, world=ranks).score(settings)["x"]
+    assert asdict(both.compute()) == pytest.approx(asdict(whole.compute()), rel=1e-5)
+    assert torch.equal(both.correct, whole.correct)
+
+
+def test_without_its_image_every_answer_is_the_same(digits_run: Path) -> None:
+    predictor = load(digits_run)
+    one, blind = (Setting(predictor.inference, no_image=x) for x in (False, True))
+    # Whatever mode an earlier user has left the network in.
+    predictor.network.train()
+    answers = list(_evaluator(predictor).predict_batches({"one": one, "blind": blind}))
+    assert not predictor.network.training
+    (_, seen, _), (_, unseen, _) = answers[:2]
+    assert len(seen.probabilities.unique(dim=0)) > 1
+    torch.testing.assert_close(
+        unseen.probabilities, unseen.probabilities[:1].expand_as(unseen.probabilities)
+    )
+
+
+def test_the_shortest_of_the_best_chains_is_chosen(
+    digits_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Scores:
+        top1: float
+
+    values = {1: 90.0, 2: 91.0, 5: 95.0, 10: 95.0, 20: 80.0}
+
+    def score(self: Evaluator, settings: dict[str, Setting]) -> dict[str, Any]:
+        steps = {name: each.inference.steps for name, each in settings.items()}
+        return {
+            name: SimpleNamespace(compute=lambda n=n: Scores(values[n]))
+            for name, n in steps.items()
+        }
+
+    monkeypatch.setattr(Evaluator, "score", score)
+    predictor = load(digits_run)
+    inference = predictor.inference.replace(read_out="last")
+    chosen = _evaluator(predictor).best_steps(lambda n: inference.replace(steps=n), "top1")
+    assert chosen == (5, values)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from addkit.errors import DataError, UsageError
 from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
 from addkit.model import load
+from addkit.runs import Run
 
 
 def test_a_grid_is_every_combination_once(digits_run: Path) -> None:
@@ -33,3 +35,45 @@ def test_an_evaluation_may_only_move_the_data(digits_run: Path, override: str) -
 def test_an_unknown_split_is_refused(digits_run: Path) -> None:
     with pytest.raises(DataError, match=r'"tset".*train, test'):
         evaluate_run(digits_run, Grid(), EvaluationOptions(split="tset"))
+
+
+def test_one_early_exit_is_of_every_combination(digits_run: Path) -> None:
+    inference = load(digits_run).inference.replace(read_out="last", steps=3)
+    assert [one.early_exit for one in Grid(early_exit=[2]).combinations(inference)] == [2]
+    assert [one.early_exit for one in Grid(early_exit=[2, 4]).combinations(inference)] == [0]
+
+
+def test_several_labels_are_scored_at_their_first_step_too(digits_run: Path) -> None:
+    one = load(digits_run).inference.replace(read_out="last")
+    several = replace(one, problem=replace(one.problem, num_tokens=2))
+    for inference, steps in ((one, [5, 3]), (several, [1, 5, 3])):
+        assert [each.steps for each in Grid(steps=[5, 3]).combinations(inference)] == steps
+
+
+def test_an_evaluation_scores_its_settings_and_its_controls(digits_run: Path) -> None:
+    grid = Grid(read_out=["one-pass", "last"], steps=[2], sampler=["gibbs"])
+    result = evaluate_run(digits_run, grid)
+    run = Run(digits_run)
+    one, chain = result.results
+    assert (one.setting.read_out, chain.setting.read_out) == ("one-pass", "last")
+    stored = run.manifest().scores["ema"]
+    assert one.scores["nll"] == pytest.approx(stored["nll"], rel=1e-4)
+    assert abs(chain.scores["nll"] - stored["nll"]) > 1e-3
+    heads = run.controls()
+    assert [row.model_name for row in result.controls] == [f"control, {head}" for head in heads]
+    for row, control in zip(result.controls, heads.values(), strict=True):
+        assert row.scores["nll"] == pytest.approx(control.manifest().scores["ema"]["nll"], rel=1e-4)
+    assert result.audit is not None
+    assert result.audit.control == pytest.approx(result.controls[0].scores["top1"])
+
+
+def test_an_evaluation_is_of_its_split_weights_and_seed(digits_run: Path) -> None:
+    def scores(**asked: object) -> list[dict[str, float | None]]:
+        grid = Grid(read_out=["last"], steps=[2], sampler=["gibbs"])
+        result = evaluate_run(digits_run, grid, EvaluationOptions(audit=False, **asked))
+        return [dict(row.scores) for row in (*result.results, *result.controls)]
+
+    usual, other, raw = scores(), scores(seed=1, split="train"), scores(weights="raw")
+    assert [row["count"] for row in usual + other] == [539] * 3 + [1258] * 3
+    assert all(one["nll"] != two["nll"] for one, two in zip(usual, raw, strict=True))
+    assert scores(seed=1)[0]["nll"] != usual[0]["nll"]

@@ -10,11 +10,15 @@ import torch
 from addkit.errors import DataError, UsageError
 from addkit.evaluation.batches import Evaluator, Setting
 from addkit.evaluation.uncertainty import (
+    VOTES,
     Uncertainty,
+    _confidences,
+    _Predicted,
     measure_uncertainty,
     needs_one_label,
     voting_chains,
 )
+from addkit.metrics.uncertainty import tempered
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
@@ -92,6 +96,38 @@ def test_without_a_validation_split_halves_scale_each_other(uncertainty: Uncerta
     assert uncertainty.temperature_from == "the other half of the test split"
     for row in uncertainty.rows:
         assert len(row.temperatures) == (2 if row.scaled else 0)
+
+
+def _sharpened(images: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and labels that are drawn from their softmax."""
+    logits = torch.randn(images, 3, generator=torch.Generator().manual_seed(0)) * 2
+    drawn = logits.softmax(1).multinomial(1, generator=torch.Generator().manual_seed(1))
+    return logits, drawn.squeeze(1)
+
+
+def test_each_half_is_scaled_by_the_temperature_of_the_other() -> None:
+    logits, labels = _sharpened()
+    # Even images are right at temperature 2, odd ones at 1/2.
+    power = torch.tensor([2.0, 0.5]).repeat(2000)[:, None]
+    tested = _Predicted({"it": (power * logits).softmax(1), VOTES: logits.softmax(1)}, labels)
+    plain, scaled, votes = _confidences(tested, None)
+    assert (plain.temperatures, votes.temperatures) == ((), ())
+    assert scaled.temperatures == pytest.approx((0.5, 2.0), rel=0.15)
+    p = tested.probabilities["it"]
+    for half, temperature in enumerate(scaled.temperatures):
+        torch.testing.assert_close(scaled.probabilities[half::2], tempered(p[half::2], temperature))
+    assert float(scaled.confidence.ece()) > float(plain.confidence.ece())
+
+
+def test_held_out_images_give_the_temperature_of_all() -> None:
+    logits, labels = _sharpened()
+    tested = _Predicted({"it": logits.softmax(1)}, labels)
+    held_out = _Predicted({"it": (3 * logits).softmax(1)}, labels)
+    _, scaled = _confidences(tested, held_out)
+    assert scaled.temperatures == pytest.approx((3.0,), rel=0.15)
+    torch.testing.assert_close(
+        scaled.probabilities, tempered(tested.probabilities["it"], scaled.temperatures[0])
+    )
 
 
 def test_scaling_keeps_the_answers(uncertainty: Uncertainty) -> None:

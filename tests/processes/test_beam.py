@@ -98,6 +98,9 @@ def test_the_length_power_ranks_finished_captions(power: float) -> None:
     wanted = _log_p(model, step.clean.ids) / lengths**power
     torch.testing.assert_close(step.scores, wanted, atol=1e-4, rtol=1e-4)
     assert (step.scores.diff(dim=1) <= 1e-6).all()
+    # Each caption comes with its own logits.
+    own = step.logits.log_softmax(-1).gather(-1, step.clean.ids.unsqueeze(-1)).sum((-2, -1))
+    torch.testing.assert_close(own, _log_p(model, step.clean.ids), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("free", [0, 1, 2])
@@ -153,6 +156,7 @@ def test_several_chains_of_a_beam_share_the_first_ones_length() -> None:
     prior = torch.rand(IMAGES, 2, generator=generator())
     step = _search(_model(0), Beam(3, 0.0), chains=2, given_labels=held, prior=prior)
     assert (step.clean.ids[..., 3] == 0).all()
+    assert (step.clean.ids[..., 1] != 0).any()
     assert torch.equal(step.prior, prior[:, :1].expand(-1, 3))
 
 

@@ -249,3 +249,11 @@ def test_a_fixed_generator_gives_the_same_answer() -> None:
         _run(_model(2), SAMPLERS["renoise"], 3, Sample(1.0, 1.0), chains=2)[0] for _ in range(2)
     )
     assert torch.equal(one.logits, two.logits)
+
+
+def test_blocks_take_all_their_steps() -> None:
+    """Early exit counts images, and a block's rows are single chains."""
+    (whole,) = _run(_model(2), Ddim(0.0), 8, chains=2)
+    (early,) = _run(_model(2), Ddim(0.0), 8, chains=2, early_exit=1)
+    assert torch.equal(early.logits, whole.logits)
+    assert early.index == whole.index

@@ -140,6 +140,16 @@ def test_captions_have_the_probability_of_each_token() -> None:
     assert [len(p.captions) for p in _task().predictions(_answer(candidates), 1)] == [1, 1]
 
 
+def test_each_caption_has_its_own_tokens_and_probability() -> None:
+    answer = _answer(torch.stack([_rows([A, CAT], [A, DOG])]))
+    sure = torch.tensor([[[0.9, 0.8, 0.7, 1, 1], [0.9, 0.1, 0.6, 1, 1]]])
+    (prediction,) = _task().predictions(replace(answer, confidence=sure), 2)
+    first, second = prediction.captions
+    assert (first.text, first.probability) == ("a cat", pytest.approx(0.9 * 0.8 * 0.7))
+    assert (second.text, second.probability) == ("a dog", pytest.approx(0.9 * 0.1 * 0.6))
+    assert second.tokens[1].probability == pytest.approx(0.1)
+
+
 def test_an_empty_caption_has_a_row() -> None:
     (predictions,) = _task().predictions(_answer(_rows([]).unsqueeze(1)), 1)
     assert predictions.text == ""
@@ -184,6 +194,9 @@ def test_a_meter_compares_captions_with_every_reference() -> None:
     scores = meter.compute()
     assert scores.exact_match == pytest.approx(2 / 3)
     assert meter.examples(2) == [("a cat", "a red cat"), ("a dog", "a red blue cat dog")]
+    meter.merge(meter)
+    # At equal distances over the split, which may be sorted.
+    assert meter.examples(2) == [("a cat", "a red cat")] * 2
 
 
 def test_merged_meters_are_the_meter_of_all_images() -> None:

@@ -80,6 +80,7 @@ def test_the_mlp_control_has_as_many_parameters(
 def test_a_head_that_cannot_be_so_small_is_as_small_as_it_can_be() -> None:
     assert fitting_width(100, lambda width: 20 + 10 * width) == 8
     assert fitting_width(104, lambda width: 20 + 10 * width) == 8
+    assert fitting_width(109, lambda width: 20 + 10 * width) == 9
     assert fitting_width(10, lambda width: 20 + 10 * width) == 1
 
 
@@ -94,6 +95,7 @@ def test_guidance_is_off_where_nothing_was_dropped(read: Read) -> None:
     recipe = read("sampling.guidance=2.0", "sampling.chains=4", "sampling.early_exit=3")
     sampling = _control(recipe, "linear").sampling
     assert (sampling.guidance, sampling.chains, sampling.early_exit) == (1.0, 1, 0)
+    assert _control(read("timesteps.name=warped"), "linear").choices["timesteps"].name == "power"
 
 
 def test_who_has_controls(read: Read) -> None:
@@ -129,7 +131,8 @@ def test_controls_are_of_the_task(recipes: Path, recipe: str, head: str) -> None
 def test_controls_of_sequences(
     recipes: Path, head: str, process: Any, sampler: str, embedding: str, read_out: str
 ) -> None:
-    recipe = read_recipe(recipes / "emoji.toml", [f'control.heads=["{head}"]'])
+    drawn = ("to_one.name=sample", "sampling.steps=7")
+    recipe = read_recipe(recipes / "emoji.toml", [f'control.heads=["{head}"]', *drawn])
     assert heads_of(recipe) == (head,)
     control = _control(recipe, head)
     for kind in ("task", "tokenizer", "data", "encoder", "conditioner", "schedule", "loss"):
@@ -142,6 +145,8 @@ def test_controls_of_sequences(
     assert control.training.epochs == recipe.training.epochs
     assert control.training.lr == recipe.training.lr
     assert control.sampling.chains == 1
+    assert control.choices["to_one"].name == "argmax"
+    assert control.sampling.steps == (7 if "masked" in head else 1)
     assert heads_of(control) == ()
 
 

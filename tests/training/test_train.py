@@ -76,7 +76,7 @@ def test_steps_are_chosen_on_the_validation_split(
     recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("addkit.evaluation.batches.CHAIN_LENGTHS", (1, 2, 3))
-    changes = ["sampling.steps=auto", "data.validation=0.2", "read_out.name=last"]
+    changes = ["sampling.steps=auto", "data.validation=0.2", "read_out.name=last", "seed=3"]
     small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]", "training.lr=1e-2"]
     recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
@@ -129,6 +129,9 @@ def test_a_result_names_its_headline(digits_run: Path) -> None:
     assert told["control_top1"] == result.control_value
     assert not {"value", "control_value"} & set(told)
     assert list(told)[:4] == ["run", "model_name", "top1", "control_top1"]
+    assert list(result.controls) == ["linear", "mlp"]
+    assert {control.manifest().seed for control in run.controls().values()} == {run.manifest().seed}
+    assert run.manifest().metrics_sha256 == run.metrics_digest()
 
 
 def test_a_dry_run_tells_what_a_training_then_does(digits_run: Path) -> None:

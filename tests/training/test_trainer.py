@@ -3,16 +3,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from addkit.data.augmentation import mix
 from addkit.data.image_sets import MemoryImages
-from addkit.diffusion import counted_generator, counted_seed
+from addkit.diffusion import Targets, counted_generator, counted_seed
 from addkit.distributed.world import World
 from addkit.errors import RunError
 from addkit.model import load
+from addkit.recipe.tables import Training
+from addkit.tasks.classification import Classification
+from addkit.training.engine import LossModule
 from addkit.training.learning_rate import learning_rate
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
@@ -34,12 +39,15 @@ def test_reports_tell_each_step(lab: Any) -> None:
     last = [report.loss for report in seen.reports[-5:]]
     assert sum(last) / 5 < 0.8 * seen.reports[0].loss
     assert (trainer.progress.step, trainer.plan.steps) == (38, 38)
+    assert max(report.accuracy for report in seen.reports) > 20  # In percent.
+    assert trainer.network.training
+    assert {g["lr"] for g in trainer.engine.optimizer.param_groups} == {seen.reports[-1].lr}
     assert trainer.progress.seconds == pytest.approx(sum(r.seconds for r in seen.reports), rel=0.2)
 
 
 def test_the_same_seed_gives_the_same_bits(lab: Any, same: Same) -> None:
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        lab.fit(lab.open(name, "training.epochs=1", f"seed={seed}"))
+        lab.fit(lab.open(name, "training.epochs=1", "denoiser.dropout=0.2", f"seed={seed}"))
         torch.rand(3)
     one, two, other = (lab.stored(lab.folder / name) for name in ("one", "two", "other"))
     assert same(one, two)
@@ -47,15 +55,28 @@ def test_the_same_seed_gives_the_same_bits(lab: Any, same: Same) -> None:
 
 
 def test_every_micro_batch_has_its_own_noise(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[tuple[int, ...]] = []
+    drawn: list[tuple[int | str, ...]] = []
 
     def counted(seed: int, purpose: str, *position: int, device: Any) -> torch.Generator:
-        drawn.append((seed, *position))
+        drawn.append((seed, purpose, *position))
         return counted_generator(seed, purpose, *position, device=device)
 
+    def seeded(seed: int, purpose: str, *position: int) -> int:
+        drawn.append((seed, purpose, *position))
+        return counted_seed(seed, purpose, *position)
+
     monkeypatch.setattr("addkit.training.trainer.counted_generator", counted)
-    lab.fit(lab.open("run", "seed=5", "distributed.per_process_batch=32"), stop_after=3)
-    assert drawn == [(5, step, number) for step in range(3) for number in range(2)]
+    monkeypatch.setattr("addkit.training.trainer.counted_seed", seeded)
+    trainer = lab.open("run", "seed=5", "distributed.per_process_batch=32")
+    seen = lab.fit(trainer, stop_after=3)
+    assert [each for each in drawn if each[1] != "augment"] == [
+        (5, purpose, step, number)
+        for step in range(3)
+        for number in range(2)
+        for purpose in ("train", "dropout")
+    ]
+    assert [each for each in drawn if each[1] == "augment"] == [(5, "augment", 0)]
+    assert [report.images for report in seen.reports] == [64] * 3
 
 
 def test_workers_change_nothing(lab: Any, same: Same) -> None:
@@ -80,8 +101,15 @@ ACCUMULATED = (
 )
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
 @pytest.mark.parametrize("each", [32, 16])
-def test_accumulation_takes_the_same_steps(lab: Any, each: int) -> None:
+def test_accumulation_takes_the_same_steps(
+    lab: Any, each: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if weighted:  # Another sum of weights in each micro-batch.
+        monkeypatch.setattr(
+            Classification, "targets", lambda _, labels: Targets(labels, (labels % 4).float() ** 2)
+        )
     jobs = [
         lab.open(f"{size}", f"distributed.per_process_batch={size}", small=ACCUMULATED)
         for size in (64, each)
@@ -92,11 +120,60 @@ def test_accumulation_takes_the_same_steps(lab: Any, each: int) -> None:
         assert many.loss == pytest.approx(one.loss, abs=1e-5)
         assert many.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-4)
         assert many.lr == one.lr
+        assert many.accuracy == pytest.approx(one.accuracy)
     after = [trainer.network.state_dict() for trainer in jobs]
     for name, value in after[0].items():
         torch.testing.assert_close(after[1][name], value, atol=1e-5, rtol=0)
     before = lab.open("before", small=ACCUMULATED).network.state_dict()
     assert any(not torch.equal(before[name], value) for name, value in after[0].items())
+
+
+def test_a_report_has_the_means_of_its_micro_batches(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classification, "targets", lambda _, labels: Targets(labels, real=labels < 4)
+    )
+    trainer = lab.open("run", "distributed.per_process_batch=32")
+    module, values = trainer.engine.module, []
+
+    def recorded(*inputs: Any) -> Any:
+        values.append(module(*inputs))
+        return values[-1]
+
+    trainer.engine.module = recorded
+    (report,) = lab.fit(trainer, stop_after=1).reports
+    means = [
+        sum(float(getattr(value, name)) for value in values) / 2
+        for name in ("real_loss", "pad_loss", "accuracy")
+    ]
+    assert (report.real_loss, report.pad_loss, report.accuracy / 100) == pytest.approx(means)
+    assert report.real_loss != pytest.approx(report.pad_loss)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_images_are_mixed_where_either_is_asked_for(
+    lab: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def mixed(*inputs: Any) -> Any:
+        calls.append(inputs[2])
+        return mix(*inputs)
+
+    monkeypatch.setattr("addkit.training.trainer.mix", mixed)
+    lab.fit(lab.open("run", f"augmentation.{kind}=0.5"), stop_after=2)
+    assert [getattr(augmentation, kind) for augmentation in calls] == [0.5, 0.5]
+
+
+def test_the_objective_has_the_settings_of_the_recipe() -> None:
+    rows = {"stratified": False, "pure_noise": 0.4, "condition_drop": 0.3, "rollout": 0.2}
+    rows |= {"token_times": (0.5, 0.25, 0.25), "sum_tokens": True}
+    for precision in ("bfloat16", "float32"):
+        training = Training(lr=0.1, precision=precision, **rows)
+        module = LossModule(torch.nn.Identity(), None, SimpleNamespace(training=training))
+        assert asdict(module.settings) == rows
+        assert module.low_precision == (precision == "bfloat16")
 
 
 def _order(trainer: Any, epoch: int = 0) -> list[int]:
@@ -255,10 +332,21 @@ def test_the_first_checkpoint_stands_before_the_first_step(lab: Any) -> None:
 
 
 def test_checkpoints_come_as_often_as_asked(lab: Any) -> None:
-    trainer = lab.open("run", "training.epochs=5", "checkpoints.every=2")
+    trainer = lab.open(
+        "run", "training.epochs=5", "checkpoints.every=2", "checkpoints.keep_every=3"
+    )
+    assert trainer.writer.keep.every == 3 * 19
     saved: list[int] = []
+    save, written = trainer.writer.save, []
+
+    def counted(progress: Any, *words: Any, **more: Any) -> Any:
+        written.append(progress.step)
+        return save(progress, *words, **more)
+
+    trainer.writer.save = counted
     recorder = lab.Recorder()
     recorder.epoch = lambda trainer, epoch: saved.append(int(trainer.saved.name.split("-")[1]))
     trainer.fit([recorder])
     assert saved == [0, 38, 38, 76, 95]
+    assert written == [38, 76, 95]
     assert trainer.saved.name == "step-00000095"
