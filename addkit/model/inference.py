@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -175,10 +175,17 @@ class Inference:
         return sampler, to_one, read_out
 
     def answer(
-        self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        generator: torch.Generator,
+        watch: Callable[[ChainStep], None] | None = None,
     ) -> Answer:
-        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite."""
-        answer = self.read(model, condition, generator)
+        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite.
+
+        `watch` is called with each step of the chains.
+        """
+        answer = self.read(model, condition, generator, watch)
         # Confidence too: votes are finite whatever the logits are. A sum of numbers in [0, 1] is
         # finite if all of them are, and costs no tensor of the answer's size.
         if not (answer.probabilities.sum() + answer.confidence.sum()).isfinite():
@@ -190,12 +197,19 @@ class Inference:
             )
         return dataclasses.replace(answer, inference=self.settings)
 
-    def read(self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator) -> Answer:
+    def read(
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        generator: torch.Generator,
+        watch: Callable[[ChainStep], None] | None = None,
+    ) -> Answer:
         """`answer` without its check, which no exported graph can make."""
         _, _, read_out = self._components
-        steps = min(self.steps, read_out.max_steps or self.steps)
+        count = min(self.steps, read_out.max_steps or self.steps)
+        steps = self._chain(model, condition, generator, steps=count, start=read_out.start)
         return read_out.read(
-            self._chain(model, condition, generator, steps=steps, start=read_out.start),
+            steps if watch is None else _watched(steps, watch),
             # Called by read-outs that rank by it alone: it costs N passes of the network.
             lambda labels: self.log_p(model, condition, labels),
         )
@@ -327,3 +341,9 @@ class Inference:
             prior=best.values[:, rank],
             bias=bias[None],
         )
+
+
+def _watched(steps: Iterator[ChainStep], watch: Callable[[ChainStep], None]) -> Iterator[ChainStep]:
+    for step in steps:
+        watch(step)
+        yield step

@@ -25,7 +25,7 @@ from addkit.distributed.world import World
 from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
 from addkit.plugin.protocols import DataSource, ImageSet
-from addkit.plugin.values import Batch, TimedLosses
+from addkit.plugin.values import Batch, DataFacts, TimedLosses
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
@@ -63,7 +63,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
@@ -126,6 +126,19 @@ class Callback:
         """Training and its last scores are over, or have failed."""
 
 
+def with_class_counts(facts: DataFacts, labels: Tensor) -> DataFacts:
+    """The facts with the training images of each class.
+
+    Args:
+        facts: of the data set.
+        labels: (images, N) class ids of its training split; for N > 1 the facts stay as they are.
+    """
+    if facts.num_tokens > 1 or facts.pad is not None:
+        return facts
+    counts = torch.bincount(labels.flatten(), minlength=facts.num_classes)
+    return replace(facts, class_counts=tuple(counts.tolist()))
+
+
 class Trainer:
     """The training of one network, as one of its processes sees it.
 
@@ -154,12 +167,13 @@ class Trainer:
         self.run, self.recipe, self.name = run, recipe, name or recipe.model_name
         self.world, self.stop = world or World(), stop or StopSignals()
         self.source: DataSource = source or build_data(recipe)
-        facts = self.source.facts
-        # Every process builds the same network: initial weights are seeded by the recipe.
-        network = prepared(build_network(recipe, facts).to(device), recipe)
         # Every split, so that a broken file stops the training before it begins.
+        facts = self.source.facts
         self.splits = self._pictures = {name: self.source.split(name) for name in facts.split_sizes}
         """Images, or their features while the encoder is frozen and they are cached."""
+        facts = with_class_counts(facts, self.splits["train"].labels)
+        # Every process builds the same network: initial weights are seeded by the recipe.
+        network = prepared(build_network(recipe, facts).to(device), recipe)
         self.plan = Plan.of(recipe, len(self.images), self.world.size)
         self.task = build_task(recipe, problem_of(recipe, facts))
         self.schedule = rate_schedule(recipe, self.plan)
@@ -276,10 +290,10 @@ class Trainer:
             return
         leads, workers = world.local_rank == 0, self.workers
         cache = FeatureCache(recipe, facts, network, self.splits, workers=workers, leads=leads)
-        if recipe.features.cache == "auto" and not recipe.features.views and cache.changes():
-            # Also a data set that draws other images by itself.
+        asked = recipe.features.cache == "auto" and not recipe.features.views
+        if asked and not plan.reason and cache.changes():
             what = f'the data "{recipe.choices["data"].name}"'
-            plan = replace(plan, reason=plan.reason or changed_reason(what))
+            plan = replace(plan, reason=changed_reason(what))
 
         def report(done: int, total: int | None) -> None:
             for callback in self.callbacks if world.is_main else ():
@@ -334,11 +348,7 @@ class Trainer:
         due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
         if self.network.frozen and 0 < self.recipe.training.unfreeze_after <= epoch:
             self._unfreeze()
-        # An evaluation has left the networks in evaluation mode.
-        self.network.train()
-        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
-        steps = self.micro_batches(epoch)
-        self._step_began = perf_counter()
+        steps = self.begin_epoch(epoch)
         while True:
             if self.stop.exit_code and self.world.size == 1:
                 raise Stopped(self.stop.why, self.stop.exit_code)
@@ -358,6 +368,15 @@ class Trainer:
                 self.save()
             self._watch.lap("checkpoint")
 
+    def begin_epoch(self, epoch: int) -> Iterator[list[Batch]]:
+        """Prepare the network for the rest of an epoch's steps; returns `micro_batches`."""
+        # An evaluation has left the networks in evaluation mode.
+        self.network.train()
+        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
+        self._step_began = perf_counter()
+        self._watch.start()
+        return self.micro_batches(epoch)
+
     def micro_batches(self, epoch: int) -> Iterator[list[Batch]]:
         """Micro-batches of this process, step by step, for the rest of an epoch, in order.
 
@@ -372,6 +391,8 @@ class Trainer:
             steps=plan.steps_per_epoch,
             parts=plan.micro_batches,
             size=plan.per_process_batch,
+            # Data sets of plugins need no such setting.
+            balanced=getattr(self.recipe.choices["data"].config, "sampling", "") == "balanced",
         )  # (steps, P A, images)
         # A resumed epoch has the same order, and begins at the step after the checkpoint.
         first = self.progress.step - epoch * plan.steps_per_epoch
