@@ -47,7 +47,7 @@ from addkit.runs.checkpoint_files import (
 )
 from addkit.runs.opening import opened
 from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
-from addkit.runs.packs import is_pack, located, pack_manifest
+from addkit.runs.packs import check_facts, is_pack, located, pack_manifest
 from addkit.terminal import addkit_command, quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
@@ -558,6 +558,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
             warnings.warn(message, AddkitWarning, stacklevel=2)
         weights, file = weights_of(run, checkpoint, recipe, weights)
         if checkpoint == run.path:
+            check_facts(facts, run.path)
             recipe = located(recipe, run.path)
         # The file of first weights may be gone, and a checkpoint has every weight.
         scratch = {
