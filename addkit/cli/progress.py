@@ -18,6 +18,7 @@ from rich.progress import (
 from addkit.cli.output import animated, note, stderr, warn
 from addkit.evaluation.results import Score
 from addkit.terminal import printable
+from addkit.training.features import FeaturePlan
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 PLAIN_EVERY = 10.0
@@ -32,6 +33,46 @@ class LiveView(Callback):
     def __init__(self) -> None:
         self.bar: Progress | None = None
         self.task = TaskID(0)
+
+    def features(self, trainer: Trainer, plan: FeaturePlan, done: int, total: int | None) -> None:
+        """Show size and place, then images done, images/s and time left."""
+        if total is None:
+            self.began = self.printed = monotonic()
+            note(f"{trainer.name}: {plan.reason or f'features: {plan.text()}'}")
+            if plan.ignored:
+                keys = ", ".join(plan.ignored)
+                warn(f"[augmentation] {keys} has no effect while features are read")
+        elif not total:
+            note(f"{trainer.name}: features: all of them were there")
+        elif done == total:
+            self.end(trainer)
+            seconds = monotonic() - self.began
+            speed = f"{total / seconds:,.0f} images/s"
+            note(f"{trainer.name}: features: computed in {seconds:.1f} s ({speed})")
+        elif not done:
+            self.began = self.printed = monotonic()
+            if animated():
+                self.bar = Progress(
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(),
+                    TextColumn("{task.completed:,}/{task.total:,} images"),
+                    TextColumn("{task.fields[rate]:,.0f}/s"),
+                    TextColumn("left"),
+                    TimeRemainingColumn(),
+                    console=stderr(),
+                    transient=True,
+                )
+                self.task = self.bar.add_task("features", total=total, rate=0.0)
+                self.bar.start()
+        else:
+            now = monotonic()
+            rate = done / (now - self.began)
+            if self.bar is not None:
+                self.bar.update(self.task, completed=done, rate=rate)
+            elif now - self.printed > PLAIN_EVERY:
+                self.printed, left = now, (total - done) / rate
+                numbers = f"{done:,}/{total:,} images  {rate:,.0f} images/s  {left:.0f} s left"
+                note(f"{trainer.name}: features: {numbers}")
 
     def begin(self, trainer: Trainer) -> None:
         """Start the bar, at the step of a resumed training."""
@@ -82,6 +123,10 @@ class LiveView(Callback):
         for truth, answer in examples:
             note(f"  {truth}")
             note(f"    {'=' if answer == truth else '>'} {answer}")
+
+    def unfrozen(self, trainer: Trainer) -> None:
+        """Print from when on the encoder is trained."""
+        note(f"{trainer.name}: encoder trained too from step {trainer.progress.step + 1} on")
 
     def stopped_early(self, trainer: Trainer, epoch: int, best: int) -> None:
         """Print the epoch, and the one that was the best."""

@@ -208,6 +208,7 @@ def _changeable(recipe: Recipe) -> set[str]:
     tracker = type(recipe.choices["tracker"].config)
     return {
         "tracker.name",
+        "features.folder",
         *(f"checkpoints.{key}" for key in Checkpoints.model_fields if key != "use"),
         *(f"tracker.{key}" for key in tracker.model_fields),
         *(f"distributed.{key}" for key in Distributed.model_fields),

@@ -45,6 +45,7 @@ def print_plan(
     rows += [
         *plan.input.rows(),
         *((f"images, {split}", f"{size:,}") for split, size in plan.splits.items()),
+        *([("features", plan.features.reason or plan.features.text())] if plan.features else []),
         ("classes", f"{plan.classes:,}"),
         *plan.contents,
         ("tokens of an image", f"{plan.tokens}"),

@@ -11,6 +11,8 @@ from addkit.plugin.spec import Problem
 class TokenConditioner(nn.Module):
     """The base of them: tokens (B, L, W) -> condition (B, C, V), projected where a width is given.
 
+    Subclasses pick in `pool`; by default they keep every token.
+
     Args:
         width: V; None keeps the encoder's W without a projection.
         problem: facts of the encoder.
@@ -29,6 +31,15 @@ class TokenConditioner(nn.Module):
                 nn.LayerNorm(problem.encoder_width), nn.Linear(problem.encoder_width, width)
             )
 
+    def pool(self, tokens: Tensor) -> Tensor:
+        """The part of the tokens that is read, (B, L, W) -> (B, C, W); see `Conditioner`."""
+        return tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W), or their `pool`, -> (B, C, V)."""
+        out: Tensor = self.project(self.pool(tokens))
+        return out
+
 
 class ClassTokens(TokenConditioner):
     """c = the P learned tokens before the image's: class tokens and registers (figure 2b)."""
@@ -45,10 +56,9 @@ class ClassTokens(TokenConditioner):
                 'use "mean-token" or "all-tokens"'
             )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, C, V)."""
-        out: Tensor = self.project(tokens[:, : self.num_tokens])
-        return out
+    def pool(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, C, W), the first C."""
+        return tokens[:, : self.num_tokens]
 
 
 class ClassToken(ClassTokens):
@@ -64,10 +74,10 @@ class ClassToken(ClassTokens):
 class MeanToken(TokenConditioner):
     """c = mean of the tokens after the prefix, which describe no patch."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, 1, V)."""
-        out: Tensor = self.project(tokens[:, self.prefix :].mean(1, keepdim=True))
-        return out
+    def pool(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, 1, W), the mean; a single token is one already."""
+        # An encoder's tokens are a prefix and at least one more.
+        return tokens if tokens.shape[1] == 1 else tokens[:, self.prefix :].mean(1, keepdim=True)
 
 
 class AllTokens(TokenConditioner):
@@ -77,8 +87,3 @@ class AllTokens(TokenConditioner):
         super().__init__(width, problem)
         # C = L, the prefix included.
         self.num_tokens = problem.num_encoder_tokens
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, V)."""
-        out: Tensor = self.project(tokens)
-        return out

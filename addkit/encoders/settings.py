@@ -14,7 +14,14 @@ from addkit.plugin.values import EncoderInput
 class EncoderConfig(Config):
     """Settings of every encoder."""
 
-    frozen: bool = Field(False, description="Keep the encoder's weights as they are.")
+    frozen: bool = Field(
+        False,
+        description="Keep the encoder's weights as they are: for ever, or for the first "
+        "training.unfreeze_after epochs.",
+    )
+    lr_scale: Annotated[float, Field(ge=1e-6, le=1000)] = Field(
+        1.0, description="Learning rate of the encoder's weights, as a share of training.lr."
+    )
 
 
 class PretrainedConfig(EncoderConfig):

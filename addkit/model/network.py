@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from addkit.diffusion import LabelDiffusion
 from addkit.diffusion.model import shaped
@@ -35,13 +37,28 @@ class Network(nn.Module):
         frozen: the encoder's weights are not trained; it runs in evaluation mode.
     """
 
+    frozen: bool
+    """False from `unfreeze` on."""
+    later: frozenset[str]
+    """Names of the parameters that `unfreeze` lets be trained."""
+
     def __init__(self, encoder: Encoder, diffusion: LabelDiffusion, *, frozen: bool) -> None:
         super().__init__()
         self.encoder = cast("nn.Module", encoder)
         self.diffusion = diffusion
-        self.frozen = frozen
+        self.frozen, self.later = frozen, frozenset()
         if frozen:
+            # An encoder may have fixed parameters of its own, such as position embeddings.
+            self.later = frozenset(n for n, p in self.named_parameters() if p.requires_grad)
             self.encoder.requires_grad_(False)
+            self.later -= {n for n, p in self.named_parameters() if p.requires_grad}
+
+    def unfreeze(self) -> None:
+        """Let a frozen encoder be trained. Its batch norms keep their statistics."""
+        self.frozen = False
+        for name, parameter in self.named_parameters():
+            if name in self.later:
+                parameter.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Network:
         """Set the mode as `nn.Module.train` does; a frozen encoder stays in evaluation mode."""
@@ -49,6 +66,12 @@ class Network(nn.Module):
         # Else its batch norms would go on counting statistics, and dropout would change features.
         if self.frozen:
             self.encoder.eval()
+        elif self.later:
+            # With the statistics of a batch the features would jump when training of the encoder
+            # begins, and the rest of the network was trained on those before.
+            for module in self.encoder.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def recompute_activations(self) -> None:
@@ -58,8 +81,15 @@ class Network(nn.Module):
             if recompute is not None:
                 recompute()
 
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What the conditioner reads of the encoder's tokens, (B, L, W) -> (B, L', W)."""
+        pool: Callable[[Tensor], Tensor] | None = getattr(self.diffusion.conditioner, "pool", None)
+        return tokens if pool is None else pool(tokens)
+
     def tokens(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) -> (B, L, W)."""
+        """(B, channels, size, size) -> (B, L, W); features (B, L', W) computed before stay."""
+        if images.ndim == 3:
+            return images
         # A frozen encoder's activations are not kept; under no_grad the caller's mode stays.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens: Tensor = self.encoder(images)

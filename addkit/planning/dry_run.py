@@ -27,6 +27,7 @@ from addkit.recipe import Recipe
 from addkit.training.backend import pick_device
 from addkit.training.checks import check_batch, check_shards, check_training
 from addkit.training.engine import LossModule
+from addkit.training.features import FeaturePlan, in_last_stage, plan_features
 from addkit.training.optimizer import build_optimizer
 from addkit.training.plan import Plan
 
@@ -100,6 +101,8 @@ class DryRun:
     """What was left out of the data's folder; empty if nothing was."""
     contents: tuple[tuple[str, str], ...]
     """The same for people; see `Overview.rows`."""
+    features: FeaturePlan | None
+    """Cached features of a frozen encoder."""
     tokens: int
     notes: Mapping[str, int]
     splits: Mapping[str, int]
@@ -147,6 +150,9 @@ def dry_run(
         network.recompute_activations()
     # Counted now: the estimate of memory uses the network up.
     parameters = network.parameter_counts()
+    features = plan_features(recipe, facts, network)
+    # Of the stage that takes most, where there are two.
+    in_last_stage(recipe, facts, network)
     estimate = estimate_memory(recipe, facts, network, plan)
     speed_source = "given"
     if measure:
@@ -181,6 +187,7 @@ def dry_run(
         class_counts=overview.counts,
         left_out=overview.left_out,
         contents=tuple(overview.rows()),
+        features=features,
         tokens=facts.num_tokens,
         notes=dict(facts.notes),
         splits=dict(facts.split_sizes),
@@ -191,10 +198,11 @@ def dry_run(
 def measure_speed(recipe: Recipe, facts: DataFacts, plan: Plan) -> float:
     """Images per second of one process here: forward, backward and optimizer, nothing loaded."""
     device, images = pick_device(), min(plan.per_process_batch, MOST_IMAGES)
-    network = build_network(recipe, facts).to(device).train()
+    network = build_network(recipe, facts).to(device)
+    size = in_last_stage(recipe, facts, network)
+    network.train()
     module = LossModule(network, build_task(recipe, problem_of(recipe, facts)), recipe)
     optimizer = build_optimizer(network, recipe.training)
-    size = (facts.image_channels, facts.image_size, facts.image_size)
     pixels = torch.zeros(images, *size, device=device)
     # A class that each token can take; which one does not matter for the speed.
     first = [start for start, _ in facts.token_classes] or [0] * facts.num_tokens

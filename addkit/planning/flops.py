@@ -15,6 +15,7 @@ from addkit.model import build_network, build_task, problem_of
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.engine import LossModule
+from addkit.training.features import in_last_stage
 from addkit.training.plan import Plan
 
 PEAKS: tuple[tuple[str, float, float | None], ...] = (
@@ -51,22 +52,24 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
     Matrix products, convolutions and attention of the real step, traced at the recipe's
     micro-batch on tensors without memory. Each image attends to itself, so the count is linear in
     images; what a step computes once whatever their number, such as the factor of a linear
-    embedding, is shared out. Left out, as usual for MFU: element-wise work, the optimizer, what is
-    computed again to save memory, and the first pass of self-conditioning, which a coin decides.
+    embedding, is shared out. An encoder whose features are cached does not count, and one that is
+    frozen at first counts as trained. Left out, as usual for MFU: element-wise work, the optimizer,
+    what is computed again to save memory, and the first pass of self-conditioning, which a coin
+    decides.
     """
     network = build_network(recipe, facts, device="meta")
     # No coin: the count must not depend on chance.
     network.diffusion.denoiser.self_condition = 0.0
     task = build_task(recipe, problem_of(recipe, facts))
     images = Plan.of(recipe, facts.split_sizes["train"]).per_process_batch
-    size = (images, facts.image_channels, facts.image_size, facts.image_size)
     # A fused backward pass of attention would count its own recomputation.
     with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
         network.to_empty(device="cpu")
+        size = in_last_stage(recipe, facts, network)
         module = LossModule(network, task, recipe)
         labels = torch.zeros(images, recipe.training.reuse, facts.num_tokens, dtype=torch.long)
         with FlopCounterMode(display=False) as counter:
-            module(torch.zeros(size), labels, torch.Generator()).total.backward()
+            module(torch.zeros(images, *size), labels, torch.Generator()).total.backward()
     return int(counter.get_total_flops()) // images
 
 

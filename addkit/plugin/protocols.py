@@ -166,9 +166,10 @@ class DataSource(Protocol):
 class Encoder(Protocol):
     """Turns images into tokens: z = E(x) (section 3.3).
 
-    An encoder whose training input is not pixels, such as features computed once, has a method
-    `serve(source: DataSource) -> DataSource` that converts the data. Its Spec provides `features`.
-    It must take pixels too, since a user's own images are nothing else.
+    Settings may have `frozen: bool`, which trains everything else alone, and `lr_scale: float`, the
+    share of the learning rate that its weights get; `addkit.encoders.settings.EncoderConfig` has
+    both. In evaluation an image's tokens must depend on that image alone: those of a frozen encoder
+    are computed once and kept.
 
     A worked example::
 
@@ -199,6 +200,11 @@ class Conditioner(Protocol):
     A conditioner of side inputs has `reads_side_inputs = True`; its Spec provides `side-inputs`.
     It is called with (tokens, side_inputs): each of `Problem.columns` by name, on the device of the
     tokens; missing values are NaN, `NO_CATEGORY` or an empty text.
+
+    Of a frozen encoder's tokens all are kept on the disk, unless the conditioner has a method
+    `pool(tokens) -> tokens`, (B, L, W) -> (B, L', W): only its result is kept then. It has no
+    weights, and gives the same for its own result: `pool(pool(tokens))` is `pool(tokens)`, and
+    calling the conditioner with either gives the same condition.
 
     A worked example, whose Spec provides `one-token`::
 

@@ -269,10 +269,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "captions": "its labels are captions",
         "attributes": "its labels are several attributes of an image",
     },
-    "encoder": {
-        "class-token": "its first token is a class token",
-        "features": "it serves features that are computed once",
-    },
+    "encoder": {"class-token": "its first token is a class token"},
     "conditioner": {
         "one-token": "its condition is one token, whatever its settings",
         "side-inputs": "it reads inputs other than the image",

@@ -20,6 +20,7 @@ from addkit.recipe.tables import (
     Checkpoints,
     Control,
     Distributed,
+    Features,
     Sampling,
     Training,
 )
@@ -37,6 +38,7 @@ class Recipe:
     choices: Choices
     """Kind -> the component and its settings."""
     training: Training
+    features: Features
     augmentation: Augmentation
     sampling: Sampling
     checkpoints: Checkpoints

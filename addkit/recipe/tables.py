@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -79,10 +80,16 @@ class Training(Config):
         "float32", description="The trunk's; noise, softmax and losses stay in float32."
     )
     evaluate_every: Count = Field(1, description="Epochs between accuracies on the way.")
+    unfreeze_after: CountOrZero = Field(
+        0,
+        description="Epochs after which a frozen encoder is trained too, at encoder.lr_scale times "
+        "the learning rate; 0: never.",
+    )
     patience: CountOrZero = Field(
         0,
         description="Stop after so many evaluations in a row without a better score on the "
-        "validation split; 0 never stops. The learning rate follows the whole plan all the same.",
+        "validation split, after unfreeze_after; 0 never stops. The learning rate follows the "
+        "whole plan all the same.",
     )
 
     @model_validator(mode="after")
@@ -106,6 +113,23 @@ class Training(Config):
         if self.lr is not None:
             return self.lr
         return (self.base_lr or 0.0) * global_batch / 256
+
+
+class Features(Config):
+    """A frozen encoder's output, computed once and kept on the disk."""
+
+    cache: bool | Literal["auto"] = Field(
+        "auto",
+        description="auto: where each epoch has the same images. true: always; without views the "
+        "epochs of a frozen encoder then have no augmentation.",
+    )
+    views: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="Fixed augmented views of each training image, one drawn an epoch; 0: none."
+    )
+    folder: Path = Field(
+        Path("cache/features"), description="Where they are; any of its folders may be deleted."
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="Of the numbers there.")
 
 
 class Augmentation(Config):
@@ -136,6 +160,18 @@ class Augmentation(Config):
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {list(self.crop)}; give [low, high], 0 < low <= high <= 1")
         return self
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The keys that are not off."""
+        off = Augmentation.model_validate({})
+        keys = type(self).model_fields
+        return tuple(key for key in keys if getattr(self, key) != getattr(off, key))
+
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """The active keys that mix images with each other."""
+        return tuple(key for key in self.active if key in ("mixup", "cutmix"))
 
 
 class Sampling(Config):
@@ -262,6 +298,7 @@ class Ablation(Config):
 
 SHARED_TABLES: dict[str, type[Config]] = {
     "training": Training,
+    "features": Features,
     "augmentation": Augmentation,
     "sampling": Sampling,
     "checkpoints": Checkpoints,

@@ -59,7 +59,7 @@ def _inference(trainer: Trainer, steps: int | None) -> Inference:
 def _evaluator(trainer: Trainer, network: Network, split: str) -> Evaluator:
     return Evaluator(
         network=network,
-        images=trainer.source.split(split),
+        images=trainer.splits[split],
         task=trainer.task,
         batch_size=trainer.recipe.sampling.batch_size,
         seed=trainer.recipe.seed,
@@ -131,7 +131,9 @@ class Metrics(Callback):
         values = [(x[headline], -x["step"]) for x in chosen_by]
         best: tuple[float | None, int] = max(values, default=(None, 0))
         self.since_best: int
-        since = sum(line["step"] > -best[1] for line in chosen_by)
+        # A frozen encoder is first trained, however little the score rises until then.
+        after = max(-best[1], trainer.plan.unfreeze_step)
+        since = sum(line["step"] > after for line in chosen_by)
         scored = {line["step"] for line in lines}
         # One process's files decide for all: the others may see them later, or not at all.
         self.scored_steps, (self.best, step), self.since_best = trainer.world.broadcast(
@@ -153,7 +155,8 @@ class Metrics(Callback):
         line = report.line()
         rate = report.images / report.seconds
         line["images_per_second"] = rate
-        if self.peak is not None:
+        # Operations are those of steps that train the encoder, where it is trained at all.
+        if self.peak is not None and not (trainer.network.frozen and trainer.plan.unfreeze_step):
             line["mfu"] = mfu(self.flops, rate, self.peak * trainer.world.size)
         memory = peak_memory(trainer.device)
         if memory is not None:
@@ -189,7 +192,7 @@ class Metrics(Callback):
                 # Before the score is logged: after a kill in between a resume scores and marks
                 # again.
                 trainer.mark_best()
-        elif choosing:
+        elif choosing and step > plan.unfreeze_step:
             self.since_best += 1
         if trainer.world.is_main:
             trainer.log({**position, "split": split, **scores})

@@ -17,9 +17,6 @@ from addkit.training.control import heads_of
 from addkit.training.named_optimizer import check_optimizer
 from addkit.training.plan import Plan
 
-UNMIXABLE = {"conditioner": "side-inputs", "encoder": "features"}
-"""Kind -> ability of components that read something else than pixels."""
-
 
 def check_training(recipe: Recipe, facts: DataFacts) -> None:
     """Refuse, or warn of, what the recipe and the facts of its data already show to fail. Raises
@@ -42,14 +39,14 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             f'image, and the data "{data.name}" has none; take data with columns, or a '
             'conditioner that reads the image alone, such as "mean-token"'
         )
-    mixed = [key for key in ("mixup", "cutmix") if getattr(recipe.augmentation, key)]
-    for kind, ability in UNMIXABLE.items():
-        if mixed and ability in choices[kind].spec.provides:
-            raise RecipeError(
-                f"{source}: [augmentation] {' and '.join(mixed)} cannot mix what the "
-                f'{kind} "{choices[kind].name}" reads; set to 0'
-            )
+    mixed = recipe.augmentation.mixes
+    if mixed and "side-inputs" in conditioner.spec.provides:
+        raise RecipeError(
+            f"{source}: [augmentation] {' and '.join(mixed)} cannot mix what the "
+            f'conditioner "{conditioner.name}" reads; set to 0'
+        )
     _check_times(recipe)
+    _check_frozen(recipe)
     check_optimizer(recipe)
     if recipe.training.patience and not getattr(choices["data"].config, "validation", True):
         raise RecipeError(
@@ -93,10 +90,37 @@ def check_batch(recipe: Recipe, plan: Plan) -> None:
 
 def check_shards(recipe: Recipe, source: DataSource, plan: Plan) -> None:
     """Raise `DataError` if the data lie in fewer shards than a step has micro-batches."""
-    # Features that are computed once lie in no shards, and other stores may take long to open.
-    in_shards = isinstance(getattr(source, "store", None), ShardStore)
-    if in_shards and "features" not in recipe.choices["encoder"].spec.provides:
+    # Other stores may take long to open.
+    if isinstance(getattr(source, "store", None), ShardStore):
         check_enough(source.split("train"), plan.micro_batches, recipe.source)
+
+
+def _check_frozen(recipe: Recipe) -> None:
+    """Refuse, or warn of, keys of a frozen encoder that can have no effect. Raises `RecipeError`
+    for features of an encoder that is trained, and for unfreezing one that is not frozen, or whose
+    weights are sharded.
+    """
+    source, training, features = recipe.source, recipe.training, recipe.features
+    frozen = getattr(recipe.choices["encoder"].config, "frozen", False)
+    if not frozen and (features.cache is True or features.views):
+        key = "cache" if features.cache is True else "views"
+        raise RecipeError(
+            f"{source}: [features] {key} is for a frozen encoder, whose output stays the same; set "
+            f"encoder.frozen to true, or leave out features.{key}"
+        )
+    if not training.unfreeze_after:
+        return
+    if not frozen:
+        raise RecipeError(
+            f"{source}: [training] unfreeze_after is {training.unfreeze_after}, and the encoder is "
+            "trained from the start; set encoder.frozen to true, or unfreeze_after to 0"
+        )
+    if recipe.distributed.strategy == "fsdp":
+        raise RecipeError(
+            f"{source}: [training] unfreeze_after is {training.unfreeze_after}, and FSDP cannot "
+            'train weights that were sharded as frozen ones; set distributed.strategy to "ddp", or '
+            "unfreeze_after to 0"
+        )
 
 
 def _check_times(recipe: Recipe) -> None:

@@ -33,7 +33,13 @@ from addkit.plugin.values import DataFacts, SideInputs
 from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, restore_optimizer
+from addkit.training.optimizer import (
+    averaged,
+    build_optimizer,
+    encoder_lr_scale,
+    pack_optimizer,
+    restore_optimizer,
+)
 from addkit.training.plan import Plan
 
 
@@ -107,6 +113,10 @@ class Engine(ABC):
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """Context of a micro-batch's forward and backward: only the `last` one sums gradients."""
 
+    def unfreeze(self) -> None:
+        """Train a frozen encoder from the next step on."""
+        self.network.unfreeze()
+
     @abstractmethod
     def networks(self) -> dict[str, Network]:
         """Whole networks to evaluate, averaged weights first. Every process must call it."""
@@ -139,23 +149,40 @@ class Replicated(Engine):
 
     def __init__(self, module: LossModule, recipe: Recipe, plan: Plan) -> None:
         super().__init__(module, recipe)
-        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr)
+        lr_scale = encoder_lr_scale(recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr, lr_scale)
         if recipe.distributed.compile:
             compile_parts(self.network)
         self._ddp: DistributedDataParallel | None = None
+        # PyTorch's static graph fails its own assertion where gradients are accumulated, and needs
+        # the same graph each time, which the coin of self-conditioning prevents.
+        coin = self.network.diffusion.self_conditioning is not None
+        self._changing = coin or plan.accumulation > 1
+        self._bucket_mb = recipe.distributed.bucket_mb
         if plan.processes > 1:
-            # PyTorch's static graph fails its own assertion where gradients are accumulated, and
-            # needs the same graph each time, which the coin of self-conditioning prevents.
-            changing = self.network.diffusion.self_conditioning is not None or plan.accumulation > 1
-            self.module = self._ddp = DistributedDataParallel(
-                module,
-                # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-                bucket_cap_mb=recipe.distributed.bucket_mb,
-                find_unused_parameters=changing,
-                static_graph=not changing,
-            )
+            self._wrap(module)
+
+    def _wrap(self, module: nn.Module) -> None:
+        self.module = self._ddp = DistributedDataParallel(
+            module,
+            # Buffers are the same on all ranks anyhow, see `RunningStatistics`.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            bucket_cap_mb=self._bucket_mb,
+            find_unused_parameters=self._changing,
+            static_graph=not self._changing,
+        )
+
+    def unfreeze(self) -> None:
+        """See `Engine`."""
+        super().unfreeze()
+        if self._ddp is not None:
+            # DDP lists parameters when it wraps, and lets go of them when it is deleted.
+            inner = self._ddp.module
+            self.optimizer.zero_grad(set_to_none=True)
+            self.module = inner
+            self._ddp = None
+            self._wrap(inner)
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """See `Engine`."""
@@ -210,7 +237,8 @@ class Sharded(Engine):
         if self.average is not None:
             average_shards(self.average, self.network)
         # Only now: the optimizer must hold the sharded parameters, not those they replaced.
-        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr)
+        lr_scale = encoder_lr_scale(recipe)
+        self.optimizer = build_optimizer(self.network, recipe.training, plan.peak_lr, lr_scale)
         if recipe.distributed.compile:
             compile_parts(self.network)
 

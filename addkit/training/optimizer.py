@@ -13,8 +13,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
-from addkit.recipe import Training
+from addkit.recipe import Recipe, Training
 from addkit.runs.checkpoint import load_tensors
+from addkit.training.plan import Plan
 
 NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "position"})
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
@@ -23,44 +24,72 @@ NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool, "None
 
 
 def build_optimizer(
-    network: nn.Module, training: Training, peak_lr: float | None = None
+    network: nn.Module,
+    training: Training,
+    peak_lr: float | None = None,
+    lr_scale: float = 1.0,
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019), or timm's optimizer of another name. Matrices decay;
     biases, norms and tokens do not.
 
+    The encoder's weights have groups of their own. Those that are frozen at first are among them:
+    without gradients they stay as they are.
+
     Args:
-        network: its parameters that need a gradient are trained.
+        network: its parameters that need a gradient, now or later, are trained.
         training: the optimizer's name and settings. `betas` are used by those that have two, and
             the first of them is the momentum of those that have one.
         peak_lr: of the plan. Every step sets its own rate; a few optimizers decay by their ratio.
+        lr_scale: share of the learning rate that the encoder gets.
     """
-    decayed: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+    later = getattr(network, "later", ()) if training.unfreeze_after else ()
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad or name in later:
             matrix = parameter.ndim >= 2 and name.rsplit(".", 1)[-1] not in NO_DECAY
-            (decayed if matrix else rest).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": training.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+            groups.setdefault((name.startswith("encoder."), matrix), []).append(parameter)
+    listed = [
+        {
+            "params": parameters,
+            "weight_decay": training.weight_decay if matrix else 0.0,
+            "lr_scale": lr_scale if of_encoder else 1.0,
+            "of_encoder": of_encoder,
+        }
+        for (of_encoder, matrix), parameters in groups.items()
     ]
     rate = training.peak_lr(256) if peak_lr is None else peak_lr
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=training.betas)
+        return torch.optim.AdamW(listed, lr=rate, betas=training.betas)
     import timm.optim
 
     timm_optim: Any = timm.optim
     info, betas = timm_optim.get_optimizer_info(training.optimizer), training.betas
     two = info.has_betas and info.num_betas == 2
     optimizer: torch.optim.Optimizer = timm_optim.create_optimizer_v2(
-        # Some refuse a group without parameters.
-        [group for group in groups if group["params"]],
+        listed,
         training.optimizer,
         lr=rate,
         momentum=betas[0],
         **({"betas": betas} if two else {}),
     )
     return optimizer
+
+
+def encoder_lr_scale(recipe: Recipe) -> float:
+    """The setting `encoder.lr_scale`; 1 for encoders without it."""
+    scale: float = getattr(recipe.choices["encoder"].config, "lr_scale", 1.0)
+    return scale
+
+
+def encoder_warmup(step: int, plan: Plan) -> float:
+    """Share of its learning rate that the encoder gets: it rises from its first step on.
+
+    AdamW's moments of an encoder that was frozen are empty then, and its first steps would have
+    full length, whatever the gradient.
+    """
+    if not plan.unfreeze_step:
+        return 1.0
+    return min(max(step + 1 - plan.unfreeze_step, 0) / max(plan.warmup_steps, 1), 1.0)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -131,7 +160,7 @@ def pack_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     }
     by_id = {id(p): name for name, p in network.named_parameters()}
     for group in optimizer.param_groups:
-        for key in group.keys() - {"params", "lr_scale", *optimizer.defaults}:
+        for key in group.keys() - {"params", "lr_scale", "of_encoder", *optimizer.defaults}:
             entries[f"{by_id[id(group['params'][0])]}|{key}|group"] = group[key]
     packed = {}
     for name, value in entries.items():

@@ -35,6 +35,8 @@ class Plan:
     evaluate_every: int
     """Epochs between evaluations on the way."""
     peak_lr: float
+    unfreeze_step: int = 0
+    """Steps after which a frozen encoder is trained too; 0: never."""
 
     @property
     def micro_batches(self) -> int:
@@ -87,4 +89,5 @@ class Plan:
             warmup_steps=round(steps_per_epoch * warmup_epochs),
             evaluate_every=evaluate_every,
             peak_lr=training.peak_lr(total),
+            unfreeze_step=steps_per_epoch * training.unfreeze_after,
         )

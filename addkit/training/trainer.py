@@ -6,11 +6,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from addkit.distributed.signals import EXIT_CODES, Interrupted, StopSignals
 from addkit.distributed.world import World
 from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
-from addkit.plugin.protocols import DataSource
+from addkit.plugin.protocols import DataSource, ImageSet
 from addkit.plugin.values import Batch, TimedLosses
 from addkit.recipe import Recipe
 from addkit.runs import Run
@@ -35,8 +35,9 @@ from addkit.runs.checkpoint_files import Keep, newest_whole, pointed_at, step_of
 from addkit.runs.folder import FILES as RUN_FILES
 from addkit.training.backend import Stopwatch, prepared
 from addkit.training.engine import LossModule, build_engine
+from addkit.training.features import FeatureCache, FeaturePlan, changed_reason, plan_features
 from addkit.training.learning_rate import rate_schedule
-from addkit.training.optimizer import gradient_norm, scale_and_clip
+from addkit.training.optimizer import encoder_warmup, gradient_norm, scale_and_clip
 from addkit.training.plan import Plan
 
 MOST_SOURCES = 8
@@ -85,6 +86,13 @@ class Callback:
     Every process calls the same methods in the same order, so that a callback may communicate.
     """
 
+    def features(self, trainer: Trainer, plan: FeaturePlan, done: int, total: int | None) -> None:
+        """Before `begin`, on rank 0: features of `done` images are computed, of `total`.
+
+        The first call has None, and is the only one where `plan.reason` is why none are cached.
+        The others begin with 0 images and end with all; with 0 of 0 if they were in the cache.
+        """
+
     def begin(self, trainer: Trainer) -> None:
         """Training starts or resumes."""
 
@@ -93,6 +101,9 @@ class Callback:
 
     def epoch(self, trainer: Trainer, epoch: int) -> None:
         """After each epoch and its checkpoint; again after a resume from that checkpoint."""
+
+    def unfrozen(self, trainer: Trainer) -> None:
+        """From the next step on a frozen encoder is trained too, and the data are images."""
 
     def log(self, trainer: Trainer, line: Mapping[str, Any]) -> None:
         """After each line of metrics.jsonl, on rank 0."""
@@ -146,26 +157,22 @@ class Trainer:
         facts = self.source.facts
         # Every process builds the same network: initial weights are seeded by the recipe.
         network = prepared(build_network(recipe, facts).to(device), recipe)
-        serve = getattr(network.encoder, "serve", None)
-        if serve is not None:
-            # Such as features that are computed once.
-            self.source = cast("DataSource", serve(self.source))
         # Every split, so that a broken file stops the training before it begins.
-        self.images = {name: self.source.split(name) for name in facts.split_sizes}["train"]
+        self.splits = self._pictures = {name: self.source.split(name) for name in facts.split_sizes}
+        """Images, or their features while the encoder is frozen and they are cached."""
         self.plan = Plan.of(recipe, len(self.images), self.world.size)
         self.task = build_task(recipe, problem_of(recipe, facts))
         self.schedule = rate_schedule(recipe, self.plan)
         module = LossModule(network, self.task, recipe)
-        plan, spread = self.plan, recipe.distributed
+        plan = self.plan
         self.engine = build_engine(module, recipe, facts, plan)
         self.network: Network = self.engine.network
         self.device: torch.device = self.network.diffusion.null_token.device
-        # Listed once: which parameters are trained does not change.
-        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.workers = fitting_workers(spread.workers, self.world.local_size)
-        self.loader = Loader(
-            self.images, self.workers, prefetch=spread.prefetch, pin=device.startswith("cuda")
-        )
+        # Those of a frozen encoder too, if it is trained later: until then they have no gradient.
+        groups = self.engine.optimizer.param_groups
+        trained = {id(p) for group in groups for p in group["params"]}
+        self.parameters = [p for p in self.network.parameters() if id(p) in trained]
+        self._open(self.splits)
         wanted = recipe.checkpoints
         # `keep_every` counts epochs, and checkpoints are named by steps.
         keep = Keep(last=wanted.keep_last, every=wanted.keep_every * plan.steps_per_epoch)
@@ -214,6 +221,8 @@ class Trainer:
             Stopped: a signal asked for it; the training is saved.
         """
         self.callbacks = callbacks
+        # Before signals are deferred: computing features ends at once.
+        self._prepare_features()
         for callback in callbacks:
             callback.begin(self)
         epochs, steps = self.plan.epochs, self.plan.steps_per_epoch
@@ -230,6 +239,78 @@ class Trainer:
                     callback.epoch(self, epoch)
             # Also after an epoch at whose end no checkpoint was due.
             self.save_once()
+
+    @property
+    def images(self) -> ImageSet:
+        """The training split, as it is read now."""
+        return self.splits["train"]
+
+    @property
+    def reads_features(self) -> bool:
+        """True while features stand for images."""
+        return self.splits is not self._pictures
+
+    def _open(self, splits: dict[str, ImageSet]) -> None:
+        """Read these splits from now on."""
+        spread = self.recipe.distributed
+        self.splits = splits
+        # Features are rows of a file, and sending them between processes costs more than reading.
+        self.workers = 0
+        if not self.reads_features:
+            self.workers = fitting_workers(spread.workers, self.world.local_size)
+        pin = self.device.type == "cuda"
+        self.loader = Loader(self.images, self.workers, prefetch=spread.prefetch, pin=pin)
+
+    def _prepare_features(self) -> None:
+        """Compute features of a frozen encoder, or find them in the cache, and read them."""
+        recipe, facts, world = self.recipe, self.source.facts, self.world
+        done, into = divmod(self.progress.step, self.plan.steps_per_epoch)
+        # The last epoch before the checkpoint may still be evaluated.
+        first = done - 1 if done and not into else done
+        if self.network.frozen and 0 < recipe.training.unfreeze_after <= first:
+            return
+        # By an unsharded network, in which one process can compute alone.
+        network = self.engine.networks()["raw"]
+        plan = plan_features(recipe, facts, network)
+        if plan is None or self.reads_features:
+            return
+        leads, workers = world.local_rank == 0, self.workers
+        cache = FeatureCache(recipe, facts, network, self.splits, workers=workers, leads=leads)
+        if recipe.features.cache == "auto" and not recipe.features.views and cache.changes():
+            # Also a data set that draws other images by itself.
+            what = f'the data "{recipe.choices["data"].name}"'
+            plan = replace(plan, reason=plan.reason or changed_reason(what))
+
+        def report(done: int, total: int | None) -> None:
+            for callback in self.callbacks if world.is_main else ():
+                callback.features(self, plan, done, total)
+
+        if plan.reason:
+            report(0, None)
+            return
+        failure, splits = "", self.splits
+        try:
+            splits = cache.open(report)
+        except RunError as error:
+            if recipe.features.cache is True:
+                raise
+            failure = str(error)
+        # All processes read the same, even if one of them alone has a full disk.
+        failures = [failure for failure in world.all_gather(failure) if failure]
+        if not failures:
+            self.loader.close()
+            self._open(splits)
+        elif world.is_main:
+            text = f"{failures[0]}. Meanwhile the encoder runs in every step"
+            warnings.warn(text, AddkitWarning, stacklevel=2)
+
+    def _unfreeze(self) -> None:
+        """Train the encoder too, on images."""
+        self.engine.unfreeze()
+        self.loader.close()
+        self._open(self._pictures)
+        for callback in self.callbacks:
+            callback.unfrozen(self)
 
     @contextmanager
     def saved_when_stopped(self) -> Iterator[None]:
@@ -251,6 +332,8 @@ class Trainer:
         """Take the rest of an epoch's steps, and save where it is due."""
         ends = (epoch + 1) * self.plan.steps_per_epoch
         due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
+        if self.network.frozen and 0 < self.recipe.training.unfreeze_after <= epoch:
+            self._unfreeze()
         # An evaluation has left the networks in evaluation mode.
         self.network.train()
         self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
@@ -332,7 +415,7 @@ class Trainer:
             # Drawn and mixed on the device: one generator serves this micro-batch's randomness.
             labels = labels.to(self.device, non_blocking=True)
             images = batch.images.to(self.device, non_blocking=True)
-            if recipe.augmentation.mixup or recipe.augmentation.cutmix:
+            if recipe.augmentation.mixes and not self.reads_features:
                 images, labels = mix(images, labels, recipe.augmentation, generator)
             with engine.accumulating(last):
                 loss = engine.module(images, labels, generator, batch.side_inputs)
@@ -364,7 +447,8 @@ class Trainer:
         # Set, not stepped by a scheduler: it follows from the step alone, also after a resume.
         lr = self.schedule(step)
         for group in engine.optimizer.param_groups:
-            group["lr"] = lr
+            warm = encoder_warmup(step, plan) if group["of_encoder"] else 1.0
+            group["lr"] = lr * group["lr_scale"] * warm
         engine.optimizer.step()
         learnt = self.network.diffusion.timesteps
         if learnt is not None and timed is not None:

@@ -214,3 +214,9 @@ def test_the_tail_has_the_mean_and_the_spread_of_its_sum(monkeypatch: pytest.Mon
     error = math.sqrt(2 * float(plain.var()) / rows)
     assert abs(float(tail.mean() - plain.mean())) < 4.5 * error
     assert float(tail.std() / plain.std()) == pytest.approx(1, abs=4.5 / math.sqrt(rows))
+
+
+def test_rows_begin_with_their_spread(make) -> None:
+    """Of the posterior embedding as asked; of W so that W eps has variance 1 in each number."""
+    for kind, spread in (("posterior", 0.5), ("linear", 1000**-0.5)):
+        assert float(make(kind, 1000, 64).weight.detach().std()) == pytest.approx(spread, rel=0.05)

@@ -36,7 +36,7 @@ IN_X = [
         "[zebra]",
         '2: unknown table "zebra". Tables: task, tokenizer, data, encoder, conditioner, process, '
         "embedding, denoiser, schedule, timesteps, loss, to_one, sampler, read_out, tracker, "
-        "training, augmentation, sampling, checkpoints, distributed, control, ablation.",
+        "training, features, augmentation, sampling, checkpoints, distributed, control, ablation.",
     ),
     (
         '[loss]\nname = "wieghted-ce"',

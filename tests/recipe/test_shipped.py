@@ -45,7 +45,7 @@ def test_a_file_without_an_ending_is_a_file() -> None:
     ("word", "error"),
     [
         ("digts", 'digts: no such file (did you mean "digits"?).'),
-        ("zebra", "zebra: no such file, and no recipe of this name. Known: ablation, attributes, "),
+        ("zebra", "zebra: no such file, and no recipe of this name. Known: ablation, attribute-"),
         (
             "recipes/digits.toml",
             'recipes/digits.toml: no such file (did you mean "digits"?).',
