@@ -77,6 +77,8 @@ class ForkServer:
     def start(self, target: str, *words: object, cwd: Path) -> Forked:
         """A module, as by `python -m`, or a script; its environment is this one, with `PLAIN`."""
         self._started += 1
+        if "train" in words:
+            words = (*words, "--no-report")  # A page takes longer than most trainings here.
         out, err = (self._folder / f"{self._started}.{kind}" for kind in ("out", "err"))
         request = {
             "start": [target, *map(str, words)],

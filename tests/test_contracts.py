@@ -94,15 +94,15 @@ COMPONENTS = {
         "renoise",
     ),
     "read_out": ("consensus", "last", "likelihood", "mean", "one-pass", "vote"),
-    "tracker": ("none", "tensorboard"),
+    "tracker": ("mlflow", "none", "tensorboard", "wandb"),
 }
 
 NOTHING = {("tokenizer", "none"), ("timesteps", "power"), ("tracker", "none")}
 """Components that stand for having none."""
 
 COMMANDS = {
-    "train": "recipe --set --run-dir --resume --fresh --json --processes --deterministic --profile "
-    "--dry-run --images-per-second --measure --mfu --gpu",
+    "train": "recipe --set --run-dir --resume --fresh --report/--no-report --json --processes "
+    "--deterministic --profile --dry-run --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
     "--length --given --input --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
@@ -333,8 +333,8 @@ def test_every_component_builds(spec: Any, files: dict[str, dict[str, Any]]) -> 
     settings = files.get(spec.name, {})
     if spec.name == "tokenizers-file":
         _word_level(settings["file"])
-    if spec.name == "tensorboard":
-        pytest.importorskip("tensorboard")
+    if spec.name in ("tensorboard", "wandb", "mlflow"):
+        pytest.importorskip(spec.name)
     problem = Problem(
         num_classes=10,
         num_tokens=2,

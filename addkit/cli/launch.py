@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from addkit.cli.output import note
+from addkit.cli.output import note, stop_spinner
 from addkit.cli.progress import LiveView
 from addkit.cli.run_location import RunLocation, choose_run, clean_start
 from addkit.distributed.launch import RUN, die_with_parent, launch, processes_here, report_failure
@@ -42,6 +42,8 @@ def start(
     with clean_start(run.path, made):
         if count == 1:
             return train(run.recipe(), run, [LiveView()], profile=profile)
+        # Its processes write to the same terminal.
+        stop_spinner()
         launch(sys.argv[1:], count, run.path)
     return None
 
@@ -53,6 +55,7 @@ def _join(
     if processes and RUN not in os.environ:
         raise UsageError("--processes starts processes, and torchrun or srun has done so already")
     die_with_parent()
+    stop_spinner()
     device = pick_device()
     try:
         with joined(device, note) as world:

@@ -12,7 +12,7 @@ import typer
 
 from addkit.cli.commands import convert_only_given_values
 from addkit.cli.completion import join_bash_words
-from addkit.cli.output import fail, finish, note, prepare, set_quiet, warn
+from addkit.cli.output import fail, finish, note, prepare, set_quiet, spinning, warn
 from addkit.cli.plugin_commands import NoPlugin, NoPlugins, PluginFile, RootGroup, plugins_first
 from addkit.distributed.signals import StopSignals
 from addkit.errors import AddkitWarning, file_being_read
@@ -95,7 +95,7 @@ def main() -> None:
                 from addkit.renamed import renamed_to
 
                 raise UsageError(f"no such option: {option}{renamed_to(OPTIONS[option])}.")
-        with StopSignals(), join_bash_words():
+        with StopSignals(), join_bash_words(), spinning(words):
             app(prog_name="addkit")
     except KeyboardInterrupt:
         sys.exit(fail("interrupted", 130))

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from addkit.cli.spinner import Spinner
 from addkit.terminal import printable, quoted
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _COLOUR = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 """Variables with which rich writes as for a terminal."""
 
 _quiet = False
+_spinner: Spinner | None = None
 
 
 class Output:
@@ -248,7 +250,10 @@ class _Stream:
         # Progress bars of libraries return to the start of their line.
         text = text if self.raw else printable(text, keep="\n\t\r")
         with nullcontext() if self.needed else suppress(OSError):
-            self.stream.write(text)
+            if _spinner is None:
+                self.stream.write(text)
+            else:
+                _spinner.print(self.stream, text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -282,6 +287,39 @@ def set_quiet(quiet: bool) -> None:
     """Print errors alone to stderr, or everything."""
     global _quiet
     _quiet = quiet
+
+
+@contextmanager
+def spinning(words: Sequence[str]) -> Iterator[None]:
+    """Show a `Spinner` on stderr while a command prints nothing, unless it is quiet, or prints for
+    a program, or stderr is no terminal.
+
+    Args:
+        words: of the command line.
+    """
+    global _spinner
+    stream = sys.stderr
+    for_programs = {"--json", "--jsonl", "--quiet", "-q"} & {*words}
+    # A shell that asks for completions has the user's half-typed line on the terminal.
+    for_programs |= {"_ADDKIT_COMPLETE"} & os.environ.keys()
+    if not words or for_programs or not isinstance(stream, _Stream) or not _is_terminal(sys.stderr):
+        yield
+        return
+    names = [word for word in words[:2] if word.isalpha()]
+    _spinner = Spinner(stream.stream, " ".join(["addkit", *names]))
+    _spinner.start()
+    try:
+        yield
+    finally:
+        stop_spinner()
+
+
+def stop_spinner() -> None:
+    """Show no spinner any more, such as where other processes write to the terminal."""
+    global _spinner
+    if _spinner is not None:
+        _spinner.stop()
+        _spinner = None
 
 
 def animated() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from addkit.cli.output import animated, note, stderr, warn
 from addkit.evaluation.results import Score
@@ -23,6 +25,8 @@ from addkit.training.trainer import Callback, StepReport, Trainer
 
 PLAIN_EVERY = 10.0
 """Seconds between lines where there is no terminal."""
+LEAST_BAR, LEAST_NUMBERS = 4, 39
+"""Characters of the bar, and of the numbers behind it, that the narrowest terminal shows."""
 SMOOTHING = 0.95
 """Share of the past in the shown loss and accuracy."""
 
@@ -82,19 +86,20 @@ class LiveView(Callback):
         resumed = f", resumed after step {self.done}" if self.done else ""
         note(f"{trainer.name}: {self.total} steps{resumed}")
         if animated():
+            console, whole = stderr(), Column(no_wrap=True)
             self.bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total}  {task.fields[numbers]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=stderr(),
+                TextColumn("{task.description}", markup=False, table_column=whole),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[numbers]}", markup=False, table_column=whole),
+                console=console,
                 transient=True,
+                expand=True,
             )
-            self.task = self.bar.add_task(
-                printable(trainer.name), total=self.total, completed=self.done, numbers=""
-            )
+            most = max(console.width - LEAST_BAR - LEAST_NUMBERS - 2, 1)
+            name = printable(trainer.name)
+            name = name if len(name) <= most else f"{name[: most - 1]}…"
+            self.room = console.width - LEAST_BAR - len(name) - 2
+            self.task = self.bar.add_task(name, total=self.total, completed=self.done, numbers="")
             self.bar.start()
 
     def step(self, trainer: Trainer, report: StepReport) -> None:
@@ -103,16 +108,35 @@ class LiveView(Callback):
         self.loss = share * self.loss + (1 - share) * report.loss
         self.accuracy = share * self.accuracy + (1 - share) * report.accuracy
         self.rate = share * self.rate + (1 - share) * report.images / report.seconds
-        numbers = (f"loss {self.loss:.3f}", f"rows right {self.accuracy:.1f} %", self.score)
-        text = "  ".join([*filter(None, numbers), f"{self.rate:.0f} images/s"])
+        # Steps of an earlier session took no time of this one.
+        taken, now = max(report.step - self.done, 1), monotonic()
+        left = (self.total - report.step) * (now - self.began) / taken
         if self.bar is not None:
+            text = self._fitting(report.step, left)
             self.bar.update(self.task, completed=report.step, numbers=text)
-        elif monotonic() - self.printed > PLAIN_EVERY:
-            self.printed = monotonic()
-            # Steps of an earlier session took no time of this one.
-            taken = max(report.step - self.done, 1)
-            left = (self.total - report.step) * (self.printed - self.began) / taken
+        elif now - self.printed > PLAIN_EVERY:
+            self.printed = now
+            numbers = (f"loss {self.loss:.3f}", f"rows right {self.accuracy:.1f} %", self.score)
+            text = "  ".join([*filter(None, numbers), f"{self.rate:.0f} images/s"])
             note(f"{trainer.name}: step {report.step}/{self.total}  {text}  {left:.0f} s left")
+
+    def _fitting(self, step: int, left: float) -> str:
+        """The numbers behind the bar: a narrow terminal first leaves out steps, then the score on
+        the way, then words.
+        """
+        steps, loss = f"{step}/{self.total}", f"loss {self.loss:.3f}"
+        right, rate = f"{self.accuracy:.1f} %", f"{self.rate:.0f}"
+        time = f"{timedelta(seconds=round(left))} left"
+        whole = (loss, f"rows right {right}", self.score, f"{rate} images/s", time)
+        forms = (
+            (steps, *whole),
+            whole,
+            (loss, f"rows right {right}", f"{rate} images/s", time),
+            (loss, f"right {right}", f"{rate} images/s", time),
+            (loss, right, f"{rate}/s", time),
+        )
+        texts = ["  ".join(filter(None, form)) for form in forms]
+        return next((text for text in texts if len(text) <= self.room), texts[-1])
 
     def scored(
         self, trainer: Trainer, split: str, value: float, examples: Sequence[tuple[str, str]]

@@ -22,7 +22,7 @@ MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
 """A run's folder has at least one of these files, also after an accident."""
 HARMLESS = {
     *("image_size", "mean", "std", "resize", "channels"),
-    *("bad_files", "validation", "train_size", "validation_size"),
+    *("bad_files", "sampling", "validation", "train_size", "validation_size"),
 }
 """Keys of data tables that do not change the test images and their labels."""
 OTHER_DATA = "The data differ: scores on other images or labels are not subtracted from each other."

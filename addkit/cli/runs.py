@@ -46,9 +46,10 @@ def list_runs(
         note(f"{what} {root}/; train one with `addkit train RECIPE`")
     else:
         output.table(
-            ["run", "recipe", "status", "score", "", "control", "", "steps", "age"],
+            ["run", "recipe", "status", "score", "control", "steps", "age"],
             [_row(entry) for entry in entries],
-            words=4,
+            words=3,
+            optional=["recipe", "steps", "control", "age"],
         )
         for entry in entries:
             if entry.broken:
@@ -71,10 +72,8 @@ def _row(entry: RunEntry) -> list[str]:
         entry.run,
         entry.recipe or "-",
         entry.status,
-        score.short_heading if entry.headline else "-",
-        score.text(entry.score),
-        best or "-",
-        score.text(controls.get(best)),
+        "-" if entry.score is None else f"{score.short_heading} {score.text(entry.score)}",
+        f"{best} {score.text(controls[best])}" if best else "-",
         "-" if entry.steps is None else f"{entry.steps:,}",
         age,
     ]

@@ -14,6 +14,7 @@ from addkit.cli.options import JsonOption, SetOption
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
+    from addkit.cli.output import Output
     from addkit.planning.dry_run import Communication, DryRun, TimeEstimate
     from addkit.recipe import Recipe
     from addkit.training.train import TrainResult
@@ -130,6 +131,10 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; an old run in --run-dir is moved aside.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Write report.html into the run at its end."),
+    ] = True,
     json: JsonOption = False,
     processes: Annotated[
         int | None,
@@ -232,10 +237,19 @@ def train(
         result = start(read, location, processes, profile=profile)
     if result is None:
         return
+    output = Output(json=json)
+    if not json:
+        _print_scores(output, result)
+    page = _written_page(Path(result.run)) if report else None
     if json:
-        Output(json=True).data(result.data())
+        output.data({**result.data(), "report": page and str(page)})
     else:
-        _print_summary(result)
+        line = f"{result.seconds:.0f} s, run {result.run}"
+        output.line(f"{line}, report {page.name}" if page else line)
+        if result.scores:
+            output.hint(addkit_command("evaluate", "--run", result.run))
+        steps = ("--steps", 20) if result.metric == "top1" else ()
+        output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))
     for model_name, names in result.never_predicted.items():
         warn(never_predicted_line(model_name, "test", names))
 
@@ -266,11 +280,36 @@ def _resolve(
     return recipe_from_tables(tables, source, overrides=changes), run
 
 
-def _print_summary(result: TrainResult) -> None:
-    from addkit.cli.output import Output
+REPORTED = 500
+"""Test images that the report at the end of a training predicts; `addkit report` takes more."""
+
+
+def _written_page(run: Path) -> Path | None:
+    """Write the run's page unless it has one; a page that fails is a warning, and None."""
+    from addkit.cli.output import warn
+    from addkit.errors import Stopped
+
+    file = run / "report.html"
+    if file.exists():
+        return file
+    try:
+        # matplotlib takes half a second to import.
+        from addkit.report.page import write_page
+        from addkit.report.sections import RunReport
+
+        write_page(file, RunReport.open(run, most=REPORTED))
+    except Stopped:
+        raise
+    except Exception as error:
+        # The training is over and stored, whatever a page of it runs into.
+        warn(f"no report ({type(error).__name__}: {error}); try {addkit_command('report', run)}")
+        return None
+    return file
+
+
+def _print_scores(output: Output, result: TrainResult) -> None:
     from addkit.evaluation.results import left_out, legend, present
 
-    output = Output()
     controls = ((f"control, {head}", scores) for head, scores in result.controls.items())
     models = [(result.model_name, result.scores), *controls]
     rows = [(name, *pair) for name, both in models for pair in both.items()]
@@ -291,8 +330,3 @@ def _print_summary(result: TrainResult) -> None:
     output.line()
     if result.scored_step != result.steps:
         output.line(f"best weights on the validation split: step {result.scored_step:,}")
-    output.line(f"{result.seconds:.0f} s, run {result.run}")
-    if rows:
-        output.hint(addkit_command("evaluate", "--run", result.run))
-    steps = ("--steps", 20) if result.metric == "top1" else ()
-    output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))

@@ -42,6 +42,35 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     return keys[:, 0].argsort(stable=True)
 
 
+def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """As many images as there are, with each class equally often, that follow from (seed, epoch).
+
+    Of n images of K classes each class is drawn n / K times, rounded down or up. Its images come
+    in a random order, again from the start once all were drawn, so that none is drawn twice more
+    often than another. An image that is drawn twice in an epoch is augmented alike both times.
+
+    Args:
+        labels: (n,) class ids; those without an image are not drawn.
+        seed: of the recipe.
+        epoch: counted from 0.
+
+    Returns:
+        (n,) int64 positions of images.
+    """
+    size = len(labels)
+    # Each epoch has a random order, and takes the members of each class in it.
+    shuffled = epoch_order(counted_seed(seed, "balanced"), epoch, size)
+    classes = torch.unique(labels)
+    # Which classes are drawn once more is drawn too.
+    classes = classes[epoch_order(counted_seed(seed, "classes"), epoch, len(classes))]
+    drawn = []
+    for rank, k in enumerate(classes):
+        members = shuffled[labels[shuffled] == k]
+        count = size // len(classes) + (rank < size % len(classes))
+        drawn.append(members.repeat(-(-count // len(members)))[:count])
+    return torch.cat(drawn)[epoch_order(seed, epoch, size)]
+
+
 def epoch_batches(
     images: ImageSet,
     seed: int,
@@ -51,23 +80,34 @@ def epoch_batches(
     parts: int,
     size: int,
     buffer: int = SHUFFLE_BUFFER,
+    balanced: bool = False,
 ) -> Tensor:
     """The images of each micro-batch of an epoch, (steps, parts, size) int64.
 
-    Images in files are a permutation of all, cut into pieces. Images in shards (an `ImageSet`
-    whose `shards` are each image's shard and position there) are read in the order of the files:
-    the shards in an order drawn for the epoch, as one sequence, cut into `parts` equal segments.
+    Images in files are a permutation of all, or their `balanced_order`, cut into pieces. Images in
+    shards (an `ImageSet` whose `shards` are each image's shard and position there) are read in the
+    order of the files: the shards in an order drawn for the epoch, as one sequence, cut into
+    `parts` equal segments.
     Micro-batch p of each step reads segment p through a shuffle buffer of `buffer` images, so that
     a process reads only the shards of its own micro-batches.
 
     The whole order follows from (seed, epoch), whoever reads it. To resume in the middle of an
     epoch, skip the steps that are done; the buffer has no state of its own to store.
 
-    Raises `DataError` for fewer shards than `parts`.
+    Raises `DataError` for fewer shards than `parts`, and for `balanced` images in shards.
     """
     shards: Tensor | None = getattr(images, "shards", None)
+    if balanced and shards is not None:
+        raise DataError(
+            'data.sampling = "balanced" reads images in any order, and these are in shards, which '
+            "are read as sequences; take the folder of images, or set loss.class_weights"
+        )
     if shards is None:
-        order = epoch_order(seed, epoch, len(images))
+        order = (
+            balanced_order(images.labels[:, 0], seed, epoch)
+            if balanced
+            else epoch_order(seed, epoch, len(images))
+        )
         return order[: steps * parts * size].view(steps, parts, size)
     check_enough(images, parts)
     numbers, members = torch.unique(shards[:, 0], return_inverse=True)

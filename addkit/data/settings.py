@@ -54,6 +54,10 @@ class DataConfig(Config):
     validation: Chance = Field(
         0.0, description="Share of each class of train held out as `validation`."
     )
+    sampling: Literal["uniform", "balanced"] = Field(
+        "uniform",
+        description="Images of an epoch: each once, or each class equally often (one label).",
+    )
     # Apart from the run's seed, so that runs of several seeds share their splits.
     split_seed: Seed = Field(0, description="Random seed of the held-out images.")
 

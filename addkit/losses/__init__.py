@@ -21,7 +21,9 @@ def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
 
     # E_t[alpha_bar] is a fact of the schedule and the rows, which the loss does not see.
     mean_weight = problem.mean_alpha_bar if config.normalise else 1.0
-    return WeightedCrossEntropy(config.label_smoothing, mean_weight)
+    return WeightedCrossEntropy(
+        config.label_smoothing, mean_weight, config.class_weights, problem.class_counts
+    )
 
 
 def _needs_levels(config: Any, choices: Choices) -> Iterable[str]:

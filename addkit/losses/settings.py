@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from addkit.plugin.config import Chance, Config
+
+ClassWeights = Literal["none", "balanced"] | Annotated[float, Field(ge=0, le=1)]
 
 
 class CrossEntropyConfig(Config):
     """-log p(y_0 | y_t, c), the same weight at every t."""
 
     label_smoothing: Chance = Field(0.0, description="Share of the target spread over all classes.")
+    class_weights: ClassWeights = Field(
+        "none",
+        description="Weight of a label whose class has n training images, n^-gamma with mean 1: "
+        "gamma, or balanced (1).",
+    )
 
 
 class WeightedCrossEntropyConfig(CrossEntropyConfig):

@@ -59,6 +59,7 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
         image_size=facts.image_size,
         image_channels=facts.image_channels,
         class_names=facts.class_names,
+        class_counts=facts.class_counts,
         columns=facts.columns,
         num_tokens=facts.num_tokens,
         token_names=facts.token_names,

@@ -95,6 +95,8 @@ class Problem:
     """Height and width of the encoder's input in pixels."""
     image_channels: int = 3
     class_names: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    """One label, in a training: training images of each class, for losses that weight classes."""
     columns: tuple[Column, ...] = ()
     """Side inputs, for conditioners that read them."""
     seed: int = 0

@@ -75,6 +75,9 @@ class DataFacts:
     fit: Fit = "crop"
     files: tuple[Path, ...] = ()
     """Files and folders that will be read."""
+    class_counts: tuple[int, ...] = ()
+    """One label: training images of each class, added when a training opens its data; else empty.
+    """
     num_tokens: int = 1
     """N, labels of one image: 1 for classification, the longest caption, the attributes."""
     token_names: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ class Tested:
 
 @dataclass
 class FreshPredictions:
-    """Predictions of the run and its controls on up to 2,000 images, spread over the test split.
+    """Predictions of the run and its controls on images that are spread over the test split.
 
     Models and data are loaded when they are first needed. Every attribute raises `NotShownError`
     where the weights or the data cannot be read.
@@ -69,10 +69,12 @@ class FreshPredictions:
     Args:
         files: the run.
         overrides: `data.key=value` where the data has been moved.
+        most: the largest number of images.
     """
 
     files: RunFiles
     overrides: Sequence[str] = ()
+    most: int = MOST_IMAGES
     _failure: str | None = field(default=None, init=False)
 
     @cached_property
@@ -121,7 +123,7 @@ class FreshPredictions:
     def indices(self) -> Sequence[int]:
         """Indices of the sampled images in the test split."""
         # Spread, since folders are sorted by class: the first 2,000 may be of two classes.
-        return spread(len(self.images), MOST_IMAGES)
+        return spread(len(self.images), self.most)
 
     @cached_property
     def tested(self) -> list[Tested]:

@@ -12,7 +12,7 @@ from addkit.ablation.results import RESULT
 from addkit.errors import UsageError
 from addkit.report.ablation_files import AblationFiles
 from addkit.report.figures.images import Example
-from addkit.report.predictions import FreshPredictions
+from addkit.report.predictions import MOST_IMAGES, FreshPredictions
 from addkit.report.run_files import RunFiles
 from addkit.runs.packs import is_pack
 
@@ -49,10 +49,10 @@ class RunReport:
     fresh: FreshPredictions
 
     @classmethod
-    def open(cls, path: Path, overrides: Sequence[str] = ()) -> RunReport:
-        """Open a run's folder; raises `RunError` if there is none."""
+    def open(cls, path: Path, overrides: Sequence[str] = (), most: int = MOST_IMAGES) -> RunReport:
+        """Open a run's folder; raises `RunError` if there is none. `most` images are predicted."""
         files = RunFiles.open(path)
-        return cls(files, FreshPredictions(files, overrides))
+        return cls(files, FreshPredictions(files, overrides, most))
 
     @property
     def path(self) -> Path:

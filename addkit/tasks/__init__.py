@@ -19,6 +19,9 @@ def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[...
             yield f'[data] "{data.name}" has {", ".join(kinds)}, and this task needs {labels}'
         if labels == "classes":
             return
+        for kind, key in (("data", "sampling"), ("loss", "class_weights")):
+            if getattr(choices[kind].config, key, None) not in (None, "uniform", "none", 0):
+                yield f"[{kind}] {key} balances the classes of a single label; leave it out"
         # Dependent labels need attention between them: without it the loop learns N marginals.
         if "joint" not in denoiser.spec.provides:
             yield f'[denoiser] "{denoiser.name}" sees one label at a time; use "transformer"'

@@ -12,4 +12,10 @@ addkit_components = components(
         ".tensorboard:TensorBoard",
         "TensorBoard's event files, in the run's folder.",
     ),
+    TrackerSpec(
+        "wandb", ".settings:WandbConfig", ".wandb:Wandb", "Weights & Biases, online or offline."
+    ),
+    TrackerSpec(
+        "mlflow", ".settings:MLflowConfig", ".mlflow:MLflow", "MLflow, to a server or a database."
+    ),
 )

@@ -41,7 +41,8 @@ def heads_for(recipe: Recipe) -> tuple[str, ...]:
 def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:
     """The recipe of a control: same data, order, augmentation, encoder, seed and budget.
 
-    For one label a classifier's head: plain cross-entropy with the recipe's label smoothing, no
+    For one label a classifier's head: plain cross-entropy with the recipe's label smoothing and
+    class weights, no
     condition dropped, so nothing guided. The mlp head takes the denoiser's width and depth, and
     within its blocks the width that gives it as many parameters as ADD has behind the condition.
     For several labels another process over the same trunk.
@@ -123,8 +124,9 @@ def _finished(recipe: Recipe, tables: dict[str, Any]) -> Recipe:
     """Shared by all controls: a plain loss, one chain without guidance, no controls of its own."""
     loss = tables["loss"]
     tables["loss"] = {"name": "ce"}
-    if loss.get("label_smoothing") is not None:
-        tables["loss"]["label_smoothing"] = loss["label_smoothing"]
+    # What changes the labels' weights changes the question: a control answers the same one.
+    kept = ("label_smoothing", "class_weights")
+    tables["loss"] |= {key: loss[key] for key in kept if loss.get(key) is not None}
     tables["timesteps"] = {"name": "power"}
     tables["sampling"] |= {"guidance": 1.0, "chains": 1, "early_exit": 0}
     tables["control"] = {"heads": []}

@@ -25,7 +25,7 @@ from addkit.distributed.world import World
 from addkit.errors import AddkitWarning, RunError, Stopped
 from addkit.model import Network, build_data, build_network, build_task, problem_of
 from addkit.plugin.protocols import DataSource, ImageSet
-from addkit.plugin.values import Batch, TimedLosses
+from addkit.plugin.values import Batch, DataFacts, TimedLosses
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.atomic import clean_temporaries
@@ -126,6 +126,19 @@ class Callback:
         """Training and its last scores are over, or have failed."""
 
 
+def with_class_counts(facts: DataFacts, labels: Tensor) -> DataFacts:
+    """The facts with the training images of each class.
+
+    Args:
+        facts: of the data set.
+        labels: (images, N) class ids of its training split; for N > 1 the facts stay as they are.
+    """
+    if facts.num_tokens > 1 or facts.pad is not None:
+        return facts
+    counts = torch.bincount(labels.flatten(), minlength=facts.num_classes)
+    return replace(facts, class_counts=tuple(counts.tolist()))
+
+
 class Trainer:
     """The training of one network, as one of its processes sees it.
 
@@ -154,12 +167,13 @@ class Trainer:
         self.run, self.recipe, self.name = run, recipe, name or recipe.model_name
         self.world, self.stop = world or World(), stop or StopSignals()
         self.source: DataSource = source or build_data(recipe)
-        facts = self.source.facts
-        # Every process builds the same network: initial weights are seeded by the recipe.
-        network = prepared(build_network(recipe, facts).to(device), recipe)
         # Every split, so that a broken file stops the training before it begins.
+        facts = self.source.facts
         self.splits = self._pictures = {name: self.source.split(name) for name in facts.split_sizes}
         """Images, or their features while the encoder is frozen and they are cached."""
+        facts = with_class_counts(facts, self.splits["train"].labels)
+        # Every process builds the same network: initial weights are seeded by the recipe.
+        network = prepared(build_network(recipe, facts).to(device), recipe)
         self.plan = Plan.of(recipe, len(self.images), self.world.size)
         self.task = build_task(recipe, problem_of(recipe, facts))
         self.schedule = rate_schedule(recipe, self.plan)
@@ -372,6 +386,8 @@ class Trainer:
             steps=plan.steps_per_epoch,
             parts=plan.micro_batches,
             size=plan.per_process_batch,
+            # Data sets of plugins need no such setting.
+            balanced=getattr(self.recipe.choices["data"].config, "sampling", "") == "balanced",
         )  # (steps, P A, images)
         # A resumed epoch has the same order, and begins at the step after the checkpoint.
         first = self.progress.step - epoch * plan.steps_per_epoch

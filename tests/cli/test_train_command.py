@@ -36,9 +36,9 @@ def test_json_is_all_that_stdout_gets(addkit: Cli, recipes: Path) -> None:
     assert told["top1"] == told["scores"]["ema"]["top1"]
     assert told["control_top1"] == told["controls"]["linear"]["ema"]["top1"]
     assert told["steps"] == 4
-    first, *warned = said.err.splitlines()[2:]
-    assert said.err.splitlines()[:2] == ["run: r", "ADD: 4 steps"]
-    assert first == "control, linear: 4 steps"
+    _, *lines = said.err.splitlines()  # behind the input of the encoder
+    assert lines[:3] == ["run: r", "ADD: 4 steps", "control, linear: 4 steps"]
+    warned = lines[3:]
     # A few steps leave classes that no answer has.
     assert len(warned) == len(told["never_predicted"])
     assert Run(Path("r")).finished
@@ -57,7 +57,7 @@ def test_a_summary_for_people_ends_in_the_next_command(addkit: Cli, recipes: Pat
     ]
     assert f"addkit evaluate --run {run}" in said.err
     assert f"addkit sample --run {run} --steps 20 IMAGE" in said.err
-    assert said.err.startswith(f"run: {run}\n")
+    assert f"run: {run}\n" in said.err
 
 
 def test_resume_takes_the_newest_unfinished_run(
@@ -232,6 +232,66 @@ def test_on_a_terminal_there_is_a_bar(
     assert view.bar is None
     view.end(trainer)
     assert "ADD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("name", ["ADD", "control, masked-weighted"])
+def test_progress_is_one_line_of_any_terminal(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, columns: int, name: str
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    view, trainer = LiveView(), _trainer(12_000, 0)
+    trainer.name = name
+    view.begin(trainer)
+    view.scored(trainer, "validation", 91.25, [])
+    view.step(trainer, _report(1234, 2.0))
+    assert view.bar is not None
+    lines = view.bar.console.render_lines(view.bar.get_renderable())
+    text = "".join(segment.text for segment in lines[0])
+    view.end(trainer)
+    assert len(lines) == 1
+    assert len(text) == columns
+    for part in (name[:3], "loss 2.000", "50.0 %", "640", ":", " left"):
+        assert part in text
+    assert ("top-1 91.25 %" in text) == (columns == 120)
+
+
+def test_a_finished_training_writes_its_page_once(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", recipes / "digits.toml", "--run-dir", "r", *SMALL, "--json", "--report"]
+    monkeypatch.setattr("addkit.cli.train.REPORTED", 20)
+    said = addkit(*words)
+    assert (said.code, said.json["report"]) == (0, "r/report.html")
+    page = Path("r/report.html")
+    for name in ("confusion", "samples", "losses", "classes"):
+        assert f'id="{name}"' in page.read_text("utf-8")
+    page.write_text("mine")
+    assert addkit(*words, "--resume").json["report"] == "r/report.html"
+    assert page.read_text() == "mine"
+
+
+def test_a_page_that_fails_does_not_fail_the_training(
+    addkit: Cli, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("one plot")
+
+    monkeypatch.setattr("addkit.report.page.write_page", broken)
+    words = [
+        "train",
+        recipes / "digits.toml",
+        "--run-dir",
+        "r",
+        *SMALL,
+        "--set",
+        "control.heads=[]",
+    ]
+    said = addkit(*words, "--json", "--report")
+    assert (said.code, said.json["report"]) == (0, None)
+    assert "ZeroDivisionError: one plot" in said.err
+    assert Run(Path("r")).finished
 
 
 def test_metrics_are_json_lines(digits_run: Path) -> None:

@@ -37,6 +37,27 @@ def test_cross_entropy_is_the_negative_log_likelihood(build, smoothing: float) -
     torch.testing.assert_close(loss, _by_hand(outputs, labels, smoothing))
 
 
+@pytest.mark.parametrize(("weights", "gamma"), [("none", 0.0), (0.5, 0.5), ("balanced", 1.0)])
+@pytest.mark.parametrize("name", ["ce", "weighted-ce"])
+def test_class_weights_multiply_the_loss_and_have_mean_1(
+    build, name: str, weights: str | float, gamma: float
+) -> None:
+    outputs, labels, alpha_bar = _batch()
+    counts = (1, 50, 0, 8, 8, 100, 3)
+    settings = {"label_smoothing": 0.1, "class_weights": weights}
+    loss = build("loss", name, {"class_counts": counts}, **settings)
+    plain = build("loss", name, label_smoothing=0.1)(outputs, labels, alpha_bar, None)
+    raw = torch.tensor([n**-gamma if n else 0.0 for n in counts])
+    sizes = torch.tensor(counts)
+    expected = raw * sizes.sum() / (raw * sizes).sum()
+    if gamma == 0:
+        expected = torch.ones(CLASSES)
+    torch.testing.assert_close(loss(outputs, labels, alpha_bar, None), plain * expected[labels])
+    # Outside a training no class is counted.
+    unweighted = build("loss", name, **settings)(outputs, labels, alpha_bar, None)
+    torch.testing.assert_close(unweighted, plain)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weighted_cross_entropy_is_alpha_bar_times_it(build, smoothing: float) -> None:
     outputs, labels, alpha_bar = _batch()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.data.loader import buffered_order, epoch_batches, epoch_order
+from addkit.data.loader import balanced_order, buffered_order, epoch_batches, epoch_order
 from addkit.errors import DataError
 
 
@@ -116,3 +116,31 @@ def test_fewer_shards_than_parts() -> None:
         "accumulation), each of which reads shards of its own.\nTake fewer --processes, or set "
         "distributed.per_process_batch higher."
     )
+
+
+def test_balanced_epochs_take_each_class_equally_often() -> None:
+    # 3, 20, 0 and 9 images of four classes.
+    labels = torch.tensor([0] * 3 + [1] * 20 + [3] * 9)
+    epochs = [balanced_order(labels, 5, epoch) for epoch in range(40)]
+    for order in epochs:
+        assert len(order) == 32
+        # 32 draws of three classes: one of them is drawn 10 times, the others 11 times.
+        drawn = torch.bincount(labels[order], minlength=4).tolist()
+        assert sorted(drawn) == [0, 10, 11, 11]
+        for k in (0, 1, 3):
+            times = torch.bincount(order, minlength=32)[labels == k]
+            assert times.max() - times.min() <= 1
+    # Over epochs every image comes, and each class is once the one that is drawn 10 times.
+    assert len(torch.cat(epochs).unique()) == 32
+    rarest = torch.stack([torch.bincount(labels[order])[[0, 1, 3]].argmin() for order in epochs])
+    assert len(rarest.unique()) == 3
+    assert torch.equal(epochs[3], balanced_order(labels, 5, 3))
+    assert not torch.equal(epochs[3], balanced_order(labels, 6, 3))
+
+
+def test_balanced_batches_are_cut_from_the_balanced_order() -> None:
+    images = Images(count=25, labels=torch.tensor([[0]] * 20 + [[1]] * 5))
+    batches = epoch_batches(images, 3, 2, steps=2, parts=3, size=4, balanced=True)
+    assert torch.equal(batches.flatten(), balanced_order(images.labels[:, 0], 3, 2)[:24])
+    with pytest.raises(DataError, match="shards"):
+        epoch_batches(_sharded([16] * 4), 0, 0, steps=8, parts=2, size=4, balanced=True)

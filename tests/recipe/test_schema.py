@@ -30,6 +30,7 @@ TYPES: dict[str, Any] = {
 TWO_TYPES = {
     *("data.attributes", "data.image_size", "sampling.steps", "training.epochs"),
     *("distributed.workers", "distributed.processes_per_node", "features.cache"),
+    "loss.class_weights",
 }
 
 

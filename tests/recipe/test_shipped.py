@@ -65,3 +65,11 @@ def test_names_are_found_without_pydantic() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("change", ["data.sampling=balanced", "loss.class_weights=0.5"])
+def test_only_classes_of_single_labels_are_balanced(recipes: Path, change: str) -> None:
+    read_recipe(recipes / "digits.toml", [change])
+    for several in ("outfits", "emoji"):
+        with pytest.raises(RecipeError, match=change.split("=")[0].split(".")[1]):
+            read_recipe(recipes / f"{several}.toml", [change])

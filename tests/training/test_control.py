@@ -27,7 +27,9 @@ def _control(recipe: Recipe, head: str) -> Recipe:
 
 
 def test_a_control_differs_in_its_head_alone(read: Read) -> None:
-    recipe = read("loss={name='weighted-ce', label_smoothing=0.1}", "denoiser.depth=3")
+    recipe = read(
+        "loss={name='weighted-ce', label_smoothing=0.1, class_weights=0.5}", "denoiser.depth=3"
+    )
     control = _control(recipe, "mlp")
     for kind in ("task", "data", "encoder", "conditioner"):
         assert control.choices[kind] == recipe.choices[kind]
@@ -40,6 +42,7 @@ def test_a_control_differs_in_its_head_alone(read: Read) -> None:
     assert (denoiser.width, denoiser.depth) == (64, 3)
     loss = control.choices["loss"]
     assert (loss.name, loss.config.label_smoothing) == ("ce", 0.1)
+    assert loss.config.class_weights == 0.5
     assert control.choices["read_out"].name == "one-pass"
     assert (control.seed, control.name, control.files) == (0, recipe.name, recipe.files)
 

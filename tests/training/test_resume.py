@@ -20,6 +20,8 @@ RICH = (
     "augmentation.mixup=0.5",
     "augmentation.flip=0.5",
     "denoiser.dropout=0.1",
+    "data.sampling='balanced'",
+    "loss.class_weights=0.5",
     "distributed.per_process_batch=32",
 )
 """Everything that draws random numbers."""

@@ -45,6 +45,17 @@ def test_reports_tell_each_step(lab: Any) -> None:
     assert trainer.progress.seconds == pytest.approx(sum(r.seconds for r in seen.reports), rel=0.2)
 
 
+def test_a_balanced_training_draws_and_weights_classes(lab: Any) -> None:
+    trainer = lab.open("run", "data.sampling='balanced'", "loss.class_weights='balanced'")
+    labels = trainer.images.labels[:, 0]
+    counts = torch.bincount(labels).tolist()
+    weights = torch.tensor(trainer.network.diffusion.loss.weights)
+    torch.testing.assert_close(weights, len(labels) / (10 * torch.tensor(counts)))
+    drawn = torch.cat([batch.labels[:, 0] for (batch,) in trainer.micro_batches(0)])
+    drawn = torch.bincount(drawn)
+    assert drawn.max() - drawn.min() <= 12  # the rest of the epoch, which fills no batch
+
+
 def test_the_same_seed_gives_the_same_bits(lab: Any, same: Same) -> None:
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
         lab.fit(lab.open(name, "training.epochs=1", "denoiser.dropout=0.2", f"seed={seed}"))

@@ -33,7 +33,14 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory, recipes: Path) -> Path:
     """A finished run with both controls."""
     folder = tmp_path_factory.mktemp("shared") / "digits"
     overrides = [word for override in SMALL for word in ("--set", override)]
-    words = ["train", str(recipes / "digits.toml"), "--run-dir", str(folder), *overrides]
+    words = [
+        "train",
+        str(recipes / "digits.toml"),
+        "--run-dir",
+        str(folder),
+        "--no-report",
+        *overrides,
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["addkit", "--quiet", *words])
         patch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
