@@ -32,6 +32,7 @@ from addkit.errors import RunError
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Ablation, Recipe
 from addkit.recipe.files import RECIPE
+from addkit.recipe.tables import SHARED_TABLES
 from addkit.recipe.toml import shortened
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint_files import fault_of
@@ -259,7 +260,14 @@ def portable(recipe: Recipe) -> tuple[Recipe, dict[str, Path]]:
                 )
             files[name], settings[key] = value.expanduser(), Path(name)
         choices[kind] = replace(choice, config=config.model_copy(update=settings))
-    return replace(recipe, choices=choices, ablation=Ablation.model_validate({})), files
+    shared = {
+        name: (table := getattr(recipe, name)).model_copy(
+            update={key: _placeless(value) for key, value in table}
+        )
+        for name in SHARED_TABLES
+    }
+    shared["ablation"] = Ablation.model_validate({})
+    return replace(recipe, choices=choices, **shared), files
 
 
 def _placeless(value: object) -> object:
