@@ -9,6 +9,10 @@ from addkit.version import __version__ as __version__
 
 # `as` makes each name public for type checkers, which cannot compute `__all__`.
 if TYPE_CHECKING:
+    from addkit.api import ScoreReport as ScoreReport
+    from addkit.api import evaluate as evaluate
+    from addkit.api import train as train
+    from addkit.evaluation.results import Evaluation as Evaluation
     from addkit.model.predictor import Predictor as Predictor
     from addkit.model.predictor import load as load
     from addkit.plugin.config import Config as Config
@@ -34,12 +38,17 @@ if TYPE_CHECKING:
     from addkit.recipe import Recipe as Recipe
     from addkit.recipe import read_recipe as read_recipe
     from addkit.runs import Run as Run
+    from addkit.tasks.predictions import CaptionPrediction as CaptionPrediction
+    from addkit.tasks.predictions import JointPrediction as JointPrediction
     from addkit.tasks.predictions import LabelScore as LabelScore
     from addkit.tasks.predictions import Prediction as Prediction
-    from addkit.training.train import train as train
+    from addkit.training.train import TrainResult as TrainResult
     from addkit.training.trainer import Callback as Callback
+    from addkit.training.trainer import StepReport as StepReport
 
 _HOMES = {
+    "addkit.api": "ScoreReport evaluate train",
+    "addkit.evaluation.results": "Evaluation",
     "addkit.model.predictor": "Predictor load",
     "addkit.plugin.config": "Config",
     "addkit.plugin.spec": (
@@ -49,9 +58,9 @@ _HOMES = {
     ),
     "addkit.recipe": "Recipe read_recipe",
     "addkit.runs": "Run",
-    "addkit.tasks.predictions": "LabelScore Prediction",
-    "addkit.training.train": "train",
-    "addkit.training.trainer": "Callback",
+    "addkit.tasks.predictions": "CaptionPrediction JointPrediction LabelScore Prediction",
+    "addkit.training.train": "TrainResult",
+    "addkit.training.trainer": "Callback StepReport",
 }
 """Modules of the public names. Imported on first use: `addkit --help` must not load torch."""
 

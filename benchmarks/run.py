@@ -31,6 +31,7 @@ BENCHMARKS = {
     "k1000": "k1000",
     "loading": "loading",
     "sample-folder": "sample_folder",
+    "predict-pictures": "predict_pictures",
     "checkpoint-stall": "checkpoint_stall",
     "kill-pair": "kill_pair",
     "two-processes": "two_processes",

@@ -45,12 +45,12 @@ def rows(options: Options) -> Iterator[Row]:
     with TemporaryDirectory() as name:
         run, folder = Path(name, "run"), Path(name, "pictures")
         _command("train", "digits", "--run-dir", str(run), "--set", "control.heads=[]")
-        _draw(folder, count)
+        draw_pictures(folder, count)
         for form in ([], ["--json"], ["--jsonl"]):
             what = " ".join(["sample FOLDER", *form])
             yield from _compared(run, folder, form, f"{what} / loop of predict", options)
         few = Path(name, "few")
-        _draw(few, count // 10)
+        draw_pictures(few, count // 10)
         peaks = [_watched(run, each)[2] for each in (few, folder)]
         yield Row(
             name="sample-folder",
@@ -60,7 +60,7 @@ def rows(options: Options) -> Iterator[Row]:
             note=f"{peaks[0]:.0f} and {peaks[1]:.0f} MB",
         )
         note(f"  {million} names")
-        _draw(Path(name, "million"), million)
+        draw_pictures(Path(name, "million"), million)
         for size, each, most in ((count, folder, 1.0), (million, Path(name, "million"), 5.0)):
             begun, loaded, _ = _watched(run, each, to_end=False)
             yield Row(
@@ -144,7 +144,7 @@ def _watched(run: Path, folder: Path, to_end: bool = True) -> tuple[float, float
     return first - start, first - loaded, usage.ru_maxrss / 1000
 
 
-def _draw(folder: Path, count: int) -> None:
+def draw_pictures(folder: Path, count: int) -> None:
     """Random grey pictures of 8 x 8; after the first 1,000 hard links to them."""
     folder.mkdir()
     random = np.random.default_rng(0)

@@ -102,7 +102,7 @@ NOTHING = {("tokenizer", "none"), ("timesteps", "power"), ("tracker", "none")}
 
 COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --report/--no-report --json --processes "
-    "--deterministic --profile --dry-run --images-per-second --measure --mfu --gpu",
+    "--deterministic --profile --dry-run --find-lr --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
     "--length --given --input --weights --seed --top --json --jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "

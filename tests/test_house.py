@@ -16,7 +16,7 @@ import addkit
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "renamed", "terminal", "version"),
+    ("errors", "notebook", "renamed", "terminal", "version"),
     ("plugin", "recipe"),
     ("diffusion",),
     ("sampling",),
@@ -31,7 +31,7 @@ FLOORS = (
     ("training", "evaluation", "planning"),
     ("ablation", "testing", "packs"),
     ("report",),
-    ("cli",),
+    ("cli", "api"),
 )
 """From the ground up. What a module imports lies on its own floor or below."""
 
@@ -57,6 +57,7 @@ def _modules() -> list[Path]:
 def test_every_package_has_its_floor() -> None:
     assert {path.name for path in _packages()} | {
         "errors",
+        "notebook",
         "renamed",
         "terminal",
         "version",

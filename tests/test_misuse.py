@@ -159,24 +159,65 @@ CASES = [
     *misused(read_recipe, None, 3, ["digits"], {}, names="path"),
     *(
         Case(lambda o, value=value: read_recipe(Path("digits"), value), "overrides")
-        for value in ("seed=1", {"seed": 1}, 3, [3], [None])
+        for value in ("seed=1", {3: 1}, 3, [3], [None])
     ),
     Case(lambda o: read_recipe(Path("digits"), ["sede=1"]), "seed"),
     Case(lambda o: read_recipe(Path("digits"), ["training.lr=1e308"]), "lr"),
     *misused(recipe_from_tables, None, 3, [], {3: 3}, names="tables", source=Path("x")),
     Case(lambda o: recipe_from_tables({}, None), "source"),
     # Training and evaluation.
-    *(Case(lambda o, r=r: addkit.train(r, o.folder / "t"), "recipe") for r in (None, "digits", {})),
+    *(Case(lambda o, r=r: train(o, recipe=r), "recipe") for r in (None, {}, 3, b"digits")),
+    Case(lambda o: train(o, recipe="digit"), 'did you mean "digits"'),
+    Case(lambda o: train(o, recipe=o.run), "resume"),
+    Case(lambda o: train(o, recipe=o.run, resume=True), "run_dir"),
+    *(Case(lambda o, run=run: train(o, run_dir=run), "run_dir") for run in (3, ["x"], b"x")),
     *(
-        Case(lambda o, run=run: addkit.train(o.predictor.recipe, run), "run")
-        for run in (None, 3, ["x"])
+        Case(lambda o, c=c: train(o, callbacks=c), "callbacks")
+        for c in (None, 3, [3], [print, 3], "ab", ["ab"])
+    ),
+    *(Case(lambda o, x=x: train(o, device=x), "device") for x in ("gpu", "cuda:99", 3)),
+    *(Case(lambda o, x=x: train(o, progress=x), "progress") for x in ("yes", 1, [])),
+    *(Case(lambda o, x=x: train(o, resume=x), "resume") for x in ("yes", None, 1)),
+    Case(lambda o: train(o, resume=True, fresh=True), "fresh"),
+    *(Case(lambda o, x=x: train(o, seed=x), "argument seed: ") for x in (-1, "3", 1.5, [1], True)),
+    *(
+        Case(lambda o, x=x: train(o, epochs=x), "argument epochs: ")
+        for x in (0, "5", 1.5, None, [5], -3, np.float64(2.5), object())
+    ),
+    Case(lambda o: train(o, epoch=5), 'argument epoch: [training] unknown key "epoch"'),
+    Case(lambda o: train(o, epoch=5), 'did you mean "epochs"'),
+    *(
+        Case(lambda o, x=x: train(o, overrides=x), "overrides")
+        for x in ("training.lr=1", 3, None, [3], {3: 4}, {"loss": "ce"}, {"training.lr": None})
     ),
     *(
-        Case(lambda o, c=c: addkit.train(o.predictor.recipe, o.folder / "t", c), "callbacks")
-        for c in (None, 3, [3], [print], "ab")
+        Case(lambda o, x=x, guess=guess: train(o, overrides=x), f'did you mean "{guess}"')
+        for x, guess in (
+            ({"training.epoch": 5}, "epochs"),
+            ({"training": {"epoch": 5}}, "epochs"),
+            ({"trainig": {"epochs": 5}}, "training"),
+            ({"loss.name": "cee"}, "ce"),
+            ({"loss": {"name": "cee"}}, "ce"),
+        )
     ),
-    Case(lambda o: addkit.train(o.predictor.recipe, o.folder / "t", device="gpu"), "device"),
-    Case(lambda o: addkit.train(o.predictor.recipe, o.folder / "t", world=3), "world"),
+    *(
+        Case(lambda o, x=x: train(o, overrides={"training": {"betas": x}}), "betas")
+        for x in ((0.9,), (0.9, "b"), {1: 2}, [None], object(), Path("a"))
+    ),
+    *misused(addkit.evaluate, None, 3, ["x"], b"x", names="run"),
+    *(
+        Case(lambda o, x=x: addkit.evaluate(o.run, **x), next(iter(x)))
+        for x in (
+            *({"steps": x} for x in (0, "5", [1, "a"], 1.5, [0], True)),
+            *({"guidance": x} for x in (-1, "a", INF)),
+            *({"chains": x} for x in (0, [1], "a")),
+            *({"sampler": x} for x in ("renoize", 3, [3])),
+            *({"split": x} for x in ("tset", 3)),
+            *({"weights": x} for x in ("emma", 3)),
+            *({"overrides": x} for x in ({"training.lr": 1}, "data.root=x", 3)),
+            {"seed": "a"},
+        )
+    ),
     *(
         Case(lambda o, key=key: Grid(**{key: 5}), key)
         for key in ("steps", "guidance", "read_out", "sampler", "to_one", "early_exit")
@@ -197,6 +238,11 @@ CASES = [
         for wrong in ({"name": "A B"}, {"name": 3}, {"config": dict}, {"build": 3}, {"summary": 3})
     ),
 ]
+
+
+def train(o: Things, *, recipe: Any = "digits", **wrong: Any) -> Any:
+    """A training into `folder/t` with one wrong argument."""
+    return addkit.train(recipe, **{"run_dir": o.folder / "t", **wrong})
 
 
 def loss() -> Any:

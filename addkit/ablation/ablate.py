@@ -18,7 +18,7 @@ from addkit.ablation.results import (
     spread,
 )
 from addkit.ablation.worker import AblationProgress, Task, execute
-from addkit.errors import UsageError, guess
+from addkit.errors import RecipeError, UsageError, guess
 from addkit.evaluation.results import Score
 from addkit.recipe import Recipe
 from addkit.runs.disk import disk_errors
@@ -89,6 +89,10 @@ def plan(
     """Plan the arms of an ablation; see `arms_of`. Raises `UsageError` for nothing to compare, an
     unknown control, or a value that makes an invalid recipe in every arm that has it.
     """
+    if recipe.training.batch_size == "auto":
+        raise RecipeError(
+            f'{recipe.source}: [training] batch_size "auto" may differ between arms; give a number'
+        )
     heads = heads_for(recipe)
     for head in controls:
         if head not in heads:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from addkit.cli.output import note, stop_spinner
 from addkit.cli.progress import LiveView
-from addkit.cli.run_location import RunLocation, choose_run, clean_start
 from addkit.distributed.launch import RUN, die_with_parent, launch, processes_here, report_failure
 from addkit.distributed.world import inside, joined
 from addkit.errors import UsageError
 from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.training.backend import pick_device
+from addkit.training.location import RunLocation, choose_run, clean_start
 from addkit.training.train import TrainResult, train
 
 RESTARTED = "TORCHELASTIC_RESTART_COUNT"
@@ -37,7 +37,7 @@ def start(
     if inside():
         return _join(recipe, location, processes, profile)
     count = processes_here(recipe, processes)
-    run, made = choose_run(recipe, location, count)
+    run, made = choose_run(recipe, location, count, note)
     note(f"run: {run.path}")
     with clean_start(run.path, made):
         if count == 1:
@@ -66,7 +66,7 @@ def _join(
                 if int(os.environ.get(RESTARTED, "0")):
                     # torchrun repeats the command line, which must not begin a second run.
                     location = RunLocation(location.folder, resume=True, fresh=False)
-                chosen = choose_run(recipe, location, world.size) if world.is_main else None
+                chosen = choose_run(recipe, location, world.size, note) if world.is_main else None
                 run = Run.open(world.broadcast(chosen[0].path if chosen else Path()))
                 if world.is_main:
                     note(f"run: {run.path}")

@@ -21,7 +21,7 @@ from addkit.terminal import addkit_command
 MARKS = ("recipe.toml", "manifest.json", "facts.json", "checkpoints")
 """A run's folder has at least one of these files, also after an accident."""
 HARMLESS = {
-    *("image_size", "mean", "std", "resize", "channels"),
+    *("image_size", "mean", "std", "resize", "channels", "fit", "interpolation", "crop_share"),
     *("bad_files", "sampling", "validation", "train_size", "validation_size"),
 }
 """Keys of data tables that do not change the test images and their labels."""

@@ -168,6 +168,15 @@ def train(
             rich_help_panel=PLAN,
         ),
     ] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Take some steps at a rising learning rate; print and plot the losses and a "
+            "suggestion; train nothing that stays.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
     images_per_second: Annotated[
         float | None,
         typer.Option(
@@ -211,6 +220,8 @@ def train(
 
     if resume and fresh:
         raise UsageError("--resume continues a run and --fresh starts anew; give one of them")
+    if find_lr and (resume or fresh or dry_run or profile or run_dir or processes):
+        raise UsageError("--find-lr trains nothing: give RECIPE, --set, --deterministic or --json")
     changes = [*(set_ or []), *(["distributed.deterministic=true"] if deterministic else [])]
     speeds = (images_per_second is not None, measure, mfu is not None)
     if not dry_run and any(speeds):
@@ -227,10 +238,16 @@ def train(
                 read, processes, images_per_second, measure=measure, mfu=mfu, gpu=gpu, json=json
             )
         return
+    if find_lr:
+        from addkit.cli.find_lr import print_range_test
+
+        with placed(read):
+            print_range_test(read, json=json)
+        return
     from addkit.cli.launch import start
     from addkit.cli.output import Output, warn
-    from addkit.cli.run_location import RunLocation
     from addkit.evaluation.results import never_predicted_line
+    from addkit.training.location import RunLocation
 
     location = RunLocation(folder, resume=resume, fresh=fresh)
     with placed(read):
@@ -240,16 +257,16 @@ def train(
     output = Output(json=json)
     if not json:
         _print_scores(output, result)
-    page = _written_page(Path(result.run)) if report else None
+    page = _written_page(result.run.path) if report else None
     if json:
         output.data({**result.data(), "report": page and str(page)})
     else:
-        line = f"{result.seconds:.0f} s, run {result.run}"
+        line = f"{result.seconds:.0f} s, run {result.run.path}"
         output.line(f"{line}, report {page.name}" if page else line)
         if result.scores:
-            output.hint(addkit_command("evaluate", "--run", result.run))
+            output.hint(addkit_command("evaluate", "--run", result.run.path))
         steps = ("--steps", 20) if result.metric == "top1" else ()
-        output.hint(addkit_command("sample", "--run", result.run, *steps, "IMAGE"))
+        output.hint(addkit_command("sample", "--run", result.run.path, *steps, "IMAGE"))
     for model_name, names in result.never_predicted.items():
         warn(never_predicted_line(model_name, "test", names))
 

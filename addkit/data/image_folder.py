@@ -94,12 +94,9 @@ class ImageFolder(Source):
             train, test = splits[""].split(root, config.test_share, seed, "test")
             # One image of each class leaves none to test with.
             splits = {"train": train, **({"test": test} if len(test) else {})}
-        if not config.validation:
+        # A folder of its own goes before the share, which is a recipe's default.
+        if not config.validation or "validation" in splits:
             return splits
-        if "validation" in splits:
-            raise DataError(
-                f"{folders['validation']} is the validation split; data.validation must be 0."
-            )
         # Out of train, after test: a validation split leaves the test images as they are.
         train, held = splits["train"].split(root, config.validation, seed, "validation")
         return {**splits, "train": train, **({"validation": held} if len(held) else {})}

@@ -38,6 +38,11 @@ class PictureSource(NamedTuple):
     name: str
     """In error messages: the path or URL, or the argument."""
 
+    @property
+    def shown_as(self) -> Path | str:
+        """The path, from which it can be read again, or the URL; empty for others."""
+        return self.file if isinstance(self.file, Path | Url) else ""
+
 
 def pictures_in(images: object) -> Iterable[object] | None:
     """The pictures of an iterable; None for a single picture. Raises `UsageError` for a value that

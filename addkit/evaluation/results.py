@@ -7,15 +7,18 @@ prints it. Neither torch nor matplotlib is imported here, so that `addkit runs l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from addkit.errors import RunError
+from addkit.errors import RunError, UsageError
+from addkit.notebook import table
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from addkit.metrics.statistics import Verdict
     from addkit.metrics.uncertainty import Bin
     from addkit.plugin.values import InferenceSettings
@@ -499,7 +502,7 @@ TABLE3 = ("exact_match", "bleu4", "cider_d", "rouge_l", "repeats", "length_accur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Everything that `addkit evaluate` prints and stores."""
+    """Everything that `addkit evaluate` prints and stores; a sequence of its rows of scores."""
 
     run: str
     split: str
@@ -523,6 +526,44 @@ class Evaluation:
     def rows(self) -> list[ScoreRow]:
         """The results, then the controls."""
         return [*self.results, *self.controls]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ScoreRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> ScoreRow:
+        """The row at this position."""
+        return self.rows[index]
+
+    def to_pandas(self) -> DataFrame:
+        """A DataFrame with a row for each of `rows`: model, settings and scores as stored.
+
+        Raises `UsageError` if pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise UsageError("to_pandas needs pandas: pip install pandas") from None
+        return DataFrame([row.data() for row in self.rows])
+
+    def _repr_html_(self) -> str:
+        """The table of the rows, for notebooks."""
+        scores = present(row.scores for row in self.rows)
+        return table(
+            ["model", *SETTING_HEADINGS, *(score.short_heading for score in scores)],
+            [
+                [
+                    row.model_name,
+                    *row.setting_cells(),
+                    *(score.text(row.scores.get(score.name)) for score in scores),
+                ]
+                for row in self.rows
+            ],
+            f"{self.run}, {self.split} split, {self.weights} weights",
+            words=4,
+        )
 
     def never_predicted(self) -> dict[str, list[str]]:
         """By model, the classes that it predicts under no setting; without those that have none."""

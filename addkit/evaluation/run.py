@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -19,6 +18,7 @@ from addkit.model import Inference, Predictor, build_data, load
 from addkit.model.inference import Arguments
 from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
+from addkit.recipe.overrides import Override, Overrides, listed_overrides
 from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
 from addkit.runs.atomic import write_json
@@ -72,7 +72,7 @@ class EvaluationOptions:
     split: str = "test"
     weights: str = "ema"
     """`ema` or `raw`."""
-    overrides: Sequence[str] = ()
+    overrides: Overrides = ()
     """`data.key=value` where the data has moved since the training."""
     audit: bool = True
     """Score the loop under five conditions."""
@@ -226,11 +226,13 @@ def _key(inference: Inference) -> str:
     return str(inference.settings)
 
 
-def _moved_data(predictor: Predictor, overrides: Sequence[str]) -> DataSource:
+def _moved_data(predictor: Predictor, overrides: Overrides) -> DataSource:
     """The run's data, at the location that the overrides give."""
-    for override in overrides:
-        if not override.lstrip().startswith("data."):
-            raise UsageError(f"--set {override}: only data.KEY=VALUE can change in an evaluation")
+    for override in listed_overrides(overrides):
+        key = override.key if isinstance(override, Override) else override.lstrip()
+        if not (key == "data" or key.startswith("data.")):
+            place = f"overrides: {key}" if isinstance(override, Override) else f"--set {override}"
+            raise UsageError(f"{place}: only data.KEY=VALUE can change in an evaluation")
     # The resolved recipe with the overrides is validated as any other, so errors name the key.
     tables, path = predictor.recipe.tables(), predictor.recipe.source
     source = build_data(recipe_from_tables(tables, path, overrides=overrides))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -175,13 +175,21 @@ class Inference:
         return sampler, to_one, read_out
 
     def answer(
-        self, model: LabelDiffusion, condition: Tensor, generator: torch.Generator
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        generator: torch.Generator,
+        watch: Callable[[ChainStep], None] | None = None,
     ) -> Answer:
-        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite."""
+        """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite.
+
+        `watch` is called with each step of the chains.
+        """
         _, _, read_out = self._components
-        steps = min(self.steps, read_out.max_steps or self.steps)
+        count = min(self.steps, read_out.max_steps or self.steps)
+        steps = self._chain(model, condition, generator, steps=count, start=read_out.start)
         answer = read_out.read(
-            self._chain(model, condition, generator, steps=steps, start=read_out.start),
+            steps if watch is None else _watched(steps, watch),
             # Called by read-outs that rank by it alone: it costs N passes of the network.
             lambda labels: self.log_p(model, condition, labels),
         )
@@ -323,3 +331,9 @@ class Inference:
             prior=best.values[:, rank],
             bias=bias[None],
         )
+
+
+def _watched(steps: Iterator[ChainStep], watch: Callable[[ChainStep], None]) -> Iterator[ChainStep]:
+    for step in steps:
+        watch(step)
+        yield step

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from addkit.data.images import Pixels, Unread, levels_of, read_ahead
 from addkit.data.pictures import Pictures, pictures_in, source_of
+from addkit.data.shown import ShownPicture
 from addkit.data.side_inputs import encoded
 from addkit.diffusion import Answer, ChainStep, counted_generator
 from addkit.errors import (
@@ -31,7 +33,8 @@ from addkit.model.build import build_network, build_task, problem_of
 from addkit.model.inference import Arguments, Inference
 from addkit.model.network import Network
 from addkit.plugin.protocols import Task
-from addkit.plugin.values import NO_CATEGORY, Column, DataFacts, SideInputs
+from addkit.plugin.values import NO_CATEGORY, Clean, Column, DataFacts, SideInputs
+from addkit.read_outs.by_token import Last
 from addkit.recipe import Recipe
 from addkit.recipe.validation import check_arguments
 from addkit.runs import Run
@@ -48,6 +51,7 @@ from addkit.runs.checkpoint_files import (
 from addkit.runs.opening import opened
 from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
 from addkit.runs.packs import check_facts, is_pack, located, pack_manifest
+from addkit.tasks.predictions import Made, TracedStep
 from addkit.terminal import addkit_command, quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
@@ -132,6 +136,8 @@ def _checked_rows(column: Column, rows: Tensor | tuple[str, ...]) -> Tensor | tu
 WEIGHTS = ("ema", "raw")
 READ_AHEAD = 64
 """Pictures that are read ahead of the network."""
+SHOWN = 32
+"""Pictures without a path that the predictions of one call keep, as the network has read them."""
 _PLAIN = {int, float, str, type(None)}  # types whose values compare to a bool
 WITH_WEIGHTS = ("encoder", "conditioner")
 """Kinds whose settings may name a file of first weights."""
@@ -147,6 +153,7 @@ class _Request:
     side_inputs: SideInputRows | None
     seed: int
     top: int
+    trace: bool
 
 
 class _Batch(NamedTuple):
@@ -154,8 +161,10 @@ class _Batch(NamedTuple):
 
     images: Tensor
     """(B, channels, size, size), prepared."""
-    errors: tuple[AddkitError | None, ...]
+    errors: Sequence[AddkitError | None]
     """One for each picture in order; None for the B that could be read."""
+    shown: Sequence[ShownPicture | None]
+    """One for each of the B; None for those that are not kept."""
 
 
 class Predictor:
@@ -233,6 +242,7 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
+        trace: bool = False,
     ) -> Any:
         """Return a `Prediction` for a picture, and a list of them for a list of pictures.
 
@@ -263,6 +273,8 @@ class Predictor:
             seed: of the noise, which is counted by batch. The same seed and images give the same
                 answer.
             top: number of answers in each prediction.
+            trace: keep what the network predicts at each step of the first chain, as
+                `prediction.trace`, which notebooks show.
 
         Raises:
             DataError: a picture cannot be read or downloaded; names it. An iterator raises it after
@@ -282,13 +294,12 @@ class Predictor:
             side_inputs=side_inputs,
             seed=seed,
             top=top,
+            trace=trace,
         )
         prepared = isinstance(images, Tensor) and images.dtype != torch.uint8
         if not prepared and pictures_in(images) is None:
-            (answers,) = self._answers(images, request)
-            if isinstance(answers[0], AddkitError):
-                raise answers[0]
-            return answers[0]
+            ((answer,),) = self._answers(images, request)
+            return answer
         predictions = _or_raise(self._answers(images, request))
         return list(predictions) if isinstance(images, Sized) else predictions
 
@@ -319,8 +330,10 @@ class Predictor:
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
+        trace: bool = False,
     ) -> _Request:
         """The checked arguments of `predict`."""
+        require_type("trace", trace, bool)
         asked = (steps, guidance, chains, early_exit, sampler, to_one, read_out)
         key = (*asked, seed, top)
         # The same call again, of a loop over images, needs no other check.
@@ -342,14 +355,14 @@ class Predictor:
             # Not kept: almost every call gives other labels.
             inference = inference.replace(given=self.task.given_labels(given))
         votes = steps is not None or chains is not None
-        return _Request(inference, votes, self._rows(side_inputs), seed, top)
+        return _Request(inference, votes, self._rows(side_inputs), seed, top, trace)
 
     def _answers(
         self, images: Pictures, request: _Request, *, growing: bool = False
     ) -> Generator[list[Any | AddkitError], None, None]:
         """The predictions of each batch, with errors in place of pictures without one."""
         rows, device = request.side_inputs, self.device
-        for index, (batch, errors) in enumerate(self._batches(images, growing=growing)):
+        for index, (batch, errors, shown) in enumerate(self._batches(images, growing=growing)):
             predictions: Iterator[Any] = iter(())
             if len(batch):
                 # Counted by batch: the answers of a batch do not depend on those before it.
@@ -357,11 +370,39 @@ class Predictor:
                 with torch.inference_mode():
                     side = rows.take(len(batch)) if rows else None
                     condition = self.network.condition(batch.to(device), side)  # (B, C, V)
-                    answer = self._answer(condition, request.inference, generator, request.votes)
-                predictions = iter(self.task.predictions(answer, request.top))
+                    predictions = map(
+                        _with_picture, self._predictions(condition, request, generator), shown
+                    )
             yield [next(predictions) if error is None else error for error in errors]
         if rows:
             rows.end()
+
+    def _predictions(
+        self, condition: Tensor, request: _Request, generator: torch.Generator
+    ) -> Sequence[Any]:
+        """A prediction for each image, with the steps of its first chain if they are asked for."""
+        top, inference = request.top, request.inference
+        if not request.trace:
+            answer = self._answer(condition, inference, generator, request.votes)
+            return self.task.predictions(answer, top)
+        traces: list[list[TracedStep]] = [[] for _ in condition]
+
+        def watch(step: ChainStep) -> None:
+            # Of all chains the first.
+            scores = None if step.scores is None else step.scores[:, :1]
+            prior = None if step.prior is None else step.prior[:, :1]
+            clean, logits = Clean(step.clean.ids[:, :1]), step.logits[:, :1]
+            first = replace(step, logits=logits, clean=clean, y_t=None, prior=prior, scores=scores)
+            predictions = self.task.predictions(Last().read([first]), top)
+            for trace, now, exited in zip(traces, predictions, step.exited.tolist(), strict=True):
+                if not exited:
+                    trace.append(TracedStep(step.t, now))
+
+        answer = self._answer(condition, inference, generator, request.votes, watch)
+        return [
+            replace(each, trace=tuple(trace)) if isinstance(each, Made) else each
+            for each, trace in zip(self.task.predictions(answer, top), traces, strict=True)
+        ]
 
     def _rows(self, side_inputs: Known | None) -> SideInputRows | None:
         """Side inputs by batch; None where there are none."""
@@ -384,10 +425,19 @@ class Predictor:
         return SideInputRows(self.facts.columns, side_inputs) if side_inputs else None
 
     def _answer(
-        self, condition: Tensor, inference: Inference, generator: torch.Generator, votes: bool
+        self,
+        condition: Tensor,
+        inference: Inference,
+        generator: torch.Generator,
+        votes: bool,
+        watch: Callable[[ChainStep], None] | None = None,
     ) -> Answer:
-        """The read-out's answer, with votes of chains of their own where it needs no chain."""
-        answer = inference.answer(self.network.diffusion, condition, generator)
+        """The read-out's answer, with votes of chains of their own where it needs no chain.
+
+        `watch` is called with each step of the chains.
+        """
+        alone = None if inference.one_pass else watch  # One pass is no chain.
+        answer = inference.answer(self.network.diffusion, condition, generator, alone)
         if self.facts.token_names:
             # Blocks of several tokens have no exact likelihood; their answers have no log p.
             with suppress(UsageError):
@@ -397,7 +447,7 @@ class Predictor:
             return answer
         # Behind the answer, with the same generator: asking for votes changes no answer.
         chains = inference.replace(read_out="last").answer(
-            self.network.diffusion, condition, generator
+            self.network.diffusion, condition, generator, watch
         )
         return replace(
             answer, votes=chains.votes, votes_steps=chains.steps, votes_inference=chains.inference
@@ -433,18 +483,27 @@ class Predictor:
         if isinstance(images, Tensor) and images.dtype != torch.uint8:
             _check_prepared(images, shape)
             for batch in torch.split(images, largest):
-                yield _Batch(batch, (None,) * len(batch))
+                yield _Batch(batch, [None] * len(batch), [None] * len(batch))
             return
         failed: Exception | None = None
+        kept = 0
         with closing(self._levels(images)) as read:
             for number in count():
                 size = min(1 << min(number, 20), largest) if growing else largest
                 levels: list[Tensor] = []  # (C, S, S) each
                 errors: list[AddkitError | None] = []
-                for picture in read:
+                shown: list[ShownPicture | None] = []
+                for name, picture in read:
                     if isinstance(picture, Tensor):
                         levels.append(picture)
                         errors.append(None)
+                        if isinstance(name, Path):
+                            shown.append(ShownPicture(str(name), name))
+                        elif kept < SHOWN:
+                            kept += 1
+                            shown.append(ShownPicture(name, levels=picture))
+                        else:
+                            shown.append(None)
                     elif isinstance(picture, AddkitError):
                         errors.append(picture)
                     else:
@@ -456,38 +515,56 @@ class Predictor:
                 if errors:
                     stacked = torch.stack(levels) if levels else torch.empty(0, *shape)
                     scaled = pixels.scaled(stacked, torch.empty(stacked.shape))  # (B, C, S, S)
-                    yield _Batch(scaled, tuple(errors))
+                    yield _Batch(scaled, errors, shown)
                 if failed is not None:
                     raise failed
                 if not errors:
                     return
 
-    def _levels(self, images: Pictures) -> Generator[Tensor | Exception, None, None]:
-        """The 8-bit levels (C, S, S) of each picture, or its error. An exception of the caller's
-        own iterable comes last, after the pictures before it.
+    def _levels(
+        self, images: Pictures
+    ) -> Generator[tuple[str | Path, Tensor | Exception], None, None]:
+        """The path or URL of each picture, if it has one, with its 8-bit levels (C, S, S) or its
+        error. An exception of the caller's own iterable comes last, after the pictures before it.
         """
         pixels, several = self._pixels, pictures_in(images)
         if several is None:
             # No threads for one picture.
-            yield levels_of(source_of(images, "images"), pixels)
+            source = source_of(images, "images")
+            yield source.shown_as, levels_of(source, pixels)
             return
+        # Of those that are read at the moment; their pictures are not kept by it.
+        names: deque[str | Path] = deque()
 
         def unread() -> Iterator[Unread]:
             try:
                 for index, picture in enumerate(several):
+                    name: str | Path = ""
                     try:
                         if isinstance(picture, AddkitError):
                             raise picture
                         source = source_of(picture, f"images[{index}]")
+                        name = source.shown_as
                         in_memory = isinstance(source.file, Image.Image)
                         # Resized at once: its owner may change it, or free it.
-                        yield levels_of(source, pixels) if in_memory else source
+                        ready: Unread = levels_of(source, pixels) if in_memory else source
                     except AddkitError as error:
-                        yield error
+                        ready = error
+                    names.append(name)
+                    yield ready
             except Exception as error:
+                names.append("")
                 yield error
 
-        yield from read_ahead(unread(), pixels, READ_AHEAD)
+        for result in read_ahead(unread(), pixels, READ_AHEAD):
+            yield names.popleft(), result
+
+
+def _with_picture(prediction: Any, shown: ShownPicture | None) -> Any:
+    # A plugin's task may have predictions of its own.
+    if shown is None or not isinstance(prediction, Made):
+        return prediction
+    return replace(prediction, picture=shown)
 
 
 def _check_prepared(images: Tensor, shape: tuple[int, ...]) -> None:
@@ -522,15 +599,15 @@ def _or_raise(batches: Iterable[list[Any | AddkitError]]) -> Iterator[Any]:
             yield answer
 
 
-def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Predictor:
+def load(path: Path | str | Run, *, weights: str = "ema", device: str = "cpu") -> Predictor:
     """Load a trained model from its run, from one of the run's checkpoints, or from a pack.
 
     The file of weights is compared with its checksum, and of a pack each file. Nothing in a pack is
     executed, and nothing is left of its zip on the disk.
 
     Args:
-        path: `runs/NAME`, or `step-N`, `latest` or `best` in `runs/NAME/checkpoints`; a pack as zip
-            or folder, `https://...` (with `#sha256=...` behind it only that content), or
+        path: a run, `runs/NAME`, or `step-N`, `latest` or `best` in its `checkpoints`; a pack as
+            zip or folder, `https://...` (with `#sha256=...` behind it only that content), or
             `hf://ORG/NAME@REVISION`.
         weights: `ema` (the averaged ones; raw where the run was trained without) or `raw`. A pack
             has one of them, which `ema` takes.
@@ -541,6 +618,7 @@ def load(path: Path | str, *, weights: str = "ema", device: str = "cpu") -> Pred
         RunError: not a run, no checkpoint yet, or a missing or damaged file; names it and what else
             the run could answer with. A pack that is none, or a server that does not send it.
     """
+    path = path.path if isinstance(path, Run) else path
     require_type("path", path, str, Path)
     require_type("weights", weights, str)
     if weights not in WEIGHTS:

@@ -20,12 +20,13 @@ from addkit.model import (
     build_task,
     problem_of,
 )
+from addkit.planning.batch_size import with_batch_size
 from addkit.planning.flops import named_peak, step_flops
 from addkit.planning.memory import Traffic, estimate_memory
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.training.backend import pick_device
-from addkit.training.checks import check_batch, check_shards, check_training
+from addkit.training.checks import check_budget, check_shards, check_training
 from addkit.training.engine import LossModule
 from addkit.training.features import FeaturePlan, in_last_stage, plan_features
 from addkit.training.optimizer import build_optimizer
@@ -142,8 +143,10 @@ def dry_run(
     facts, training = source.facts, recipe.training
     check_training(recipe, facts)
     overview = check_data(source)
-    plan = Plan.of(recipe, facts.split_sizes["train"], processes_here(recipe, processes))
-    check_batch(recipe, plan)
+    count = processes_here(recipe, processes)
+    recipe = with_batch_size(recipe, facts, count)
+    plan = Plan.of(recipe, facts.split_sizes["train"], count)
+    check_budget(recipe, facts, plan)
     check_shards(recipe, source, plan)
     network = build_network(recipe, facts, device="meta")
     if recipe.distributed.recompute_activations:

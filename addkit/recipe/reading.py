@@ -18,7 +18,7 @@ from addkit.plugin.spec import KINDS, Choice
 from addkit.recipe.errors import Fault, Origin, raise_if_any, refuse
 from addkit.recipe.files import Layer, load_file, merge, named, require, shown
 from addkit.recipe.model import Recipe
-from addkit.recipe.overrides import read_overrides
+from addkit.recipe.overrides import Overrides, read_overrides
 from addkit.recipe.tables import SHARED_TABLES
 from addkit.recipe.toml import KeyPath, quoted, shortened
 from addkit.recipe.validation import Complaint, dotted, explained, unknown_key, validated
@@ -73,7 +73,7 @@ _TOO_DEEP = "tables or lists are nested too deeply."
 
 
 def read_recipe(
-    path: Path, overrides: Sequence[str] = (), registry: Registry | None = None
+    path: Path | str, overrides: Overrides = (), registry: Registry | None = None
 ) -> Recipe:
     """The experiment that a file describes, with what it extends and the overrides applied. Raises
     `RecipeError`, with a line for each thing that is wrong.
@@ -81,7 +81,8 @@ def read_recipe(
     Args:
         path: a TOML file, or the bare name of a recipe in `recipes/` or of one that comes with
             addkit. Its stem is the experiment's name where the file gives none.
-        overrides: `table.key=value`, as after `--set`; the value is TOML or a bare word.
+        overrides: a mapping such as `{"training.lr": 1e-3}`, or texts `table.key=value` as after
+            `--set`, whose value is TOML or a bare word.
         registry: the components to choose from; by default all that are installed.
     """
     path = named(path)
@@ -105,7 +106,7 @@ def recipe_from_tables(
     source: Path,
     registry: Registry | None = None,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> Recipe:
     """The experiment in tables that are whole already, such as those stored in a run. Raises
     `RecipeError`, with a line for each thing that is wrong, naming `source`.

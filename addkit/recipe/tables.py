@@ -33,10 +33,11 @@ class Training(Config):
         description="Passes over the training images. auto: 2000 / sqrt(images), between 10 and "
         "200, with a warm-up of at most a tenth of the steps and 10 evaluations or more.",
     )
-    batch_size: Count = Field(
+    batch_size: Count | Literal["auto"] = Field(
         64,
         description="Global: over all processes and accumulation. Lowered to a power of two where "
-        "an epoch would have fewer than 4 steps.",
+        "an epoch would have fewer than 4 steps. auto: what memory allows when the run begins, "
+        "from 8 to 1024, or 64 on a CPU; the learning rate follows base_lr.",
     )
     optimizer: str = Field("adamw", description="By its name in timm, such as sgd, lion or lamb.")
     lr_schedule: Schedule = Field(

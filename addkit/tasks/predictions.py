@@ -5,14 +5,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+
+from addkit.notebook import bars, card, muted, shades
 
 if TYPE_CHECKING:
+    from addkit.data.shown import ShownPicture
     from addkit.plugin.values import Answer, InferenceSettings
 
 JsonObject: TypeAlias = dict[str, Any]
 """A prediction as `sample --json` prints it."""
+
+
+MOST_STEPS = 24
+"""Steps of a trace that a notebook shows, the first and the last among them."""
+MOST_LABELS = 6
+"""Labels of a trace that a notebook shows."""
+LEAST = 0.01
+"""Probability that such a label reaches at some step."""
+
+
+class TracedStep(NamedTuple):
+    """What the network predicted at one step of a chain."""
+
+    t: float
+    """Time of the step, from 1 (pure noise) down."""
+    prediction: Any
+    """Of the kind of the answer itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +47,47 @@ class Made:
     """Settings that made the votes, where chains ran in addition to a one-pass read-out."""
     votes_steps: int | None = None
     """Denoising steps of those chains."""
+    trace: tuple[TracedStep, ...] = field(default=(), compare=False, repr=False)
+    """The steps of the first chain, if `predict` was asked for them."""
+    picture: ShownPicture | None = field(default=None, compare=False, repr=False)
+    """The picture, for a notebook's view."""
+
+    def _card(self, bars: str, steps: int) -> str:
+        """The picture, the answer's bars and the steps of the chain if there is a trace."""
+        picture, name = "", ""
+        if self.picture is not None:
+            picture, name = self.picture.html(), muted(PurePath(self.picture.name).name)
+        return card(picture, name, bars, muted(self.how_made(steps)), self._steps())
+
+    def _steps(self) -> str:
+        """The trace in HTML: the probability of each label by step, or the texts of the steps."""
+        if not self.trace:
+            return ""
+        shown = self.trace
+        if len(shown) > MOST_STEPS:
+            last = len(shown) - 1
+            shown = tuple(shown[i * last // (MOST_STEPS - 1)] for i in range(MOST_STEPS))
+        heading = muted(f"first chain, {len(self.trace)} steps from t = 1 to t = {shown[-1].t:.2f}")
+        if not isinstance(self, Prediction):
+            # Steps with one answer are one line; numbered from 1.
+            numbered = enumerate((step.prediction.summary for step in self.trace), 1)
+            lines = []
+            for text, same in groupby(numbered, lambda pair: pair[1]):
+                first, *_, last = [number for number, _ in same] * 2
+                of = f"step {first}" if first == last else f"steps {first} to {last}"
+                lines.append(((of, text), None, ()))
+            return heading + bars(lines)
+        # By label: its probability at each step, 0 where the step does not list it.
+        steps = [
+            {score.name: score.probability for score in each.prediction.labels} for each in shown
+        ]
+        names = dict.fromkeys(name for step in steps for name in step)
+        shares = {name: [step.get(name, 0.0) for step in steps] for name in names}
+        # The answer, how this chain ends, then the others by their largest probability.
+        ends = (self.labels[0].name, self.trace[-1].prediction.labels[0].name)
+        order = sorted(shares, key=lambda name: (name not in ends, -max(shares[name])))
+        rows = [(name, shares[name]) for name in order if max(shares[name]) >= LEAST]
+        return heading + shades(rows[:MOST_LABELS], [f"t = {step.t:.2f}" for step in shown])
 
     def made_by(self, answer: Answer, image: int) -> Self:
         """A copy with the settings behind one image of an answer."""
@@ -112,6 +175,27 @@ class Prediction(Made):
     """Denoising steps of the answer: 1 for a read-out of one pass."""
 
     @property
+    def summary(self) -> str:
+        """The name of the most probable class."""
+        return self.labels[0].name
+
+    def _repr_html_(self) -> str:
+        """The picture, labels with bars, and the chain, for notebooks."""
+        votes = self.chain is not None
+        labels = bars(
+            (
+                (score.name,),
+                score.probability,
+                (
+                    _of_hundred(score.probability),
+                    *([f"votes {100 * score.votes:.0f} %"] if votes else []),
+                ),
+            )
+            for score in self.labels
+        )
+        return self._card(labels, self.steps)
+
+    @property
     def label(self) -> LabelScore:
         """The most probable class."""
         return self.labels[0]
@@ -155,6 +239,23 @@ class CaptionPrediction(Made):
 
     captions: tuple[Caption, ...]
     steps: int
+
+    @property
+    def summary(self) -> str:
+        """The best caption."""
+        return self.text or "(no words)"
+
+    def _repr_html_(self) -> str:
+        """The picture, captions with bars, and the chain, for notebooks."""
+        captions = bars(
+            (
+                (caption.text or "(no words)",),
+                caption.probability,
+                (_of_hundred(caption.probability),),
+            )
+            for caption in self.captions
+        )
+        return self._card(captions, self.steps)
 
     @property
     def text(self) -> str:
@@ -202,6 +303,23 @@ class JointPrediction(Made):
     steps: int
 
     @property
+    def summary(self) -> str:
+        """The values of the best joint answer."""
+        return ", ".join(self.values.values())
+
+    def _repr_html_(self) -> str:
+        """The picture, values with the bars of their marginals, and the chain, for notebooks."""
+        rows = []
+        for name, value in self.values.items():
+            # The best joint answer need not have the most probable value of each attribute.
+            shares = [score.probability for score in self.marginals[name] if score.name == value]
+            share = shares[0] if shares else None
+            rows.append(((name, value), share, (_of_hundred(share),)))
+        joint = self.answers[0].probability
+        whole = "" if joint is None else f"all together: {_of_hundred(joint)}"
+        return self._card(f"{bars(rows)}<div>{muted(whole)}</div>", self.steps)
+
+    @property
     def values(self) -> dict[str, str]:
         """The best joint answer."""
         return self.answers[0].values
@@ -230,3 +348,7 @@ class JointPrediction(Made):
 
 def _percent(probability: float | None) -> str:
     return "-" if probability is None else f"{100 * probability:.2f}"
+
+
+def _of_hundred(probability: float | None) -> str:
+    return "" if probability is None else f"{100 * probability:.1f} %"

@@ -126,20 +126,21 @@ class Metrics(Callback):
         self.flops = step_flops(trainer.recipe, trainer.source.facts) if self.peak else 0
         lines = [line for line in trainer.run.metrics() if "split" in line]
         headline = trainer.task.headline
-        # Of equal scores the earlier step is the best.
+        # Of equal scores the later step is the best: on few images many are equal, and the first
+        # of them comes from a training that has just begun. Patience counts from the first.
         chosen_by = [x for x in lines if x["split"] == CHOOSING and headline in x]
-        values = [(x[headline], -x["step"]) for x in chosen_by]
+        values = [(x[headline], x["step"]) for x in chosen_by]
         best: tuple[float | None, int] = max(values, default=(None, 0))
         self.since_best: int
+        first = min((step for value, step in values if value == best[0]), default=0)
         # A frozen encoder is first trained, however little the score rises until then.
-        after = max(-best[1], trainer.plan.unfreeze_step)
-        since = sum(line["step"] > after for line in chosen_by)
+        after = max(first, trainer.plan.unfreeze_step)
+        since = sum(step > after for _, step in values)
         scored = {line["step"] for line in lines}
         # One process's files decide for all: the others may see them later, or not at all.
-        self.scored_steps, (self.best, step), self.since_best = trainer.world.broadcast(
+        self.scored_steps, (self.best, self.best_step), self.since_best = trainer.world.broadcast(
             (scored, best, since)
         )
-        self.best_step = -step
         choosing = trainer.recipe.checkpoints.best
         if self.best is not None and self.best_step == trainer.progress.step and choosing:
             trainer.mark_best()
@@ -186,14 +187,17 @@ class Metrics(Callback):
         scores = asdict(meter.compute())
         self.scored_steps.add(step)
         value = scores[trainer.task.headline]
-        if choosing and (self.best is None or value > self.best):
-            self.best, self.best_step, self.since_best = value, step, 0
+        better = self.best is None or value > self.best
+        if better:
+            self.since_best = 0
+        elif step > plan.unfreeze_step:
+            self.since_best += 1
+        if choosing and (better or value == self.best):
+            self.best, self.best_step = value, step
             if trainer.recipe.checkpoints.best:
                 # Before the score is logged: after a kill in between a resume scores and marks
                 # again.
                 trainer.mark_best()
-        elif choosing and step > plan.unfreeze_step:
-            self.since_best += 1
         if trainer.world.is_main:
             trainer.log({**position, "split": split, **scores})
             for callback in trainer.callbacks:

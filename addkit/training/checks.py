@@ -53,13 +53,6 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             f"{source}: [training] patience stops by the score on a validation split, and the data "
             "has none; set data.validation above 0, or training.patience to 0"
         )
-    if recipe.checkpoints.use == "best" and "validation" not in facts.split_sizes:
-        warnings.warn(
-            '[checkpoints] use = "best" chooses on a validation split, and there is none: the last '
-            "weights are used",
-            AddkitWarning,
-            stacklevel=2,
-        )
     if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
         raise RecipeError(
             f'{source}: [sampling] steps = "auto" chooses on a validation split, and '
@@ -76,10 +69,17 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             warnings.warn(f"[schedule] {message}", AddkitWarning, stacklevel=2)
 
 
-def check_batch(recipe: Recipe, plan: Plan) -> None:
-    """Warn of a batch that was lowered for a small data set."""
+def check_budget(recipe: Recipe, facts: DataFacts, plan: Plan) -> None:
+    """Warn of a batch that was lowered for few images, and of best weights that nothing chooses."""
+    if recipe.checkpoints.use == "best" and "validation" not in facts.split_sizes:
+        warnings.warn(
+            '[checkpoints] use = "best" chooses on a validation split, and there is none: the last '
+            "weights are used",
+            AddkitWarning,
+            stacklevel=2,
+        )
     asked = recipe.training.batch_size
-    if plan.global_batch < asked:
+    if asked != "auto" and plan.global_batch < asked:
         warnings.warn(
             f"[training] batch_size {asked} is lowered to {plan.global_batch}, so that an epoch of "
             f"few training images has {plan.steps_per_epoch} steps",

@@ -35,10 +35,10 @@ from addkit.runs.checkpoint_files import fault_of
 from addkit.runs.disk import format_bytes
 from addkit.version import __version__
 
-BATCH = 64
+BATCH, BATCH_ON_CPU = 64, 16
 """Images at a time, so that progress is shown often and a signal is obeyed soon."""
-COMPARED = 64
-"""Training images that are compared with and without augmentation."""
+COMPARED = 4
+"""Training images that are compared between epochs: a data set that draws images draws all."""
 HEAD_START = 1.0
 """Seconds by which the first process of a machine is ahead: it is the one that shows progress."""
 APART = frozenset({"frozen", "lr_scale", "pretrained", "weights", "drop_path"})
@@ -154,7 +154,7 @@ class FeatureCache:
         self._pools = list(dict.fromkeys(pool_digest(pool, self.shape) for pool in pools))
 
     def changes(self) -> bool:
-        """True if training images differ in each epoch, whoever changes them."""
+        """True if the data set draws other training images in each epoch."""
         train = self.splits["train"]
         indices = list(range(min(COMPARED, len(train))))
         one, other = (train.batch(indices, seed).images for seed in (1, 2))
@@ -235,7 +235,8 @@ class FeatureCache:
 
         def parts() -> Iterator[np.ndarray[Any, Any]]:
             order = range(len(images))
-            slices = [list(order[start : start + BATCH]) for start in order[::BATCH]]
+            size = BATCH_ON_CPU if device.type == "cpu" else BATCH
+            slices = [list(order[start : start + size]) for start in order[::size]]
             for batch in load(images, slices, seed, self.workers):
                 with (
                     torch.inference_mode(),

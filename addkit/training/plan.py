@@ -48,7 +48,13 @@ class Plan:
         """Derive the plan. Raises `RecipeError` if the global batch does not divide evenly, or if
         there are fewer images than processes.
         """
-        training, total = recipe.training, recipe.training.batch_size
+        training, asked = recipe.training, recipe.training.batch_size
+        if asked == "auto":
+            raise RecipeError(
+                f'{recipe.source}: [training] batch_size "auto" becomes a number when a run '
+                "begins, and this one has none; set training.batch_size"
+            )
+        total = asked
         if train_size < processes:
             raise RecipeError(
                 f"{recipe.source}: [training] {train_size} training images are too few for "

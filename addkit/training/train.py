@@ -6,28 +6,26 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from addkit.data.overview import check_data
 from addkit.distributed.signals import StopSignals
 from addkit.distributed.world import World
 from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
-from addkit.model import build_data, fetch_weights, with_encoder_input
-from addkit.model.predictor import check_device
+from addkit.evaluation.results import present
+from addkit.model.predictor import Predictor, check_device, load
+from addkit.notebook import table
 from addkit.plugin.protocols import Meter
 from addkit.plugin.spec import Problem
 from addkit.recipe import Recipe
 from addkit.runs import Run
-from addkit.runs.folder import Manifest, begin_in
+from addkit.runs.folder import Manifest
 from addkit.runs.lock import locked
 from addkit.training.backend import environment, pick_device
 from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
-from addkit.training.checks import check_batch, check_training
+from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
-from addkit.training.plan import Plan
 from addkit.training.trainer import Callback, Trainer
 
 Scores = dict[str, dict[str, float | None]]
@@ -38,7 +36,7 @@ Scores = dict[str, dict[str, float | None]]
 class TrainResult:
     """Scores of a finished run on the test split."""
 
-    run: str
+    run: Run
     model_name: str
     """`Run.model_name`."""
     metric: str
@@ -63,13 +61,33 @@ class TrainResult:
     """Model name -> classes that test images have and no answer has, of the averaged weights, or
     the raw ones where there are no others; without models that have none."""
 
+    def load(self, *, weights: str = "ema", device: str = "cpu") -> Predictor:
+        """Load the trained model; see `addkit.load`."""
+        return load(self.run.path, weights=weights, device=device)
+
     def data(self) -> dict[str, Any]:
         """As JSON has it: `top1` and `control_top1`, or whatever the headline is called."""
         rest = asdict(self)
-        run, model_name = rest.pop("run"), rest.pop("model_name")
-        value, control_value = rest.pop("value"), rest.pop("control_value")
-        headline = {self.metric: value, f"control_{self.metric}": control_value}
-        return {"run": run, "model_name": model_name, **headline, **rest}
+        del rest["run"]
+        model_name, value = rest.pop("model_name"), rest.pop("value")
+        headline = {self.metric: value, f"control_{self.metric}": rest.pop("control_value")}
+        return {"run": str(self.run.path), "model_name": model_name, **headline, **rest}
+
+    def _repr_html_(self) -> str:
+        """The table of test scores, for notebooks."""
+        models = {self.model_name: self.scores}
+        models |= {f"control, {name}": scores for name, scores in self.controls.items()}
+        rows = [(name, *pair) for name, scores in models.items() for pair in scores.items()]
+        columns = present(scores for *_, scores in rows)
+        return table(
+            ["test", "weights", *(score.short_heading for score in columns)],
+            [
+                [name, weights, *(score.text(scores.get(score.name)) for score in columns)]
+                for name, weights, scores in rows
+            ],
+            f"{self.run.path}: {self.steps:,} steps, {self.seconds:,.0f} s",
+            words=2,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,7 @@ class _Session:
 
 def train(
     recipe: Recipe,
-    run: Run | Path,
+    run: Run,
     callbacks: Sequence[Callback] = (),
     device: str | None = None,
     world: World | None = None,
@@ -99,8 +117,7 @@ def train(
 
     Args:
         recipe: the experiment; the run was created from it.
-        run: an open run, new or interrupted; or the folder of one, made where it is missing, which
-            one process alone can do.
+        run: new or interrupted.
         callbacks: such as a progress view; those that communicate must be on every process.
         device: None picks a GPU if there is one.
         world: the processes that share the work; None: this one alone.
@@ -112,24 +129,13 @@ def train(
     """
     start, world = perf_counter(), world or World()
     require_type("recipe", recipe, Recipe)
-    require_type("run", run, Run, str, Path)
+    require_type("run", run, Run)
     require_type("callbacks", callbacks, Sequence)
     for callback in callbacks:
         require_type("callbacks", callback, Callback)
     require_type("world", world, World)
     if device is not None:
         check_device(device)
-    if not isinstance(run, Run):
-        run = Path(run)
-        if (run / "recipe.toml").exists():
-            run = Run.open(run)
-        else:
-            fetch_weights(recipe)
-            begin_in(run)
-            source = build_data(recipe)
-            check_data(source)
-            check_batch(recipe, Plan.of(recipe, source.facts.split_sizes["train"]))
-            run = Run.create(run, with_encoder_input(recipe), source.facts)
     check_training(recipe, run.facts())
     owned = locked(run.path) if world.is_main else nullcontext()
     with StopSignals("continue with --resume") as stop, owned:
@@ -152,7 +158,7 @@ def train(
     # The averaged weights come first, the raw ones where there are no others.
     values = [next(iter(each.values()), {}).get(metric) for each in (scores, *controls.values())]
     return TrainResult(
-        run=str(run.path),
+        run=run,
         model_name=run.model_name,
         metric=metric,
         value=values[0],

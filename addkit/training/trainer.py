@@ -63,7 +63,7 @@ class StepReport:
     real_loss: float | None = None
     """Captions: mean over words and ends, and, apart, over the pads behind them."""
     pad_loss: float | None = None
-    timed: TimedLosses | None = None
+    timed: TimedLosses | None = field(default=None, repr=False)
     """Losses of tokens at their times: of this process, or of all where timesteps are learnt."""
     stop: int = 0
     """Exit code with which some process was asked to stop; 0 to continue."""
@@ -290,10 +290,10 @@ class Trainer:
             return
         leads, workers = world.local_rank == 0, self.workers
         cache = FeatureCache(recipe, facts, network, self.splits, workers=workers, leads=leads)
-        if recipe.features.cache == "auto" and not recipe.features.views and cache.changes():
-            # Also a data set that draws other images by itself.
+        asked = recipe.features.cache == "auto" and not recipe.features.views
+        if asked and not plan.reason and cache.changes():
             what = f'the data "{recipe.choices["data"].name}"'
-            plan = replace(plan, reason=plan.reason or changed_reason(what))
+            plan = replace(plan, reason=changed_reason(what))
 
         def report(done: int, total: int | None) -> None:
             for callback in self.callbacks if world.is_main else ():
@@ -348,11 +348,7 @@ class Trainer:
         due = (epoch + 1) % self.recipe.checkpoints.every == 0 or epoch + 1 == self.plan.epochs
         if self.network.frozen and 0 < self.recipe.training.unfreeze_after <= epoch:
             self._unfreeze()
-        # An evaluation has left the networks in evaluation mode.
-        self.network.train()
-        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
-        steps = self.micro_batches(epoch)
-        self._step_began = perf_counter()
+        steps = self.begin_epoch(epoch)
         while True:
             if self.stop.exit_code and self.world.size == 1:
                 raise Stopped(self.stop.why, self.stop.exit_code)
@@ -371,6 +367,15 @@ class Trainer:
             if report.save or (due and report.step == ends):
                 self.save()
             self._watch.lap("checkpoint")
+
+    def begin_epoch(self, epoch: int) -> Iterator[list[Batch]]:
+        """Prepare the network for the rest of an epoch's steps; returns `micro_batches`."""
+        # An evaluation has left the networks in evaluation mode.
+        self.network.train()
+        self.statistics = RunningStatistics(self.network, self.world, self.plan.micro_batches)
+        self._step_began = perf_counter()
+        self._watch.start()
+        return self.micro_batches(epoch)
 
     def micro_batches(self, epoch: int) -> Iterator[list[Batch]]:
         """Micro-batches of this process, step by step, for the rest of an epoch, in order.

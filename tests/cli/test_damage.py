@@ -31,6 +31,8 @@ Cli = Callable[..., Any]
 
 TINY = (
     "data.image_size=8",
+    "data.validation=0",
+    "checkpoints.use=last",
     "encoder.widths=[4]",
     "encoder.blocks=1",
     "denoiser.width=8",
@@ -41,7 +43,7 @@ TINY = (
     "augmentation.crop=[1.0, 1.0]",
     'control.heads=["linear"]',
 )
-CHECKPOINT = "checkpoints/step-00000001"
+CHECKPOINT = "checkpoints/step-00000004"
 FILES = (
     "recipe.toml",
     "facts.json",

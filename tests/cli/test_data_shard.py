@@ -54,12 +54,12 @@ def test_a_report_for_people_and_the_next_command(words: list[Any]) -> None:
     assert told.exit_code == 0, told.output
     lines = [line.split() for line in told.stdout.splitlines() if line.strip()]
     assert lines[0] == ["split", "shards", "images", "MB"]
-    assert lines[1][:3] == ["train", "5", "30"]
+    assert lines[1][:3] == ["train", "4", "27"]
     assert lines[2][:3] == ["test", "1", "6"]
     assert told.stderr.splitlines()[-1].startswith("next: addkit train ")
     assert told.stderr.splitlines()[-1].endswith("image-folder-small.toml --set data.root=out")
-    assert "out/train-00004.tar: written, " in told.stderr
-    assert "out/train-00004.tar: exists, " in _call(*words).stderr
+    assert "out/train-00003.tar: written, " in told.stderr
+    assert "out/train-00003.tar: exists, " in _call(*words).stderr
 
 
 def test_json(words: list[Any]) -> None:
@@ -149,17 +149,17 @@ def test_too_few_shards_are_refused_before_a_training_with_a_size_that_is_enough
     words: list[Any], addkit: Any
 ) -> None:
     _call(*words)
-    train = ["train", words[0], "--set", "data.root=out", "--set", "training.batch_size=8"]
+    train = ["train", words[0], "--set", "data.root=out", "--set", "training.batch_size=6"]
     train += ["--set", "distributed.per_process_batch=1"]
     for more in (["--dry-run"], ["--dry-run", "--processes", "2"], ["--processes", "2"]):
         said = addkit(*train, *more)
         assert (said.code, said.out) == (1, "")
-        assert said.err.count("the training images are in 5 shards, and a step has 8 micro") == 1
+        assert said.err.count("the training images are in 4 shards, and a step has 6 micro") == 1
     assert not Path("runs").exists()
     assert f"`addkit data shard {words[0]} NEW_FOLDER --set data.root=IMAGES --s" in said.err
     (size,) = re.findall(r"--shard-size ([\d.]+)` gives enough", said.err)
     assert _call(words[0], "new", "--set", "data.root=photos", "--shard-size", size).exit_code == 0
-    assert len(list(Path("new").glob("train-*.tar"))) >= 8
+    assert len(list(Path("new").glob("train-*.tar"))) >= 6
     assert addkit(*train, "--dry-run", "--set", "data.root=new").code == 0
 
 

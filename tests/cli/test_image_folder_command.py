@@ -39,6 +39,7 @@ def photos(tmp_path: Path) -> Path:
 def words(recipes: Path) -> list[Any]:
     changes = [
         *("data.root=photos", "data.image_size=16", "encoder.widths=[8, 16]"),
+        "data.validation=0",
         *("denoiser.width=16", "denoiser.depth=1", "training.epochs=1"),
         *(
             "training.batch_size=8",

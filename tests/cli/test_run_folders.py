@@ -66,13 +66,13 @@ def test_a_folder_with_other_files_is_refused(
 
 
 def test_python_and_workers_refuse_it_too(tmp_path: Path, recipes: Path) -> None:
+    from addkit import train
     from addkit.recipe import read_recipe
     from addkit.runs.folder import begin_in
-    from addkit.training.train import train
 
     (tmp_path / "thesis.tmp").write_text("mine")
     with pytest.raises(UsageError, match=r"thesis\.tmp"):
-        train(read_recipe(recipes / "digits.toml"), tmp_path)
+        train(read_recipe(recipes / "digits.toml"), run_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tmp"]
     with pytest.raises(UsageError, match="is a file"):
         begin_in(tmp_path / "thesis.tmp")

@@ -209,8 +209,8 @@ def test_torchrun_has_started_processes_already(
 
 
 def test_a_launch_that_fails_as_it_begins_keeps_the_log_that_it_names(tmp_path: Path) -> None:
-    from addkit.cli.run_location import clean_start
     from addkit.errors import RunError
+    from addkit.training.location import clean_start
 
     log, recipe = tmp_path / "run" / "logs" / "stderr.log", tmp_path / "run" / "recipe.toml"
     for file in (log, recipe):

@@ -28,8 +28,9 @@ TYPES: dict[str, Any] = {
     "null": type(None),
 }
 TWO_TYPES = {
-    *("data.attributes", "data.image_size", "sampling.steps", "training.epochs"),
-    *("distributed.workers", "distributed.processes_per_node", "features.cache"),
+    *("data.attributes", "data.image_size", "sampling.steps", "features.cache"),
+    *("training.batch_size", "training.epochs"),
+    *("distributed.workers", "distributed.processes_per_node"),
     "loss.class_weights",
 }
 

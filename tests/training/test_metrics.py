@@ -25,7 +25,7 @@ def test_the_best_checkpoint_is_chosen_on_the_validation_split(lab: Any) -> None
     trainer.writer.wait()
     told = _scored(trainer)
     assert {entry["split"] for entry in told} == {"validation"}
-    best = max(told, key=lambda entry: (entry["top1"], -entry["step"]))
+    best = max(told, key=lambda entry: (entry["top1"], entry["step"]))
     assert (
         pointed_at(trainer.run.checkpoints, "best")
         == trainer.run.checkpoints / f"step-{best['step']:08d}"

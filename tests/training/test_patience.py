@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from addkit.model.build import build_data
 from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint_files import checkpoint_of, pointed_at, step_of
+from addkit.training import callbacks
 from addkit.training.callbacks import Metrics
-from addkit.training.checks import check_training
+from addkit.training.checks import check_budget, check_training
+from addkit.training.plan import Plan
 from addkit.training.train import train
 from addkit.training.trainer import Trainer
 
@@ -45,6 +48,8 @@ def test_a_training_ends_once_no_score_is_better(lab: Any, same: Same) -> None:
     epoch = straight.plan.steps_per_epoch
     assert _scored(straight) == [epoch, 2 * epoch, 3 * epoch]
     assert straight.progress.step == 3 * epoch
+    # Of equal scores the last one is the best.
+    assert pointed_at(straight.run.checkpoints, "best") == checkpoint_of(straight.run.checkpoints)
     assert step_of(checkpoint_of(straight.run.checkpoints)) == 3 * epoch
 
     again = _reopened(straight)
@@ -59,14 +64,20 @@ def test_a_training_ends_once_no_score_is_better(lab: Any, same: Same) -> None:
         killed.fit([Metrics(), stop])
     killed.close()
     resumed = _reopened(killed)
-    assert resumed.progress.step == epoch
+    assert resumed.progress.step == 2 * epoch
     resumed.fit([Metrics()])
     resumed.close()
     assert _scored(resumed) == _scored(straight)
     assert same(lab.stored(straight.run.path), lab.stored(killed.run.path))
 
 
-def test_the_best_weights_are_scored_and_answer(lab: Any, tmp_path: Path) -> None:
+def test_the_best_weights_are_scored_and_answer(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = iter(range(100, 0, -1))
+    monkeypatch.setattr(
+        callbacks, "asdict", lambda scores: {**asdict(scores), "top1": next(falling)}
+    )
     changes = (*STALE, "training.patience=1", "checkpoints.use=best", 'control.heads=["linear"]')
     run = lab.open("run", *changes).run
     result = train(run.recipe(), run, device="cpu")
@@ -102,7 +113,8 @@ def test_patience_needs_a_validation_split(recipes: Path) -> None:
     with pytest.raises(RecipeError, match=r"\[training\] patience .* data.validation"):
         check_training(recipe, build_data(recipe).facts)
     recipe = read_recipe(recipes / "digits.toml", ["checkpoints.use=best"])
+    facts = build_data(recipe).facts
     with pytest.warns(AddkitWarning, match="the last weights are used"):
-        check_training(recipe, build_data(recipe).facts)
+        check_budget(recipe, facts, Plan.of(recipe, 1258))
     with pytest.raises(RecipeError, match="needs best = true"):
         read_recipe(recipes / "digits.toml", ["checkpoints.use=best", "checkpoints.best=false"])

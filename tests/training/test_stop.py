@@ -200,7 +200,7 @@ def test_a_signal_during_an_evaluation_saves_what_no_checkpoint_has_yet(
 
 
 PHASES = {
-    "addkit.cli.run_location.build_data": ("train", "digits", "--run-dir", "new"),
+    "addkit.training.location.build_data": ("train", "digits", "--run-dir", "new"),
     "addkit.training.trainer.build_data": ("train", "digits", "--run-dir", "new"),
     "addkit.training.trainer.build_network": ("train", "digits", "--run-dir", "new"),
     "addkit.data.loader.Loader.batches": ("train", "digits", "--run-dir", "new"),

@@ -56,7 +56,7 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
         *(*range(2 * each + 1, steps + 1), "validation", "end"),
     ]
     assert view.calls == [("ADD", steps, 0), *one, ("control, linear", steps, 0), *one]
-    assert result.run == str(run.path)
+    assert result.run == run
     assert result.steps == steps
     assert result.value == result.scores["ema"]["top1"]
     assert result.control_value == result.controls["linear"]["ema"]["top1"]
@@ -105,19 +105,6 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
     assert steps == 1
     assert len(values) > 1
     assert len(set(values.values())) == 1
-
-
-def test_python_users_train_into_a_folder(recipes: Path, tmp_path: Path) -> None:
-    import addkit
-
-    small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]"]
-    recipe = addkit.read_recipe(recipes / "digits.toml", small)
-    view = View()
-    result = addkit.train(recipe, tmp_path / "run", [view], device="cpu")
-    assert view.calls[-1] == "end"
-    assert addkit.load(tmp_path / "run").recipe.name == "digits"
-    again = addkit.train(recipe, tmp_path / "run", device="cpu")
-    assert again.scores == result.scores
 
 
 def test_a_result_names_its_headline(digits_run: Path) -> None:

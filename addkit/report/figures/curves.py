@@ -74,6 +74,21 @@ def draw_accuracy(data: Curves) -> Figure:
 
 
 @styled
+def draw_range_test(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
+    """Smoothed loss over the learning rate of each step, and the rate that is suggested."""
+    figure, axis = _lines_figure([Line("smoothed loss", tuple(rates), tuple(losses))])
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda rate, _: f"{rate:.0e}")
+    # A diverging end would flatten the rest.
+    axis.set_ylim(top=1.1 * max(losses[: max(len(losses) // 2, 1)]))
+    axis.axvline(suggestion, color=FAINT, linestyle="--", label=f"suggestion: {suggestion:.1e}")
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("loss")
+    draw_legend(figure, axis)
+    return figure
+
+
+@styled
 def draw_losses(data: Sequence[LossPanel]) -> Figure:
     """A panel for each kind of loss, on logarithmic axes."""
     count = sum(len(panel.lines) for panel in data)

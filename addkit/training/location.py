@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from reprlib import repr as short
+from typing import TypeAlias
 
-from addkit.cli.output import note
 from addkit.data.overview import check_data
 from addkit.errors import AddkitError, RunError, Stopped, UsageError
 from addkit.model import (
@@ -19,6 +19,7 @@ from addkit.model import (
     fetch_weights,
     with_encoder_input,
 )
+from addkit.planning.batch_size import with_batch_size
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -31,22 +32,25 @@ from addkit.runs.folder import begin_in
 from addkit.runs.lock import locked
 from addkit.runs.packs import is_pack
 from addkit.terminal import addkit_command
-from addkit.training.checks import check_batch, check_shards, check_training
+from addkit.training.checks import check_budget, check_shards, check_training
 from addkit.training.plan import Plan
+
+Note: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunLocation:
-    """The run folder that the command line asks for."""
+    """The run folder that a user asks for."""
 
-    folder: Path | None
+    folder: Path | None = None
     """None: a new one below runs/, or the newest unfinished one."""
-    resume: bool
-    fresh: bool
+    resume: bool = False
+    fresh: bool = False
+    """Start anew; an old run in the folder is moved aside."""
 
 
 def choose_run(
-    recipe: Recipe, location: RunLocation, processes: int
+    recipe: Recipe, location: RunLocation, processes: int, note: Note
 ) -> tuple[Run, frozenset[Path]]:
     """A new run and all that was made for it, or the interrupted one to resume and nothing.
 
@@ -54,6 +58,7 @@ def choose_run(
         recipe: of the run.
         location: of its folder.
         processes: that will train it.
+        note: called with each message for people, such as a line about the data.
 
     Raises:
         UsageError: the folder has another run or files of no run, or the recipe has changed since.
@@ -66,17 +71,17 @@ def choose_run(
             # A number behind it if another run began in the same second.
             others = (base.with_name(f"{base.name}-{number}") for number in range(2, 100))
             path = next(path for path in (base, *others) if not path.exists())
-            return _create(path, recipe, _checked_facts(recipe, processes), processes)
+            return _create(path, *_checked(recipe, processes, note), processes)
         path = newest_run(finished=False, recipe=recipe.name).path
     if not (path / "recipe.toml").exists():
         # Before the data are read, which may take minutes.
         begin_in(path)
-        return _create(path, recipe, _checked_facts(recipe, processes), processes)
+        return _create(path, *_checked(recipe, processes, note), processes)
     if is_pack(path):
         raise UsageError(f"{path}: has a pack, which is no run; choose another folder")
     if location.fresh:
         # Checked before the old run is moved: a recipe that cannot be trained moves nothing.
-        facts = _checked_facts(recipe, processes)
+        recipe, facts = _checked(recipe, processes, note)
         with locked(path), disk_errors(path):
             old = unused(path, "old")
             path.rename(old)
@@ -94,7 +99,7 @@ def choose_run(
                 f"{path}: a plugin has changed since this run began: {'; '.join(plugins)}; "
                 "bring the old one back, or use --fresh"
             )
-        return _resumed(run, recipe, processes), frozenset()
+        return _resumed(run, recipe, processes, note), frozenset()
 
 
 @contextmanager
@@ -133,17 +138,20 @@ def _with_micro_batch(recipe: Recipe, facts: DataFacts, processes: int) -> Recip
     return replace(recipe, distributed=fixed)
 
 
-def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataFacts:
-    """Facts of the data; raises what would fail later, before a folder is made or moved. Of a new
-    run's data the overview is printed.
+def _checked(
+    recipe: Recipe, processes: int, note: Note, *, new: bool = True
+) -> tuple[Recipe, DataFacts]:
+    """The recipe with its batch size, and facts of the data; raises what would fail later, before a
+    folder is made or moved. Of a new run's data the overview is noted.
     """
     source = build_data(recipe)
     facts = source.facts
     check_training(recipe, facts)
+    recipe = with_batch_size(recipe, facts, processes)
     plan = Plan.of(recipe, facts.split_sizes["train"], processes)
     check_shards(recipe, source, plan)
     if new:
-        check_batch(recipe, plan)
+        check_budget(recipe, facts, plan)
         if recipe.training.epochs == "auto":
             note(f"epochs, by the number of training images: {plan.epochs}")
     tracker = recipe.choices["tracker"]
@@ -155,10 +163,10 @@ def _checked_facts(recipe: Recipe, processes: int, *, new: bool = True) -> DataF
     # On the meta device: shapes are checked without memory.
     build_network(recipe, facts, device="meta")
     fetch_weights(recipe)
-    return facts
+    return recipe, facts
 
 
-def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
+def _resumed(run: Run, recipe: Recipe, processes: int, note: Note) -> Run:
     """The run, if the recipe is still the one it began with; keys that may change are updated."""
     before, recipe = run.recipe(), with_encoder_input(recipe)
     if recipe.distributed.per_process_batch is None:
@@ -166,6 +174,11 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
         size = before.distributed.per_process_batch
         spread = recipe.distributed.model_copy(update={"per_process_batch": size})
         recipe = replace(recipe, distributed=spread)
+    if recipe.training.batch_size == "auto":
+        # Chosen by the memory of the machine on which the run began.
+        chosen = before.training.batch_size
+        training = recipe.training.model_copy(update={"batch_size": chosen})
+        recipe = replace(recipe, training=training)
     old, new = flat(before.tables()), flat(recipe.tables())
     changes = {
         key: f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
@@ -182,11 +195,18 @@ def _resumed(run: Run, recipe: Recipe, processes: int) -> Run:
             f"continue the run as it is with `{same}`, or use --fresh"
         )
     # Raises where the batch cannot be divided among this number of processes.
-    Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    plan = Plan.of(recipe, run.facts().split_sizes["train"], processes)
+    batch = run.manifest().plan.get("global_batch", plan.global_batch)
+    if batch != plan.global_batch:
+        # A batch that was lowered for few images is a multiple of the processes.
+        raise RunError(
+            f"{run.path}: began with batches of {batch} images, and {processes} processes would "
+            f"take {plan.global_batch}; resume with a number of processes that divides {batch}"
+        )
     if not changes:
         return run
     # Another folder may have other data, which only its facts show.
-    facts, facts_before = _checked_facts(recipe, processes, new=False), run.facts()
+    (_, facts), facts_before = _checked(recipe, processes, note, new=False), run.facts()
     for name in ("num_classes", "class_names", "split_sizes"):
         was, is_ = getattr(facts_before, name), getattr(facts, name)
         # Names may be known only where the files are.
