@@ -111,6 +111,8 @@ COMMANDS = {
     "ablate": "recipe --loss --schedule --timesteps --embedding --denoiser --encoder --conditioner "
     "--tokenizer --process --to-one --sampler --read-out --guidance --steps --axis --controls "
     "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
+    "export": "run --to -o --precision --force --steps --sampler --to-one --read-out --weights "
+    "--set --json",
     "report": "folder -o --set --json",
     "plot": "figure folder -o --set --json",
     "pack": "run -o --weights --license --json",

@@ -28,7 +28,7 @@ FLOORS = (
     ("data", "tasks", "metrics", "runs"),
     ("model",),
     ("distributed",),
-    ("training", "evaluation", "planning"),
+    ("training", "evaluation", "planning", "export"),
     ("ablation", "testing", "packs"),
     ("report",),
     ("cli", "api"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from addkit.cli.run_arguments import find_folder
+from addkit.cli.run_arguments import find_run
 from addkit.errors import require_type
 from addkit.evaluation.results import Evaluation
 from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
@@ -40,7 +40,8 @@ def evaluate(
     """Score a run and its controls: a sequence of typed rows, one for each combination of settings.
 
     Args:
-        run: the run, its folder or its name below runs/, or one of its checkpoints.
+        run: the run, its folder or its name below runs/, one of its checkpoints, or a pack as
+            `addkit.load` takes it.
         steps: chain lengths, one or several; as for the settings that follow, None takes the
             recipe's.
         guidance: w in uncond + w (cond - uncond); 1 is off.
@@ -58,7 +59,7 @@ def evaluate(
         clip: captions: the model of the CLIP scores.
         uncertainty: one label: compare the votes of chains with other confidences, too.
         seed: of the sampling noise.
-        store: write evaluation.json into the run, as `addkit evaluate` does.
+        store: write evaluation.json into the run, as `addkit evaluate` does; not into a pack.
 
     Raises:
         UsageError: a wrong argument, or one that the run cannot be asked for.
@@ -66,7 +67,7 @@ def evaluate(
         DataError: the data cannot be read.
     """
     require_type("run", run, Run, str, Path)
-    path = run.path if isinstance(run, Run) else find_folder(run)
+    path = run.path if isinstance(run, Run) else find_run(run)
     grid = Grid(
         steps=_several(steps),
         guidance=_several(guidance),

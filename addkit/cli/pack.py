@@ -27,7 +27,7 @@ def pack(
     license: LicenceOption = "unknown",
     json: JsonOption = False,
 ) -> None:
-    """Write a trained model as one file: weights, recipe, scores and a model card.
+    """Write a trained model as one file, with a model card.
 
     addkit pack runs/digits-20261124-120000 -o digits.zip
     """

@@ -54,8 +54,8 @@ def run_named(word: Path) -> Path | None:
     return next(runs, None)
 
 
-def find_run(word: str | None) -> Path | str:
-    """What `addkit.load` opens for a word of the command line: a path, or the name of a pack
+def find_run(word: str | Path | None) -> Path | str:
+    """What `addkit.load` opens for a word of a user: a path, or the name of a pack
     elsewhere; without a word the newest finished run, with a note about it on stderr.
 
     A URL is downloaded, and its checksum shown and added to it, so that it is downloaded once.

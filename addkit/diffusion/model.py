@@ -116,10 +116,10 @@ class LabelDiffusion(nn.Module):
         """
         inputs: tuple[Any, ...] = (tokens,)
         if self.reads_side_inputs:
-            inputs += (completed(side_inputs or {}, self.columns, len(tokens), tokens.device),)
+            inputs += (completed(side_inputs or {}, self.columns, tokens.shape[0], tokens.device),)
         condition: Tensor = self.conditioner(*inputs)
         length = getattr(self.conditioner, "num_tokens", "C")
-        expected = (len(tokens), length, self.conditioner.width)
+        expected = (tokens.shape[0], length, self.conditioner.width)
         if getattr(condition, "shape", None) != expected:
             self._checked(condition, expected, "conditioner", "a condition")
         return condition  # (B, C, V)
@@ -167,7 +167,9 @@ class LabelDiffusion(nn.Module):
             if self.embedding is None:
                 # No width and one copy: the denoiser answers by the condition alone, and R equal
                 # copies of that answer would only be broadcast later.
-                return State(self.null_token.new_zeros(len(clean.ids), 1, clean.ids.shape[-1], 0))
+                return State(
+                    self.null_token.new_zeros(clean.ids.shape[0], 1, clean.ids.shape[-1], 0)
+                )
             if clean.soft is None and not (keep_y_t or self.needs_y_t):
                 # The distribution of `read`'s h, at a cost that need not grow with K.
                 h = self.embedding.draw(clean.ids, alpha_bar, generator)  # (B, R, N, D)
@@ -185,7 +187,7 @@ class LabelDiffusion(nn.Module):
     def read(self, y_t: Tensor, alpha_bar: Tensor, noise: Tensor | None = None) -> State:
         """Embed a noisy label (B, R, N, K) that the caller already has."""
         if self.embedding is None:
-            return State(y_t.new_zeros(len(y_t), 1, y_t.shape[2], 0), y_t, noise)
+            return State(y_t.new_zeros(y_t.shape[0], 1, y_t.shape[2], 0), y_t, noise)
         h = self.embedding.read(y_t, alpha_bar)  # (B, R, N, D)
         if getattr(h, "shape", ())[:-1] != y_t.shape[:-1]:
             self._checked(h, (*y_t.shape[:-1], "D"), "embedding", "a state")

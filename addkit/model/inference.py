@@ -185,14 +185,7 @@ class Inference:
 
         `watch` is called with each step of the chains.
         """
-        _, _, read_out = self._components
-        count = min(self.steps, read_out.max_steps or self.steps)
-        steps = self._chain(model, condition, generator, steps=count, start=read_out.start)
-        answer = read_out.read(
-            steps if watch is None else _watched(steps, watch),
-            # Called by read-outs that rank by it alone: it costs N passes of the network.
-            lambda labels: self.log_p(model, condition, labels),
-        )
+        answer = self.read(model, condition, generator, watch)
         # Confidence too: votes are finite whatever the logits are. A sum of numbers in [0, 1] is
         # finite if all of them are, and costs no tensor of the answer's size.
         if not (answer.probabilities.sum() + answer.confidence.sum()).isfinite():
@@ -203,6 +196,23 @@ class Inference:
                 "have diverged"
             )
         return dataclasses.replace(answer, inference=self.settings)
+
+    def read(
+        self,
+        model: LabelDiffusion,
+        condition: Tensor,
+        generator: torch.Generator,
+        watch: Callable[[ChainStep], None] | None = None,
+    ) -> Answer:
+        """`answer` without its check, which no exported graph can make."""
+        _, _, read_out = self._components
+        count = min(self.steps, read_out.max_steps or self.steps)
+        steps = self._chain(model, condition, generator, steps=count, start=read_out.start)
+        return read_out.read(
+            steps if watch is None else _watched(steps, watch),
+            # Called by read-outs that rank by it alone: it costs N passes of the network.
+            lambda labels: self.log_p(model, condition, labels),
+        )
 
     def log_p(
         self, model: LabelDiffusion, condition: Tensor, labels: Tensor, *counts: Tensor
@@ -313,7 +323,7 @@ class Inference:
         problem, chains, device = self.problem, settings.chains, condition.device
         if self.given is not None:
             own = torch.ne(self.given, self._pad).sum().to(device)
-            return dataclasses.replace(settings, lengths=own.expand(len(condition), chains))
+            return dataclasses.replace(settings, lengths=own.expand(condition.shape[0], chains))
         # Of lengths 1, ..., N: an empty caption is no answer. (B, N).
         log_p = model.length_logits(condition)[:, 1:].log_softmax(-1)
         best = log_p.topk(min(chains, self.length_candidates, problem.num_tokens))

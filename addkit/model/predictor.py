@@ -50,7 +50,7 @@ from addkit.runs.checkpoint_files import (
 )
 from addkit.runs.opening import opened
 from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
-from addkit.runs.packs import is_pack, located, pack_manifest
+from addkit.runs.packs import check_facts, is_pack, located, pack_manifest
 from addkit.tasks.predictions import Made, TracedStep
 from addkit.terminal import addkit_command, quoted
 
@@ -636,6 +636,7 @@ def load(path: Path | str | Run, *, weights: str = "ema", device: str = "cpu") -
             warnings.warn(message, AddkitWarning, stacklevel=2)
         weights, file = weights_of(run, checkpoint, recipe, weights)
         if checkpoint == run.path:
+            check_facts(facts, run.path)
             recipe = located(recipe, run.path)
         # The file of first weights may be gone, and a checkpoint has every weight.
         scratch = {

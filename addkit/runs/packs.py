@@ -29,8 +29,11 @@ from typing import IO, Literal, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from addkit.errors import RunError
-from addkit.recipe import Recipe
+from addkit.plugin.values import DataFacts
+from addkit.recipe import Ablation, Recipe
 from addkit.recipe.files import RECIPE
+from addkit.recipe.tables import SHARED_TABLES
+from addkit.recipe.toml import shortened
 from addkit.runs.atomic import CHECKSUMS
 from addkit.runs.checkpoint_files import fault_of
 from addkit.runs.disk import disk_errors
@@ -56,6 +59,14 @@ MOST_RATIO = 100
 """Of a member's size to its size in the zip; text compresses to a twentieth at most."""
 AT_ONCE = 2**20
 """Bytes that are read from a zip at a time."""
+MOST_FACTS = {
+    "num_classes": 10**7,
+    "num_tokens": 2**14,
+    "image_channels": 64,
+    "image_size": 2**14,
+    "shorter_side": 2**14,
+}
+"""The largest numbers in facts.json."""
 
 
 class PackManifest(Manifest):
@@ -208,7 +219,17 @@ def _fault_of(member: ZipInfo) -> str | None:
     return None
 
 
-# Recipes without a machine.
+# Facts and recipes without a machine.
+
+
+def check_facts(facts: DataFacts, folder: Path) -> None:
+    """Raise `RunError` for numbers that no data set has: a network of such a size must not be built
+    to be compared with the weights.
+    """
+    for name, most in MOST_FACTS.items():
+        if not 1 <= getattr(facts, name) <= most:
+            found = shortened(getattr(facts, name))
+            raise RunError(f"{folder / FACTS}: {name} must be from 1 to {most:,}, found {found}")
 
 
 def portable(recipe: Recipe) -> tuple[Recipe, dict[str, Path]]:
@@ -218,8 +239,6 @@ def portable(recipe: Recipe) -> tuple[Recipe, dict[str, Path]]:
     the last part of paths that are absolute or lead upwards. Raises `RunError` if inference needs a
     path that cannot be packed.
     """
-    from addkit.recipe import Ablation
-
     files: dict[str, Path] = {}
     choices = {}
     for kind, choice in recipe.choices.items():
@@ -241,7 +260,14 @@ def portable(recipe: Recipe) -> tuple[Recipe, dict[str, Path]]:
                 )
             files[name], settings[key] = value.expanduser(), Path(name)
         choices[kind] = replace(choice, config=config.model_copy(update=settings))
-    return replace(recipe, choices=choices, ablation=Ablation.model_validate({})), files
+    shared = {
+        name: (table := getattr(recipe, name)).model_copy(
+            update={key: _placeless(value) for key, value in table}
+        )
+        for name in SHARED_TABLES
+    }
+    shared["ablation"] = Ablation.model_validate({})
+    return replace(recipe, choices=choices, **shared), files
 
 
 def _placeless(value: object) -> object:

@@ -65,7 +65,7 @@ class KeyValues:
         """Go on from these rows (B W,), in both branches."""
         if self.chain.branches == 2:
             # Unconditional rows lie behind all conditional ones.
-            rows = torch.cat([rows, rows + len(rows)])
+            rows = torch.cat([rows, rows + rows.shape[0]])
         self.prepared = tuple(p[rows] for p in self.prepared)
 
 
@@ -83,8 +83,8 @@ def write(sampler: StepSampler, chain: Chain, pad: int | None) -> Iterator[Chain
     memory = KeyValues.of(chain, settings, chains)
     for index in range(num_tokens):
         ended = _ended(labels, index, pad)
-        # A pass of the network is spared once every chain has ended.
-        if not bool(ended.all()):
+        # A pass is spared once every chain has ended; an exported graph has all of them.
+        if torch.compiler.is_exporting() or not bool(ended.all()):
             token = memory.next_logits(labels, index)
             token = torch.where(ended[..., None], logits[:, :, index : index + 1], token)
             logits[:, :, index] = token[:, :, 0]
@@ -97,7 +97,8 @@ def write(sampler: StepSampler, chain: Chain, pad: int | None) -> Iterator[Chain
 
 def _ended(labels: Tensor, index: int, pad: int | None) -> Tensor:
     """(B, W, 1): rows that have a pad before token `index`."""
-    if pad is None:
+    # None before the first token; an exported graph would take the maximum of nothing for true.
+    if pad is None or index == 0:
         return torch.zeros_like(labels[..., :1], dtype=torch.bool)
     return (labels[..., :index] == pad).any(-1, keepdim=True)
 

@@ -55,9 +55,10 @@ class Ordered(Renoise):
         settled = place < count + torch.ceil(done * free - 1e-6)
         # (B, R, N): from here on each token has a time of its own.
         t = torch.where(settled, 0.0, s if self.others == "annealed" else torch.ones_like(s))
-        alpha_bar = chain.model.schedule.alpha_bar(t)
         # Exactly 1 where clean and 0 where pure noise, whatever the schedule leaves there.
-        alpha_bar = torch.where(t == 0, 1.0, torch.where(t == 1, 0.0, alpha_bar))
+        alpha_bar = settled.to(t.dtype)
+        if self.others == "annealed":
+            alpha_bar = torch.where((t > 0) & (t < 1), chain.model.schedule.alpha_bar(t), alpha_bar)
         return NoisyLabels(chain.noise(Clean(clean.ids), alpha_bar), t, settled, clean.ids)
 
 

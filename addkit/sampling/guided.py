@@ -48,7 +48,7 @@ class GuidedModel:
             prepared = tuple(
                 torch.cat([p, n.expand_as(p)]) for p, n in zip(prepared, null, strict=True)
             )
-        return cls(model, prepared, guidance, len(condition))
+        return cls(model, prepared, guidance, condition.shape[0])
 
     def __call__(
         self,
@@ -67,7 +67,7 @@ class GuidedModel:
         else:
             # Both branches in one batch: the same state under either condition.
             state, layout = state.repeated(), None if layout is None else layout.repeated()
-            t, levels = (x if len(x) == 1 else x.repeat(2, 1, 1) for x in (t, alpha_bar))
+            t, levels = (x if x.shape[0] == 1 else x.repeat(2, 1, 1) for x in (t, alpha_bar))
             features = self.model.features(state, t, self.prepared, layout, previous_features)
             outputs = self.guide(self.model.outputs(features, state, levels))
         # Guidance mixes the K outputs, before a loss that predicts an estimate turns them into
@@ -109,7 +109,8 @@ class EarlyExit:
     def __call__(self, state: State, t: Tensor, layout: Layout | None) -> Tensor:
         """Logits (B, R or 1, N, K) of the next step."""
         last, conditions = self.output, self.guided.model.self_conditioning is not None
-        if last is None or not bool(self.exited.any()):
+        # Read only where it can be true: on a GPU reading it waits for the step before.
+        if last is None or not self.patience or not bool(self.exited.any()):
             previous = last.features if last is not None and conditions else None
             self.output = self.guided(state, t, layout, previous)
             return self.output.logits

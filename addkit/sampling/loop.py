@@ -69,13 +69,15 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
             # Also where the to-one operator drew another label for it.
             clean = chain.with_settled(clean, now)
         exited, y_t = network.exited, now.state.y_t
-        yield ChainStep(index, float(grid[index]), logits, clean, exited, y_t, settings.prior)
+        yield ChainStep(index, 1 - index / steps, logits, clean, exited, y_t, settings.prior)
+        # The last prediction is the answer: noising it once more would only waste a draw.
+        if index + 1 == steps:
+            return
         if settings.early_exit:
             # Two passes over K-wide tensors, so only where asked for.
             network.update(logits, before)
-        # The last prediction is the answer: noising it once more would only waste a draw.
-        if index + 1 == steps or bool(network.exited.all()):
-            return
+            if bool(network.exited.all()):
+                return
         s = grid[index + 1].expand(1, 1, 1)
         now = sampler.step(chain, now, logits, clean, s, (index + 1) / steps)
         if settings.shuffled:
@@ -131,7 +133,7 @@ class Chain:
             to_one,
             settings,
             generator,
-            (len(condition), settings.chains, model.num_tokens),
+            (condition.shape[0], settings.chains, model.num_tokens),
             layout,
             model.process.block,
         )

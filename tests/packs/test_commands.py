@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from addkit.api import evaluate
+
 from .servers import Hub
 
 Cli = Callable[..., Any]
@@ -52,6 +54,8 @@ def test_evaluate_writes_nothing_into_a_pack(
         said = addkit(*words, where)
         assert (said.code, said.json["run"]) == (0, str(where))
         assert said.json["controls"] == []
+    # Of Python too; `addkit` is the command here.
+    assert evaluate(digits_pack, store=True).data()["results"] == said.json["results"]
     assert sorted(folder.iterdir()) == before
 
 

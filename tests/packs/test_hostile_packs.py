@@ -170,14 +170,26 @@ def test_damaged_packs(
     assert not any(place.iterdir())
 
 
-def test_a_newer_pack(digits_pack: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("manifest.json", {"format": 99}, "upgrade addkit"),
+        ("manifest.json", {"weights": "other"}, "weights"),
+        ("facts.json", {"num_tokens": -1}, "num_tokens must be from 1"),
+        ("facts.json", {"image_channels": 10**12}, "image_channels must be from 1"),
+        ("facts.json", {"num_classes": 10**30}, "num_classes must be from 1"),
+        ("facts.json", {"num_classes": 11}, "does not fit"),
+    ],
+)
+def test_packs_that_are_whole_and_wrong(
+    digits_pack: Path, name: str, changes: dict[str, object], match: str
+) -> None:
     with opened(digits_pack) as folder:
-        file = folder / "manifest.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
+        file = folder / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
         sums = json.loads((folder / "checksums.json").read_text())
-        sums["manifest.json"] = checksum_of(file)
-        (folder / "checksums.json").write_text(json.dumps(sums))
-        with pytest.raises(RunError, match="upgrade addkit"):
+        (folder / "checksums.json").write_text(json.dumps(sums | {name: checksum_of(file)}))
+        with pytest.raises(RunError, match=match):
             addkit.load(folder)
 
 

@@ -227,8 +227,10 @@ def test_plugins_are_named(
     ],
 )
 def test_paths_of_data(recipes: Path, root: str, packed: str) -> None:
-    recipe = read_recipe(recipes / "image-folder.toml", [f"data.root='{root}'"])
-    assert portable(recipe)[0].choices["data"].config.root == Path(packed)  # type: ignore[attr-defined]
+    changes = [f"data.root='{root}'", f"features.folder='{root}'"]
+    recipe = portable(read_recipe(recipes / "image-folder.toml", changes))[0]
+    assert recipe.choices["data"].config.root == Path(packed)  # type: ignore[attr-defined]
+    assert recipe.features.folder == Path(packed)
 
 
 def test_paths_that_inference_would_read(recipes: Path) -> None:
