@@ -166,7 +166,7 @@ class _Check:
             for kind, choice in choices.items():
                 for reason in choice.spec.check(choice.config, choices):
                     text = f"[{kind}] {reason.rstrip('.')}."
-                    path = (self._culprit(kind, reason), "name")
+                    path = self._culprit(kind, reason)
                     self.faults.append(Fault(self.layer.origin(path), text, dotted(path)))
         if top is not None and top.name is None:
             try:
@@ -255,18 +255,19 @@ class _Check:
         plugin = "" if provided.own_spec is None else provided.provider
         return Choice(provided.spec, config, plugin)
 
-    def _culprit(self, kind: str, reason: str) -> str:
-        """The one of the tables that do not go together which the recipe itself has written.
+    def _culprit(self, kind: str, reason: str) -> tuple[str, str]:
+        """The one of the keys that do not go together which the recipe itself has written.
 
         The others come from a base, which its author cannot be expected to change.
         """
         # The origin of the whole is the file that was named, not a base of it.
         here = self.layer.origin(()).place
-        for table in (kind, *re.findall(r"\[(\w+)\]", reason)):
-            origin = self.layer.origin((table, "name"))
+        pairs = [(table, key or "name") for table, key in re.findall(r"\[(\w+)\] ?(\w*)", reason)]
+        for path in ((kind, "name"), *pairs):
+            origin = self.layer.origin(path)
             if origin.is_override or (origin.line and origin.place == here):
-                return str(table)
-        return kind
+                return path
+        return kind, "name"
 
     def _explain(
         self, error: ValidationError, table: KeyPath, values: Mapping[str, Any], keys: Sequence[str]

@@ -308,7 +308,8 @@ def _step_line(name: str, rows: Sequence[ScoreRow], score: Score) -> Line:
 
 def stored_reliabilities(files: RunFiles) -> list[Reliability]:
     """Reliability of the last `evaluate --uncertainty`, without the scaled ones; may be empty."""
-    uncertainty = files.evaluation and files.evaluation.uncertainty
+    # Not by its truth: an evaluation without rows has the length 0.
+    uncertainty = None if files.evaluation is None else files.evaluation.uncertainty
     return [
         Reliability(
             row.confidence,

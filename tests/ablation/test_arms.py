@@ -127,7 +127,11 @@ def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:
     assert noise.recipes[0].choices["read_out"].name == "last"
     assert (alike.name, alike.changes) == ("base, read_out last", {"read_out.name": "last"})
     assert (noise.name, noise.reference) == ("loss mse-noise", alike.name)
-    assert noise.changes == {"loss.name": "mse-noise", "loss.label_smoothing": None}
+    assert noise.changes == {
+        "loss.name": "mse-noise",
+        "loss.label_smoothing": None,
+        "loss.class_weights": None,
+    }
     # The base is scored twice and trained once.
     assert alike.keys[0][0] == base.keys[0][0]
 

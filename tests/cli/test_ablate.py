@@ -47,7 +47,11 @@ def test_with_nothing_else_it_takes_the_digits(addkit: Cli) -> None:
     told = addkit("ablate", "--loss", "mse", "--dry-run", "--json").json
     assert told["train_runs"] == 6
     assert [arm["name"] for arm in told["arms"]] == ["base", "loss mse"]
-    assert told["arms"][1]["changes"] == {"loss.name": "mse", "loss.label_smoothing": None}
+    assert told["arms"][1]["changes"] == {
+        "loss.name": "mse",
+        "loss.label_smoothing": None,
+        "loss.class_weights": None,
+    }
     assert told["shared"] == ["denoiser.bayes_skip=false"]
 
 

@@ -85,7 +85,7 @@ def test_a_run_names_the_code(addkit: Any, site: Path) -> None:
 
 def test_an_answer_by_other_code_is_told(addkit: Any, site: Path) -> None:
     addkit(*TRAIN)
-    assert addkit("evaluate", "--run", "run", "--steps", "1").err.count("warning") == 0
+    assert addkit("evaluate", "--run", "run", "--steps", "1").err.count("plugin") == 0
     _change(site)
     said = addkit("evaluate", "--run", "run", "--steps", "1")
     assert said.code == 0

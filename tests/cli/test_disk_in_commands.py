@@ -60,7 +60,7 @@ def prepared(
     match command:
         case "evaluate":
             shutil.copytree(request.getfixturevalue("digits_run"), OUT / "run")
-            evaluation = SimpleNamespace(data=lambda: {"results": []})
+            evaluation = SimpleNamespace(data=lambda: {"results": []}, never_predicted=dict)
             module = importlib.import_module("addkit.evaluation.run")
             monkeypatch.setattr(module, "_evaluate", lambda *_: evaluation)
             return ["evaluate", *digits, "--json"], {"run/evaluation.json": b'{\n  "results": []'}

@@ -107,9 +107,8 @@ def test_examples_are_spread_and_then_the_surest_mistakes(fresh: FreshPrediction
     assert first.answers[0].right == (first.answers[0].text == first.truth)
 
 
-def test_only_some_images_are_asked_about(digits_run: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MOST_IMAGES", 7)
-    few = FreshPredictions(RunFiles.open(digits_run))
+def test_only_some_images_are_asked_about(digits_run: Path) -> None:
+    few = FreshPredictions(RunFiles.open(digits_run), most=7)
     assert (few.indices[0], few.indices[-1], len(few.indices)) == (0, 538, 7)
     assert len(few.tested[0].judged) == len(few.labels) == 7
 

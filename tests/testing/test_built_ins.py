@@ -21,14 +21,14 @@ BUILT_INS = [key for key, one in REGISTRY.components.items() if one.distribution
 ELSEWHERE = {
     *(("data", name) for name in ("fashion-mnist", "imagenet", "outfits")),
     ("tokenizer", "tokenizers-file"),
-    ("tracker", "tensorboard"),
+    *(("tracker", name) for name in ("tensorboard", "wandb", "mlflow")),
 }
 """Data and packages that may be missing: what needs none of them is tried."""
 
 
 @pytest.fixture
 def files(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     """Settings of the components that have no default file or folder."""
     names = [f"{animal}/{number}.png" for animal in ("cats", "dogs") for number in range(6)]
@@ -45,6 +45,12 @@ def files(
     coco.write_text(json.dumps({"images": images, "annotations": said}), "utf-8")
     size = {"image_size": 16}
     words = tmp_path_factory.mktemp("words")  # Not among the photos.
+    # Trackers of servers write files.
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    for variable in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{variable}", str(words / "wandb-home"))
     photos = {"train_images": str(tmp_path), "val_images": str(tmp_path)}
     return {
         ("data", "image-folder"): {"root": str(tmp_path), **size},
@@ -58,6 +64,7 @@ def files(
             **size,
         },
         ("tokenizer", "tokenizers-file"): _tokenizers_file(words / "tokenizer.json"),
+        ("tracker", "mlflow"): {"uri": (words / "mlflow").as_uri()},
     }
 
 
