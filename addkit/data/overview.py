@@ -190,13 +190,13 @@ def _equal_images(contents: Contents, facts: DataFacts) -> Iterator[str]:
             shared.append(" and ".join(f"{path} ({split})" for split, path in splits.items()))
     if relabelled:
         yield (
-            f"{len(relabelled):,} images occur with different labels: {_some(relabelled)}; "
+            f"images that occur with different labels, {len(relabelled):,}: {_some(relabelled)}; "
             "keep the right label alone"
         )
     if shared:
         yield (
-            f"{len(shared):,} images are in train and in another split, so that its scores are too "
-            f"high: {_some(shared)}; remove the copies"
+            f"images that are in train and in another split, {len(shared):,}, so that its scores "
+            f"are too high: {_some(shared)}; remove the copies"
         )
 
 
