@@ -125,6 +125,7 @@ class _Settings:
 
     def __init__(self, *, one_pass: bool) -> None:
         self.one_pass = one_pass
+        self.evidence = False
         self.asked: list[tuple[int, bool]] = []
         """For each batch the seed of its noise, and whether it had the null condition."""
 
