@@ -79,7 +79,7 @@ COMPONENTS = {
     "conditioner": ("all-tokens", "class-token", "class-tokens", "mean-token"),
     "process": ("autoregressive", "blocks", "gaussian", "masked"),
     "embedding": ("linear", "posterior", "token"),
-    "denoiser": ("control", "mlp", "transformer"),
+    "denoiser": ("control", "linear", "mlp", "transformer"),
     "schedule": ("cosine", "label-accuracy", "linear", "sigmoid"),
     "timesteps": ("discrete", "power", "warped"),
     "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
