@@ -119,18 +119,19 @@ class Inference:
         check_arguments(Arguments, **{name: getattr(self, name) for name in NUMBERS})
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
-            # Third parties' samplers too, by their abilities.
-            registry = load_registry()
-            fit = [
-                name
-                for name in registry.names("sampler")
-                if process.accepts & registry.get("sampler", name).spec.provides
-            ]
             raise UsageError(
                 f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}", '
                 f"which takes samplers that are {' or '.join(sorted(process.accepts))}; "
-                f"these can: {', '.join(fit)}"
+                f"these can: {', '.join(self.samplers)}"
             )
+
+    @property
+    def samplers(self) -> list[str]:
+        """Names of the samplers that can walk the process, third parties' included."""
+        registry, process = load_registry(), self.process.spec
+        accepts = process.accepts  # type: ignore[attr-defined]
+        names = registry.names("sampler")
+        return [name for name in names if accepts & registry.get("sampler", name).spec.provides]
 
     @cached_property
     def one_pass(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from addkit.evaluation.results import Score
 from addkit.model import Predictor
 from addkit.model.predictor import find_trained
 from addkit.runs.packs import is_pack, pack_manifest
@@ -28,6 +29,14 @@ class SideInput(BaseModel):
     name: str
     kind: Annotated[str, Field(description="number, category or text.")]
     categories: list[str]
+
+
+class Headline(BaseModel):
+    """The task's own score, as addkit prints it."""
+
+    title: str
+    value: str
+    unit: str
 
 
 class ModelCard(BaseModel):
@@ -52,6 +61,8 @@ class ModelCard(BaseModel):
     scores: Annotated[
         dict[str, float | None], Field(description="On the test split; empty if never scored.")
     ]
+    headline: Headline | None
+    samplers: Annotated[list[str], Field(description="Those that can walk the model's process.")]
     limits: Annotated[dict[str, float], Field(description="Most that a request may have.")]
 
 
@@ -65,6 +76,7 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
     """
     facts, inference = predictor.facts, predictor.inference
     name, scores = predictor.recipe.model_name, {}
+    score = Score.named(predictor.task.headline)
     if path is not None:
         run, checkpoint = find_trained(path)
         manifest = pack_manifest(path) if is_pack(path) else run.manifest()
@@ -107,5 +119,9 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
             "one_pass": inference.one_pass,
         },
         scores=scores,
+        headline=Headline(title=score.title, value=score.text(scores[score.name]), unit=score.unit)
+        if score.name in scores
+        else None,
+        samplers=inference.samplers,
         limits=asdict(limits),
     )
