@@ -106,6 +106,7 @@ def rewind(file: ImageFile) -> ImageFile:
     return file
 
 
+SOFT = "tone=dark:0.8"
 ANSWER, GIVEN, SHOW = "Inference settings", "Given labels and side inputs", "Output"
 
 
@@ -157,6 +158,14 @@ def sample(
             rich_help_panel=GIVEN,
         ),
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE:P",
+            help="Attributes: a value's probability by other evidence alone. Repeatable.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
     side_inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -191,6 +200,7 @@ def sample(
     """
     from addkit.cli.output import Output
     from addkit.cli.run_arguments import find_run
+    from addkit.errors import UsageError
     from addkit.model import load
 
     path = find_run(run)
@@ -208,6 +218,9 @@ def sample(
     labels = {} if template is None else {"template": template}
     labels |= {} if length is None else {"length": str(length)}
     labels |= _pairs("--given", given or [], "tone=dark")
+    observed = _probabilities(evidence or [])
+    if observed and trace is not None:
+        raise UsageError("--trace draws a chain's steps, and soft evidence is answered without one")
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
     printer = _Printer(Output(json=json, jsonl=jsonl))
     errors: list[Answered] = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
@@ -220,7 +233,14 @@ def sample(
     # Before the images are predicted, which takes longer than reading an ending.
     if trace is not None:
         _check_trace(predictor, trace)
-    settings = {**changes, "given": labels, "side_inputs": inputs, "seed": seed, "top": top}
+    settings = {
+        **changes,
+        "given": labels,
+        "evidence": observed or None,
+        "side_inputs": inputs,
+        "seed": seed,
+        "top": top,
+    }
     answers = _answers(predictor, chain(listed, files), settings)
     width = max(len(name) for name, _ in listed)
     printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
@@ -328,6 +348,25 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
             raise UsageError(f"{option} {text}: write NAME=VALUE, such as {example}")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _probabilities(texts: list[str]) -> dict[str, dict[str, float]]:
+    """Attribute -> value -> probability of `NAME=VALUE:P` options."""
+    from addkit.errors import UsageError
+
+    evidence: dict[str, dict[str, float]] = {}
+    for each in texts:
+        ((name, text),) = _pairs("--evidence", [each], SOFT).items()
+        # A value's own name may have a colon.
+        value, _, number = text.rpartition(":")
+        try:
+            probability = float(number)
+        except ValueError:
+            value = ""
+        if not value:
+            raise UsageError(f"--evidence {name}={text}: write NAME=VALUE:P, such as {SOFT}")
+        evidence.setdefault(name, {})[value.strip()] = probability
+    return evidence
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:

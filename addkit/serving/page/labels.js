@@ -13,9 +13,10 @@ const bar = () => [make("span", { class: "bar" }), make("span", { class: "fill" 
 
 /**
  * Rows of one group of labels. `show` moves the bars to a frame.
- * `fix` is called with a value's name; null: these labels cannot be known.
+ * `fix` is called with a value's name; null: these labels cannot be known. `observe` is called with
+ * soft evidence, probabilities by value; null: the model takes in none.
  */
-export function labelRows(frames, index, { known, fix, before }) {
+export function labelRows(frames, index, { known, fix, before, evidence, observe }) {
   const group = frames[0].groups[index];
   // Any value can be made known, however improbable it is.
   const names = fix ? shownLabels(frames, index, Infinity, 0) : shownLabels(frames, index, MOST, LEAST);
@@ -42,6 +43,8 @@ export function labelRows(frames, index, { known, fix, before }) {
     element.append(rest);
   }
 
+  if (observe) element.append(evidenceSliders(group.name, names, evidence, observe));
+
   function show(frame) {
     const { shares } = frame.groups[index];
     const [best] = bestOf(frame.groups[index]);
@@ -56,6 +59,49 @@ export function labelRows(frames, index, { known, fix, before }) {
     }
   }
   return { element, names, show };
+}
+
+/**
+ * Soft evidence on one attribute: a slider for each value, its probability by something other than
+ * the picture. Values that were not moved share the rest.
+ */
+function evidenceSliders(attribute, names, evidence, observe) {
+  const said = { ...evidence };
+  const sliders = names.map((name) => {
+    const slider = make("input", {
+      type: "range", min: 0, max: 100, "data-key": `evidence ${attribute}=${name}`, "aria-label": `${attribute}: ${name}`,
+      on: { input: () => move(name, slider.value / 100), change: () => observe({ ...said }) },
+    });
+    const share = make("span", { class: "share" });
+    return { name, slider, share };
+  });
+  /** Set one probability; the other moved ones make room for it. */
+  function move(name, p) {
+    const others = Object.keys(said).filter((other) => other !== name);
+    const sum = others.reduce((total, other) => total + said[other], 0);
+    for (const other of others) if (sum > 1 - p) said[other] *= (1 - p) / sum;
+    said[name] = p;
+    draw();
+  }
+  function draw() {
+    const free = names.filter((name) => !(name in said)).length;
+    const rest = Math.max(0, 1 - Object.values(said).reduce((total, p) => total + p, 0)) / (free || 1);
+    for (const { name, slider, share } of sliders) {
+      slider.value = 100 * (said[name] ?? rest);
+      share.textContent = `${Math.round(100 * (said[name] ?? rest))} %`;
+      slider.classList.toggle("moved", name in said);
+    }
+  }
+  draw();
+  const key = `evidence ${attribute}`;
+  return make("details", {
+    class: "evidence", open: unfolded.has(key),
+    on: { toggle: ({ target }) => (target.open ? unfolded.add(key) : unfolded.delete(key)) },
+  },
+  make("summary", { text: evidence ? "Soft evidence, read" : "Soft evidence" }),
+  make("p", { class: "quiet", text: "What something else than the picture says of this label." }),
+  ...sliders.map(({ name, slider, share }) => make("label", {}, make("span", { text: name }), slider, share)),
+  make("button", { type: "button", "data-key": `${key} off`, text: "Forget it", on: { click: () => observe(null) } }));
 }
 
 /** Words of a caption as buttons: pressed ones are held, and all others are free. */
@@ -83,7 +129,10 @@ export function captionWords(held, { hold, apply, vocabulary }) {
     }));
     if (!shown.length) words.append(make("span", { class: "quiet", text: "(no words)" }));
     input.value = typed ?? (held.size ? shown.map(({ text }, index) => (held.has(index) ? text : "_")).join(" ") : "");
-    others.replaceChildren(...(last ? answer.captions.slice(1) : []).map((caption) => {
+    // Several chains may end at the same caption.
+    const distinct = new Map(answer.captions.map((caption) => [caption.text, caption]));
+    distinct.delete(answer.captions[0].text);
+    others.replaceChildren(...(last ? [...distinct.values()] : []).map((caption) => {
       const row = make("li", { class: "row" }, ...bar(), make("span", { class: "name", text: caption.text || "(no words)" }),
         make("span", { class: "share", text: percent(caption.probability) }));
       row.style.setProperty("--p", caption.probability);

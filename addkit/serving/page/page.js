@@ -47,18 +47,24 @@ async function start() {
   }
 }
 
+/** True if labels of a picture are known, or evidence on them is. */
+const isTold = (picture) => Object.keys(picture.given).length + Object.keys(picture.evidence).length > 0;
+
 /** Settings of a request, from the fields and from what is known of the picture. */
 function settingsFor(picture) {
   const number = (id) => (byId(id).value === "" ? undefined : Number(byId(id).value));
   const inputs = [...document.querySelectorAll("[data-input]")].filter((field) => field.value !== "");
-  const sampler = byId("sampler").value;
+  const evidence = Object.keys(picture.evidence).length ? picture.evidence : undefined;
+  const own = byId("sampler").value === card.inference.sampler;
   const most = card.labels?.length ?? Math.max(5, ...Object.values(card.attributes ?? {}).map((values) => values.length));
   return {
     steps: number("steps"),
     chains: number("chains"),
     guidance: number("guidance"),
     seed: number("seed"),
-    sampler: sampler === card.inference.sampler ? undefined : sampler,
+    // Each process takes in evidence with a sampler of its own.
+    sampler: evidence ? card.evidence_sampler ?? undefined : own ? undefined : byId("sampler").value,
+    evidence,
     top: Math.min(card.limits.top, most),
     trace: true,
     given: Object.keys(picture.given).length ? picture.given : undefined,
@@ -77,6 +83,8 @@ function add(files) {
     fault: "",
     /** Known labels as the server takes them: values by attribute, or a caption's template. */
     given: {},
+    /** Soft evidence: probabilities by attribute and value. */
+    evidence: {},
     /** Places of held words. */
     held: new Set(),
     /** Probabilities by group before the last label was made known. */
@@ -191,6 +199,8 @@ function draw() {
         known: current.given[group.name],
         fix: card.attributes ? (value) => fix(group.name, value) : null,
         before: current.before.get(group.name),
+        evidence: current.evidence[group.name],
+        observe: card.evidence ? (said) => observe(group.name, said) : null,
       });
       parts.push(rows);
       charts.push(streams(frames, index, rows.names, several));
@@ -202,7 +212,7 @@ function draw() {
   const hint = card.attributes ? [make("p", { class: "quiet", text: "Click a value to fix it as known, and see the others follow." })] : [];
   byId("labels").replaceChildren(...hint, ...parts.map(({ element }) => element));
   byId("chain").hidden = frames.length < 2;
-  byId("free").hidden = !Object.keys(current.given).length;
+  byId("free").hidden = !isTold(current);
   byId("made").textContent = howMade(answer);
   view = { frames, parts, now };
   byId("step").max = frames.length - 1;
@@ -238,25 +248,37 @@ function sure(answer) {
   const chains = answer.votes_by?.chains ?? answer.chains;
   const votes = chains > 1 && best.votes !== undefined ? `, ${percent(best.votes)} of ${chains} chains` : "";
   // The probability of all labels together would count those that are known as well.
-  if (best.probability === null || (answer.answers && Object.keys(current.given).length)) return votes.slice(2);
+  if (best.probability === null || (answer.answers && isTold(current))) return votes.slice(2);
   return `${percent(best.probability)} sure${answer.answers ? " of all together" : ""}${votes}`;
 }
 
 function howMade(answer) {
   const chain = answer.votes_by ?? answer, loop = chain.sampler ? `${chain.chains > 1 ? `${chain.chains} chains of ` : ""}${chain.steps} steps, ${chain.sampler}` : "";
+  const evidence = { state: "evidence read as noisy labels", bias: "evidence added to logits" }[answer.evidence];
   const pass = answer.votes_by || !answer.sampler ? "probability in one pass" : `read out by ${answer.read_out}`;
-  return [pass, loop, `${Math.round(1000 * current.seconds)} ms`].filter(Boolean).join("; ");
+  return [pass, loop, evidence, `${Math.round(1000 * current.seconds)} ms`].filter(Boolean).join("; ");
 }
 
 // What the user makes known.
 
 function fix(attribute, value) {
-  current.before = new Map(framesOf(current.answer).at(-1).groups.map(({ name, shares }) => [name, shares]));
+  current.before = endShares();
   current.given = { ...current.given };
   if (current.given[attribute] === value) delete current.given[attribute];
   else current.given[attribute] = value;
   ask(current, { autoplay: false });
 }
+
+function observe(attribute, said) {
+  current.before = endShares();
+  current.evidence = { ...current.evidence };
+  if (said) current.evidence[attribute] = said;
+  else delete current.evidence[attribute];
+  ask(current, { autoplay: false });
+}
+
+/** Probabilities of the answer by group. */
+const endShares = () => new Map(framesOf(current.answer).at(-1).groups.map(({ name, shares }) => [name, shares]));
 
 function hold(place, words) {
   if (!current.held.delete(place)) current.held.add(place);
@@ -306,6 +328,7 @@ byId("free").addEventListener("click", () => {
   current.before = new Map();
   current.held = new Set();
   current.given = {};
+  current.evidence = {};
   ask(current, { autoplay: false });
   byId("step").focus(); // this button goes
 });
