@@ -82,8 +82,10 @@ def _evidence(inference: Inference) -> tuple[Literal["state", "bias"] | None, st
     # The network need not have been trained for the process's own way.
     with suppress(UsageError):
         return inference.with_evidence().evidence_way, None
-    sampler = next(iter(inference.samplers({"evidence-as-bias"})), None)
-    return ("bias" if sampler else None), sampler
+    samplers = inference.samplers({"evidence-as-bias"})
+    if inference.sampler.name in samplers:
+        return "bias", inference.sampler.name
+    return ("bias", samplers[0]) if samplers else (None, None)
 
 
 def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -> ModelCard:

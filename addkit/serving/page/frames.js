@@ -1,7 +1,8 @@
 // An answer of the server as frames: what is predicted at each step of the chain, then the answer.
 
 /**
- * A frame has `t` (1 is pure noise; 0 the answer), `groups` and `words`.
+ * A frame has `t` (1 is pure noise; 0 the answer), `groups`, `best` and `words`; `best` is a label of
+ * each group with its probability.
  * A group is an attribute, or the only label, with its name and a map from labels to probabilities.
  * Words are those of a caption, with their probabilities.
  */
@@ -15,7 +16,12 @@ function frame(step) {
     name,
     shares: new Map(scores.map((score) => [score.name, score.probability])),
   }));
-  return { t: step.t, groups, words: step.captions?.[0].tokens ?? [] };
+  // The best joint answer need not have the most probable value of each attribute.
+  const best = groups.map((group) => {
+    const name = step.answers?.[0].values[group.name] ?? bestOf(group);
+    return [name, group.shares.get(name) ?? 0];
+  });
+  return { t: step.t, groups, best, words: step.captions?.[0].tokens ?? [] };
 }
 
 /** The labels of a group that reach `least` at some step, the answer's most probable first. */
@@ -32,9 +38,7 @@ export function shownLabels(frames, group, most, least) {
   return shown.sort((a, b) => (last.get(b) ?? 0) - (last.get(a) ?? 0));
 }
 
-/** The most probable label of a group, and its probability. */
+/** The most probable label of a group. */
 export function bestOf(group) {
-  let best = ["", 0];
-  for (const [name, share] of group.shares) if (share > best[1]) best = [name, share];
-  return best;
+  return [...group.shares].reduce((best, each) => (each[1] > best[1] ? each : best), ["", -1])[0];
 }

@@ -1,6 +1,6 @@
 // Labels with bars, and words of a caption. A click makes one known: the others then follow it.
 import { make, percent } from "./dom.js";
-import { bestOf, shownLabels } from "./frames.js";
+import { shownLabels } from "./frames.js";
 import { colour } from "./river.js";
 
 const MOST = 8; // labels of a single label
@@ -47,7 +47,7 @@ export function labelRows(frames, index, { known, fix, before, evidence, observe
 
   function show(frame) {
     const { shares } = frame.groups[index];
-    const [best] = bestOf(frame.groups[index]);
+    const [best] = frame.best[index];
     for (const { name, row, share } of rows) {
       const p = shares.get(name) ?? 0;
       row.style.setProperty("--p", p);
@@ -98,7 +98,7 @@ function evidenceSliders(attribute, names, evidence, observe) {
     class: "evidence", open: unfolded.has(key),
     on: { toggle: ({ target }) => (target.open ? unfolded.add(key) : unfolded.delete(key)) },
   },
-  make("summary", { text: evidence ? "Soft evidence, read" : "Soft evidence" }),
+  make("summary", { text: evidence ? "Soft evidence (in use)" : "Soft evidence" }),
   make("p", { class: "quiet", text: "What something else than the picture says of this label." }),
   ...sliders.map(({ name, slider, share }) => make("label", {}, make("span", { text: name }), slider, share)),
   make("button", { type: "button", "data-key": `${key} off`, text: "Forget it", on: { click: () => observe(null) } }));

@@ -1,7 +1,7 @@
 // The page: pictures in a row, the answer of the one that is shown, and the slider over its chain.
 import { model, predict } from "./api.js";
 import { byId, make, percent } from "./dom.js";
-import { bestOf, framesOf } from "./frames.js";
+import { framesOf } from "./frames.js";
 import { captionWords, labelRows } from "./labels.js";
 import { listen } from "./pictures.js";
 import { squares, streams } from "./river.js";
@@ -226,7 +226,7 @@ function show(index) {
   const frame = frames[index], last = index === frames.length - 1;
   for (const part of parts) part.show(frame, answer, last ? current.given.template : undefined);
   const best = frame.words.length ? frame.words.map((word) => [word.text, word.probability])
-    : frame.groups.map(bestOf);
+    : frame.best;
   byId("best").replaceChildren(...best.flatMap(([text, p], i) => {
     const word = make("span", { class: "sharp", text });
     word.style.setProperty("--p", p);
