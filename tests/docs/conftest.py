@@ -93,7 +93,9 @@ class Page:
         return re.findall(r"`([^`\n]+)`", self.prose)
 
 
-PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+PAGES = [
+    Page(path) for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
