@@ -108,7 +108,8 @@ COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --report/--no-report --json --processes "
     "--deterministic --profile --dry-run --find-lr --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
-    "--length --given --evidence --input --weights --seed --top --json --jsonl --trace",
+    "--length --given --evidence --votes --annotators --input --weights --seed --top --json "
+    "--jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
     "--early-exit --weights --set --audit/--no-audit --table3/--no-table3 --clip "
     "--uncertainty --seed --json",

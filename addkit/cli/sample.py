@@ -21,6 +21,8 @@ from addkit.errors import AddkitError, DataError
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from addkit.cli.output import Output
     from addkit.model import Inference, Predictor
     from addkit.plugin.protocols import Prediction
@@ -166,6 +168,20 @@ def sample(
             rich_help_panel=GIVEN,
         ),
     ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Attributes: annotators' votes, a CSV with image, annotator and attributes.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
+    annotators: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV of their accuracies or confusions; else estimated from the votes.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
     side_inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -219,7 +235,9 @@ def sample(
     labels |= {} if length is None else {"length": str(length)}
     labels |= _pairs("--given", given or [], "tone=dark")
     observed = _probabilities(evidence or [])
-    if observed and trace is not None:
+    if annotators is not None and votes is None:
+        raise UsageError("--annotators gives the error rates of --votes; give both")
+    if (observed or votes) and trace is not None:
         raise UsageError("--trace draws a chain's steps, and soft evidence is answered without one")
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
     printer = _Printer(Output(json=json, jsonl=jsonl))
@@ -233,7 +251,7 @@ def sample(
     # Before the images are predicted, which takes longer than reading an ending.
     if trace is not None:
         _check_trace(predictor, trace)
-    settings = {
+    settings: dict[str, Any] = {
         **changes,
         "given": labels,
         "evidence": observed or None,
@@ -241,7 +259,11 @@ def sample(
         "seed": seed,
         "top": top,
     }
-    answers = _answers(predictor, chain(listed, files), settings)
+    named: Iterator[NamedFile] = chain(listed, files)
+    if votes is not None:
+        named, again = tee(named)
+        settings["evidence"] = _with_votes(predictor, votes, annotators, observed, again)
+    answers = _answers(predictor, named, settings)
     width = max(len(name) for name, _ in listed)
     printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
     # The listing ends with the answers.
@@ -367,6 +389,35 @@ def _probabilities(texts: list[str]) -> dict[str, dict[str, float]]:
             raise UsageError(f"--evidence {name}={text}: write NAME=VALUE:P, such as {SOFT}")
         evidence.setdefault(name, {})[value.strip()] = probability
     return evidence
+
+
+def _with_votes(
+    predictor: Predictor,
+    votes: Path,
+    annotators: Path | None,
+    observed: Mapping[str, Mapping[str, float]],
+    files: Iterable[NamedFile],
+) -> Iterator[Tensor]:
+    """Each file's evidence (N, K): that of `--evidence`, and of the votes on it."""
+    from addkit.data.votes import (
+        estimated_confusions,
+        evidence_of,
+        of_image,
+        read_confusions,
+        read_votes,
+    )
+    from addkit.tasks.evidence import soft_evidence
+
+    problem = predictor.inference.problem
+    listed = read_votes(votes, problem)
+    if annotators is None:
+        confusions = estimated_confusions(listed, problem)
+    else:
+        confusions = read_confusions(annotators, problem)
+    evidence, shared = evidence_of(listed, confusions, problem), soft_evidence(problem, observed)
+    # A generator below: the errors above are raised at the call.
+    rows = ((of_image(evidence, name), shared) for name, _ in files)
+    return (base if own is None else own + base for own, base in rows)
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:

@@ -221,3 +221,23 @@ def test_the_command_line_refuses(sample, words: tuple[str, ...], named: str) ->
     done = sample(*words)
     assert done.code == 2
     assert named in done.err
+
+
+def test_votes_are_evidence(sample, digit_images: list[Path], tmp_path: Path) -> None:
+    first, second = digit_images[:2]
+    votes, rates = tmp_path / "votes.csv", tmp_path / "rates.csv"
+    votes.write_text(f"image,annotator,tone\n{first},ann,dark\n{first},bob,dark\n")
+    rates.write_text("annotator,accuracy\nann,0.9\nbob,0.9\n")
+    plain = sample("--json").json
+    done = sample("--votes", votes, "--annotators", rates, "--json", "--top", "9")
+    shares = [
+        {s["name"]: s["probability"] for s in each["marginals"]["tone"]}["dark"]
+        for each in done.json
+    ]
+    assert [each["image"] for each in done.json] == [each["image"] for each in plain]
+    assert shares[0] > 0.5 > shares[1]
+    assert sample("--annotators", rates).code == 2
+    votes.write_text(f"image,annotator,tone\n{second},ann,darl\n")
+    wrong = sample("--votes", votes, "--annotators", rates)
+    assert wrong.code == 1
+    assert f"{votes}:2" in wrong.err
