@@ -12,6 +12,7 @@ const STEPS = 12; // of a chain to watch, where the model's own answer needs few
 const PLAY_SECONDS = 1.6;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** What `/model` has; of no use before `ready`. */
 let card = null;
 /** Pictures so far, oldest first; see `add`. */
 const pictures = [];
@@ -21,6 +22,9 @@ let view = null;
 let playing = 0;
 
 // The model.
+
+/** The page filled in; pictures may come before. */
+const ready = start();
 
 async function start() {
   card = await model();
@@ -109,6 +113,7 @@ async function ask(picture, { autoplay = true } = {}) {
   picture.busy = true;
   const began = performance.now();
   try {
+    await ready;
     const answer = await predict(picture.file, settingsFor(picture));
     if (number !== picture.asked) return;
     picture.answer = answer;
@@ -341,10 +346,8 @@ byId("clear").addEventListener("click", () => {
 byId("settings").addEventListener("change", () => current && ask(current, { autoplay: false }));
 
 choose(null);
-start().then(
-  () => listen(add),
-  (fault) => {
-    byId("fault").textContent = fault.message;
-    byId("fault").hidden = false;
-  },
-);
+listen(add);
+ready.catch((fault) => {
+  byId("fault").textContent = fault.message;
+  byId("fault").hidden = false;
+});
