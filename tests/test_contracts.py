@@ -116,6 +116,7 @@ COMMANDS = {
     "ablate": "recipe --loss --schedule --timesteps --embedding --denoiser --encoder --conditioner "
     "--tokenizer --process --to-one --sampler --read-out --guidance --steps --axis --controls "
     "--seeds --grid/--one-at-a-time --metric --set --jobs --store --dry-run --json",
+    "repair": "table --run --recipe --folds -o --most --set --weights --json",
     "export": "run --to -o --precision --force --steps --sampler --to-one --read-out --weights "
     "--set --json",
     "report": "folder -o --set --json",
