@@ -24,7 +24,7 @@ from addkit.plugin import Choice, DataSpec, Problem, Spec, load_registry
 from addkit.tokenizers.settings import NoneConfig, WordsConfig
 
 CLASSIFIED = ["digits", "fashion-mnist", "image-folder", "imagenet"]
-JOINT = ["attribute-table", "emoji-attributes", "outfits"]
+JOINT = ["attribute-table", "emoji-attributes", "outfits", "linked-outfits"]
 CAPTIONS = ["emoji", "coco-captions", "caption-folder"]
 
 
