@@ -125,10 +125,14 @@ class _Settings:
 
     def __init__(self, *, one_pass: bool) -> None:
         self.one_pass = one_pass
+        self.evidence = False
         self.asked: list[tuple[int, bool]] = []
         """For each batch the seed of its noise, and whether it had the null condition."""
 
-    def answer(self, diffusion: Any, condition: torch.Tensor, noise: torch.Generator) -> Answer:
+    def answer(
+        self, diffusion: Any, condition: torch.Tensor, noise: torch.Generator, *, evidence: Any
+    ) -> Answer:
+        assert evidence is ("votes" if self.evidence else None)
         self.asked.append((noise.initial_seed(), bool((condition == 0).all())))
         empty = torch.zeros(len(condition), 1)
         names = ("labels", "probabilities", "votes", "steps", "candidates", "confidence", "scores")
@@ -147,7 +151,8 @@ def test_what_each_setting_is_asked_with(monkeypatch: pytest.MonkeyPatch) -> Non
     def load(images: Any, slices: Any, seed: int | None, workers: int) -> Any:
         seeds.append(seed)
         return [
-            Batch(images[s], torch.zeros(len(s), 1), tuple(s), side_inputs="side") for s in slices
+            Batch(images[s], torch.zeros(len(s), 1), tuple(s), side_inputs="side", evidence="votes")
+            for s in slices
         ]
 
     def condition(images: torch.Tensor, side_inputs: Any) -> torch.Tensor:
@@ -162,6 +167,7 @@ def test_what_each_setting_is_asked_with(monkeypatch: pytest.MonkeyPatch) -> Non
     images: Any = torch.arange(1.0, 6)
     evaluator = Evaluator(network=network, images=images, task=None, batch_size=2, seed=7)  # type: ignore[arg-type]
     chain, once = _Settings(one_pass=False), _Settings(one_pass=True)
+    once.evidence = True
     settings: dict[str, Any] = {
         "chain": Setting(chain),  # type: ignore[arg-type]
         "blind": Setting(chain, no_image=True),  # type: ignore[arg-type]

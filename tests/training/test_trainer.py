@@ -19,6 +19,7 @@ from addkit.recipe.tables import Training
 from addkit.tasks.classification import Classification
 from addkit.training.engine import LossModule
 from addkit.training.learning_rate import learning_rate
+from addkit.training.optimizer import averaged
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -238,6 +239,68 @@ def test_clipping_bounds_the_step(lab: Any) -> None:
     report = lab.fit(off, stop_after=1).reports[0]
     grads = torch.stack([p.grad.norm() for p in off.network.parameters() if p.grad is not None])
     assert float(grads.norm()) == pytest.approx(report.gradient_norm, rel=1e-4)
+
+
+def test_gradients_are_those_of_the_weighted_mean(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classification, "targets", lambda _, labels: Targets(labels, (labels % 4).float() ** 2)
+    )
+    trainer = lab.open("run", "training.clip_norm=0")
+    report = lab.fit(trainer, stop_after=1).reports[0]
+    norms = [p.grad.norm() for p in trainer.network.parameters() if p.grad is not None]
+    assert float(torch.stack(norms).norm()) == pytest.approx(report.gradient_norm, rel=1e-4)
+
+
+def test_a_step_reads_side_inputs_and_another_answer_for_each_copy(lab: Any) -> None:
+    trainer = lab.open("run", "training.reuse=4")
+    lab.fit(trainer, stop_after=1)
+    (batch,) = next(iter(trainer.micro_batches(0)))
+    answers = torch.arange(4).view(1, 4, 1).expand(64, 4, 1)
+    sides: Any = object()
+    batch = replace(
+        batch, references=answers, reference_counts=torch.full((64,), 4), side_inputs=sides
+    )
+    read: list[Any] = []
+
+    def module(*inputs: Any) -> Any:
+        read.extend(inputs)
+        raise InterruptedError
+
+    trainer.engine.module = module
+    with pytest.raises(InterruptedError):
+        trainer.train_step([batch])
+    _, labels, _, side_inputs = read
+    assert side_inputs is sides
+    assert torch.equal(labels.sort(1).values, answers)
+
+
+def test_the_objective_reads_side_inputs(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+
+    def objective(*inputs: Any) -> Any:
+        read.extend(inputs)
+        raise InterruptedError
+
+    monkeypatch.setattr("addkit.training.engine.objective", objective)
+    module, sides = lab.open("run").engine.module, object()
+    with pytest.raises(InterruptedError):
+        module(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 1).long(), torch.Generator(), sides)
+    assert read[-1] is sides
+
+
+def test_weights_are_averaged_as_the_recipe_says(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    decays: list[float] = []
+
+    def recorded(network: Any, decay: float) -> Any:
+        decays.append(decay)
+        return averaged(network, decay)
+
+    monkeypatch.setattr("addkit.training.engine.averaged", recorded)
+    assert lab.open("run", "training.ema=0.9").engine.average is not None
+    assert lab.open("off", "training.ema=0").engine.average is None
+    assert decays == [0.9]
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(lab: Any) -> None:
