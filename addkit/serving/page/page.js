@@ -4,7 +4,7 @@ import { byId, make, percent } from "./dom.js";
 import { framesOf } from "./frames.js";
 import { captionWords, labelRows } from "./labels.js";
 import { listen } from "./pictures.js";
-import { squares, streams } from "./river.js";
+import { grain, squares, streams } from "./river.js";
 
 const AT_ONCE = 4; // requests
 const SMALL = 128; // pixels up to which a picture is enlarged in squares
@@ -213,7 +213,7 @@ function draw() {
     });
   }
   const now = make("div", { class: "now" });
-  byId("river").replaceChildren(...charts, now);
+  byId("river").replaceChildren(...charts, grain(), now);
   const hint = card.attributes ? [make("p", { class: "quiet", text: "Click a value to fix it as known, and see the others follow." })] : [];
   byId("labels").replaceChildren(...hint, ...parts.map(({ element }) => element));
   byId("chain").hidden = frames.length < 2;

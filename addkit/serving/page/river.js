@@ -45,3 +45,26 @@ export function squares(frames) {
   });
   return svg;
 }
+
+/** A strip of grain that thins out to the right: noise in the labels that the network reads. */
+export function grain() {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [280, 4];
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = getComputedStyle(document.body).color;
+  let state = 0; // of mulberry32: the grain must not flicker when it is drawn again
+  const draw = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), 1 | state);
+    bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+  for (let x = 0; x < canvas.width; x++) {
+    for (let y = 0; y < canvas.height; y++) {
+      pen.globalAlpha = draw() ** 2 * (1 - x / canvas.width) ** 1.5;
+      pen.fillRect(x, y, 1, 1);
+    }
+  }
+  canvas.className = "grain";
+  return canvas;
+}
