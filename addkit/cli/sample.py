@@ -153,7 +153,7 @@ def sample(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Attributes: a given value. Repeatable.",
+            help='Attributes: a given value; tags: dog, or "no dog". Repeatable.',
             rich_help_panel=GIVEN,
         ),
     ] = None,
@@ -207,7 +207,10 @@ def sample(
     }
     labels = {} if template is None else {"template": template}
     labels |= {} if length is None else {"length": str(length)}
-    labels |= _pairs("--given", given or [], "tone=dark")
+    # A bare name is a tag that is present; the task refuses it where it needs a value.
+    for text in given or []:
+        name, _, value = text.partition("=")
+        labels[name.strip()] = value.strip()
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
     printer = _Printer(Output(json=json, jsonl=jsonl))
     errors: list[Answered] = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
