@@ -1,4 +1,4 @@
-"""Checks: `nox -s tests`, `plugins`, `lint` and `types` by plain `nox`; `bench`, `mutants` by name.
+"""Checks: `nox -s tests`, `plugins`, `lint` and `types` by plain `nox`; others by name.
 
 All run in the environment that nox itself runs in: torch is large, and one copy is enough.
 """
@@ -57,6 +57,16 @@ def types(session: nox.Session) -> None:
     session.run("python", "-m", "mypy")
     names = [f"addkit_{Path(folder).name.removeprefix('addkit-')}" for folder in PLUGINS]
     session.run("python", "-m", "mypy", *(word for name in names for word in ("-p", name)))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in build/site; warnings, dead links and files of other hosts are errors."""
+    _install(session, "docs")
+    # From the beginning: a page that is read from the cache gives its warnings no more.
+    strict = ("--fresh-env", "--fail-on-warning", "--keep-going", "--quiet")
+    session.run("python", "-m", "sphinx", *strict, "-c", "docs/site", ".", "build/site")
+    session.run("python", "docs/site/check_links.py", "build/site")
 
 
 @nox.session

@@ -32,7 +32,7 @@ class Forked:
 
     def __init__(self, server: ForkServer, pid: int, out: Path, err: Path) -> None:
         self._server, self.pid = server, pid
-        self._out, self._err = out, err
+        self.out, self.err = out, err
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -54,7 +54,7 @@ class Forked:
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout)
             time.sleep(0.02)
-        return self._out.read_text("utf-8"), self._err.read_text("utf-8")
+        return self.out.read_text("utf-8"), self.err.read_text("utf-8")
 
 
 class ForkServer:

@@ -74,6 +74,7 @@ COMPONENTS = {
         "fashion-mnist",
         "image-folder",
         "imagenet",
+        "linked-outfits",
         "outfits",
         "tag-folder",
         "tag-table",
@@ -92,10 +93,13 @@ COMPONENTS = {
         "beam",
         "ddim",
         "gibbs",
+        "leave-one-out",
         "left-to-right",
         "maskgit",
         "refine",
         "renoise",
+        "surest-beam",
+        "weighted-draws",
     ),
     "read_out": ("consensus", "last", "likelihood", "mean", "one-pass", "vote"),
     "tracker": ("mlflow", "none", "tensorboard", "wandb"),
@@ -108,7 +112,8 @@ COMMANDS = {
     "train": "recipe --set --run-dir --resume --fresh --report/--no-report --json --processes "
     "--deterministic --profile --dry-run --find-lr --images-per-second --measure --mfu --gpu",
     "sample": "images --run --steps --guidance --chains --to-one --sampler --read-out --template "
-    "--length --given --input --weights --seed --top --json --jsonl --trace",
+    "--length --given --evidence --votes --annotators --input --weights --seed --top --json "
+    "--jsonl --trace",
     "evaluate": "--run --split --steps --guidance --read-out --sampler --to-one --chains "
     "--early-exit --weights --set --audit/--no-audit --table3/--no-table3 --clip "
     "--uncertainty --seed --json",
@@ -154,6 +159,7 @@ def test_the_recipes_are_all_there() -> None:
     names = {
         *("attributes", "caption-folder", "coco", "coco-karpathy", "digits", "emoji"),
         *("fashion-mnist", "fashion-mnist-paper", "image-folder", "imagenet", "outfits"),
+        "evidence",
     }
     assert names <= {path.stem for path in RECIPES}
 

@@ -30,7 +30,7 @@ FLOORS = (
     ("distributed",),
     ("training", "evaluation", "planning", "export"),
     ("ablation", "testing", "packs"),
-    ("report",),
+    ("report", "serving"),
     ("cli", "api"),
 )
 """From the ground up. What a module imports lies on its own floor or below."""

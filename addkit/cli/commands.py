@@ -19,6 +19,7 @@ SUMMARIES: Mapping[str, str] = {
     "plot": "Write one figure of a report as PNG or SVG.",
     "pack": "Write a trained model as one file, with a model card.",
     "push": "Upload a pack to the Hugging Face Hub.",
+    "serve": "Serve a run over HTTP, with a page to try it.",
     "schedule": "Show and compare noise schedules.",
     "data": "Prepare data sets.",
     "recipes": "Find, read, check and compare recipes.",

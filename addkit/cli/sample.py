@@ -21,6 +21,8 @@ from addkit.errors import AddkitError, DataError
 from addkit.terminal import addkit_command
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from addkit.cli.output import Output
     from addkit.model import Inference, Predictor
     from addkit.plugin.protocols import Prediction
@@ -106,6 +108,7 @@ def rewind(file: ImageFile) -> ImageFile:
     return file
 
 
+SOFT = "tone=dark:0.8"
 ANSWER, GIVEN, SHOW = "Inference settings", "Given labels and side inputs", "Output"
 
 
@@ -157,6 +160,28 @@ def sample(
             rich_help_panel=GIVEN,
         ),
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE:P",
+            help="Attributes: a value's probability by other evidence alone. Repeatable.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Attributes: annotators' votes, a CSV with image, annotator and attributes.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
+    annotators: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV of their accuracies or confusions; else estimated from the votes.",
+            rich_help_panel=GIVEN,
+        ),
+    ] = None,
     side_inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -191,6 +216,7 @@ def sample(
     """
     from addkit.cli.output import Output
     from addkit.cli.run_arguments import find_run
+    from addkit.errors import UsageError
     from addkit.model import load
 
     path = find_run(run)
@@ -211,6 +237,11 @@ def sample(
     for text in given or []:
         name, _, value = text.partition("=")
         labels[name.strip()] = value.strip()
+    observed = _probabilities(evidence or [])
+    if annotators is not None and votes is None:
+        raise UsageError("--annotators gives the error rates of --votes; give both")
+    if (observed or votes) and trace is not None:
+        raise UsageError("--trace draws a chain's steps, and soft evidence is answered without one")
     inputs = _pairs("--input", side_inputs or [], "age=7") or None
     printer = _Printer(Output(json=json, jsonl=jsonl))
     errors: list[Answered] = [(each, each[1]) for each in listed if isinstance(each[1], DataError)]
@@ -223,8 +254,19 @@ def sample(
     # Before the images are predicted, which takes longer than reading an ending.
     if trace is not None:
         _check_trace(predictor, trace)
-    settings = {**changes, "given": labels, "side_inputs": inputs, "seed": seed, "top": top}
-    answers = _answers(predictor, chain(listed, files), settings)
+    settings: dict[str, Any] = {
+        **changes,
+        "given": labels,
+        "evidence": observed or None,
+        "side_inputs": inputs,
+        "seed": seed,
+        "top": top,
+    }
+    named: Iterator[NamedFile] = chain(listed, files)
+    if votes is not None:
+        named, again = tee(named)
+        settings["evidence"] = _with_votes(predictor, votes, annotators, observed, again)
+    answers = _answers(predictor, named, settings)
     width = max(len(name) for name, _ in listed)
     printer.print(answers, predictor.task.columns, (width, max(map(len, predictor.class_names))))
     # The listing ends with the answers.
@@ -331,6 +373,54 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
             raise UsageError(f"{option} {text}: write NAME=VALUE, such as {example}")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _probabilities(texts: list[str]) -> dict[str, dict[str, float]]:
+    """Attribute -> value -> probability of `NAME=VALUE:P` options."""
+    from addkit.errors import UsageError
+
+    evidence: dict[str, dict[str, float]] = {}
+    for each in texts:
+        ((name, text),) = _pairs("--evidence", [each], SOFT).items()
+        # A value's own name may have a colon.
+        value, _, number = text.rpartition(":")
+        try:
+            probability = float(number)
+        except ValueError:
+            value = ""
+        if not value:
+            raise UsageError(f"--evidence {name}={text}: write NAME=VALUE:P, such as {SOFT}")
+        evidence.setdefault(name, {})[value.strip()] = probability
+    return evidence
+
+
+def _with_votes(
+    predictor: Predictor,
+    votes: Path,
+    annotators: Path | None,
+    observed: Mapping[str, Mapping[str, float]],
+    files: Iterable[NamedFile],
+) -> Iterator[Tensor]:
+    """Each file's evidence (N, K): that of `--evidence`, and of the votes on it."""
+    from addkit.data.votes import (
+        estimated_confusions,
+        evidence_of,
+        of_image,
+        read_confusions,
+        read_votes,
+    )
+    from addkit.tasks.evidence import soft_evidence
+
+    problem = predictor.inference.problem
+    listed = read_votes(votes, problem)
+    if annotators is None:
+        confusions = estimated_confusions(listed, problem)
+    else:
+        confusions = read_confusions(annotators, problem)
+    evidence, shared = evidence_of(listed, confusions, problem), soft_evidence(problem, observed)
+    # A generator below: the errors above are raised at the call.
+    rows = ((of_image(evidence, name), shared) for name, _ in files)
+    return (base if own is None else own + base for own, base in rows)
 
 
 def _check_trace(predictor: Predictor, path: Path) -> None:

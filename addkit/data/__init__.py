@@ -119,4 +119,11 @@ addkit_components = components(
         "Four noisy pieces of clothing, few combinations allowed.",
         provides=frozenset({"attributes"}),
     ),
+    DataSpec(
+        "linked-outfits",
+        ".settings:LinkedOutfitsConfig",
+        ".linked_outfits:LinkedOutfits",
+        "Twelve noisy pieces in linked blocks, with an annotator's answers.",
+        provides=frozenset({"attributes", "soft-evidence"}),
+    ),
 )

@@ -39,6 +39,8 @@ DEFAULT_INPUT = EncoderInput(
 CropShare = Annotated[float, Field(ge=0.1, le=1)]
 
 OutfitCount = Annotated[int, Field(ge=1, le=10**7)]
+PieceNoise = Annotated[float, Field(ge=0, le=1e4)] | Literal["no picture"]
+"""Deviation of a piece's noise, where Fashion-MNIST's pixels have 1, or noise alone."""
 Tokens = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -519,4 +521,43 @@ class OutfitsConfig(DataConfig):
     validation: Chance = Field(
         0.1,
         description="Share of the training images held out for `validation` outfits.",
+    )
+
+
+class LinkedOutfitsConfig(DataConfig):
+    """Noisy pieces of Fashion-MNIST in linked, interleaved blocks of four, and an annotator."""
+
+    root: Path = Field(
+        Path("data/fashion-mnist"),
+        description="Folder of the four IDX files (plain or .gz), or of FashionMNIST/raw.",
+    )
+    blocks: int = Field(3, ge=1, le=6, description="Blocks of four labels.")
+    block_words: int = Field(16, ge=2, le=64, description="Allowed words of a block, of 10,000.")
+    partners: int = Field(
+        5, ge=1, le=10, description="First labels of the next block that a first label allows."
+    )
+    word_seed: Seed = Field(535, description="Random seed of words and links; 535 gives 933 words.")
+    reverse: bool = Field(False, description="Places from the last to the first.")
+    noise: tuple[PieceNoise, ...] = Field(
+        (3.0, 4.0, 6.0, "no picture"),
+        min_length=1,
+        description="Deviations of the noise, of which each training image has one.",
+    )
+    test_noise: tuple[PieceNoise, ...] = Field(
+        ("no picture",), min_length=1, description="The same of the other splits."
+    )
+    asked: Literal["none", "first-half", "last-half", "all"] = Field(
+        "last-half", description="Places that the annotator answers; before `reverse`."
+    )
+    accuracy: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.8, description="Chance that an answer of the annotator is right."
+    )
+    train_size: OutfitCount = Field(32_000, description="Fresh images in an epoch.")
+    test_size: OutfitCount = Field(600, description="Images of test pieces, always the same.")
+    validation_size: OutfitCount = Field(600, description="Images of held-out training pieces.")
+    image_size: int = Field(28, ge=14, le=4096, description="Height and width; 28 as they are.")
+    mean: Channels = Field((0.5,), description="Subtracted from each pixel.")
+    std: Deviations = Field((0.125,), description="Divides each pixel.")
+    validation: Chance = Field(
+        0.1, description="Share of the training images held out for the validation split."
     )

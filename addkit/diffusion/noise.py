@@ -10,6 +10,8 @@ the times t at which training and chains read it.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +33,15 @@ def log_likelihood_scale(alpha_bar: Tensor, scale: float = 1.0) -> Tensor:
     log q(y_t | k) = c_t y_t[k] + const, because the one-hot vectors all have the same norm.
     """
     return scale * alpha_bar.sqrt() / (1 - alpha_bar).clamp_min(MIN_NOISE)
+
+
+def unit_alpha_bar(scale: float = 1.0) -> float:
+    """The signal power at which c_t = 1, so that a noisy label y_t is its own log-likelihood.
+
+    Solves b sqrt(alpha_bar) = 1 - alpha_bar; (3 - sqrt(5)) / 2 for b = 1.
+    """
+    root = (math.sqrt(scale**2 + 4) - scale) / 2
+    return root**2
 
 
 def alpha_bar_at(m: Tensor, scale: float = 1.0) -> Tensor:

@@ -29,6 +29,7 @@ addkit_components = components(
         ".settings:PosteriorConfig",
         ".posterior:PosteriorEmbedding",
         "softmax(c_t y_t) E: loses nothing at any K.",
+        provides=frozenset({"reads-likelihood"}),
     ),
     EmbeddingSpec(
         "token",

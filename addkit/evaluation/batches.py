@@ -142,7 +142,8 @@ class Evaluator:
                 # Counted by batch, so results do not depend on workers, ranks or other settings.
                 generator = counted_generator(self.seed, "evaluate", number, device=device)
                 given = null if setting.no_image else condition  # (B, C, V)
-                answer = inference.answer(diffusion, given, generator)
+                evidence = batch.evidence if inference.evidence else None
+                answer = inference.answer(diffusion, given, generator, evidence=evidence)
                 if inference.one_pass:
                     # One pass claims independent tokens: its own likelihood is their product.
                     truth = inference.product_log_p(answer, batch.labels)

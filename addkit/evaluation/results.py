@@ -172,6 +172,13 @@ SCORES = (
         "by value",
         "mean over values of the share of their labels that is right",
     ),
+    Score(
+        name="label_nll",
+        title="NLL of a label",
+        short_title="label NLL",
+        unit="nats",
+        meaning="-log of a label's own probability, mean over labels",
+    ),
     _share("consistency", "consistent", "", "answers whose labels occur together in training"),
     *(
         Score(name=f"bleu{n}", title=f"BLEU-{n}", short_title=f"B-{n}", digits=3)
@@ -267,7 +274,16 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
-SETTINGS = ("read_out", "sampler", "to_one", "steps", "guidance", "chains", "early_exit")
+SETTINGS = (
+    "read_out",
+    "sampler",
+    "to_one",
+    "steps",
+    "guidance",
+    "chains",
+    "early_exit",
+    "evidence",
+)
 """Fields of `InferenceSettings`, which share a flat JSON object with the scores."""
 SETTING_HEADINGS = ("read-out", "sampler", "to-one", "steps", "w", "chains")
 
@@ -293,7 +309,7 @@ class ScoreRow:
         """The inverse of `data`."""
         from addkit.plugin.values import InferenceSettings  # Imports torch.
 
-        setting = InferenceSettings(**{name: stored[name] for name in SETTINGS})
+        setting = InferenceSettings(**{name: stored[name] for name in SETTINGS if name in stored})
         # What is neither the model nor a setting is a score: a plugin's names are not known here.
         others = (*SETTINGS, "model_name", "never_predicted")
         scores = {name: value for name, value in stored.items() if name not in others}

@@ -28,6 +28,8 @@ class JointScores:
     nll: float | None
     """-log p(all labels | image), mean over images whose labels are all known, in nats; exact, and
     the same for every sampler. None where the process has no exact likelihood."""
+    label_nll: float | None
+    """-log of the marginal probability of a known label, mean over labels, in nats."""
     count: int
     """Images."""
 
@@ -49,6 +51,7 @@ class JointMeter:
         self.labels: list[Tensor] = []
         self.allowed: list[bool] = []
         self.truth: list[Tensor] = []
+        self.losses: list[Tensor] = []
 
     def update(self, answer: Answer, batch: Batch) -> None:
         """Labels (B, N) against the batch's."""
@@ -58,6 +61,10 @@ class JointMeter:
         if answer.truth_log_p is not None:
             self.truth.append(answer.truth_log_p.cpu())
         self.allowed += [tuple(row) in self.combinations for row in predicted.tolist()]
+        known = labels != MISSING
+        picked = answer.probabilities.cpu().gather(-1, labels.clamp_min(0).unsqueeze(-1))[..., 0]
+        # The floor keeps the log of a probability that has underflown finite.
+        self.losses.append(-picked[known].clamp_min(1e-30).log())
 
     def merge(self, other: JointMeter) -> None:
         """Append the images of another meter."""
@@ -65,6 +72,7 @@ class JointMeter:
         self.labels += other.labels
         self.allowed += other.allowed
         self.truth += other.truth
+        self.losses += other.losses
 
     def compute(self) -> JointScores:
         """The scores so far."""
@@ -83,6 +91,7 @@ class JointMeter:
             token_accuracy=float(right.sum() / known.sum().clamp_min(1)),
             token_balanced=sum(balanced) / max(len(balanced), 1),
             nll=-float(torch.cat(finite).mean()) if any(map(len, finite)) else None,
+            label_nll=float(torch.cat(self.losses).mean()) if known.any() else None,
             count=len(right),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -70,12 +70,16 @@ class Inference:
     shuffled: bool = False
     given: Tensor | None = None
     """(N,) labels that the user gives, FREE elsewhere."""
+    evidence: bool = False
+    """True if answers read soft evidence, which `answer` is then given."""
+    evidence_objection: str = ""
+    """Why the network cannot read evidence as a state; empty where it can."""
 
     @classmethod
     def of(cls, recipe: Recipe, problem: Problem, steps: int | None = None) -> Inference:
         """The recipe's settings; `steps` replaces its `auto`."""
         sampling = recipe.sampling
-        return cls(
+        inference = cls(
             process=recipe.choices["process"],
             length_candidates=getattr(recipe.choices["task"].config, "length_candidates", 1),
             sampler=recipe.choices["sampler"],
@@ -86,13 +90,33 @@ class Inference:
             guidance=sampling.guidance,
             chains=sampling.chains,
             early_exit=sampling.early_exit,
+            evidence_objection=state_objection(recipe, problem.num_tokens),
         )
+        return inference.with_evidence(own_sampler=True) if sampling.evidence else inference
+
+    def with_evidence(self, *, own_sampler: bool = False) -> Inference:
+        """The settings that answers under soft evidence are made with: those of the process's
+        evidence sampler, or with `own_sampler` of the one that these settings name.
+
+        Raises:
+            UsageError: the process or the sampler takes in no evidence, or the network was not
+                trained to read it.
+        """
+        sampler, process = self.sampler, self.process
+        if not own_sampler:
+            table: dict[str, Any] = dict(getattr(process.spec, "evidence_sampler", {}))
+            if not table:
+                raise UsageError(f'soft evidence: the process "{process.name}" takes in none')
+            spec = load_registry().get("sampler", table.pop("name")).spec
+            sampler = Choice(spec, spec.settings(**table))
+        # A search ranks whole answers and has its own marginals: the last step has both.
+        return self.replace(read_out="last", sampler=sampler, evidence=True)
 
     def replace(self, **changes: Any) -> Inference:
         """A copy with these changes; None keeps the value.
 
-        `sampler`, `to_one` and `read_out` are names of components; another component keeps the
-        recipe's settings that it has too.
+        `sampler`, `to_one` and `read_out` are names of components, or components with their
+        settings; one that is named keeps the recipe's settings that it has too.
 
         Raises:
             PluginError: no such component.
@@ -101,6 +125,8 @@ class Inference:
         changes = {key: value for key, value in changes.items() if value is not None}
         for kind in ("sampler", "to_one", "read_out"):
             name = changes.get(kind)
+            if isinstance(name, Choice):
+                continue
             if name == getattr(self, kind).name:
                 del changes[kind]
             elif name is not None:
@@ -119,18 +145,46 @@ class Inference:
         check_arguments(Arguments, **{name: getattr(self, name) for name in NUMBERS})
         process: Any = self.process.spec
         if not process.accepts & self.sampler.spec.provides:
-            # Third parties' samplers too, by their abilities.
-            registry = load_registry()
-            fit = [
-                name
-                for name in registry.names("sampler")
-                if process.accepts & registry.get("sampler", name).spec.provides
-            ]
             raise UsageError(
                 f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}", '
                 f"which takes samplers that are {' or '.join(sorted(process.accepts))}; "
-                f"these can: {', '.join(fit)}"
+                f"these can: {', '.join(self._samplers())}"
             )
+        if not self.evidence:
+            return
+        if self.evidence_way is None:
+            ways = self._samplers({"evidence-as-state", "evidence-as-bias"})
+            raise UsageError(
+                f'soft evidence: the sampler "{self.sampler.name}" takes in none; these do: '
+                f"{', '.join(ways)}"
+            )
+        if self.evidence_way == "state" and self.evidence_objection:
+            raise UsageError(
+                f"soft evidence: {self.evidence_objection}. These samplers take it in as a bias, "
+                f"less exactly: {', '.join(self._samplers({'evidence-as-bias'}))}"
+            )
+
+    @property
+    def evidence_way(self) -> Literal["state", "bias"] | None:
+        """How soft evidence is taken in, if it is; see `Process`."""
+        if not self.evidence:
+            return None
+        if "evidence-as-state" in self.sampler.spec.provides:
+            return "state"
+        return "bias" if "evidence-as-bias" in self.sampler.spec.provides else None
+
+    def _samplers(self, abilities: Collection[str] = ()) -> list[str]:
+        """Samplers that can walk the process and provide one of the abilities, if any are asked."""
+        process: Any = self.process.spec
+        # Third parties' samplers too, by their abilities.
+        registry = load_registry()
+        specs = [registry.get("sampler", name).spec for name in registry.names("sampler")]
+        return [
+            spec.name
+            for spec in specs
+            if process.accepts & spec.provides
+            and (not abilities or spec.provides.intersection(abilities))
+        ]
 
     @cached_property
     def one_pass(self) -> bool:
@@ -163,6 +217,7 @@ class Inference:
             guidance=self.guidance,
             chains=self.chains,
             early_exit=self.early_exit,
+            evidence=self.evidence_way,
         )
 
     @cached_property
@@ -180,12 +235,14 @@ class Inference:
         condition: Tensor,
         generator: torch.Generator,
         watch: Callable[[ChainStep], None] | None = None,
+        evidence: Tensor | None = None,
     ) -> Answer:
         """Condition (B, C, V) -> answer (B, N, K). Raises `RunError` if it is not finite.
 
-        `watch` is called with each step of the chains.
+        `watch` is called with each step of the chains. Soft evidence is (B, N, K) or (N, K), for
+        settings of `with_evidence`.
         """
-        answer = self.read(model, condition, generator, watch)
+        answer = self.read(model, condition, generator, watch, evidence)
         # Confidence too: votes are finite whatever the logits are. A sum of numbers in [0, 1] is
         # finite if all of them are, and costs no tensor of the answer's size.
         if not (answer.probabilities.sum() + answer.confidence.sum()).isfinite():
@@ -203,11 +260,14 @@ class Inference:
         condition: Tensor,
         generator: torch.Generator,
         watch: Callable[[ChainStep], None] | None = None,
+        evidence: Tensor | None = None,
     ) -> Answer:
         """`answer` without its check, which no exported graph can make."""
         _, _, read_out = self._components
         count = min(self.steps, read_out.max_steps or self.steps)
-        steps = self._chain(model, condition, generator, steps=count, start=read_out.start)
+        steps = self._chain(
+            model, condition, generator, steps=count, start=read_out.start, evidence=evidence
+        )
         return read_out.read(
             steps if watch is None else _watched(steps, watch),
             # Called by read-outs that rank by it alone: it costs N passes of the network.
@@ -288,6 +348,7 @@ class Inference:
         steps: int,
         start: Literal["noise", "zero"] = "noise",
         keep_y_t: bool = False,
+        evidence: Tensor | None = None,
     ) -> Iterator[ChainStep]:
         """The steps of the chains, computed as they are read."""
         sampler, to_one, _ = self._components
@@ -297,6 +358,11 @@ class Inference:
             bias = torch.zeros(self.problem.num_tokens, self.problem.num_classes)
             bias[given == FREE, pad] = FORBIDDEN
             bias = bias.to(device)
+        if evidence is not None:
+            # (B, 1, N, K); what is given needs no evidence.
+            evidence = evidence.to(device).expand(condition.shape[0], -1, -1).unsqueeze(1)
+            if given is not None:
+                evidence = evidence.where((given == FREE).to(device).unsqueeze(-1), 0.0)
         settings = ChainSettings(
             steps=steps,
             guidance=self.guidance,
@@ -308,6 +374,7 @@ class Inference:
             shuffled=self.shuffled,
             given_labels=None if given is None else given[None, None].to(device),  # (1, 1, N)
             bias=bias,
+            evidence=evidence,
         )
         if model.length_head is not None:
             settings = self._with_lengths(model, condition, settings)
@@ -341,6 +408,32 @@ class Inference:
             prior=best.values[:, rank],
             bias=bias[None],
         )
+
+
+def state_objection(recipe: Recipe, num_tokens: int) -> str:
+    """Why the recipe's network cannot read soft evidence as noisy labels; empty where it can."""
+    choices = recipe.choices
+    if "noisy-state" not in choices["process"].spec.provides:
+        return f'the process "{choices["process"].name}" reads no label with Gaussian noise'
+    # A label's own evidence is left out: with one label there is none to read.
+    if num_tokens == 1:
+        return ""
+    if not recipe.training.token_times[1]:
+        return (
+            "this network was not trained on labels with noise levels of their own (the second "
+            "of training.token_times is 0), as evidence on some labels is"
+        )
+    if getattr(choices["denoiser"].config, "time", False):
+        return (
+            "this network also reads a time (denoiser.time is true), and evidence has none; "
+            "train with denoiser.time = false"
+        )
+    if "reads-likelihood" not in choices["embedding"].spec.provides:
+        return (
+            f'the embedding "{choices["embedding"].name}" reads more than a label\'s '
+            'log-likelihood; train with embedding.name = "posterior"'
+        )
+    return ""
 
 
 def _watched(steps: Iterator[ChainStep], watch: Callable[[ChainStep], None]) -> Iterator[ChainStep]:

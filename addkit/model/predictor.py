@@ -30,6 +30,7 @@ from addkit.errors import (
     require_type,
 )
 from addkit.model.build import build_network, build_task, problem_of
+from addkit.model.evidence import Evidence, EvidenceRows
 from addkit.model.inference import Arguments, Inference
 from addkit.model.network import Network
 from addkit.plugin.protocols import Task
@@ -152,6 +153,7 @@ class _Request:
     votes: bool
     """Chains run in addition to a read-out of one pass."""
     side_inputs: SideInputRows | None
+    evidence: EvidenceRows | None
     seed: int
     top: int
     trace: bool
@@ -240,6 +242,7 @@ class Predictor:
         read_out: str | None = None,
         early_exit: int | None = None,
         given: Mapping[str, str] | None = None,
+        evidence: Evidence | None = None,
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
@@ -269,6 +272,10 @@ class Predictor:
                 disables.
             given: labels that the user gives: a caption's `template` (`a red _`) or `length`, or
                 attributes' values by name.
+            evidence: soft evidence on attributes, by name, value and probability, such as
+                `{"tone": {"dark": 0.8, "medium": 0.2}}`, of all images; one such mapping for each
+                image; or log-likelihoods (N, K) or (B, N, K). Each process takes it in with a
+                sampler of its own unless `sampler` names one (docs/evidence.md).
             side_inputs: values by column, for conditioners that read side inputs: a text for all
                 images, or one row for each as in a `Batch`. Other columns count as missing.
             seed: of the noise, which is counted by batch. The same seed and images give the same
@@ -281,7 +288,7 @@ class Predictor:
             DataError: a picture cannot be read or downloaded; names it. An iterator raises it after
                 the answers of the pictures before.
             UsageError: a value of another type, shape or dtype, a number out of range, an unknown
-                component, column or category.
+                component, column or category, or evidence that the network was not trained to read.
         """
         request = self._request(
             steps=steps,
@@ -292,6 +299,7 @@ class Predictor:
             read_out=read_out,
             early_exit=early_exit,
             given=given,
+            evidence=evidence,
             side_inputs=side_inputs,
             seed=seed,
             top=top,
@@ -328,6 +336,7 @@ class Predictor:
         read_out: str | None = None,
         early_exit: int | None = None,
         given: Mapping[str, str] | None = None,
+        evidence: Evidence | None = None,
         side_inputs: Known | None = None,
         seed: int = 0,
         top: int = 5,
@@ -355,8 +364,12 @@ class Predictor:
         if given:
             # Not kept: almost every call gives other labels.
             inference = inference.replace(given=self.task.given_labels(given))
+        rows = None
+        if evidence is not None:
+            rows = EvidenceRows(inference.problem, evidence)
+            inference = inference.with_evidence(own_sampler=sampler is not None)
         votes = steps is not None or chains is not None
-        return _Request(inference, votes, self._rows(side_inputs), seed, top, trace)
+        return _Request(inference, votes, self._rows(side_inputs), rows, seed, top, trace)
 
     def _answers(
         self, images: Pictures, request: _Request, *, growing: bool = False
@@ -371,20 +384,29 @@ class Predictor:
                 with torch.inference_mode():
                     side = rows.take(len(batch)) if rows else None
                     condition = self.network.condition(batch.to(device), side)  # (B, C, V)
+                    evidence = None
+                    if request.evidence:
+                        evidence = request.evidence.take([error is None for error in errors])
                     predictions = map(
-                        _with_picture, self._predictions(condition, request, generator), shown
+                        _with_picture,
+                        self._predictions(condition, request, generator, evidence),
+                        shown,
                     )
             yield [next(predictions) if error is None else error for error in errors]
         if rows:
             rows.end()
 
     def _predictions(
-        self, condition: Tensor, request: _Request, generator: torch.Generator
+        self,
+        condition: Tensor,
+        request: _Request,
+        generator: torch.Generator,
+        evidence: Tensor | None,
     ) -> Sequence[Any]:
         """A prediction for each image, with the steps of its first chain if they are asked for."""
         top, inference = request.top, request.inference
         if not request.trace:
-            answer = self._answer(condition, inference, generator, request.votes)
+            answer = self._answer(condition, inference, generator, request.votes, evidence)
             return self.task.predictions(answer, top)
         traces: list[list[TracedStep]] = [[] for _ in condition]
 
@@ -399,7 +421,7 @@ class Predictor:
                 if not exited:
                     trace.append(TracedStep(step.t, now))
 
-        answer = self._answer(condition, inference, generator, request.votes, watch)
+        answer = self._answer(condition, inference, generator, request.votes, evidence, watch)
         return [
             replace(each, trace=tuple(trace)) if isinstance(each, Made) else each
             for each, trace in zip(self.task.predictions(answer, top), traces, strict=True)
@@ -431,6 +453,7 @@ class Predictor:
         inference: Inference,
         generator: torch.Generator,
         votes: bool,
+        evidence: Tensor | None = None,
         watch: Callable[[ChainStep], None] | None = None,
     ) -> Answer:
         """The read-out's answer, with votes of chains of their own where it needs no chain.
@@ -438,7 +461,9 @@ class Predictor:
         `watch` is called with each step of the chains.
         """
         alone = None if inference.one_pass else watch  # One pass is no chain.
-        answer = inference.answer(self.network.diffusion, condition, generator, alone)
+        answer = inference.answer(self.network.diffusion, condition, generator, alone, evidence)
+        if evidence is not None:
+            return replace(answer, log_p=_posterior(answer))
         if self.facts.token_names:
             # Blocks of several tokens have no exact likelihood; their answers have no log p.
             with suppress(UsageError):
@@ -559,6 +584,20 @@ class Predictor:
 
         for result in read_ahead(unread(), pixels, READ_AHEAD):
             yield names.popleft(), result
+
+
+def _posterior(answer: Answer) -> Tensor | None:
+    """log p(candidate | image, soft evidence), (B, S); of a search among what it found. None for a
+    single answer of unknown probability.
+    """
+    if answer.inference is not None and answer.inference.evidence == "state":
+        return answer.scores
+    if answer.candidates.shape[1] == 1:
+        return None
+    equal = (answer.candidates.unsqueeze(1) == answer.candidates.unsqueeze(2)).all(-1)
+    repeated = equal.tril(-1).any(-1)  # (B, S): an earlier candidate is the same answer.
+    total = answer.scores.masked_fill(repeated, -torch.inf).logsumexp(-1, keepdim=True)
+    return answer.scores - total
 
 
 def _with_picture(prediction: Any, shown: ShownPicture | None) -> Any:

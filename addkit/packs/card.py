@@ -1,8 +1,9 @@
-"""The model card of a pack: its answers, its scores, what is known to be wrong, how to load it."""
+"""The model card of a pack: its answers, scores and known faults, and how to load or export it."""
 
 from __future__ import annotations
 
 from addkit.evaluation.results import Score, Scores, legend, never_predicted_line, present
+from addkit.export.run import script_text
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
 from addkit.runs.packs import PackManifest
@@ -70,6 +71,16 @@ def card(recipe: Recipe, facts: DataFacts, manifest: PackManifest, licence: str)
 ## How to load it
 
 {_loading(manifest)}
+
+## Without addkit
+
+`addkit export NAME.zip -o NAME.onnx` writes one ONNX file and this program as `NAME.py`; \
+it is refused where an answer draws random numbers.
+The program needs onnxruntime, numpy and pillow alone: `python NAME.py image.jpg`.
+
+```python
+{script_text().rstrip()}
+```
 
 ## How it was made
 

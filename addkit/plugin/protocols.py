@@ -459,6 +459,15 @@ class LabelModel(Protocol):
 class Process(Protocol):
     """Corruption of labels in training, and the exact likelihood of whole answers.
 
+    Optional: soft evidence L_n(k) = log p(observation | y_n = k), of an annotator with a known
+    error rate, another model or a shifted prior. The Spec's `evidence_sampler` is the sampler that
+    answers p(y | x, L) prop. to p(y | x) exp(sum_n L_n(y_n)); it reads `ChainSettings.evidence`:
+
+    - as a state, where each token is read at a noise level of its own: log q(y_t | k) = c_t y_t[k],
+      so a noisy label with c_t y_t = L is evidence L. With u_m = L_m for m != n and u_n = 0,
+      p(y_n = k | x, L) prop. to exp(L_n(k)) p(y_n = k | x, u)
+    - as a bias of each label's logits, in a search over whole answers.
+
     A worked example, whose Spec provides `token-times`, `noise-levels` and `noisy-state`::
 
         from dataclasses import replace

@@ -273,6 +273,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "captions": "its labels are captions",
         "attributes": "its labels are several attributes of an image",
         "tags": "its labels are tags, each of which an image has or has not",
+        "soft-evidence": "its evaluation splits have soft evidence on their labels",
     },
     "encoder": {"class-token": "its first token is a class token"},
     "conditioner": {
@@ -285,6 +286,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "noisy-state": "every token it predicts is read with Gaussian noise, and y_t is kept",
         "clean-or-noise": "each token that it reads is clean or pure noise",
     },
+    "embedding": {"reads-likelihood": "h depends on c_t y_t alone, whatever the noise level"},
     "denoiser": {"reads-state": "it reads the noisy labels", "joint": "its tokens see each other"},
     "loss": {"rises-with-t": "its mean rises with t, as a plain cross-entropy's does"},
     "sampler": {
@@ -292,6 +294,8 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
         "ordered": "tokens settle one after the other",
         "left-to-right": "it can write tokens from left to right, each from the clean ones before",
         "draws": "it draws the clean label itself",
+        "evidence-as-state": "it reads soft evidence as noisy labels",
+        "evidence-as-bias": "it adds soft evidence to logits before labels are settled",
     },
     "read_out": {"one-pass": "it answers in one pass"},
 }
@@ -334,6 +338,9 @@ class ProcessSpec(Spec[C, "Process"]):
     own name if empty."""
     accepts: frozenset[str] = frozenset({"shared-time", "ordered"})
     """Abilities of samplers; a sampler fits this process if it provides one of them."""
+    evidence_sampler: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe's table [sampler] that answers under soft evidence are made with, where none is
+    asked for by name, such as {"name": "beam", "width": 16}; empty: the process takes in none."""
 
 
 class EmbeddingSpec(Spec[C, "Embedding"]):

@@ -126,6 +126,9 @@ class Batch:
     """The references as text, whole: tokens joined by spaces, unknown words and all."""
     side_inputs: SideInputs | None = None
     """One entry for each of `DataFacts.columns`."""
+    evidence: Tensor | None = None
+    """(B, N, K) soft evidence on the labels, see `ChainSettings.evidence`, where the data set has
+    some; 0 for labels without any."""
 
 
 FREE = -1
@@ -303,6 +306,9 @@ class ChainSettings:
     """Given labels, broadcastable to (B, R, N); FREE elsewhere."""
     bias: Tensor | None = None
     """Added to logits, broadcastable to (B, R, N, K)."""
+    evidence: Tensor | None = None
+    """Soft evidence L, broadcastable to (B, 1, N, K): log p(observation | label n is k), up to a
+    constant of each label; 0 where nothing was observed. See `Process`."""
     lengths: Tensor | None = None
     """(B, R): number of tokens of each chain that the network reads; None: all."""
     prior: Tensor | None = None
@@ -346,6 +352,9 @@ class ChainStep:
     """(B, R) log probability of the chain's given values, such as its length."""
     scores: Tensor | None = None
     """(B, R), falling, if the chains are the best answers of a search and not samples."""
+    marginals: Tensor | None = None
+    """(B, N, K), rows sum to 1: the marginals of a search, where they are not the mean over chains
+    of softmax(logits)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +371,9 @@ class InferenceSettings:
     guidance: float
     chains: int
     early_exit: int = 0
+    evidence: Literal["state", "bias"] | None = None
+    """How soft evidence was taken in: read as a noisy label, or added to logits; None: there was
+    none."""
 
     @property
     def one_pass(self) -> bool:
@@ -386,7 +398,7 @@ class Answer:
     confidence: Tensor
     """(B, S, N): the probability that a candidate's own chain gave each of its tokens."""
     scores: Tensor
-    """(B, S): the read-out's ranking of candidates."""
+    """(B, S): the read-out's ranking of candidates; of a search log p of each, up to a constant."""
     log_p: Tensor | None = None
     """(B, S): exact log p(candidate | image), if requested."""
     prior: Tensor | None = None

@@ -48,6 +48,7 @@ addkit_components = components(
         model_name="ADD",
         check=_accepts_sampler,
         provides=LEVELS | {"noisy-state"},
+        evidence_sampler={"name": "leave-one-out"},
     ),
     ProcessSpec(
         "masked",
@@ -58,6 +59,7 @@ addkit_components = components(
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"ordered"}),
+        evidence_sampler={"name": "surest-beam"},
     ),
     ProcessSpec(
         "autoregressive",
@@ -68,6 +70,7 @@ addkit_components = components(
         check=_needs_joint,
         provides=CLEAN_OR_NOISE,
         accepts=frozenset({"left-to-right"}),
+        evidence_sampler={"name": "beam", "width": 16},
     ),
     ProcessSpec(
         "blocks",

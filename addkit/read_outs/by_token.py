@@ -63,7 +63,9 @@ class Ending:
 
     @property
     def mean(self) -> Tensor:
-        """Mean over chains of the last distributions, (B, N, K)."""
+        """Mean over chains of the last distributions, or the search's own marginals, (B, N, K)."""
+        if self.step.marginals is not None:
+            return self.step.marginals
         return self.step.logits.softmax(-1).mean(1)
 
     @property

@@ -188,6 +188,9 @@ class Sampling(Config):
     early_exit: CountOrZero = Field(
         0, description="Stop once the answer is unchanged for this many steps; 0 disables."
     )
+    evidence: bool = Field(
+        False, description="Scores: read the soft evidence that the data set has on its labels."
+    )
     batch_size: Count = Field(256, description="Images at a time in evaluation.")
 
 

@@ -216,7 +216,7 @@ def show_classes(report: RunReport) -> Shown:
     few = f" Of all classes the {MOST_CLASSES} worst." if len(data) == MOST_CLASSES else ""
     return Shown(
         f"Images right by {of}, with Wilson's 95 % interval.{few} {_asked(report)}",
-        f"A dot for each {of}. The lowest is {worst.name} with {worst.right:.1f} percent of "
+        f"A bar for each {of}. The lowest is {worst.name} with {worst.right:.1f} percent of "
         f"{worst.count} images.",
         partial(draw_classes, data),
     )

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from addkit.plugin.spec import Choices, SamplerSpec, components
 
 if TYPE_CHECKING:
-    from addkit.samplers.settings import LeftToRightConfig, MaskgitConfig
+    from addkit.samplers.settings import LeaveOneOutConfig, LeftToRightConfig, MaskgitConfig
 
 SHARED = frozenset({"shared-time"})
 ORDERED = frozenset({"ordered"})
 LEFT_TO_RIGHT = frozenset({"left-to-right"})
+BIASED = frozenset({"evidence-as-bias"})
 
 
 def _annealed_needs_levels(
@@ -28,6 +29,21 @@ def _annealed_needs_levels(
         yield (
             'others = "annealed" needs a process that provides "noise-levels"; use others = "noise"'
         )
+
+
+def _reads_likelihoods(config: LeaveOneOutConfig, choices: Choices) -> Iterable[str]:
+    if "noisy-state" not in choices["process"].spec.provides:
+        yield (
+            'it reads labels with Gaussian noise, which [process] "'
+            f'{choices["process"].name}" has not'
+        )
+    if "reads-likelihood" not in choices["embedding"].spec.provides:
+        yield (
+            f'[embedding] "{choices["embedding"].name}" does not provide "reads-likelihood"; '
+            'use "posterior"'
+        )
+    if getattr(choices["denoiser"].config, "time", False):
+        yield "evidence has no time, which the network would read too; set denoiser.time = false"
 
 
 addkit_components = components(
@@ -72,7 +88,7 @@ addkit_components = components(
         ".ordered:Maskgit",
         "Settle the surest tokens first.",
         check=_annealed_needs_levels,
-        provides=ORDERED,
+        provides=ORDERED | BIASED,
     ),
     SamplerSpec(
         "left-to-right",
@@ -80,13 +96,35 @@ addkit_components = components(
         ".ordered:LeftToRight",
         "Settle tokens from left to right.",
         check=_annealed_needs_levels,
-        provides=ORDERED | LEFT_TO_RIGHT,
+        provides=ORDERED | LEFT_TO_RIGHT | BIASED,
     ),
     SamplerSpec(
         "beam",
         ".settings:BeamConfig",
         ".autoregressive:Beam",
         "Left to right, keeping several beginnings (autoregressive).",
-        provides=LEFT_TO_RIGHT,
+        provides=LEFT_TO_RIGHT | BIASED,
+    ),
+    SamplerSpec(
+        "weighted-draws",
+        ".settings:WeightedDrawsConfig",
+        ".weighted_draws:WeightedDraws",
+        "Left-to-right draws, weighted by soft evidence (autoregressive).",
+        provides=LEFT_TO_RIGHT | BIASED,
+    ),
+    SamplerSpec(
+        "surest-beam",
+        ".settings:SurestBeamConfig",
+        ".surest_beam:SurestBeam",
+        "Beam search over the labels in the order of their first certainty.",
+        provides=ORDERED | BIASED,
+    ),
+    SamplerSpec(
+        "leave-one-out",
+        ".settings:LeaveOneOutConfig",
+        ".leave_one_out:LeaveOneOut",
+        "Soft evidence read as noisy labels, a label's own left out.",
+        check=_reads_likelihoods,
+        provides=ORDERED | {"evidence-as-state"},
     ),
 )

@@ -16,7 +16,8 @@ from torch import Tensor
 from addkit.diffusion.likelihood import clean_or_hidden
 from addkit.errors import UsageError
 from addkit.plugin.protocols import Chain, JointDenoiser, StepSampler
-from addkit.plugin.values import FORBIDDEN, FREE, ChainSettings, ChainStep, Clean, Layout
+from addkit.plugin.values import FREE, ChainSettings, ChainStep, Clean, Layout
+from addkit.samplers.search import marginals_of, ranked
 from addkit.sampling.loop import forced
 
 
@@ -36,7 +37,7 @@ class KeyValues:
     def next_logits(self, labels: Tensor, index: int) -> Tensor:
         """Logits (B, W, 1, K) of token `index` of labels (B, W, N), which reads the one before it.
 
-        Under what is forbidden, biased and given.
+        Under what is forbidden, biased, observed as soft evidence and given.
         """
         chain, model, device = self.chain, self.chain.model, labels.device
         batch, width = labels.shape[:2]
@@ -54,9 +55,11 @@ class KeyValues:
         logits = chain.guide(model.outputs(features)).view(batch, width, 1, -1)  # (B, W, 1, K)
         if model.forbidden is not None:
             logits = logits + model.forbidden[index]
-        bias, given = self.settings.bias, self.settings.given_labels
-        if bias is not None:
-            logits = logits + (bias if bias.shape[-2] == 1 else bias[..., index : index + 1, :])
+        for added in (self.settings.bias, self.settings.evidence):
+            if added is not None:
+                own = added if added.shape[-2] == 1 else added[..., index : index + 1, :]
+                logits = logits + own
+        given = self.settings.given_labels
         if given is None or not bool((given[..., index] != FREE).any()):
             return logits
         return forced(logits, given[..., index : index + 1].expand(*logits.shape[:-1]))
@@ -118,7 +121,8 @@ class Beam:
     def sample(self, chain: Chain) -> Iterator[ChainStep]:
         """One step: the most probable captions of each image, as `width` chains, the best first.
 
-        A beginning that has ended keeps its score. Raises `UsageError` if the network reads noisy
+        A beginning that has ended keeps its score. Under soft evidence L beginnings are ranked by
+        log p + L, and the marginals are the beam's. Raises `UsageError` if the network reads noisy
         labels.
         """
         if chain.block != 0:
@@ -139,9 +143,13 @@ class Beam:
         # All beginnings are equal at first: only the first may branch.
         scores = torch.full((batch, width), -torch.inf, device=device)
         scores[:, 0] = 0.0
-        memory = KeyValues.of(chain, settings, width)
+        # Evidence is added here, since log p + L ranks beginnings and its softmax would not.
+        memory = KeyValues.of(chain, replace(settings, evidence=None), width)
+        evidence = settings.evidence  # (B, 1, N, K)
         for index in range(num_tokens):
             log_p = memory.next_logits(labels, index).log_softmax(-1)[:, :, 0]  # (B, W, K)
+            if evidence is not None:
+                log_p = log_p + evidence[:, :, index]
             if self.pad is not None and index:
                 certain = torch.full_like(log_p, -torch.inf)
                 certain[..., self.pad] = 0.0
@@ -156,16 +164,8 @@ class Beam:
             logits[:, :, index] = log_p.flatten(0, 1)[rows].view(batch, width, -1)
             # Keys and values move with their beginnings.
             memory.reorder(rows)
-        # Fewer answers may be possible than the beam is wide: the best one fills it up.
-        scores = scores.masked_fill(scores < FORBIDDEN / 2, -torch.inf)
+        marginals = None if evidence is None else marginals_of(labels, logits, scores)
         if self.pad is not None:
             # At the end alone: while beams grow, all have the same number of tokens or are over.
             scores = scores / (labels != self.pad).sum(-1).clamp_min(1) ** self.length_power
-        best, order = scores.sort(-1, descending=True)
-        best, order = (torch.where(best.isneginf(), x[:, :1], x) for x in (best, order))
-        labels = labels.gather(1, order.unsqueeze(-1).expand_as(labels))
-        logits = logits.gather(1, order[..., None, None].expand_as(logits))
-        exited = torch.zeros(batch, dtype=torch.bool, device=device)
-        prior = None if settings.prior is None else settings.prior.expand(batch, width)
-        last, t = num_tokens - 1, 1 / num_tokens
-        yield ChainStep(last, t, logits, Clean(labels), exited, prior=prior, scores=best)
+        yield ranked(labels, logits, scores, marginals, settings.prior)

@@ -75,13 +75,18 @@ def _block_chain(chain: Chain, guided: GuidedModel, places: Tensor) -> Chain:
     """The chain of the tokens at these places, (B R, 1, n)."""
     batch, chains, _ = chain.shape
     settings, rows = chain.settings, guided.batch  # rows = B R
-    given, bias, visible = settings.given_labels, settings.bias, None
+    given, visible = settings.given_labels, None
     if given is not None:
         given = given.expand(batch, chains, -1)[..., places].reshape(rows, 1, len(places))
-    if bias is not None and bias.shape[-2] > 1:
-        bias = bias[..., places, :]  # (..., n, K)
-    if bias is not None and bias.ndim == 4:
-        bias = bias.expand(batch, chains, -1, -1).flatten(0, 1).unsqueeze(1)  # (B R, 1, n, K)
+
+    def of_block(added: Tensor | None) -> Tensor | None:
+        """What is added to logits, (..., n, K)."""
+        if added is not None and added.shape[-2] > 1:
+            added = added[..., places, :]
+        if added is not None and added.ndim == 4:
+            added = added.expand(batch, chains, -1, -1).flatten(0, 1).unsqueeze(1)
+        return added
+
     if settings.lengths is not None:
         # Tokens beyond a chain's length are not seen: (B R, 1, 1, n).
         visible = places < settings.lengths.expand(batch, chains).reshape(-1, 1, 1, 1)
@@ -89,7 +94,14 @@ def _block_chain(chain: Chain, guided: GuidedModel, places: Tensor) -> Chain:
         chain,
         guided=guided,
         # No early exit: it counts images, and rows are single chains here.
-        settings=replace(settings, chains=1, given_labels=given, bias=bias, early_exit=0),
+        settings=replace(
+            settings,
+            chains=1,
+            given_labels=given,
+            bias=of_block(settings.bias),
+            evidence=of_block(settings.evidence),
+            early_exit=0,
+        ),
         shape=(rows, 1, len(places)),
         layout=Layout(visible, places),
         block=None,

@@ -59,3 +59,22 @@ class BeamConfig(Config):
     length_power: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="Rank by log p / length ** length_power; 0 is log p itself."
     )
+
+
+class WeightedDrawsConfig(Config):
+    """Draw answers from left to right and weigh them; for the process `autoregressive`."""
+
+    draws: Chains = Field(64, description="Answers drawn for each image.")
+    biased: bool = Field(
+        True, description="Draw each label under its own evidence; else weigh by all of it after."
+    )
+
+
+class SurestBeamConfig(Config):
+    """Settle labels in the order of their certainty, keeping the most probable partial answers."""
+
+    width: Chains = Field(8, description="Number of partial answers.")
+
+
+class LeaveOneOutConfig(Config):
+    """Read soft evidence as noisy labels, and settle the surest label first."""

@@ -53,7 +53,9 @@ def denoise(sampler: StepSampler, chain: Chain) -> Iterator[ChainStep]:
         )
     settings, generator = chain.settings, chain.generator
     batch, chains, num_tokens = chain.shape
-    constrained = settings.bias is not None or settings.given_labels is not None
+    constrained = any(
+        each is not None for each in (settings.bias, settings.evidence, settings.given_labels)
+    )
     network = EarlyExit(chain.guided, settings.early_exit, generator.device)
     steps = sampler.steps(settings.steps, num_tokens)
     now, before = sampler.start(chain), None
@@ -163,11 +165,13 @@ class Chain:
         return self.constrained(output.logits, now, None)
 
     def constrained(self, logits: Tensor, now: NoisyLabels, before: Tensor | None) -> Tensor:
-        """Logits of all chains under bias and given labels; a settled token keeps those before."""
+        """Logits of all chains under bias, soft evidence and given labels; a settled token keeps
+        those before.
+        """
         # (B, R, N, K): a first state that all chains share has logits of one row, (B, 1, N, K).
         logits = logits.expand(-1, self.shape[1], -1, -1)
-        if self.settings.bias is not None:
-            logits = logits + self.settings.bias
+        for added in (self.settings.bias, self.settings.evidence):
+            logits = logits if added is None else logits + added
         if now.settled is not None and before is not None:
             logits = torch.where(now.settled.unsqueeze(-1), before, logits)
         given = self.settings.given_labels

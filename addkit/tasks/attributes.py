@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from addkit.errors import UsageError, guess
+from addkit.errors import UsageError
 from addkit.metrics.joint import JointMeter
 from addkit.plugin.spec import Problem
 from addkit.plugin.values import FREE, MISSING, Answer, Targets
 from addkit.tasks.classification import label_scores
+from addkit.tasks.evidence import attribute_index, value_index
 from addkit.tasks.predictions import JointAnswer, JointPrediction
 
 
@@ -80,19 +81,5 @@ class Attributes:
         """Values of some attributes, by name."""
         labels = torch.full((len(self.names),), FREE)  # (N,)
         for name, value in given.items():
-            if name not in self.names:
-                raise UsageError(
-                    f'no attribute "{name}"{guess(name, self.names)}; '
-                    f"there are: {', '.join(self.names)}"
-                )
-            token = self.names.index(name)
-            start, stop = self.ranges[token]
-            # Two attributes may share a value's name, such as "none": only its own range counts.
-            classes = self.problem.class_names[start:stop]
-            if value not in classes:
-                raise UsageError(
-                    f'{name} = "{value}": no such value{guess(value, classes)}; '
-                    f"there are: {', '.join(classes)}"
-                )
-            labels[token] = start + classes.index(value)
+            labels[attribute_index(self.problem, name)] = value_index(self.problem, name, value)
         return labels

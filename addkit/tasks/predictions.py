@@ -99,6 +99,15 @@ class Made:
             votes_steps=None if steps is None else int(steps[image]),
         )
 
+    def _evidence(self) -> str:
+        """How soft evidence was taken in; empty where there was none."""
+        match None if self.inference is None else self.inference.evidence:
+            case "state":
+                return "; soft evidence read as noisy labels"
+            case "bias":
+                return "; soft evidence added to logits"
+        return ""
+
     @property
     def chain(self) -> InferenceSettings | None:
         """The settings of the chains that voted; None where one pass made everything."""
@@ -135,7 +144,7 @@ class Made:
             loop += f" ({chain.sampler}, {chain.to_one}, w {chain.guidance:g})"
         # A read-out of chains makes both numbers; a one-pass read-out makes the probability alone.
         if not self.inference.one_pass:
-            return f"probability: read-out {read_out} of {loop}"
+            return f"probability: read-out {read_out} of {loop}{self._evidence()}"
         first = f"probability: read-out {read_out}, one pass at t = T"
         return f"{first}; votes: {loop}" if loop else first
 
@@ -147,6 +156,7 @@ def _settings(used: InferenceSettings) -> JsonObject:
         "chains": used.chains,
         "sampler": used.sampler,
         "to_one": used.to_one,
+        "evidence": used.evidence,
     }
 
 
@@ -287,7 +297,8 @@ class JointAnswer:
 
     values: dict[str, str]
     probability: float | None
-    """p(values | image), from left to right; None where it was not computed."""
+    """p(values | image), from left to right; under soft evidence of the sampler that took it in, of
+    a search relative to the answers that it found. None where it was not computed."""
     votes: float
     """Share of the chains that end at this answer, in [0, 1]."""
 

@@ -1,6 +1,6 @@
 """Conformance tests for plugin authors: the laws of each kind. (PYTEST_DONT_REWRITE)
 
-As a pytest plugin, `pytest_plugins = ["addkit.testing"]` in the conftest.py of your tests,
+As a pytest plugin, `pytest_plugins = ["addkit.testing"]` in the conftest.py of your tests, ::
 
     @pytest.mark.component("conditioner", "my-conditioner", settings={"width": 8})
     def test_conforms(law):

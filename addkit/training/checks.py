@@ -7,8 +7,8 @@ from typing import Any
 
 from addkit.data.loader import check_enough
 from addkit.data.shards import ShardStore
-from addkit.errors import AddkitWarning, RecipeError
-from addkit.model import problem_of
+from addkit.errors import AddkitWarning, RecipeError, UsageError
+from addkit.model import Inference, problem_of
 from addkit.plugin.protocols import DataSource
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe
@@ -53,6 +53,16 @@ def check_training(recipe: Recipe, facts: DataFacts) -> None:
             f"{source}: [training] patience stops by the score on a validation split, and the data "
             "has none; set data.validation above 0, or training.patience to 0"
         )
+    if recipe.sampling.evidence:
+        if "soft-evidence" not in data.spec.provides:
+            raise RecipeError(
+                f'{source}: [sampling] evidence: the data "{data.name}" has no soft evidence on '
+                "its labels; set it to false"
+            )
+        try:
+            Inference.of(recipe, problem_of(recipe, facts))
+        except UsageError as error:
+            raise RecipeError(f"{source}: [sampling] evidence: {error}") from None
     if recipe.sampling.steps == "auto" and "validation" not in facts.split_sizes:
         raise RecipeError(
             f'{source}: [sampling] steps = "auto" chooses on a validation split, and '

@@ -8,6 +8,7 @@ from typing import Any
 
 from addkit.errors import RecipeError
 from addkit.model import build_network
+from addkit.plugin import load_registry
 from addkit.plugin.values import DataFacts
 from addkit.recipe import Recipe, recipe_from_tables
 
@@ -108,7 +109,8 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
         tables["sampling"] |= {"steps": 1}
         tables["read_out"] = {"name": "one-pass"}
         tables["process"] = {"name": "gaussian"}
-        tables["sampler"] = {"name": "renoise"}
+        # Labels are independent here: evidence on each is added to its own logits.
+        tables["sampler"] = {"name": "maskgit" if recipe.sampling.evidence else "renoise"}
         return _finished(recipe, tables, "ce" if head == "one-shot" else head)
     # Tokens are clean or hidden here, never noisy, so they are embedded by a table.
     tables["embedding"] = {"name": "token"}
@@ -121,6 +123,9 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
         weight = "1/t" if head == "masked-weighted" else "none"
         tables["process"] = {"name": "masked", "weight": weight}
         tables["sampler"] = {"name": "maskgit"}
+    if recipe.sampling.evidence:
+        spec: Any = load_registry().get("process", tables["process"]["name"]).spec
+        tables["sampler"] = dict(spec.evidence_sampler)
     return _finished(recipe, tables)
 
 

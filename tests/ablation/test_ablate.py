@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from addkit.ablation import AblationResult, Store, ablate, plan
+from addkit.ablation.ablate import _row
+from addkit.ablation.results import StoredScores
 from addkit.ablation.worker import Task, execute
 from addkit.evaluation.batches import Evaluator
 from addkit.metrics.statistics import paired_interval
@@ -78,6 +80,31 @@ def test_differences_count_for_at_least_one_test_image(result: AblationResult) -
         pairs = [a - b for a, b in zip(arm.values, reference.values, strict=True)]
         interval = paired_interval(pairs, 100 / 539)
         assert (arm.low, arm.high) == pytest.approx((interval.low, interval.high))
+
+
+def _stored(store: Store, keys: tuple[str, str], top1: float) -> None:
+    file = store.scores_file(*keys)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    StoredScores(headline="top1", steps=1, scores={"top1": top1, "count": 539}).write(file)
+
+
+def test_an_arm_is_compared_with_what_answers_alike(
+    small: Recipe, tmp_path: Path, view: Any
+) -> None:
+    what, store = plan(small, [("", ("loss.name=mse-noise",))], seeds=1), Store(tmp_path)
+    for arm, top1 in zip(what.arms, (90.0, 80.0, 85.0), strict=True):
+        _stored(store, arm.keys[0], top1)
+    last, noise = ablate(what, store, view).arms
+    # One training of the base has scores under two inference settings.
+    assert (last.values, last.reference, last.difference) == ([80], "base", -10)
+    assert (noise.values, noise.reference, noise.difference) == ([85], last.name, 5)
+
+
+def test_the_metric_is_that_of_any_seed_that_did_not_fail(small: Recipe, tmp_path: Path) -> None:
+    (arm, *_), store = plan(small, WANTED, seeds=2).arms, Store(tmp_path)
+    _stored(store, arm.keys[1], 90.0)
+    row = _row(arm, 2, store, {}, set())
+    assert (row.metric, row.values, row.mean) == ("top1", [None, 90.0], 90.0)
 
 
 def test_other_arms_are_another_ablation(small: Recipe) -> None:

@@ -103,6 +103,12 @@ def test_every_key_that_differs_is_in_the_changes(
         assert {key.split(".")[1] for key in changed} <= {"name"}, arm.name
 
 
+def test_what_is_asked_for_and_is_so_already_is_no_override(small: Recipe) -> None:
+    same = f"sampling.steps={small.tables()['sampling']['steps']}"
+    *_, arm = arms_of(small, [("", (same, "sampling.guidance=3"))], [], 1)
+    assert arm.overrides == arm.changes == {"sampling.guidance": 3}
+
+
 def test_arms_that_are_the_base_or_each_other_are_shown_once(small: Recipe) -> None:
     wanted = [("", ("loss.name=ce",)), ("a", ("sampling.steps=5",)), ("b", ("sampling.steps=5",))]
     assert [arm.name for arm in arms_of(small, wanted, [], 1)] == ["base", "a"]
@@ -117,6 +123,8 @@ def test_what_an_arm_needs_to_be_trained_every_arm_gets(small: Recipe) -> None:
     assert small.tables()["denoiser"]["bayes_skip"] is True
     untouched, shared = matched_base(small, [("loss.name=mse", "denoiser.bayes_skip=false")])
     assert (untouched.tables()["denoiser"]["bayes_skip"], shared) == (True, [])
+    # A base that has it already is not changed.
+    assert matched_base(base, [("loss.name=mse",)])[1] == []
 
 
 def test_what_an_arm_needs_to_answer_it_gets_alone(small: Recipe) -> None:

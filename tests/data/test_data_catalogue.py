@@ -35,7 +35,10 @@ def _captioned() -> list[Spec]:
 
 def test_the_data_sets_that_are_offered() -> None:
     specs = list(addkit_components())
-    assert [spec.name for spec in specs] == CLASSIFIED + CAPTIONS + JOINT + TAGS + ["outfits"]
+    assert [spec.name for spec in specs] == CLASSIFIED + CAPTIONS + JOINT + TAGS + [
+        "outfits",
+        "linked-outfits",
+    ]
     assert {spec.kind for spec in specs} == {"data"}
 
 

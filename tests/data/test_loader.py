@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -205,3 +207,21 @@ def test_a_gpu_gets_pinned_batches(
     batch = next(load(train, [[0, 1]], 0, workers, pin=True))
     assert torch.equal(batch.images, wanted.images)
     assert pinned == [torch.float32, torch.int64]
+
+
+def test_a_batch_that_is_being_finished_is_not_overwritten(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = _folder(pets).split("train")
+    finished = type(images).finished
+
+    def late(self: Any, *args: Any) -> Batch:
+        # Meanwhile the worker writes all batches that it may.
+        time.sleep(0.2)
+        return finished(self, *args)
+
+    batches = [[index] for index in range(4)]
+    expected = [batch.images for batch in load(images, batches, 3, 0)]
+    monkeypatch.setattr(type(images), "finished", late)
+    got = [batch.images for batch in load(images, batches, 3, 1, prefetch=1)]
+    assert all(map(torch.equal, got, expected))

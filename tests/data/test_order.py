@@ -144,3 +144,25 @@ def test_balanced_batches_are_cut_from_the_balanced_order() -> None:
     assert torch.equal(batches.flatten(), balanced_order(images.labels[:, 0], 3, 2)[:24])
     with pytest.raises(DataError, match="shards"):
         epoch_batches(_sharded([16] * 4), 0, 0, steps=8, parts=2, size=4, balanced=True)
+
+
+def test_shards_come_in_an_order_of_their_epoch() -> None:
+    images = _sharded([1] * 40)
+    orders = []
+    for epoch in range(3):
+        batches = epoch_batches(images, 0, epoch, steps=40, parts=1, size=1, buffer=1)
+        orders.append(images.shards[batches.flatten(), 0] // 7)
+    # Not the order of images that another use of the seed draws, either.
+    orders.append(epoch_order(0, 0, 40))
+    assert len({tuple(order.tolist()) for order in orders}) == 4
+
+
+def test_each_part_and_epoch_has_a_buffer_of_its_own() -> None:
+    images = _sharded([32] * 2)
+    seen = set()
+    for epoch in range(2):
+        batches = epoch_batches(images, 0, epoch, steps=32, parts=2, size=1, buffer=32)
+        places = images.shards[batches.squeeze(2), 1] // 100  # (steps, parts)
+        seen |= {tuple(place) for place in places.T.tolist()}
+    # The buffer takes all images of a part, and gives them out in random order.
+    assert len(seen | {tuple(range(32))}) == 5

@@ -45,6 +45,10 @@ def _resumed(name: str, first: int, then: int, *changes: str) -> list[dict[str, 
 
 FSDP = "distributed.strategy=fsdp"
 QUARTERS = "distributed.per_process_batch=16"
+STOP_EARLY = (
+    *("data.validation=0.2", "training.epochs=4", "training.evaluate_every=1"),
+    *("training.patience=1", "training.lr=0.05", "training.ema=0"),
+)
 CASES = [
     _case("talk", 2, work="talk"),
     _case("leave", 2, work="leave"),
@@ -54,6 +58,7 @@ CASES = [
     *(_case(f"quarters-{size}", size, QUARTERS, until=12) for size in (1, 2, 4)),
     *(_case(f"warped-{size}", size, "timesteps.name=warped", until=12) for size in (1, 2)),
     *(_case(f"captions-{size}", size, recipe="emoji", until=6) for size in (1, 2)),
+    *(_case(f"stop-early-{size}", size, *STOP_EARLY, work="stop-early") for size in (1, 2)),
     *_resumed("ddp", 2, 1),
     *_resumed("ddp", 1, 2),
     *_resumed("fsdp", 2, 1, FSDP),

@@ -29,7 +29,7 @@ from addkit.recipe import read_recipe
 from addkit.runs import Run
 from addkit.runs.checkpoint import Progress, load_tensors
 from addkit.runs.checkpoint_files import checkpoint_of
-from addkit.training.callbacks import meters_of
+from addkit.training.callbacks import Metrics, meters_of
 from addkit.training.trainer import Callback, StepReport, Trainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -57,12 +57,7 @@ class Recorder(Callback):
 
 def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
     """To `until`, from where the run stands; then a checkpoint and, if asked for, scores."""
-    recipe = read_recipe(RECIPES / f"{case['recipe']}.toml", case["changes"])
-    path = out / case["run"]
-    if world.is_main and not path.exists():
-        Run.create(path, recipe, build_data(recipe).facts)
-    world.barrier()
-    trainer = Trainer.open(Run(path), recipe, "cpu", world)
+    trainer = _opened(world, out, case)
     recorder = Recorder(case["until"])
     begin = trainer.progress.step
     try:
@@ -74,11 +69,32 @@ def train(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
         scores = {n: scores_of(meter) for n, meter in meters_of(trainer, case["split"]).items()}
     trainer.close()
     world.barrier()
-    return {**recorder.seen, "begin": begin, "scores": scores, "state": _stored(path)}
+    return {**recorder.seen, "begin": begin, "scores": scores, "state": _stored(trainer.run)}
 
 
-def _stored(path: Path) -> dict[str, torch.Tensor]:
-    checkpoint = checkpoint_of(Run(path).checkpoints)
+def stop_early(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
+    """Until patience ends the training; then the best weights, and their scores on validation."""
+    trainer = _opened(world, out, case)
+    trainer.fit([Metrics()])
+    taken, best = trainer.progress.step, trainer.load_best()
+    scores = {name: scores_of(meter) for name, meter in meters_of(trainer, "validation").items()}
+    trainer.close()
+    world.barrier()
+    lines = [line for line in trainer.run.metrics() if "split" in line]
+    return {"steps": taken, "best": best, "scores": scores, "lines": lines}
+
+
+def _opened(world: World, out: Path, case: dict[str, Any]) -> Trainer:
+    recipe = read_recipe(RECIPES / f"{case['recipe']}.toml", case["changes"])
+    path = out / case["run"]
+    if world.is_main and not path.exists():
+        Run.create(path, recipe, build_data(recipe).facts)
+    world.barrier()
+    return Trainer.open(Run(path), recipe, "cpu", world)
+
+
+def _stored(run: Run) -> dict[str, torch.Tensor]:
+    checkpoint = checkpoint_of(run.checkpoints)
     assert checkpoint is not None
     return {
         f"{file.stem}: {name}": tensor.clone()
@@ -132,6 +148,7 @@ def interrupt(world: World, out: Path, case: dict[str, Any]) -> dict[str, Any]:
 
 WORK: dict[str, Callable[[World, Path, dict[str, Any]], dict[str, Any]]] = {
     "train": train,
+    "stop-early": stop_early,
     "talk": talk,
     "leave": leave,
     "interrupt": interrupt,

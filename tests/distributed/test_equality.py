@@ -31,6 +31,16 @@ def test_each_process_scores_its_share_and_all_know_the_whole(told: Told) -> Non
         assert values == pytest.approx(scores[weights], rel=1e-6)
 
 
+def test_processes_stop_early_together_and_load_the_same_best_weights(told: Told) -> None:
+    one, pair = told["stop-early-1", 0], [told["stop-early-2", rank] for rank in (0, 1)]
+    assert pair[0] == pair[1]
+    assert (pair[0]["best"], pair[0]["steps"]) == (one["best"], one["steps"]) == (15, 30)
+    values = [line["top1"] for line in pair[0]["lines"]]
+    assert values[0] > values[1]
+    assert values == pytest.approx([line["top1"] for line in one["lines"]])
+    assert pair[0]["scores"]["raw"]["top1"] == pytest.approx(values[0])
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_four_micro_batches_are_the_same_within_rounding(told: Told, processes: int) -> None:
     one, several = told["quarters-1", 0], told[f"quarters-{processes}", 0]

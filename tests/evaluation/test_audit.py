@@ -68,7 +68,8 @@ def test_the_interval_is_paired_by_image() -> None:
 
 
 def test_what_is_audited(digits_run: Path) -> None:
-    inference = load(digits_run).inference
+    # Whatever the recipe answers with: a chain that exits early has no last step.
+    inference = load(digits_run).inference.replace(early_exit=2, steps=1)
     cases = audit_settings(inference)
     assert list(cases) == ["first_step", "last_step", "shuffled_state", "no_image"]
     loops = {name: case.inference for name, case in cases.items()}
@@ -77,3 +78,18 @@ def test_what_is_audited(digits_run: Path) -> None:
     assert [loop.steps for loop in loops.values()] == [1, 20, 20, 20]
     assert [loop.shuffled for loop in loops.values()] == [False, False, True, False]
     assert [case.no_image for case in cases.values()] == [False, False, False, True]
+
+
+def test_a_state_whose_use_is_within_its_interval_is_not_used() -> None:
+    correct = _cases(900, 900, 900)
+    # Three images more are lost by shuffling than are won.
+    correct["shuffled_state"] = _right(910) & ~_right(13)
+    audit = conclude(correct, None, 5)
+    assert 0 < audit.uses_state_points < audit.uses_state_interval
+    assert not audit.uses_state
+
+
+def test_one_image_decides_nothing() -> None:
+    audit = conclude({name: right[:1] for name, right in _cases(0, 1, 0).items()}, None, 5)
+    assert (audit.uses_state, audit.helps) == (False, None)
+    assert audit.uses_state_interval == audit.helps_interval == math.inf

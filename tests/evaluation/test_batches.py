@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from addkit.diffusion import Answer, counted_generator
 from addkit.distributed.world import World
+from addkit.evaluation import batches
 from addkit.evaluation.batches import Evaluator, Setting
 from addkit.model import Predictor, build_data, load
+from addkit.plugin.values import Batch
 from addkit.runs import Run
 
 
@@ -115,3 +118,70 @@ def test_the_shortest_of_the_best_chains_is_chosen(
     inference = predictor.inference.replace(read_out="last")
     chosen = _evaluator(predictor).best_steps(lambda n: inference.replace(steps=n), "top1")
     assert chosen == (5, values)
+
+
+class _Settings:
+    """Inference settings that record with what they are asked."""
+
+    def __init__(self, *, one_pass: bool) -> None:
+        self.one_pass = one_pass
+        self.evidence = False
+        self.asked: list[tuple[int, bool]] = []
+        """For each batch the seed of its noise, and whether it had the null condition."""
+
+    def answer(
+        self, diffusion: Any, condition: torch.Tensor, noise: torch.Generator, *, evidence: Any
+    ) -> Answer:
+        assert evidence is ("votes" if self.evidence else None)
+        self.asked.append((noise.initial_seed(), bool((condition == 0).all())))
+        empty = torch.zeros(len(condition), 1)
+        names = ("labels", "probabilities", "votes", "steps", "candidates", "confidence", "scores")
+        return Answer(**dict.fromkeys(names, empty))
+
+    def product_log_p(self, answer: Answer, labels: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(labels),), -1.0)
+
+    def truth_log_p(self, diffusion: Any, condition: torch.Tensor, labels: Any) -> torch.Tensor:
+        return condition.mean((1, 2))
+
+
+def test_what_each_setting_is_asked_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides, seeds = [], []
+
+    def load(images: Any, slices: Any, seed: int | None, workers: int) -> Any:
+        seeds.append(seed)
+        return [
+            Batch(images[s], torch.zeros(len(s), 1), tuple(s), side_inputs="side", evidence="votes")
+            for s in slices
+        ]
+
+    def condition(images: torch.Tensor, side_inputs: Any) -> torch.Tensor:
+        sides.append(side_inputs)
+        return images.view(-1, 1, 1)
+
+    monkeypatch.setattr(batches, "load", load)
+    diffusion = SimpleNamespace(
+        null_token=torch.zeros(1), null_condition=lambda length: torch.zeros(1, length, 1)
+    )
+    network: Any = SimpleNamespace(diffusion=diffusion, condition=condition, eval=lambda: None)
+    images: Any = torch.arange(1.0, 6)
+    evaluator = Evaluator(network=network, images=images, task=None, batch_size=2, seed=7)  # type: ignore[arg-type]
+    chain, once = _Settings(one_pass=False), _Settings(one_pass=True)
+    once.evidence = True
+    settings: dict[str, Any] = {
+        "chain": Setting(chain),  # type: ignore[arg-type]
+        "blind": Setting(chain, no_image=True),  # type: ignore[arg-type]
+        "once": Setting(once),  # type: ignore[arg-type]
+    }
+    truths: dict[str, list[float]] = {name: [] for name in settings}
+    for name, answer, _ in evaluator.predict_batches(settings):
+        assert answer.truth_log_p is not None
+        truths[name] += answer.truth_log_p.tolist()
+    # Images as they are: no augmentation is drawn.
+    assert (seeds, sides) == ([None], ["side"] * 3)
+    noise = [counted_generator(7, "evaluate", number).initial_seed() for number in range(3)]
+    assert len(set(noise)) == 3
+    assert once.asked == [(seed, False) for seed in noise]
+    assert chain.asked == [(seed, blind) for seed in noise for blind in (False, True)]
+    # Exact likelihoods of what the network was given; one pass has that of its own product.
+    assert truths == {"chain": [1, 2, 3, 4, 5], "blind": [0] * 5, "once": [-1] * 5}

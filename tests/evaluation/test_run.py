@@ -7,7 +7,7 @@ import pytest
 
 from addkit.errors import DataError, UsageError
 from addkit.evaluation.run import EvaluationOptions, Grid, evaluate_run
-from addkit.model import load
+from addkit.model import Predictor, load
 from addkit.runs import Run
 
 
@@ -77,3 +77,8 @@ def test_an_evaluation_is_of_its_split_weights_and_seed(digits_run: Path) -> Non
     assert [row["count"] for row in usual + other] == [539] * 3 + [1258] * 3
     assert all(one["nll"] != two["nll"] for one, two in zip(usual, raw, strict=True))
     assert scores(seed=1)[0]["nll"] != usual[0]["nll"]
+
+
+def test_what_has_no_loop_is_not_audited(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Predictor, "loops", False)
+    assert evaluate_run(digits_run, Grid(), EvaluationOptions(audit=True)).audit is None

@@ -18,7 +18,7 @@ from addkit.evaluation.uncertainty import (
     needs_one_label,
     voting_chains,
 )
-from addkit.metrics.uncertainty import tempered
+from addkit.metrics.uncertainty import fit_temperature, tempered
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.protocols import DataSource
 from addkit.recipe import recipe_from_tables
@@ -140,7 +140,14 @@ def test_a_validation_split_gives_one_temperature(models) -> None:
     source = _source(models[0], "data.validation=0.2")
     uncertainty = _measure(models, source)
     assert uncertainty.temperature_from == "the validation split"
-    assert {len(row.temperatures) for row in uncertainty.rows if row.scaled} == {1}
+    predictor = models[0]
+    evaluator = Evaluator.for_predictor(predictor, source.split("validation"), seed=0)
+    answers = list(evaluator.predict_batches({"it": Setting(predictor.inference)}))
+    probabilities = torch.cat([answer.probabilities.squeeze(1) for _, answer, _ in answers])
+    labels = torch.cat([batch.labels.squeeze(1) for *_, batch in answers])
+    fitted = [list(row.temperatures) for row in uncertainty.rows if row.scaled]
+    assert fitted[0] == pytest.approx([fit_temperature(probabilities, labels)], rel=1e-4)
+    assert {len(temperatures) for temperatures in fitted} == {1}
     other = _measure(models, source, "validation")
     assert other.temperature_from == "the other half of the validation split"
 
@@ -163,6 +170,9 @@ def test_comparisons_are_of_the_vote_share_with_what_has_no_chains(
         assert one.n == 539
         sure = not one.low <= 0 <= one.high
         assert (one.verdict == "not distinguishable") is not sure
+        if sure:
+            assert one.verdict == ("better" if one.high < 0 else "worse")
+    assert any(one.verdict == "worse" for one in uncertainty.comparisons)
 
 
 def test_the_same_seed_finds_the_same(models, uncertainty: Uncertainty) -> None:
@@ -211,3 +221,18 @@ def test_several_labels_are_refused(models) -> None:
     assert str(caught.value) == (
         "--uncertainty compares confidences of one label, and this run has 4 for each image"
     )
+
+
+def test_controls_answer_with_their_own_settings(models, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Setting]] = []
+    predict = Evaluator.predict_batches
+
+    def recorded(self: Evaluator, settings: dict[str, Setting], *share: Any) -> Any:
+        asked.append(settings)
+        return predict(self, settings, *share)
+
+    monkeypatch.setattr(Evaluator, "predict_batches", recorded)
+    _measure(models, _source(models[0]))
+    predictor, controls = models
+    assert asked[1:] == [{name: Setting(each.inference)} for name, each in controls.items()]
+    assert predictor.inference.replace(steps=3) in [each.inference for each in asked[0].values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ import addkit
 from addkit.data.digits import Digits
 from addkit.data.settings import DigitsConfig
 from addkit.errors import RecipeError, RunError, UsageError
+from addkit.export.run import script_text
 from addkit.model import build_data, build_network
 from addkit.packs import pack, push
 from addkit.recipe import Recipe, read_recipe
@@ -78,6 +80,13 @@ def test_its_card(digits_pack: Path, digits_run: Path) -> None:
     assert rows[2].count(" to ") == 2
     never = Run(digits_run).manifest().never_predicted
     assert ("never predicts" in text) == bool(never)
+
+
+def test_its_card_has_the_program_that_an_export_writes(digits_pack: Path) -> None:
+    """tests/export runs that program without addkit and torch."""
+    card = _read(digits_pack, "README.md").decode()
+    blocks = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
+    assert [block for block in blocks if "onnxruntime" in block] == [script_text()]
 
 
 def test_the_same_run_gives_the_same_bytes(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +114,72 @@ def test_bytes_reach_the_disk_before_the_name(
     )
     write_text(tmp_path / "a.txt", "x")
     assert events == ["sync .tmp", "rename", "sync "]
+
+
+def test_a_folder_reaches_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    rename = Path.rename
+    monkeypatch.setattr(atomic, "fsync_path", lambda path: events.append(path.name))
+    monkeypatch.setattr(
+        Path, "rename", lambda self, to: events.append("rename") or rename(self, to)
+    )
+    with whole_folder(tmp_path / "step-1") as folder:
+        (folder / "a").write_text("1")
+    assert events == ["a", ".step-1.tmp", "rename", tmp_path.name]
+
+
+def test_a_folder_with_a_file_of_the_user_s_is_not_deleted(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "step-1") as folder:
+        (folder / "a").write_text("1")
+        seal(folder)
+    (tmp_path / "step-1" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError):
+        atomic.discard(tmp_path / "step-1")
+    assert (tmp_path / "step-1" / "notes.txt").read_text() == "mine"
+
+
+def test_a_deletion_that_is_cut_short_leaves_a_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with whole_folder(tmp_path / "step-1") as folder:
+        seal(folder)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            atomic.discard(tmp_path / "step-1")
+    atomic.clean_temporaries(tmp_path, "step-1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_temporary_link_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a").write_text("1")
+    link = tmp_path / ".step-1.tmp"
+    link.symlink_to(tmp_path / "mine")
+    atomic.delete_temporary(link)
+    assert not os.path.lexists(link)
+    assert (tmp_path / "mine" / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize("theirs", ["file", "folder", ""])
+def test_only_what_was_made_is_deleted(tmp_path: Path, theirs: str) -> None:
+    run = tmp_path / "run"
+    made = atomic.missing({run, run / "a", run / "b", run / "b" / "c"})
+    (run / "b").mkdir(parents=True)
+    for file in (run / "a", run / "b" / "c"):
+        file.write_text("1")
+    if theirs == "file":
+        (run / "b" / "d").write_text("mine")
+    elif theirs:
+        (run / "d").mkdir()
+    atomic.delete_made(run, made)
+    left = sorted(path.relative_to(run).as_posix() for path in run.rglob("*"))
+    # A file of another's may belong to what was made, which therefore stays.
+    assert left == {"file": ["a", "b", "b/c", "b/d"], "folder": ["d"], "": []}[theirs]
+    assert run.exists() == bool(theirs)

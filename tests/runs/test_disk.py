@@ -210,3 +210,10 @@ def test_a_folder_that_may_not_be_written(run: Run) -> None:
             CheckpointWriter(run.checkpoints, Keep()).save(Progress(2), TENSORS)
     finally:
         run.checkpoints.chmod(0o700)
+
+
+def test_an_error_of_a_file_that_was_read_passes(tmp_path: Path) -> None:
+    read = OSError(errno.EIO, "Input/output error", str(tmp_path / "images" / "a.png"))
+    with pytest.raises(OSError) as raised, disk_errors(tmp_path / "run" / "x"):
+        raise read
+    assert raised.value is read

@@ -228,3 +228,29 @@ def test_readers_see_whether_somebody_writes(tmp_path: Path, kind: str) -> None:
         process.kill()
         process.wait()
         assert not lock.is_locked(tmp_path)
+
+
+def test_a_broken_disk_is_no_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_locks(monkeypatch, errno.EIO)
+    with pytest.raises(RunError):
+        locked(tmp_path).__enter__()
+    assert not (tmp_path / "lock.marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "left"),
+    [
+        ("lock", "", True),
+        ("lock", '{"pid": 1}', True),
+        ("lock", "my notes", False),
+        ("locks", "", False),
+        ("lock.marker", "", True),
+    ],
+)
+def test_a_lock_differs_from_a_file_of_that_name(
+    tmp_path: Path, name: str, content: str, left: bool
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert lock.is_lock(tmp_path / name) == left

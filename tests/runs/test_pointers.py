@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,14 @@ import pytest
 
 from addkit.errors import AddkitWarning, RunError
 from addkit.runs.atomic import clean_temporaries
-from addkit.runs.checkpoint_files import FILES, checkpoint_of, newest_whole, pointed_at
+from addkit.runs.checkpoint_files import (
+    FILES,
+    checkpoint_of,
+    fault_of,
+    newest_whole,
+    pointed_at,
+    seal,
+)
 
 Save = Callable[..., Path]
 
@@ -213,3 +221,21 @@ def test_a_checkpoint_that_was_being_replaced_comes_back(save: Save) -> None:
     path.rename(path.with_name(".step-00000001.old"))
     clean_temporaries(path.parent, FILES)
     assert newest_whole(path.parent) == (path, [])
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "copy"])
+def test_a_pointer_names_a_checkpoint_of_its_folder(save: Save, name: str) -> None:
+    folder = save(1).parent
+    other = folder / name
+    other.mkdir()
+    (other / "progress.json").write_text("{}")
+    (folder / "latest").write_text(name)
+    assert pointed_at(folder, "latest") is None
+
+
+def test_a_folder_may_be_sealed_again(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    for _ in range(2):
+        seal(tmp_path)
+    assert list(json.loads((tmp_path / "checksums.json").read_text())) == ["a"]
+    assert fault_of(tmp_path) is None

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from addkit.errors import AddkitWarning, RunError
+from addkit.errors import AddkitWarning, RunError, UsageError
 from addkit.model import build_data
+from addkit.plugin.registry import HASH
 from addkit.recipe import read_recipe
-from addkit.runs import Run, newest_run
-from addkit.runs.folder import Manifest, read_json
+from addkit.runs import Run, folder, newest_run
+from addkit.runs.folder import Manifest, begin_in, read_json, sealed
 
 
 @pytest.fixture
@@ -246,3 +247,60 @@ def test_metrics_that_have_changed_since_the_end(digits_run: Path, tmp_path: Pat
         (each.path / "metrics.jsonl").write_text(text[: text[:-1].rindex("\n") + 1])
         with pytest.warns(AddkitWarning, match=r"metrics\.jsonl: altered since"):
             assert each.metrics() == whole[:-1]
+
+
+def test_a_whole_last_line_that_is_damaged_is_kept(run: Run) -> None:
+    run.log({"step": 1, "loss": 1.0})
+    with (run.path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": \xff}\n')
+    with pytest.warns(AddkitWarning):
+        assert len(run.metrics()) == 1
+    run.forget_after(1)
+    assert (run.path / "metrics.jsonl").read_bytes().count(b"\n") == 2
+
+
+def test_a_checksum_is_that_of_the_values_in_any_order() -> None:
+    one, two = sealed({"a": 1, "b": {"c": 2, "d": 3}}), sealed({"b": {"d": 3, "c": 2}, "a": 1})
+    assert one == two
+    assert one != sealed({"a": 1, "b": {"c": 2, "d": 4}})
+
+
+def test_a_control_without_a_manifest_has_a_name_of_its_own(run: Run, recipes: Path) -> None:
+    recipe = read_recipe(recipes / "digits.toml")
+    control = Run.create(run.control("linear").path, recipe, run.facts())
+    assert control.model_name == "control, linear"
+    assert run.model_name != control.model_name
+
+
+def test_a_folder_without_a_recipe_is_no_run_yet(
+    run: Run, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A kill after the first file: without the facts nothing could resume the run.
+    written: list[str] = []
+    monkeypatch.setattr(Run, "_write", lambda self, name, text: written.append(name))
+    Run.create(tmp_path / "new", read_recipe(recipes / "digits.toml"), run.facts())
+    assert written == ["facts.json", "recipe.toml"]
+
+
+def test_changed_code_counts_where_it_changes_the_result(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def identities(code: str) -> dict[str, str]:
+        return dict.fromkeys(("encoder", "tracker"), f"a (b 1{HASH}{code})")
+
+    run.note(environment={"components": identities("old")})
+    now = identities("new")
+    monkeypatch.setattr(
+        folder, "third_parties", lambda names: {k: now[k] for k in names if k in now}
+    )
+    recipe = run.recipe()
+    assert "tracker" in recipe.choices
+    (line,) = run.changed_plugins(recipe)
+    assert line.startswith("encoder ")
+
+
+def test_a_folder_of_another_s_is_no_place_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError):
+        begin_in(tmp_path)
+    assert begin_in(tmp_path / "new")

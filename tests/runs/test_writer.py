@@ -253,3 +253,12 @@ def test_weights_have_the_mode_of_their_neighbours(tmp_path: Path, umask: int) -
     modes = {stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()}
     assert modes == {0o666 & ~umask}
     assert stat.S_IMODE(path.stat().st_mode) == 0o777 & ~umask
+
+
+def test_tensors_may_change_their_type(tmp_path: Path) -> None:
+    with CheckpointWriter(tmp_path, Keep()) as writer:
+        for step, kind in enumerate((torch.float32, torch.bfloat16, torch.int64)):
+            path = writer.save(Progress(step), {"raw": {"w": torch.arange(3, dtype=kind)}})
+    weight = load_tensors(path / "raw.safetensors")["w"]
+    assert weight.dtype == torch.int64
+    assert weight.tolist() == [0, 1, 2]

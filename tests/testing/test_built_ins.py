@@ -19,7 +19,7 @@ from addkit.testing.small_problem import example_of
 REGISTRY = load_registry()
 BUILT_INS = [key for key, one in REGISTRY.components.items() if one.distribution == "addkit"]
 ELSEWHERE = {
-    *(("data", name) for name in ("fashion-mnist", "imagenet", "outfits")),
+    *(("data", name) for name in ("fashion-mnist", "imagenet", "outfits", "linked-outfits")),
     ("tokenizer", "tokenizers-file"),
     *(("tracker", name) for name in ("tensorboard", "wandb", "mlflow")),
 }

@@ -46,6 +46,9 @@ is carried over."""
 NO_DRAWS = {
     "refine": "reads its own answer again without noise, and so sharpens it",
     "beam": "searches for the most probable answers",
+    "surest-beam": "searches for the most probable answers",
+    "leave-one-out": "settles the surest label first",
+    "weighted-draws": "ranks its draws, and gives their weights as marginals",
 }
 
 TOKEN_BY_TOKEN: dict[str, tuple[str, dict[str, Any]]] = {

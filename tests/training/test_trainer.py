@@ -240,6 +240,41 @@ def test_clipping_bounds_the_step(lab: Any) -> None:
     assert float(grads.norm()) == pytest.approx(report.gradient_norm, rel=1e-4)
 
 
+def test_gradients_are_those_of_the_weighted_mean(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classification, "targets", lambda _, labels: Targets(labels, (labels % 4).float() ** 2)
+    )
+    trainer = lab.open("run", "training.clip_norm=0")
+    report = lab.fit(trainer, stop_after=1).reports[0]
+    norms = [p.grad.norm() for p in trainer.network.parameters() if p.grad is not None]
+    assert float(torch.stack(norms).norm()) == pytest.approx(report.gradient_norm, rel=1e-4)
+
+
+def test_a_step_reads_side_inputs_and_another_answer_for_each_copy(lab: Any) -> None:
+    trainer = lab.open("run", "training.reuse=4")
+    lab.fit(trainer, stop_after=1)
+    (batch,) = next(iter(trainer.micro_batches(0)))
+    answers = torch.arange(4).view(1, 4, 1).expand(64, 4, 1)
+    sides: Any = object()
+    batch = replace(
+        batch, references=answers, reference_counts=torch.full((64,), 4), side_inputs=sides
+    )
+    read: list[Any] = []
+
+    def module(*inputs: Any) -> Any:
+        read.extend(inputs)
+        raise InterruptedError
+
+    trainer.engine.module = module
+    with pytest.raises(InterruptedError):
+        trainer.train_step([batch])
+    _, labels, _, side_inputs = read
+    assert side_inputs is sides
+    assert torch.equal(labels.sort(1).values, answers)
+
+
 def test_bfloat16_keeps_weights_and_loss_in_float32(lab: Any) -> None:
     trainer = lab.open("run", "training.precision=bfloat16")
     report = lab.fit(trainer, stop_after=1).reports[0]

@@ -45,18 +45,18 @@ class Confusion:
 
 @styled
 def draw_classes(data: Sequence[ClassAccuracy]) -> Figure:
-    """A dot with whiskers for each class, the first one on top."""
+    """A bar with whiskers for each class, the first one on top."""
     figure = new_figure(0.7 + 0.2 * len(data))
     axis = figure.subplots()
     rows = range(len(data))
     right = [each.right for each in data]
     # (2, classes): distances to both ends of the interval
     whiskers = [[each.right - each.low for each in data], [each.high - each.right for each in data]]
-    axis.errorbar(right, rows, xerr=whiskers, fmt="o", color="#0072b2", elinewidth=1.5)
+    axis.barh(rows, right, 0.7, xerr=whiskers, color="#56b4e9", ecolor=INK)
     axis.set_yticks(rows, [f"{unbroken(each.name, 26)} ({each.count})" for each in data])
     axis.invert_yaxis()
-    axis.axvline(100, color=INK, lw=0.8)
-    axis.grid(True)
+    axis.set_xlim(0, 100)
+    axis.xaxis.grid(True)
     axis.set_axisbelow(True)
     axis.set_xlabel("right, % (number of images)")
     axis.tick_params(color=FAINT)
