@@ -383,11 +383,6 @@ class TagScore:
     threshold: float | None
     """Probability from which it has the best F1 on the validation split; None if not chosen."""
 
-    @property
-    def text(self) -> str:
-        """The tag, or that the answer has it not."""
-        return self.name if self.present else f"no {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
 class TagPrediction(Made):
@@ -423,7 +418,10 @@ class TagPrediction(Made):
 
     def _repr_html_(self) -> str:
         """The picture, tags with the bars of their probabilities, and the chain, for notebooks."""
-        rows = [((s.text,), s.probability, (_of_hundred(s.probability),)) for s in self.listed]
+        rows = [
+            ((s.name, self.values[s.name]), s.probability, (_of_hundred(s.probability),))
+            for s in self.listed
+        ]
         joint = self.answers[0].probability
         whole = "" if joint is None else f"all together: {_of_hundred(joint)}"
         return self._card(f"{bars(rows)}<div>{muted(whole)}</div>", self.steps)
@@ -437,17 +435,22 @@ class TagPrediction(Made):
     def rows(self) -> list[tuple[str, ...]]:
         """A row for each tag of the answer and the most probable others; then the sets."""
         rows: list[tuple[str, ...]] = [
-            (score.text, _percent(score.probability), f"{100 * score.votes:.0f}")
+            (score.name, self.values[score.name], _percent(score.probability), _votes(score.votes))
             for score in self.listed
         ]
         return rows + [
             (
-                f"together: {', '.join(answer.tags) or '(no tag)'}",
+                "together",
+                ", ".join(answer.tags) or "(no tag)",
                 _percent(answer.probability),
-                f"{100 * answer.votes:.0f}",
+                _votes(answer.votes),
             )
             for answer in self.answers
         ]
+
+
+def _votes(share: float) -> str:
+    return f"{100 * share:.0f}"
 
 
 def _percent(probability: float | None) -> str:

@@ -27,7 +27,7 @@ class Tags:
     """
 
     headline: str = "subset_accuracy"
-    columns: tuple[str, ...] = ("tag", "probability %", "votes %")
+    columns: tuple[str, ...] = ("tag", "answer", "probability %", "votes %")
     predicts_length = False
 
     def __init__(self, config: TagsConfig, problem: Problem) -> None:

@@ -71,10 +71,10 @@ def test_answers_list_tags_with_probabilities() -> None:
     ]
     assert [(each.tags, each.votes) for each in shown.answers] == [(("dog",), 0.75)]
     assert shown.answers[0].probability == pytest.approx(0.5)
-    assert [row[:2] for row in shown.rows()] == [
-        ("dog", "90.00"),
-        ("no ball", "25.00"),
-        ("together: dog", "50.00"),
+    assert [row[:3] for row in shown.rows()] == [
+        ("dog", "yes", "90.00"),
+        ("ball", "no", "25.00"),
+        ("together", "dog", "50.00"),
     ]
     assert {tag["name"] for tag in shown.data()["tags"]} == set(PROBLEM.token_names)
     assert "dog" in shown._repr_html_()
