@@ -119,7 +119,8 @@ COMMANDS = {
     "--uncertainty --seed --json",
     "ablate": "recipe --loss --schedule --timesteps --embedding --denoiser --encoder --conditioner "
     "--tokenizer --process --to-one --sampler --read-out --guidance --steps --axis --controls "
-    "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
+    "--seeds --grid/--one-at-a-time --metric --set --jobs --store --dry-run --json",
+    "repair": "table --run --recipe --folds -o --most --set --weights --json",
     "export": "run --to -o --precision --force --steps --sampler --to-one --read-out --weights "
     "--set --json",
     "report": "folder -o --set --json",

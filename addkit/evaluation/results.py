@@ -49,6 +49,7 @@ class Score:
     """Rank in which a table that is wider than its terminal leaves out the column, 1 first; 0:
     never.
     """
+    lower_is_better: bool = False
     over_images: bool = False
     """A share of images, each of them right or wrong: it has a binomial interval."""
 
@@ -160,9 +161,9 @@ SCORES = (
         meaning="mean over classes of the share of their images that is right",
     ),
     Score(name="macro_f1", title="macro F1", short_title="F1", unit="%", digits=2, optional=3),
-    Score(name="nll", title="NLL", unit="nats", optional=5),
-    Score(name="brier", title="Brier", optional=1),
-    Score(name="ece", title="ECE", unit="%", digits=2, optional=4),
+    Score(name="nll", title="NLL", unit="nats", optional=5, lower_is_better=True),
+    Score(name="brier", title="Brier", optional=1, lower_is_better=True),
+    Score(name="ece", title="ECE", unit="%", digits=2, optional=4, lower_is_better=True),
     Score(name="count", title="images", digits=0),
     _share("exact_match", "exact match", "exact", "answers that are right as a whole", True),
     _share("token_accuracy", "tokens right", "tokens", "labels that are right"),
@@ -177,6 +178,7 @@ SCORES = (
         title="NLL of a label",
         short_title="label NLL",
         unit="nats",
+        lower_is_better=True,
         meaning="-log of a label's own probability, mean over labels",
     ),
     _share("consistency", "consistent", "", "answers whose labels occur together in training"),
@@ -200,6 +202,7 @@ SCORES = (
         title="perplexity",
         short_title="PPL",
         digits=2,
+        lower_is_better=True,
         meaning="exp of the mean -log p of a token of the true captions, ends included",
     ),
     _share("repeats", "repeats", "", "captions with a word twice in a row"),

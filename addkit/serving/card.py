@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from addkit.model import Predictor
+from addkit.errors import UsageError
+from addkit.evaluation.results import Score
+from addkit.model import Inference, Predictor
 from addkit.model.predictor import find_trained
 from addkit.runs.packs import is_pack, pack_manifest
 from addkit.serving.limits import Limits
@@ -28,6 +31,14 @@ class SideInput(BaseModel):
     name: str
     kind: Annotated[str, Field(description="number, category or text.")]
     categories: list[str]
+
+
+class Headline(BaseModel):
+    """The task's own score, as addkit prints it."""
+
+    title: str
+    value: str
+    unit: str
 
 
 class ModelCard(BaseModel):
@@ -52,7 +63,29 @@ class ModelCard(BaseModel):
     scores: Annotated[
         dict[str, float | None], Field(description="On the test split; empty if never scored.")
     ]
+    headline: Headline | None
+    samplers: Annotated[list[str], Field(description="Those that can walk the model's process.")]
+    evidence: Annotated[
+        Literal["state", "bias"] | None,
+        Field(description="How soft evidence on attributes is taken in; null: not at all."),
+    ]
+    evidence_sampler: Annotated[
+        str | None, Field(description="To be named as `sampler` beside evidence, if not null.")
+    ]
     limits: Annotated[dict[str, float], Field(description="Most that a request may have.")]
+
+
+def _evidence(inference: Inference) -> tuple[Literal["state", "bias"] | None, str | None]:
+    """How soft evidence is taken in, and the sampler to name for it."""
+    if not inference.problem.token_names:
+        return None, None
+    # The network need not have been trained for the process's own way.
+    with suppress(UsageError):
+        return inference.with_evidence().evidence_way, None
+    samplers = inference.samplers({"evidence-as-bias"})
+    if inference.sampler.name in samplers:
+        return "bias", inference.sampler.name
+    return ("bias", samplers[0]) if samplers else (None, None)
 
 
 def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -> ModelCard:
@@ -65,6 +98,7 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
     """
     facts, inference = predictor.facts, predictor.inference
     name, scores = predictor.recipe.model_name, {}
+    score = Score.named(predictor.task.headline)
     if path is not None:
         run, checkpoint = find_trained(path)
         manifest = pack_manifest(path) if is_pack(path) else run.manifest()
@@ -81,6 +115,7 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
     if facts.pad is not None:
         vocabulary = [word for index, word in enumerate(names) if index != facts.pad]
         captions = Captions(tokens=facts.num_tokens, vocabulary=vocabulary)
+    evidence, evidence_sampler = _evidence(inference)
     settings = ("steps", "guidance", "chains", "early_exit")
     components = ("sampler", "to_one", "read_out")
     return ModelCard(
@@ -107,5 +142,11 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
             "one_pass": inference.one_pass,
         },
         scores=scores,
+        headline=Headline(title=score.title, value=score.text(scores[score.name]), unit=score.unit)
+        if score.name in scores
+        else None,
+        samplers=inference.samplers(),
+        evidence=evidence,
+        evidence_sampler=evidence_sampler,
         limits=asdict(limits),
     )
