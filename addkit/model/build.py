@@ -67,6 +67,7 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
         token_names=facts.token_names,
         token_classes=facts.token_classes,
         combinations=facts.combinations,
+        tag_shares=facts.tag_shares,
         tokenizer=_tokenizer(recipe),
         pad=facts.pad,
         unknown=facts.unknown,
