@@ -100,6 +100,8 @@ class Answer(BaseModel):
     """Attributes: joint answers with `values`, `probability` and `votes`, the best first."""
     marginals: dict[str, list[Score]] | None = None
     """Attributes: probabilities of each by itself."""
+    tags: list[dict[str, Any]] | None = None
+    """Tags: each with `present`, `probability` and `votes`, the present ones first."""
     captions: list[dict[str, Any]] | None = None
     """Captions with `text`, `tokens`, `score` and `probability`, the best first."""
     steps: int

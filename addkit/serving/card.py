@@ -42,7 +42,7 @@ class Headline(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """A model: exactly one of labels, attributes and captions is not null."""
+    """A model: exactly one of labels, attributes, tags and captions is not null."""
 
     name: Annotated[str, Field(description="Name of its recipe.")]
     model: Annotated[str, Field(description="ADD, masked diffusion, ...")]
@@ -56,6 +56,7 @@ class ModelCard(BaseModel):
     attributes: Annotated[
         dict[str, list[str]] | None, Field(description="Values by name, of models of several.")
     ]
+    tags: Annotated[list[str] | None, Field(description="Known as yes or no each.")]
     captions: Captions | None
     side_inputs: list[SideInput]
     loops: Annotated[bool, Field(description="True if chains iterate on a noisy label.")]
@@ -107,9 +108,11 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
         if is_pack(path) or (run.finished and checkpoint == find_trained(run.path)[1]):
             scores = manifest.scores.get(predictor.weights, {})
     names = list(predictor.class_names)
+    tags = list(facts.token_names) if facts.tag_shares else None
     attributes = {
         token: names[slice(*ids)]
         for token, ids in zip(facts.token_names, facts.token_classes, strict=True)
+        if not tags
     }
     captions = None
     if facts.pad is not None:
@@ -127,8 +130,9 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
         parameters=sum(each.numel() for each in predictor.network.parameters()),
         image_size=facts.image_size,
         image_channels=facts.image_channels,
-        labels=None if attributes or captions else names,
+        labels=None if tags or attributes or captions else names,
         attributes=attributes or None,
+        tags=tags,
         captions=captions,
         side_inputs=[
             SideInput(name=each.name, kind=each.kind, categories=list(each.categories))

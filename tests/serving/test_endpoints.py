@@ -106,6 +106,7 @@ def test_a_trace_has_each_step(serving: Client, picture: bytes) -> None:
     ("recipe", "known", "wrong", "named"),
     [
         ("attributes", {"given": {"tone": "dark"}}, {"given": {"ton": "dark"}}, "tone"),
+        ("tags", {"given": {"woman": "yes"}}, {"given": {"womam": "yes"}}, "woman"),
         ("emoji", {"given": {"template": "red _"}}, {"given": {"template": "zzz _"}}, "zzz"),
         (
             "attributes",

@@ -192,6 +192,23 @@ def test_a_known_value_moves_the_others(
     expect(page.locator("#best")).to_have_text(expected.summary)
 
 
+def test_a_tag_is_present_or_absent(opened: Any, untrained: Any, digit_images: list[Path]) -> None:
+    predictor = untrained("tags")
+    page = opened(predictor=predictor)
+    give(page, str(digit_images[0]))
+    page.locator("summary", has_text="more").click()
+    row = page.locator('[data-key="=woman"]')
+    for known in ("yes", "no"):
+        row.click()
+        expect(row).to_contain_text(f"known: {known}")
+        settings = {"steps": 2, "chains": 1, "given": {"woman": known}, "seed": 0}
+        expected = predictor.predict(digit_images[0], **settings)
+        expect(page.locator("#film span")).to_have_text(expected.summary)
+        expect(page.locator("#best")).to_have_text(expected.summary)
+    row.click()
+    expect(row).to_have_attribute("aria-pressed", "false")
+
+
 def test_words_are_held_and_freed(opened: Any, untrained: Any, digit_images: list[Path]) -> None:
     predictor = untrained("emoji")
     page = opened(predictor=predictor)

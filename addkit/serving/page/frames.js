@@ -2,8 +2,9 @@
 
 /**
  * A frame has `t` (1 is pure noise; 0 the answer), `groups`, `best` and `words`; `best` is a label of
- * each group with its probability.
- * A group is an attribute, or the only label, with its name and a map from labels to probabilities.
+ * each group, or the present tags, with probabilities.
+ * A group is an attribute, the only label, or all tags, with its name and a map from labels to
+ * probabilities.
  * Words are those of a caption, with their probabilities.
  */
 export function framesOf(answer) {
@@ -11,13 +12,15 @@ export function framesOf(answer) {
 }
 
 function frame(step) {
-  const marginals = step.marginals ?? (step.labels ? { "": step.labels } : {});
+  const single = step.labels ?? step.tags;
+  const marginals = step.marginals ?? (single ? { "": single } : {});
   const groups = Object.entries(marginals).map(([name, scores]) => ({
     name,
     shares: new Map(scores.map((score) => [score.name, score.probability])),
   }));
   // The best joint answer need not have the most probable value of each attribute.
-  const best = groups.map((group) => {
+  const present = step.tags?.filter((tag) => tag.present).map((tag) => [tag.name, tag.probability]);
+  const best = present ?? groups.map((group) => {
     const name = step.answers?.[0].values[group.name] ?? bestOf(group);
     return [name, group.shares.get(name) ?? 0];
   });

@@ -12,7 +12,8 @@ const unfolded = new Set(); // names of attributes
 const bar = () => [make("span", { class: "bar" }), make("span", { class: "fill" })];
 
 /**
- * Rows of one group of labels. `show` moves the bars to a frame.
+ * Rows of one group of labels. `show` moves the bars to a frame. `known` gives what is known of a
+ * name, as a text, or undefined.
  * `fix` is called with a value's name; null: these labels cannot be known. `observe` is called with
  * soft evidence, probabilities by value; null: the model takes in none.
  */
@@ -25,7 +26,7 @@ export function labelRows(frames, index, { known, fix, before, evidence, observe
     const parts = [...bar(), make("span", { class: "name", text: name }), share];
     const row = fix
       ? make("button", {
-        class: "row", type: "button", "aria-pressed": String(known === name), "data-key": `${group.name}=${name}`,
+        class: "row", type: "button", "aria-pressed": String(Boolean(known(name))), "data-key": `${group.name}=${name}`,
         on: { click: () => fix(name) },
       }, ...parts)
       : make("div", { class: "row" }, ...parts);
@@ -33,13 +34,16 @@ export function labelRows(frames, index, { known, fix, before, evidence, observe
     return { name, row, share };
   });
   const list = (some) => make("ul", { class: "rows" }, ...some.map(({ row }) => make("li", {}, row)));
-  const first = rows.length <= FIRST + 2 ? rows.length : FIRST;
-  const element = make("div", { class: "group" }, ...(group.name ? [make("h3", { text: group.name })] : []), list(rows.slice(0, first)));
-  if (first < rows.length) {
+  // The most probable ones, and what is known.
+  const most = rows.length <= FIRST + 2 ? rows.length : FIRST;
+  const first = rows.filter(({ name }, rank) => rank < most || known(name));
+  const others = rows.filter((row) => !first.includes(row));
+  const element = make("div", { class: "group" }, ...(group.name ? [make("h3", { text: group.name })] : []), list(first));
+  if (others.length) {
     const rest = make("details", {
       open: unfolded.has(group.name),
       on: { toggle: ({ target }) => (target.open ? unfolded.add(group.name) : unfolded.delete(group.name)) },
-    }, make("summary", { text: `${rows.length - first} more` }), list(rows.slice(first)));
+    }, make("summary", { text: `${others.length} more` }), list(others));
     element.append(rest);
   }
 
@@ -47,37 +51,37 @@ export function labelRows(frames, index, { known, fix, before, evidence, observe
 
   function show(frame) {
     const { shares } = frame.groups[index];
-    const [best] = frame.best[index];
     for (const { name, row, share } of rows) {
       const p = shares.get(name) ?? 0;
       row.style.setProperty("--p", p);
-      row.classList.toggle("best", name === best);
-      share.textContent = known === name ? "" : percent(p);
+      row.classList.toggle("best", frame.best.some((best) => best[0] === name));
+      share.replaceChildren(known(name) ? make("b", { text: known(name) }) : percent(p));
       // How far a label that was made known has moved this one, in points.
       const moved = frame.t === 0 && before?.has(name) ? Math.round(100 * (p - before.get(name))) : 0;
-      if (moved && known === undefined) share.prepend(make("span", { class: "moved", text: `${moved > 0 ? "+" : "−"}${Math.abs(moved)}` }));
+      if (moved && !names.some(known)) share.prepend(make("span", { class: "moved", text: `${moved > 0 ? "+" : "−"}${Math.abs(moved)}` }));
     }
   }
   return { element, names, show };
 }
 
 /**
- * Soft evidence on one attribute: a slider for each value, its probability by something other than
- * the picture. Values that were not moved share the rest.
+ * Soft evidence: a slider for each value of an attribute, its probability by something other than
+ * the picture. Values that were not moved share the rest. Tags, which have no name in common, are
+ * independent: each is as likely as not until it is moved.
  */
 function evidenceSliders(attribute, names, evidence, observe) {
   const said = { ...evidence };
   const sliders = names.map((name) => {
     const slider = make("input", {
-      type: "range", min: 0, max: 100, "data-key": `evidence ${attribute}=${name}`, "aria-label": `${attribute}: ${name}`,
+      type: "range", min: 0, max: 100, "data-key": `evidence ${attribute}=${name}`,
+      "aria-label": attribute ? `${attribute}: ${name}` : name,
       on: { input: () => move(name, slider.value / 100), change: () => observe({ ...said }) },
     });
-    const share = make("span", { class: "share" });
-    return { name, slider, share };
+    return { name, slider, share: make("span", { class: "share" }) };
   });
-  /** Set one probability; the other moved ones make room for it. */
+  /** Set one probability; the other moved ones of an attribute make room for it. */
   function move(name, p) {
-    const others = Object.keys(said).filter((other) => other !== name);
+    const others = attribute ? Object.keys(said).filter((other) => other !== name) : [];
     const sum = others.reduce((total, other) => total + said[other], 0);
     for (const other of others) if (sum > 1 - p) said[other] *= (1 - p) / sum;
     said[name] = p;
@@ -85,10 +89,11 @@ function evidenceSliders(attribute, names, evidence, observe) {
   }
   function draw() {
     const free = names.filter((name) => !(name in said)).length;
-    const rest = Math.max(0, 1 - Object.values(said).reduce((total, p) => total + p, 0)) / (free || 1);
+    const left = Math.max(0, 1 - Object.values(said).reduce((total, p) => total + p, 0)) / (free || 1);
     for (const { name, slider, share } of sliders) {
-      slider.value = 100 * (said[name] ?? rest);
-      share.textContent = `${Math.round(100 * (said[name] ?? rest))} %`;
+      const p = said[name] ?? (attribute ? left : 0.5);
+      slider.value = 100 * p;
+      share.textContent = `${Math.round(100 * p)} %`;
       slider.classList.toggle("moved", name in said);
     }
   }
@@ -99,7 +104,7 @@ function evidenceSliders(attribute, names, evidence, observe) {
     on: { toggle: ({ target }) => (target.open ? unfolded.add(key) : unfolded.delete(key)) },
   },
   make("summary", { text: evidence ? "Soft evidence (in use)" : "Soft evidence" }),
-  make("p", { class: "quiet", text: "What something else than the picture says of this label." }),
+  make("p", { class: "quiet", text: `What something else than the picture says of ${attribute ? "this label" : "each tag"}.` }),
   ...sliders.map(({ name, slider, share }) => make("label", {}, make("span", { text: name }), slider, share)),
   make("button", { type: "button", "data-key": `${key} off`, text: "Forget it", on: { click: () => observe(null) } }));
 }

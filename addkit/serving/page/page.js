@@ -9,6 +9,7 @@ import { grain, squares, streams } from "./river.js";
 const AT_ONCE = 4; // requests
 const SMALL = 128; // pixels up to which a picture is enlarged in squares
 const STEPS = 12; // of a chain to watch, where the model's own answer needs fewer
+const CHARTED = 8; // tags
 const PLAY_SECONDS = 1.6;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -30,6 +31,7 @@ async function start() {
   card = await model();
   document.title = byId("title").textContent = card.name;
   const kind = card.labels ? `one of ${card.labels.length} labels`
+    : card.tags ? `any of ${card.tags.length} tags`
     : card.attributes ? `${Object.keys(card.attributes).length} labels that depend on each other`
     : `captions of up to ${card.captions.tokens} words`;
   const score = card.headline ? `, ${card.headline.value} ${card.headline.unit} ${card.headline.title} on its test pictures` : "";
@@ -52,15 +54,20 @@ async function start() {
 }
 
 /** True if labels of a picture are known, or evidence on them is. */
-const isTold = (picture) => Object.keys(picture.given).length + Object.keys(picture.evidence).length > 0;
+const isTold = (picture) => !isEmpty(picture.given) || !isEmpty(picture.evidence);
+
+const isEmpty = (object) => !Object.keys(object).length;
 
 /** Settings of a request, from the fields and from what is known of the picture. */
 function settingsFor(picture) {
   const number = (id) => (byId(id).value === "" ? undefined : Number(byId(id).value));
   const inputs = [...document.querySelectorAll("[data-input]")].filter((field) => field.value !== "");
-  const evidence = Object.keys(picture.evidence).length ? picture.evidence : undefined;
+  // Evidence on tags is that they are present.
+  const { "": onTags = {}, ...onAttributes } = picture.evidence;
+  const byTag = Object.fromEntries(Object.entries(onTags).map(([tag, p]) => [tag, { yes: p }]));
+  const evidence = isEmpty(picture.evidence) ? undefined : { ...byTag, ...onAttributes };
   const own = byId("sampler").value === card.inference.sampler;
-  const most = card.labels?.length ?? Math.max(5, ...Object.values(card.attributes ?? {}).map((values) => values.length));
+  const most = card.labels?.length ?? card.tags?.length ?? Math.max(5, ...Object.values(card.attributes ?? {}).map((values) => values.length));
   return {
     steps: number("steps"),
     chains: number("chains"),
@@ -71,7 +78,7 @@ function settingsFor(picture) {
     evidence,
     top: Math.min(card.limits.top, most),
     trace: true,
-    given: Object.keys(picture.given).length ? picture.given : undefined,
+    given: isEmpty(picture.given) ? undefined : picture.given,
     side_inputs: inputs.length ? Object.fromEntries(inputs.map((field) => [field.dataset.input, field.value])) : undefined,
   };
 }
@@ -197,11 +204,22 @@ function draw() {
   const charts = [];
   if (answer.captions) {
     parts.push(captionWords(current.held, { hold, apply, vocabulary: card.captions.vocabulary }));
-    charts.push(squares(frames));
+    charts.push(squares(frames, (frame) => frame.words.map((word) => word.probability)));
+  } else if (answer.tags) {
+    const rows = labelRows(frames, 0, {
+      known: (tag) => current.given[tag] && `known: ${current.given[tag]}`,
+      fix: fixTag,
+      before: current.before.get(""),
+      evidence: current.evidence[""],
+      observe: card.evidence ? (said) => observe("", said) : null,
+    });
+    const first = rows.names.slice(0, CHARTED);
+    parts.push(rows);
+    charts.push(squares(frames, ({ groups: [{ shares }] }) => first.map((tag) => shares.get(tag) ?? 0)));
   } else {
     frames[0].groups.forEach((group, index) => {
       const rows = labelRows(frames, index, {
-        known: current.given[group.name],
+        known: (value) => (current.given[group.name] === value ? "known" : undefined),
         fix: card.attributes ? (value) => fix(group.name, value) : null,
         before: current.before.get(group.name),
         evidence: current.evidence[group.name],
@@ -214,7 +232,8 @@ function draw() {
   }
   const now = make("div", { class: "now" });
   byId("river").replaceChildren(...charts, grain(), now);
-  const hint = card.attributes ? [make("p", { class: "quiet", text: "Click a value to fix it as known, and see the others follow." })] : [];
+  const what = card.attributes ? "a value to fix it as known" : card.tags ? "a tag to fix it as present, once more as absent" : "";
+  const hint = what ? [make("p", { class: "quiet", text: `Click ${what}, and see the others follow.` })] : [];
   byId("labels").replaceChildren(...hint, ...parts.map(({ element }) => element));
   byId("chain").hidden = frames.length < 2;
   byId("free").hidden = !isTold(current);
@@ -230,12 +249,12 @@ function show(index) {
   const { frames, parts, now } = view, { answer } = current;
   const frame = frames[index], last = index === frames.length - 1;
   for (const part of parts) part.show(frame, answer, last ? current.given.template : undefined);
-  const best = frame.words.length ? frame.words.map((word) => [word.text, word.probability])
-    : frame.best;
+  const best = answer.captions ? frame.words.map((word) => [word.text, word.probability]) : [...frame.best];
+  if (!best.length) best.push([answer.tags ? "(no tag)" : "(no words)", 1]);
   byId("best").replaceChildren(...best.flatMap(([text, p], i) => {
     const word = make("span", { class: "sharp", text });
     word.style.setProperty("--p", p);
-    return [i && !frame.words.length ? ", " : " ", word];
+    return [i && !answer.captions ? ", " : " ", word];
   }));
   byId("sure").textContent = last ? sure(answer) : "";
   byId("step").value = index;
@@ -244,7 +263,8 @@ function show(index) {
   byId("when").textContent = place;
   byId("step").setAttribute("aria-valuetext", `${place}: ${byId("best").textContent.trim()}`);
   // Squares stand between the ends, streams reach them.
-  now.style.left = `${(100 * (answer.captions ? index + 0.5 : index)) / (answer.captions ? frames.length : frames.length - 1 || 1)}%`;
+  const inSquares = answer.captions || answer.tags;
+  now.style.left = `${inSquares ? (100 * (index + 0.5)) / frames.length : (100 * index) / (frames.length - 1 || 1)}%`;
 }
 
 /** One line on how sure the answer is. */
@@ -274,6 +294,16 @@ function fix(attribute, value) {
   ask(current, { autoplay: false });
 }
 
+/** Free, present, absent, free. */
+function fixTag(tag) {
+  current.before = endShares();
+  const { [tag]: known, ...others } = current.given;
+  const next = { undefined: "yes", yes: "no" }[known];
+  current.given = next ? { ...others, [tag]: next } : others;
+  ask(current, { autoplay: false });
+}
+
+/** Evidence of something else than the picture on an attribute; of all tags its name is empty. */
 function observe(attribute, said) {
   current.before = endShares();
   current.evidence = { ...current.evidence };

@@ -30,16 +30,17 @@ export function streams(frames, group, names, several) {
   return svg;
 }
 
-/** A line of squares for each word of a caption, as strong as the word is sure. */
-export function squares(frames) {
-  const rows = Math.max(1, ...frames.map((frame) => frame.words.length));
+/** A line of squares for each word or tag, as strong as it is probable. `shares` has those of a frame. */
+export function squares(frames, shares) {
+  const columns = frames.map(shares);
+  const rows = Math.max(1, ...columns.map((column) => column.length));
   const svg = shape("svg", { viewBox: `0 0 ${frames.length} ${rows}`, preserveAspectRatio: "none" });
   svg.style.height = `${Math.max(40, 13 * rows)}px`;
-  frames.forEach((frame, x) => {
-    frame.words.forEach((word, y) => {
+  columns.forEach((column, x) => {
+    column.forEach((share, y) => {
       const square = shape("rect", { x: x + 0.04, y: y + 0.06, width: 0.92, height: 0.88 });
       square.style.fill = "var(--c0)";
-      square.style.opacity = 0.08 + 0.92 * word.probability;
+      square.style.opacity = 0.08 + 0.92 * share;
       svg.append(square);
     });
   });
