@@ -93,7 +93,8 @@ class Page:
         return re.findall(r"`([^`\n]+)`", self.prose)
 
 
-PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+FRONT = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")]
+PAGES = [Page(path) for path in (*FRONT, *sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -130,7 +130,7 @@ def test_options_in_the_text_exist(page: Any) -> None:
     parameters = [p for _, command in [("", tree), *_leaves(tree)] for p in command.params]
     options = {word for p in parameters for word in (*p.opts, *p.secondary_opts)}
     for span in page.spans:
-        if span.startswith("python "):
+        if span.startswith(("python ", "pip ")):
             continue
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span))
         unknown = named - options - FOREIGN - {"--help"}

@@ -58,6 +58,15 @@ def test_matrices_decay_and_nothing_else_does(lab: Any) -> None:
     assert optimizer.defaults["betas"] == (0.8, 0.9)
 
 
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_the_first_rate_is_the_plan_s(name: str) -> None:
+    training = Training.model_validate({"epochs": 1, "lr": 1e-3, "optimizer": name})
+    network = nn.Linear(2, 2)
+    for peak, rate in ((0.25, 0.25), (None, 1e-3)):
+        groups = build_optimizer(network, training, peak).param_groups
+        assert {group["lr"] for group in groups} == {rate}
+
+
 def test_frozen_parameters_are_left_out() -> None:
     network = _toy()
     network[0].requires_grad_(False)

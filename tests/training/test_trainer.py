@@ -19,6 +19,7 @@ from addkit.recipe.tables import Training
 from addkit.tasks.classification import Classification
 from addkit.training.engine import LossModule
 from addkit.training.learning_rate import learning_rate
+from addkit.training.optimizer import averaged
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -273,6 +274,33 @@ def test_a_step_reads_side_inputs_and_another_answer_for_each_copy(lab: Any) -> 
     _, labels, _, side_inputs = read
     assert side_inputs is sides
     assert torch.equal(labels.sort(1).values, answers)
+
+
+def test_the_objective_reads_side_inputs(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+
+    def objective(*inputs: Any) -> Any:
+        read.extend(inputs)
+        raise InterruptedError
+
+    monkeypatch.setattr("addkit.training.engine.objective", objective)
+    module, sides = lab.open("run").engine.module, object()
+    with pytest.raises(InterruptedError):
+        module(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 1).long(), torch.Generator(), sides)
+    assert read[-1] is sides
+
+
+def test_weights_are_averaged_as_the_recipe_says(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    decays: list[float] = []
+
+    def recorded(network: Any, decay: float) -> Any:
+        decays.append(decay)
+        return averaged(network, decay)
+
+    monkeypatch.setattr("addkit.training.engine.averaged", recorded)
+    assert lab.open("run", "training.ema=0.9").engine.average is not None
+    assert lab.open("off", "training.ema=0").engine.average is None
+    assert decays == [0.9]
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(lab: Any) -> None:
