@@ -127,6 +127,8 @@ COMMANDS = {
     "plot": "figure folder -o --set --json",
     "pack": "run -o --weights --license --json",
     "push": "run repository --weights --license --private --token --json",
+    "serve": "run --host --port --token --workers --device --weights --max-body --max-pixels "
+    "--max-steps --max-chains --queue",
     "plugins list": "--kind --requirements --json",
     "plugins show": "kind name --json",
     "plugins check": "package --json",
