@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
+
+FUNCTION = re.compile(r"(<mi>(?:exp|ln|log|max|min)</mi>)(?=<m(?:i|sub|sup|sqrt))")
+"""A function's name in front of its argument, which the library does not space."""
 
 log = logging.getLogger(__name__)
 
@@ -41,4 +46,4 @@ def mathml(node: nodes.Element, display: str) -> str:
     # A command that the library lacks is passed through as a name.
     if "\\" in result:
         log.warning("equation %r has an unknown command", text, location=node)
-    return result
+    return FUNCTION.sub(r'\1<mspace width="0.17em" />', result)
