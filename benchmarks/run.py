@@ -32,6 +32,7 @@ BENCHMARKS = {
     "loading": "loading",
     "sample-folder": "sample_folder",
     "predict-pictures": "predict_pictures",
+    "serve": "serve",
     "checkpoint-stall": "checkpoint_stall",
     "kill-pair": "kill_pair",
     "two-processes": "two_processes",

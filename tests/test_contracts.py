@@ -60,20 +60,24 @@ CATALOGUE = (
 )
 
 COMPONENTS = {
-    "task": ("attributes", "captioning", "classification"),
+    "task": ("attributes", "captioning", "classification", "tags"),
     "tokenizer": ("none", "open-clip", "tokenizers-file", "words"),
     "data": (
         "attribute-table",
         "caption-folder",
         "coco-captions",
+        "coco-tags",
         "digits",
         "emoji",
         "emoji-attributes",
+        "emoji-tags",
         "fashion-mnist",
         "image-folder",
         "imagenet",
         "linked-outfits",
         "outfits",
+        "tag-folder",
+        "tag-table",
     ),
     "encoder": ("cnn", "timm", "vit"),
     "conditioner": ("all-tokens", "class-token", "class-tokens", "mean-token"),
@@ -82,7 +86,7 @@ COMPONENTS = {
     "denoiser": ("control", "mlp", "transformer"),
     "schedule": ("cosine", "label-accuracy", "linear", "sigmoid"),
     "timesteps": ("discrete", "power", "warped"),
-    "loss": ("ce", "mse", "mse-noise", "weighted-ce"),
+    "loss": ("asymmetric", "ce", "mse", "mse-noise", "weighted-ce"),
     "to_one": ("argmax", "sample", "softmax"),
     "sampler": (
         "ancestral",
@@ -115,7 +119,8 @@ COMMANDS = {
     "--uncertainty --seed --json",
     "ablate": "recipe --loss --schedule --timesteps --embedding --denoiser --encoder --conditioner "
     "--tokenizer --process --to-one --sampler --read-out --guidance --steps --axis --controls "
-    "--seeds --grid/--one-at-a-time --set --jobs --store --dry-run --json",
+    "--seeds --grid/--one-at-a-time --metric --set --jobs --store --dry-run --json",
+    "repair": "table --run --recipe --folds -o --most --set --weights --json",
     "export": "run --to -o --precision --force --steps --sampler --to-one --read-out --weights "
     "--set --json",
     "report": "folder -o --set --json",
@@ -302,9 +307,9 @@ def files(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """Settings of the components that have no default file or folder, by name."""
     photos = tmp_path / "photos"
     names = [f"{animal}/{letter}.png" for animal in ("cats", "dogs") for letter in "ab"]
-    for name in names:
+    for number, name in enumerate(names):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(photos / name)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(photos / name)
     lines = [f"{name},{name[:4]},{name[5]}" for name in names]
     table = photos / "captions.csv"
     table.write_text("\n".join(["image,caption,letter", *lines]), "utf-8")
@@ -316,6 +321,8 @@ def files(tmp_path: Path) -> dict[str, dict[str, Any]]:
         "timm": {"model": "resnet18"},
         "image-folder": {"root": photos},
         "attribute-table": {"file": table},
+        "tag-folder": {"root": photos},
+        "tag-table": {"file": table, "tag_column": "caption"},
         "caption-folder": {"root": photos},
         "coco-captions": {
             "root": photos,

@@ -29,7 +29,7 @@ FLOORS = (
     ("model",),
     ("distributed",),
     ("training", "evaluation", "planning", "export"),
-    ("ablation", "testing", "packs"),
+    ("ablation", "repair", "testing", "packs"),
     ("report", "serving"),
     ("cli", "api"),
 )

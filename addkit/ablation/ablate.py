@@ -130,6 +130,7 @@ def ablate(
     *,
     jobs: int = 1,
     command: str = "",
+    metric: str = "",
 ) -> AblationResult:
     """Train and score what is not yet in the store, compare, and store the table.
 
@@ -141,6 +142,10 @@ def ablate(
         progress: is called when a training begins, advances and ends.
         jobs: trainings at a time.
         command: the shell command that repeats it, for the report.
+        metric: the score to compare; empty: the task's own.
+
+    Raises:
+        UsageError: no arm has such a score.
     """
     start = perf_counter()
     # A training counts as run now if it was not finished before, resumed ones included.
@@ -150,7 +155,7 @@ def ablate(
     used: set[str] = set()
     rows = []
     for arm in what.arms:
-        rows.append(_row(arm, len(what.arms[0].recipes), store, errors, used))
+        rows.append(_row(arm, len(what.arms[0].recipes), store, errors, used, metric))
         used.update(training for training, _ in arm.keys)
     by_name = {row.name: row for row in rows}
     # From any seed of the base: all were scored on the same number of images.
@@ -158,10 +163,14 @@ def ablate(
     for keys in what.arms[0].keys:
         if (stored := store.scores(*keys)) is not None:
             count = int(stored.scores["count"] or 1)
-            resolution = Score.named(stored.headline).one_image(count)
+            compared = Score.named(metric or stored.headline)
+            # Of a score that is no share of images, one image more has no size.
+            if not metric or compared.over_images:
+                resolution = compared.one_image(count)
             break
     result = AblationResult(
-        folder=str(store.folder(what.recipe.name, what.key)),
+        # A folder for each score: another table is not this one again.
+        folder=str(store.folder("-".join(filter(None, (what.recipe.name, metric))), what.key)),
         recipe=what.recipe.name,
         command=command,
         metric=rows[0].metric,
@@ -206,10 +215,20 @@ def _train_and_score(
     return {keys[name]: error for name, error in execute(tasks, jobs, progress).items()}
 
 
-def _row(arm: Arm, seeds: int, store: Store, errors: Mapping[str, str], used: set[str]) -> BaseRow:
-    """Scores of an arm; `used` has the trainings of the rows above."""
+def _row(
+    arm: Arm, seeds: int, store: Store, errors: Mapping[str, str], used: set[str], metric: str
+) -> BaseRow:
+    """Scores of an arm, of the task's own metric if it is empty; `used` has the trainings of the
+    rows above.
+    """
     stored = [store.scores(*keys) for keys in arm.keys]
-    metric = next((scores.headline for scores in stored if scores), "")
+    scored = next((scores for scores in stored if scores), None)
+    if metric and scored and metric not in scored.scores:
+        raise UsageError(
+            f'--metric "{metric}": no such score{guess(metric, scored.scores)}; there are: '
+            f"{', '.join(scored.scores)}"
+        )
+    metric = metric or (scored.headline if scored else "")
     values = [None if scores is None else scores.scores[metric] for scores in stored]
     # An arm without a valid recipe has no keys, and still a cell for each seed.
     values = values or [None] * seeds

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from addkit.evaluation.results import Score
 from addkit.metrics.statistics import paired_interval, verdict
 from addkit.plugin.registry import third_parties
 from addkit.recipe import Recipe
@@ -202,7 +203,8 @@ def compare(base: BaseRow, arm: BaseRow, resolution: float = 0.0) -> ArmRow:
         # weights are equal, and most of the spread cancels.
         interval = paired_interval(pairs, resolution)
         difference, low, high = interval.mean, interval.low, interval.high
-        conclusion = verdict(interval, higher_is_better=True, seeds=len(pairs))
+        higher = not Score.named(arm.metric).lower_is_better
+        conclusion = verdict(interval, higher_is_better=higher, seeds=len(pairs))
     row = asdict(arm)
     return ArmRow(
         **row, reference=base.name, difference=difference, low=low, high=high, verdict=conclusion

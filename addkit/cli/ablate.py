@@ -87,6 +87,10 @@ def ablate(
         bool,
         typer.Option("--grid/--one-at-a-time", help="Every combination, or one change at a time."),
     ] = False,
+    metric: Annotated[
+        str,
+        typer.Option(help="Score to compare, such as token_accuracy; else the task's own."),
+    ] = "",
     set_: SetOption = None,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="Trainings at a time.")] = 1,
     store: Annotated[
@@ -152,7 +156,7 @@ def ablate(
         StopSignals("the same command resumes"),
         closing(AblationBars(len(what.trainings))) as bars,
     ):
-        result = run(what, folder, bars, jobs=jobs, command=typed)
+        result = run(what, folder, bars, jobs=jobs, command=typed, metric=metric)
     if json:
         Output(json=True).data(asdict(result))
     else:

@@ -14,6 +14,7 @@ SUMMARIES: Mapping[str, str] = {
     "sample": "Classify or caption images with a trained run.",
     "evaluate": "Score a run, and test whether its loop helps.",
     "ablate": "Change one choice at a time, over the same seeds.",
+    "repair": "Find recorded labels that are probably wrong.",
     "export": "Write a run as one file for other programs, and compare its answers with addkit's.",
     "report": "Write one page with all tables and figures of a run or an ablation.",
     "plot": "Write one figure of a report as PNG or SVG.",

@@ -26,6 +26,7 @@ EXAMPLES = """Diffusion models whose variable is a one-hot label.
   addkit evaluate --steps 1,5,20         score it, and audit what its loop does
   addkit ablate --loss mse               change one choice and separate its effect from noise
   addkit report                          one page of tables and figures of the newest run
+  addkit serve                           answer over HTTP, with a page to try the newest run
   addkit schedule show --classes 1000    information in a noisy label over time
 
 \b

@@ -19,6 +19,7 @@ BUILT_IN = {
     "to_one": ("argmax", "softmax", "sample"),
     "sampler": (
         *("renoise", "ddim", "ancestral", "gibbs", "refine", "maskgit", "left-to-right", "beam"),
+        *("surest-beam", "weighted-draws", "leave-one-out"),
     ),
     "read_out": ("last", "one-pass", "mean", "vote", "consensus", "likelihood"),
     "timesteps": ("power", "discrete", "warped"),

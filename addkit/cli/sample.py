@@ -156,7 +156,7 @@ def sample(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Attributes: a given value. Repeatable.",
+            help='Attributes: a given value; tags: dog, or "no dog". Repeatable.',
             rich_help_panel=GIVEN,
         ),
     ] = None,
@@ -233,7 +233,10 @@ def sample(
     }
     labels = {} if template is None else {"template": template}
     labels |= {} if length is None else {"length": str(length)}
-    labels |= _pairs("--given", given or [], "tone=dark")
+    # A bare name is a tag that is present; the task refuses it where it needs a value.
+    for text in given or []:
+        name, _, value = text.partition("=")
+        labels[name.strip()] = value.strip()
     observed = _probabilities(evidence or [])
     if annotators is not None and votes is None:
         raise UsageError("--annotators gives the error rates of --votes; give both")

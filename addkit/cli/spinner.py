@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TextIO
 
 FRAMES = "|/-\\"
-QUIET_FOR = 0.5
+QUIET_FOR = 0.3
 """Seconds without output after which the line appears."""
 EVERY = 0.2
 """Seconds between frames."""

@@ -6,70 +6,82 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from addkit.data.attributes import Attributes, Row, joint_facts
-from addkit.data.augmentation import Augmenter
-from addkit.data.folders import Listing, shortened
-from addkit.data.image_sets import FileImages
+from addkit.data.folders import shortened
+from addkit.data.listed_images import ListedImages, hold_out_listed
 from addkit.data.overview import Contents, numbers_doubt
 from addkit.data.settings import AttributeTableConfig, DataWarning
 from addkit.data.shards import open_store
-from addkit.data.source import Source, hold_out_combinations
 from addkit.data.tables import CsvTable, ImageNames, read_csv
 from addkit.errors import DataError, guess
 
 Splits = Mapping[str, Sequence[Row]]
 
 
-class AttributeTable(Source):
+class AttributeTable(ListedImages[Row]):
     """Images named in a table that has a column for each attribute.
 
     The classes of an attribute are the values that its training rows have. Building reads the
-    table and lists the images; opening a split verifies its images once. `facts.split_sizes`
-    counts rows: a split that skips bad files is shorter.
+    table and lists the images.
     """
 
     def __init__(self, config: AttributeTableConfig) -> None:
         """Raises `DataError` for a table that cannot be used."""
-        self._config = config
         file = config.file.expanduser()
-        self._root = config.root.expanduser() if config.root else file.parent
-        self.store = open_store(self._root)
-        self._table = self.store.file(file)
-        self.side_files = (self._table,)
+        root = config.root.expanduser() if config.root else file.parent
+        store = open_store(root)
+        table = store.file(file)
+        self.side_files = (table,)
         # From the copy next to the shards, if there are any.
-        config = config.model_copy(update={"file": self._table})
-        images = ImageNames(self._table, self.store, self._root, "data.root")
-        names, self._splits = read_splits(config, images)
+        config = config.model_copy(update={"file": table})
+        images = ImageNames(table, store, root, "data.root")
+        names, splits = read_splits(config, images)
         # From train alone, so that test data do not change the network.
-        self._attributes = Attributes.learn(names, self._splits["train"])
+        self._attributes = Attributes.learn(names, splits["train"])
+        self._config = config
+        facts = joint_facts(config, self._attributes, splits, store.reads((table,)))
+        super().__init__(facts, store, root, table, splits, config.bad_files)
         self._check_values()
-        rows = [row for part in self._splits.values() for row in part]
-        locations = {row.name: row.location for row in rows}
-        images.refuse_missing(locations, config.bad_files == "skip")
-        self._verified: dict[str, Sequence[Row]] = {}
-        files = self.store.reads((self._table,))
-        super().__init__(joint_facts(config, self._attributes, self._splits, files))
+        rows = [row for part in splits.values() for row in part]
+        images.refuse_missing({row.name: row.location for row in rows}, config.bad_files == "skip")
 
     def contents(self) -> Contents:
         """The rows' images, unread, with a doubt on each attribute of numbers."""
-        splits = self._splits.items()
-        paths = {name: [*map(self._file, rows)] for name, rows in splits}
-        labels = {name: self._attributes.labels(rows) for name, rows in splits}
+        paths = {name: [*map(self.path, rows)] for name, rows in self.listed.items()}
+        labels = {name: self.labels(rows) for name, rows in self.listed.items()}
         columns = zip(self._attributes.names, self._attributes.values, strict=True)
-        doubts = (doubt for column in columns for doubt in numbers_doubt(self._table, *column))
+        doubts = (doubt for column in columns for doubt in numbers_doubt(self.listed_in, *column))
         return Contents(self.store, paths, labels, tuple(doubts))
+
+    def labels(self, images: Sequence[Row]) -> Tensor:
+        """Class ids (n, N), `MISSING` where unknown."""
+        return self._attributes.labels(images)
+
+    def check_train(self, images: Sequence[Row]) -> None:
+        """Raise `DataError` if a value has no readable training image."""
+        # The vocabulary was learned from all training rows; each class still needs an image.
+        seen = [{row.values[n] for row in images} for n in range(len(self._attributes.names))]
+        columns = zip(self._attributes.names, self._attributes.values, seen, strict=True)
+        gone = [f'{name} "{v}"' for name, values, left in columns for v in values if v not in left]
+        if gone:
+            raise DataError(
+                f"{self.listed_in}: no readable training image with {', '.join(gone)}.\n"
+                "Add images, or remove the rows with these values."
+            )
 
     def _check_values(self) -> None:
         attributes = self._attributes
         for name, values in zip(attributes.names, attributes.values, strict=True):
             if not values:
                 raise DataError(
-                    f'{self._table}: column "{name}" has no value in any training row. '
+                    f'{self.listed_in}: column "{name}" has no value in any training row. '
                     "Fill some in, or leave it out of data.attributes."
                 )
             if len(values) == 1:  # trains, yet teaches nothing: a warning, no error
                 warnings.warn(
-                    f'{self._table}: column "{name}" has one value in training, "{values[0]}": '
+                    f'{self.listed_in}: column "{name}" has one value in training, "{values[0]}": '
                     "there is nothing to distinguish",
                     DataWarning,
                     stacklevel=2,
@@ -79,61 +91,15 @@ class AttributeTable(Source):
         unknown = [
             f'{row.location}: "{row.values[n]}" in column "{attributes.names[n]}"'
             f"{guess(str(row.values[n]), attributes.values[n])}"
-            for rows in self._splits.values()
+            for rows in self.listed.values()
             for row in rows
             for n in attributes.unknown(row)
         ]
         if unknown:
             raise DataError(
-                f"{self._table}: values that no training row has:\n  {shortened(unknown)}\n"
+                f"{self.listed_in}: values that no training row has:\n  {shortened(unknown)}\n"
                 'Correct them, or set data.unknown_values = "missing" to leave them out of scores.'
             )
-
-    def _missing(self, rows: Sequence[Row]) -> list[Row]:
-        absent = set(self.store.missing([self._file(row) for row in rows]))
-        return [row for row in rows if self._file(row) in absent]
-
-    def _file(self, row: Row) -> str:
-        return str(self._root / row.name)
-
-    def _listing(self, rows: Sequence[Row]) -> Listing:
-        # Labels are positions, to find the rows of readable images again.
-        return Listing(tuple(map(self._file, rows)), tuple(range(len(rows))))
-
-    def _open(self, name: str, augmenter: Augmenter) -> FileImages:
-        if name not in self._verified:
-            self._verified[name] = self._checked(name)
-        rows = self._verified[name]
-        # After the check, since a skipped image has no row.
-        labels = self._attributes.labels(rows)
-        return self.store.images([*map(self._file, rows)], labels, self.pixels, augmenter)
-
-    def _checked(self, name: str) -> Sequence[Row]:
-        """The rows with a readable image."""
-        # Only with bad_files = "skip" is anything missing here; else building has raised.
-        missing = set(self._missing(self._splits[name]))
-        for row in self._splits[name]:
-            if row in missing:
-                text = f"left out {row.location}: {self._file(row)} is no file"
-                warnings.warn(text, DataWarning, stacklevel=2)
-        rows = [row for row in self._splits[name] if row not in missing]
-        # Without `skip` the broken files of every split are reported at once.
-        others = [self._listing(part) for split, part in self._splits.items() if split != name]
-        skip = self._config.bad_files == "skip"
-        positions = self.store.sound(self._listing(rows), self._table, skip, others).labels
-        sound = [rows[position] for position in positions]
-        if name != "train":
-            return sound
-        # The vocabulary was learned from all training rows; each class still needs an image.
-        seen = [{row.values[n] for row in sound} for n in range(len(self._attributes.names))]
-        columns = zip(self._attributes.names, self._attributes.values, seen, strict=True)
-        gone = [f'{name} "{v}"' for name, values, left in columns for v in values if v not in left]
-        if gone:
-            raise DataError(
-                f"{self._table}: no readable training image with {', '.join(gone)}.\n"
-                "Add images, or remove the rows with these values."
-            )
-        return sound
 
 
 def read_splits(config: AttributeTableConfig, images: ImageNames) -> tuple[tuple[str, ...], Splits]:
@@ -158,9 +124,13 @@ def read_splits(config: AttributeTableConfig, images: ImageNames) -> tuple[tuple
         given = table.splits(config.split_column, config.validation)
         splits: Splits = {name: [rows[number] for number in part] for name, part in given.items()}
     else:
-        splits = _held_out(table, {"train": rows}, "test", config.test_share, config.split_seed)
+        splits = hold_out_listed(
+            table.path, {"train": rows}, "test", config.test_share, config.split_seed
+        )
     if config.validation:
-        splits = _held_out(table, splits, "validation", config.validation, config.split_seed)
+        splits = hold_out_listed(
+            table.path, splits, "validation", config.validation, config.split_seed
+        )
     return names, splits
 
 
@@ -191,17 +161,3 @@ def _rows(
         if first is not row:
             raise DataError(f"{location}: {file} is in {first.location} too. Keep one of the rows.")
     return list(rows.values())
-
-
-def _held_out(table: CsvTable, splits: Splits, purpose: str, share: float, seed: int) -> Splits:
-    rows = splits["train"]
-    parts, names = [row.parts for row in rows], [row.name for row in rows]
-    # By combination: each value of an attribute stays in train.
-    kept, held = hold_out_combinations(parts, names, share, seed)
-    if not held:
-        raise DataError(
-            f"{table.path}: none of {len(rows)} rows can be held out for {purpose} "
-            f"(share {share}): a row stays if it is the last with one of its values.\n"
-            "Add rows, or write the splits into a column (data.split_column)."
-        )
-    return {**splits, "train": [rows[p] for p in kept], purpose: [rows[p] for p in held]}

@@ -28,7 +28,8 @@ from addkit.plugin.protocols import Tokenizer
 _FILE = files("addkit.data").joinpath("embedded", "emoji.zip")
 EMOJI_FILE = Path(str(_FILE))
 _WHITE = 255
-_VARIANTS = 3
+VARIANTS = 3
+"""Emoji of a base that are enough to hold some of them out."""
 _TONED = re.compile(r"(.+) ((?:medium-light|medium-dark|light|medium|dark) skin tone)")
 
 
@@ -101,7 +102,7 @@ def _caption_splits(config: EmojiConfig) -> Mapping[str, Sequence[int]]:
     counts = Counter(emoji.base for emoji in emoji_list())
     splits: dict[str, list[int]] = {"train": [], "test": []}
     for position, emoji in enumerate(emoji_list()):
-        if config.subset == "all" or counts[emoji.base] >= _VARIANTS:
+        if config.subset == "all" or counts[emoji.base] >= VARIANTS:
             splits[emoji.split].append(position)
     if config.validation:
         train = [emoji_list()[position] for position in splits["train"]]

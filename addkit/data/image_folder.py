@@ -45,7 +45,7 @@ class ImageFolder(Source):
                 "Name the folder of your images: --set data.root=FOLDER."
             )
         self.store = open_store(self._root)
-        folders = _split_folders(self._root, self.store)
+        folders = split_folders(self._root, self.store)
         parts = folders or {"": self._root}
         self._train = folders.get("train", self._root)
         files = {
@@ -140,7 +140,7 @@ _LIKE_SPLITS = re.compile(
 """Folders that are splits rather than classes, such as Train_Images, test2 and val-set."""
 
 
-def _split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
+def split_folders(root: Path, store: ImageStore) -> dict[str, Path]:
     """Split name -> folder; empty where the classes are directly under root.
 
     Raises `DataError` for folders that look like splits and cannot be used as such.

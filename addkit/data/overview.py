@@ -117,6 +117,8 @@ def numbers_doubt(table: Path, column: str, values: Sequence[str]) -> Iterator[s
 
 
 def _counts(labels: Tensor, facts: DataFacts) -> dict[str, dict[str, int]]:
+    if facts.tag_shares:
+        return {"tag": dict(zip(facts.token_names, labels.sum(0).tolist(), strict=True))}
     known = labels[labels >= 0]  # without missing ones
     totals: list[int] = torch.bincount(known, minlength=facts.num_classes).tolist()
     pairs = list(zip(facts.class_names, totals, strict=True))
@@ -179,7 +181,10 @@ def _equal_images(contents: Contents, facts: DataFacts) -> Iterator[str]:
         named: dict[tuple[int, ...], str] = {}
         for position in group:
             row = labels[position] if labels else []
-            names = [facts.class_names[label] for label in row if label >= 0]
+            if facts.tag_shares:
+                names = [tag for tag, label in zip(facts.token_names, row, strict=True) if label]
+            else:
+                names = [facts.class_names[label] for label in row if label >= 0]
             named.setdefault(tuple(row), f"{paths[position]} ({', '.join(names)})")
         if len(named) > 1:
             relabelled.append(" and ".join(named.values()))

@@ -12,6 +12,7 @@ from addkit.plugin.config import (
     Chance,
     Channels,
     Config,
+    Count,
     Deviations,
     ImageSize,
     Names,
@@ -394,6 +395,83 @@ class AttributeTableConfig(TableConfig):
             if name in [*taken, *self.attributes[:index]]:
                 raise ValueError(f'attributes: the column "{name}" has a role already')
         return self
+
+
+class OwnTagsConfig(OwnPicturesConfig):
+    """Settings of a user's own images with tags."""
+
+    tags: Names = Field((), description="Tags to predict; by default all with enough images.")
+    # A tag of one or two images cannot be learned, and each costs a token.
+    least_images: Count = Field(
+        1, description="Training images of a tag that is predicted, unless tags are named."
+    )
+    test_share: TestShare = Field(
+        0.2, description="Share of the images in `test`, if the data have no splits of their own."
+    )
+    validation: Chance = Field(
+        0.1, description="Share of the training images held out as `validation`, for thresholds."
+    )
+
+    @model_validator(mode="after")
+    def each_tag_once(self) -> Self:
+        """A tag is one token, not two."""
+        twice = [tag for index, tag in enumerate(self.tags) if tag in self.tags[:index]]
+        if twice:
+            raise ValueError(f'tags: "{twice[0]}" is named twice')
+        return self
+
+
+class TagTableConfig(TableConfig, OwnTagsConfig):
+    """Your own images: a CSV file with a column of image files and one of tags."""
+
+    tag_column: str = Field("tags", description="The column of tags; an empty cell has none.")
+    tag_separator: str = Field(
+        ";", min_length=1, max_length=8, description="Text between the tags of a cell."
+    )
+    split_column: str = Field(
+        "", description='A column of "train", "validation" and "test"; "": shares are held out.'
+    )
+
+
+class TagFolderConfig(OwnImagesConfig, OwnTagsConfig):
+    """Your own images: one folder for each tag; equal files in several folders have all tags."""
+
+    root: Path = Field(description="Folder of the tags' folders, or of train/ and test/ (or val/).")
+
+
+class CocoTagsConfig(ColourConfig, FilesConfig):
+    """MS COCO's 80 categories of 2014: which of them a photograph shows. Never downloaded."""
+
+    root: Path = Field(Path("data/coco"), description="Folder of annotations and images.")
+    train_instances: Path = Field(
+        Path("annotations/instances_train2014.json"), description="Instances of train2014."
+    )
+    val_instances: Path = Field(
+        Path("annotations/instances_val2014.json"), description="Instances of val2014."
+    )
+    train_images: Path = Field(Path("train2014"), description="Folder of train2014's images.")
+    val_images: Path = Field(Path("val2014"), description="Folder of val2014's images.")
+    image_size: ImageSize = Field(448, description="Height and width in pixels.")
+    mean: Channels = Field(IMAGENET_MEAN, description="Subtracted; ImageNet's by default.")
+    std: Deviations = Field(IMAGENET_STD, description="Divides; ImageNet's by default.")
+    validation: Chance = Field(
+        0.05, description="Share of train2014 held out as `validation`, for thresholds."
+    )
+
+
+class EmojiTagsConfig(ColourConfig):
+    """3,788 drawings of emoji, the words of their names as tags (OFL 1.1; Unicode). They come with
+    addkit.
+
+    `test` and `validation` consist of variants of things that `train` has, such as another tone.
+    """
+
+    least_images: Count = Field(24, description="Training images of a tag that is predicted.")
+    test_share: TestShare = Field(0.2, description="Share of the images in `test`.")
+    image_size: ImageSize = Field(64, description="Height and width; 64 as they are.")
+    mean: Channels = Field((0.8, 0.8, 0.8), description="Subtracted from each channel.")
+    std: Deviations = Field((0.3, 0.3, 0.3), description="Divides each channel.")
+    validation: Chance = Field(0.1, description="Share of train held out as `validation`.")
 
 
 class EmojiAttributesConfig(ColourConfig):

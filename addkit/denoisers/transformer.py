@@ -45,7 +45,9 @@ class TransformerDenoiser(nn.Module):
             else nn.Linear(condition_width, config.width)
         )
         self.position = (
-            nn.Parameter(torch.randn(num_tokens, config.width) * 0.02) if num_tokens > 1 else None
+            nn.Parameter(nn.init.normal_(torch.empty(num_tokens, config.width), std=0.02))
+            if num_tokens > 1
+            else None
         )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)

@@ -81,7 +81,7 @@ class LabelDiffusion(nn.Module):
         self.embedding = embedding
         self.denoiser = denoiser
         self.output = zero_linear(denoiser.width, num_classes)
-        self.null_token = nn.Parameter(torch.randn(conditioner.width) * 0.02)
+        self.null_token = nn.Parameter(nn.init.normal_(torch.empty(conditioner.width), std=0.02))
         self.schedule = schedule
         self.loss = loss
         self.process = process
@@ -98,7 +98,7 @@ class LabelDiffusion(nn.Module):
             zero_linear(conditioner.width, num_tokens + 1) if predicts_length else None
         )
         # Tried once here: a schedule that gave one number for all times would be broadcast.
-        probe = torch.full((2, 1, num_tokens), 0.5)
+        probe = torch.full((2, 1, num_tokens), 0.5, device="cpu")
         self._checked(schedule.alpha_bar(probe), probe.shape, "schedule", "alpha_bar")
         forbidden = None
         if token_classes:

@@ -7,7 +7,7 @@ torch.distributed.checkpoint writes them; nothing is pickled.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
@@ -34,11 +34,9 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor, Shard
 from torch.optim.swa_utils import AveragedModel
 
+from addkit.distributed.blocks import EARLY, blocks_of, lay_out
 from addkit.errors import RunError
 from addkit.model import Network
-
-EARLY = "keys_values"
-"""Method of a denoiser's blocks that `prepare` calls before the blocks themselves."""
 
 
 def shard(root: nn.Module, network: Network, mesh: DeviceMesh, *, precision: str) -> None:
@@ -105,23 +103,6 @@ def spread(
             register_fsdp_forward_method(block, EARLY)
     # Last: it takes all parameters that no block has, which are read between the blocks.
     fully_shard(root, mesh=mesh, reshard_after_forward=False, shard_placement_fn=placement)
-
-
-def lay_out(network: nn.Module) -> None:
-    """Make parameters contiguous, in place: FSDP2 supports no channels_last."""
-    # Copied even where they are contiguous: with one channel both layouts are, and convolutions
-    # choose their kernel by the strides.
-    for parameter in network.parameters():
-        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
-
-
-def blocks_of(network: Network) -> Iterator[nn.Module]:
-    """Modules that are gathered one at a time: blocks of a timm ViT and of the denoiser."""
-    yield from getattr(getattr(network.encoder, "model", network.encoder), "blocks", ())
-    # A denoiser with self-conditioning runs once or twice, by a coin of each process's micro-batch,
-    # and processes must agree on what they gather.
-    if network.diffusion.self_conditioning is None:
-        yield from getattr(network.diffusion.denoiser, "blocks", ())
 
 
 def last_of_step(root: nn.Module, last: bool) -> None:

@@ -85,7 +85,8 @@ class LinearEmbedding(nn.Module):
     def __init__(self, num_classes: int, state_width: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * num_classes**-0.5)
+        weight = nn.init.normal_(torch.empty(num_classes, state_width), std=num_classes**-0.5)
+        self.weight = nn.Parameter(weight)
         self.factor = FactorCache(lambda weight: (cholesky(weight.T @ weight),))
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ class PosteriorEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.scale, self.largest = scale, largest
-        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * spread)
+        weight = nn.init.normal_(torch.empty(num_classes, state_width), std=spread)
+        self.weight = nn.Parameter(weight)
         self.moments = FactorCache(_moments)
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class TokenEmbedding(nn.Module):
     def __init__(self, num_classes: int, state_width: int, scale: float, *, spread: float) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.randn(num_classes, state_width) * spread)
-        self.mask = nn.Parameter(torch.randn(state_width) * spread)
+        weight = nn.init.normal_(torch.empty(num_classes, state_width), std=spread)
+        self.weight = nn.Parameter(weight)
+        self.mask = nn.Parameter(nn.init.normal_(torch.empty(state_width), std=spread))
 
     def read(self, y_t: Tensor, alpha_bar: Tensor) -> Tensor:
         """A given label without noise, b y_0 (B, R, N, K), -> (B, R, N, D)."""

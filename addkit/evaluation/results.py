@@ -49,6 +49,7 @@ class Score:
     """Rank in which a table that is wider than its terminal leaves out the column, 1 first; 0:
     never.
     """
+    lower_is_better: bool = False
     over_images: bool = False
     """A share of images, each of them right or wrong: it has a binomial interval."""
 
@@ -123,6 +124,35 @@ SCORES = (
     Score(name="top1", title="top-1", unit="%", digits=2, over_images=True),
     Score(name="top5", title="top-5", unit="%", digits=2, over_images=True, optional=2),
     Score(
+        name="subset_accuracy",
+        title="subset accuracy",
+        short_title="subset",
+        unit="%",
+        digits=2,
+        meaning="images whose tags are all right",
+        over_images=True,
+    ),
+    Score(name="mean_ap", title="mAP", unit="%", digits=2),
+    Score(name="micro_f1", title="micro F1", unit="%", digits=2, optional=6),
+    Score(
+        name="micro_f1_tuned",
+        title="micro F1, tuned",
+        short_title="micro F1*",
+        unit="%",
+        digits=2,
+        optional=8,
+    ),
+    Score(
+        name="macro_f1_tuned",
+        title="macro F1, tuned",
+        short_title="F1*",
+        unit="%",
+        digits=2,
+        meaning="with thresholds chosen on the validation split",
+        optional=7,
+    ),
+    Score(name="hamming", title="Hamming loss", short_title="Hamming", unit="%", digits=2),
+    Score(
         name="balanced",
         title="balanced accuracy",
         short_title="balanced",
@@ -131,9 +161,9 @@ SCORES = (
         meaning="mean over classes of the share of their images that is right",
     ),
     Score(name="macro_f1", title="macro F1", short_title="F1", unit="%", digits=2, optional=3),
-    Score(name="nll", title="NLL", unit="nats", optional=5),
-    Score(name="brier", title="Brier", optional=1),
-    Score(name="ece", title="ECE", unit="%", digits=2, optional=4),
+    Score(name="nll", title="NLL", unit="nats", optional=5, lower_is_better=True),
+    Score(name="brier", title="Brier", optional=1, lower_is_better=True),
+    Score(name="ece", title="ECE", unit="%", digits=2, optional=4, lower_is_better=True),
     Score(name="count", title="images", digits=0),
     _share("exact_match", "exact match", "exact", "answers that are right as a whole", True),
     _share("token_accuracy", "tokens right", "tokens", "labels that are right"),
@@ -148,6 +178,7 @@ SCORES = (
         title="NLL of a label",
         short_title="label NLL",
         unit="nats",
+        lower_is_better=True,
         meaning="-log of a label's own probability, mean over labels",
     ),
     _share("consistency", "consistent", "", "answers whose labels occur together in training"),
@@ -171,6 +202,7 @@ SCORES = (
         title="perplexity",
         short_title="PPL",
         digits=2,
+        lower_is_better=True,
         meaning="exp of the mean -log p of a token of the true captions, ends included",
     ),
     _share("repeats", "repeats", "", "captions with a word twice in a row"),

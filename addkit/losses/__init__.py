@@ -26,6 +26,13 @@ def _weighted(config: WeightedCrossEntropyConfig, problem: Problem) -> Loss:
     )
 
 
+def _needs_tags(config: Any, choices: Choices) -> Iterable[str]:
+    data = choices["data"]
+    if "tags" not in data.spec.provides:
+        yield f'[data] "{data.name}" has no tags, whose present and absent ones it tells apart'
+    yield from _not_with_skip(config, choices)
+
+
 def _needs_levels(config: Any, choices: Choices) -> Iterable[str]:
     process = choices["process"]
     if "noise-levels" not in process.spec.provides:
@@ -76,6 +83,14 @@ addkit_components = components(
         _weighted,
         "Timestep-conditioned cross-entropy, weight alpha_bar (the paper's).",
         check=_needs_levels,
+    ),
+    LossSpec(
+        "asymmetric",
+        ".settings:AsymmetricConfig",
+        ".asymmetric:Asymmetric",
+        "Focal weights that are stronger for absent tags (ASL).",
+        check=_needs_tags,
+        needs=NO_SKIP,
     ),
     LossSpec(
         "mse",

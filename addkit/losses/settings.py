@@ -8,6 +8,7 @@ from pydantic import Field
 
 from addkit.plugin.config import Chance, Config
 
+Focus = Annotated[float, Field(ge=0, le=100)]
 ClassWeights = Literal["none", "balanced"] | Annotated[float, Field(ge=0, le=1)]
 
 
@@ -29,6 +30,17 @@ class WeightedCrossEntropyConfig(CrossEntropyConfig):
         False,
         description="Divide by the mean weight over the schedule's own times (t_power included, "
         "rows at t = T not), so that losses compare at one gradient scale.",
+    )
+
+
+class AsymmetricConfig(Config):
+    """Easy absent tags count less (Ridnik et al. 2021); an asymmetric focal cross-entropy."""
+
+    # Their values for MS COCO.
+    positive_focus: Focus = Field(0.0, description="gamma+: weight (1 - p)^gamma+ if present.")
+    negative_focus: Focus = Field(4.0, description="gamma-: weight p_m^gamma- if absent.")
+    margin: Chance = Field(
+        0.05, description="m: p_m = max(p - m, 0); absent tags below it have no loss."
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from addkit.diffusion import LabelDiffusion, counted_seed
 from addkit.errors import PluginError, RecipeError
@@ -65,6 +67,7 @@ def problem_of(recipe: Recipe, facts: DataFacts) -> Problem:
         token_names=facts.token_names,
         token_classes=facts.token_classes,
         combinations=facts.combinations,
+        tag_shares=facts.tag_shares,
         tokenizer=_tokenizer(recipe),
         pad=facts.pad,
         unknown=facts.unknown,
@@ -90,8 +93,24 @@ def build_network(recipe: Recipe, facts: DataFacts, device: str = "cpu") -> Netw
     # The caller's random numbers do not depend on how many the initial weights take.
     with torch.random.fork_rng(devices=[]):
         builder = _Builder(recipe, facts)
-        with torch.device(device):
+        with torch.device(device), _Uninitialized() if device == "meta" else nullcontext():
             return builder.network()
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Skips initial values, which the meta device has none of and imports torch's compiler for."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.normal_ or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 class _Builder:

@@ -148,12 +148,12 @@ class Inference:
             raise UsageError(
                 f'the sampler "{self.sampler.name}" cannot walk the process "{process.name}", '
                 f"which takes samplers that are {' or '.join(sorted(process.accepts))}; "
-                f"these can: {', '.join(self._samplers())}"
+                f"these can: {', '.join(self.samplers())}"
             )
         if not self.evidence:
             return
         if self.evidence_way is None:
-            ways = self._samplers({"evidence-as-state", "evidence-as-bias"})
+            ways = self.samplers({"evidence-as-state", "evidence-as-bias"})
             raise UsageError(
                 f'soft evidence: the sampler "{self.sampler.name}" takes in none; these do: '
                 f"{', '.join(ways)}"
@@ -161,7 +161,7 @@ class Inference:
         if self.evidence_way == "state" and self.evidence_objection:
             raise UsageError(
                 f"soft evidence: {self.evidence_objection}. These samplers take it in as a bias, "
-                f"less exactly: {', '.join(self._samplers({'evidence-as-bias'}))}"
+                f"less exactly: {', '.join(self.samplers({'evidence-as-bias'}))}"
             )
 
     @property
@@ -173,7 +173,7 @@ class Inference:
             return "state"
         return "bias" if "evidence-as-bias" in self.sampler.spec.provides else None
 
-    def _samplers(self, abilities: Collection[str] = ()) -> list[str]:
+    def samplers(self, abilities: Collection[str] = ()) -> list[str]:
         """Samplers that can walk the process and provide one of the abilities, if any are asked."""
         process: Any = self.process.spec
         # Third parties' samplers too, by their abilities.

@@ -53,6 +53,7 @@ from addkit.runs.opening import opened
 from addkit.runs.packs import WEIGHTS as WEIGHTS_FILE
 from addkit.runs.packs import check_facts, is_pack, located, pack_manifest
 from addkit.tasks.predictions import Made, TracedStep
+from addkit.tasks.tags import Tags
 from addkit.terminal import addkit_command, quoted
 
 Known: TypeAlias = "Mapping[str, str | Tensor | tuple[str, ...]]"
@@ -690,7 +691,10 @@ def load(path: Path | str | Run, *, weights: str = "ema", device: str = "cpu") -
             message = f"{path}: its training has not chosen a number of steps, so answers take one"
             warnings.warn(message, AddkitWarning, stacklevel=2)
         step = step_in(run, checkpoint)
-        return Predictor(network.to(device), recipe, facts, steps, weights, step)
+        predictor = Predictor(network.to(device), recipe, facts, steps, weights, step)
+        if isinstance(predictor.task, Tags):
+            predictor.task.thresholds = run.manifest().thresholds
+        return predictor
 
 
 def weights_of(run: Run, checkpoint: Path, recipe: Recipe, weights: str) -> tuple[str, Path]:

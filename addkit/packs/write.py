@@ -135,7 +135,7 @@ def _manifest(run: Run, checkpoint: Path, weights: str) -> PackManifest:
     scores = {weights: manifest.scores[weights]} if scored and weights in manifest.scores else {}
     kept = manifest.model_dump(
         include={"recipe", "seed", "headline", "status", "plan", "parameters", "trained"}
-        | {"chosen_steps", "chosen_from", "stopped_step"},
+        | {"chosen_steps", "chosen_from", "stopped_step", "thresholds"},
         exclude_unset=True,
     )
     never = manifest.never_predicted if next(iter(manifest.scores), None) in scores else []

@@ -6,9 +6,7 @@ import re
 from typing import Literal
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from addkit.errors import UsageError
 from addkit.model import build_network, build_task, problem_of
@@ -57,6 +55,10 @@ def step_flops(recipe: Recipe, facts: DataFacts) -> int:
     what is computed again to save memory, and the first pass of self-conditioning, which a coin
     decides.
     """
+    # Both import torch's compiler.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
     network = build_network(recipe, facts, device="meta")
     # No coin: the count must not depend on chance.
     network.diffusion.denoiser.self_condition = 0.0

@@ -10,18 +10,16 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from addkit.diffusion import LabelDiffusion, State, counted_generator
 from addkit.diffusion.objective import LARGEST
-from addkit.distributed.fsdp import EARLY, blocks_of, policy_of, spread
+from addkit.distributed.blocks import EARLY, blocks_of
 from addkit.errors import UsageError
 from addkit.model import Network
 from addkit.plugin.protocols import Embedding
@@ -30,9 +28,16 @@ from addkit.recipe import Recipe
 from addkit.training.named_optimizer import floats_per_weight
 from addkit.training.plan import Plan
 
+if TYPE_CHECKING:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
 FLOAT_BYTES = 4
 FEW = 4
-"""Images whose labels are drawn for real, and then twice as many, to extrapolate from."""
+"""Images that are computed for real, and then twice as many, to extrapolate from."""
+SMALL = 2**25
+"""Bytes of weights up to which a forward pass of a few images takes less time than the import of
+torch's compiler, which fake tensors need.
+"""
 WIDE = 3
 """K-wide tensors at a time: logits, their softmax, their gradient."""
 
@@ -83,13 +88,16 @@ def estimate_memory(
     sharded = recipe.distributed.strategy == "fsdp" and plan.processes > 1
     gathered, whole = 0, _bytes(_trained(network))
     if sharded:
+        # FSDP2 takes a second to import.
+        from addkit.distributed.fsdp import policy_of, spread
+
         policy = policy_of(recipe.training.precision, "cuda")
         low = policy.param_dtype or torch.float32
         # A copy in the blocks' precision while they compute; their shares stay in fp32.
         computed = copy.deepcopy(network)
         for block in blocks_of(computed):
             block.to(low)
-        activations = micro.activations(computed)
+        activations = micro.activations(computed, fake=True)
         gathered = _gathered(network, low.itemsize)
         # FSDP2 itself, as on GPUs, between processes that do not exist.
         with fake_processes(plan.processes) as mesh, _Counter(plan.processes) as counter, _fake():
@@ -102,7 +110,8 @@ def estimate_memory(
         gradients += whole if plan.accumulation > 1 else 0
     else:
         # DDP's buckets are the gradients themselves.
-        activations, gradients = micro.activations(network), whole
+        activations = micro.activations(network, fake=_bytes(network.parameters()) > SMALL)
+        gradients = whole
         traffic = all_reduced(whole, plan.processes)
     weights = _bytes(network.parameters())
     memory = {
@@ -172,6 +181,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _fake() -> FakeTensorMode:
     """Tensors with sizes and no memory."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
@@ -187,14 +198,24 @@ def _gathered(network: Network, itemsize: int) -> int:
     return rest + itemsize * (early + 3 * largest) + FLOAT_BYTES * largest
 
 
+def _filled(module: Network | Embedding) -> nn.Module:
+    """A module of the meta device on the CPU: normal values, and 0 for indices."""
+
+    def filled(tensor: Tensor) -> Tensor:
+        zeros = torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
+        return zeros.normal_() if tensor.is_floating_point() else zeros
+
+    # `to_empty` would import torch's compiler.
+    return cast("nn.Module", module)._apply(filled)  # type: ignore[no-untyped-call, no-any-return]
+
+
 def _trained(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad]
 
 
 def _count(tensors: Iterable[Tensor]) -> int:
-    # Of a sharded tensor the own share alone lies in this process's memory.
-    own = (x.to_local() if isinstance(x, DTensor) else x for x in tensors)
-    return sum(x.numel() for x in own)
+    # Of a sharded tensor (DTensor) the own share alone lies in this process's memory.
+    return sum(x.to_local().numel() if hasattr(x, "to_local") else x.numel() for x in tensors)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -209,33 +230,40 @@ class _MicroBatch:
     facts: DataFacts
     images: int
 
-    def features(self, network: Network) -> Tensor:
+    def features(self, network: Network, images: int) -> Tensor:
         """The trunk's, as in training; (B, R, N, D)."""
         size = (self.facts.image_channels, self.facts.image_size, self.facts.image_size)
-        shape = (self.images, self.recipe.training.reuse, self.facts.num_tokens)
+        shape = (images, self.recipe.training.reuse, self.facts.num_tokens)
         diffusion = network.diffusion
-        h = torch.empty(*shape, diffusion.denoiser.width, requires_grad=True)
+        h = torch.zeros(*shape, diffusion.denoiser.width, requires_grad=True)
         low = self.recipe.training.precision == "bfloat16"
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            prepared = diffusion.prepare(network.condition(torch.empty(self.images, *size)))
-            return diffusion.features(State(h), torch.empty(shape), prepared)
+            prepared = diffusion.prepare(network.condition(torch.zeros(images, *size)))
+            return diffusion.features(State(h), torch.zeros(shape), prepared)
 
-    def activations(self, network: Network) -> int:
+    def activations(self, network: Network, *, fake: bool) -> int:
         """Bytes that autograd keeps between the forward and the backward pass of the trunk."""
-        with _fake():
-            network.to_empty(device="cpu").train()
-            with _saved_tensors(network) as saved:
-                handles = []
-                if self.recipe.distributed.recompute_activations:
-                    # Autograd does not see what enters blocks that are computed again.
-                    handles = [
-                        block.register_forward_pre_hook(saved.add_inputs)
-                        for block in blocks_of(network)
-                    ]
-                self.features(network)
-            for handle in handles:
-                handle.remove()
-            return saved.bytes
+        if fake:
+            with _fake():
+                return self._saved(network.to_empty(device="cpu").train(), self.images)
+        _filled(network).train()
+        few, more = (self._saved(network, n) for n in (FEW, 2 * FEW))
+        return few + (more - few) * (self.images - FEW) // FEW
+
+    def _saved(self, network: Network, images: int) -> int:
+        """`activations` of so many images."""
+        with _saved_tensors(network) as saved:
+            handles = []
+            if self.recipe.distributed.recompute_activations:
+                # Autograd does not see what enters blocks that are computed again.
+                handles = [
+                    block.register_forward_pre_hook(saved.add_inputs)
+                    for block in blocks_of(network)
+                ]
+            self.features(network, images)
+        for handle in handles:
+            handle.remove()
+        return saved.bytes
 
     def label_side(self, diffusion: LabelDiffusion) -> int:
         """K-wide tensors of one chunk of rows, and what the embedding's draws keep."""
@@ -253,9 +281,7 @@ class _MicroBatch:
 
     def _drawn(self, embedding: Embedding, images: int) -> int:
         """Bytes that a draw of so many images keeps for the backward pass."""
-        real = copy.deepcopy(embedding).to_empty(device="cpu")  # type: ignore[attr-defined]
-        for tensor in (*real.parameters(), *real.buffers()):
-            nn.init.normal_(tensor.data.zero_()) if tensor.is_floating_point() else tensor.zero_()
+        real: Any = _filled(copy.deepcopy(embedding))
         generator = counted_generator(0, "dry run", images)
         shape = (images, self.recipe.training.reuse, self.facts.num_tokens)
         labels = torch.randint(self.facts.num_classes, shape, generator=generator)
@@ -274,7 +300,8 @@ class _Step(nn.Module):
     def forward(self) -> Tensor:
         diffusion = self.network.diffusion
         # Every trained parameter once, so that each has a gradient to send.
-        loss: Tensor = diffusion.output(self.micro.features(self.network)).float().mean()
+        features = self.micro.features(self.network, self.micro.images)
+        loss: Tensor = diffusion.output(features).float().mean()
         for part in (diffusion.embedding, diffusion.self_conditioning, diffusion.length_head):
             if isinstance(part, nn.Module):
                 loss = loss + sum(p.sum() for p in part.parameters())

@@ -85,6 +85,8 @@ class Problem:
     """Joint labels: the classes [start, stop) that each token can take."""
     combinations: tuple[tuple[int, ...], ...] = ()
     """Joint labels: the combinations that occur in training."""
+    tag_shares: tuple[float, ...] = ()
+    """Tags: the share of training images that have each of them."""
     pad: int | None = None
     """Captions: the class that ends and fills a caption."""
     unknown: int | None = None
@@ -270,6 +272,7 @@ ABILITIES: Mapping[str, Mapping[str, str]] = {
     "data": {
         "captions": "its labels are captions",
         "attributes": "its labels are several attributes of an image",
+        "tags": "its labels are tags, each of which an image has or has not",
         "soft-evidence": "its evaluation splits have soft evidence on their labels",
     },
     "encoder": {"class-token": "its first token is a class token"},

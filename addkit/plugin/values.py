@@ -86,6 +86,8 @@ class DataFacts:
     """Joint labels: the classes [start, stop) that each token can take; else empty."""
     combinations: tuple[tuple[int, ...], ...] = ()
     """Joint labels: the combinations that occur in training, where they are few; else empty."""
+    tag_shares: tuple[float, ...] = ()
+    """Tags: the share of training images that have each of the N tags; else empty."""
     pad: int | None = None
     """Captions: the class that ends and fills a caption; class_names are the vocabulary."""
     unknown: int | None = None
@@ -95,6 +97,9 @@ class DataFacts:
     notes: Mapping[str, int] = field(default_factory=dict)
     """Counts to print before training, such as captions cut and unknown words."""
 
+
+TAG_CLASSES = ("no", "yes")
+"""The classes that all tokens share where each is a tag: absent and present."""
 
 NO_CATEGORY = -1
 """A category that is missing in a `SideInputs` column."""

@@ -254,7 +254,9 @@ class Distributed(Config):
     )
 
 
-Head = Literal["linear", "mlp", "autoregressive", "masked", "masked-weighted", "one-shot"]
+Head = Literal[
+    "linear", "mlp", "autoregressive", "masked", "masked-weighted", "one-shot", "asymmetric"
+]
 
 
 class Control(Config):
@@ -263,8 +265,9 @@ class Control(Config):
     heads: tuple[Head, ...] = Field(
         ("linear",),
         max_length=6,
-        description="Classifiers for one label: linear, mlp. For captions and attributes: "
-        "autoregressive, masked, masked-weighted (1/t), one-shot.",
+        description="Classifiers for one label: linear, mlp. For captions, attributes and tags: "
+        "autoregressive, masked, masked-weighted (1/t), one-shot. For tags also asymmetric: "
+        "one-shot under the asymmetric loss.",
     )
 
 

@@ -17,13 +17,13 @@ from addkit.data.loader import load as load_batches
 from addkit.errors import AddkitError
 from addkit.model import Predictor, build_data, load
 from addkit.plugin.protocols import ImageSet
-from addkit.plugin.values import MISSING, Batch, DataFacts
+from addkit.plugin.values import MISSING, TAG_CLASSES, Batch, DataFacts
 from addkit.recipe import recipe_from_tables
 from addkit.report.figures.images import Example, ModelAnswer
 from addkit.report.figures.style import spread
 from addkit.report.run_files import NotShownError, RunFiles
 from addkit.tasks.captioning import Captioning, references_of
-from addkit.tasks.predictions import JointPrediction
+from addkit.tasks.predictions import JointPrediction, TagPrediction
 from addkit.terminal import addkit_command
 
 MOST_IMAGES = 2000
@@ -177,10 +177,17 @@ def truths(batch: Batch, predictor: Predictor) -> list[str]:
     names, tokens = predictor.class_names, predictor.facts.token_names
     if not tokens:
         return [names[k] for k in batch.labels[:, 0].tolist()]
+    if predictor.facts.tag_shares:
+        return [tag_text(tokens, row) for row in batch.labels.tolist()]
     return [
         joined({t: names[k] for t, k in zip(tokens, row, strict=True) if k != MISSING})
         for row in batch.labels.tolist()
     ]
+
+
+def tag_text(tags: Sequence[str], labels: Sequence[int]) -> str:
+    """The present tags as text."""
+    return ", ".join(tag for tag, label in zip(tags, labels, strict=True) if label) or "(no tag)"
 
 
 def joined(values: dict[str, str]) -> str:
@@ -199,6 +206,8 @@ def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Ju
             judged.append(Judged(ModelAnswer("", text, right, best.probability), ()))
         return judged
     rows = zip(answers, batch.labels.tolist(), strict=True)
+    if predictor.facts.tag_shares:
+        return [_tagged(answer, labels, predictor.facts) for answer, labels in rows]
     if predictor.facts.token_names:
         return [_joint(answer, labels, predictor.facts) for answer, labels in rows]
     return [
@@ -211,6 +220,17 @@ def judge(answers: Sequence[Any], batch: Batch, predictor: Predictor) -> list[Ju
         )
         for answer, labels in rows
     ]
+
+
+def _tagged(answer: TagPrediction, labels: Sequence[int], facts: DataFacts) -> Judged:
+    ids = tuple(int(answer.values[tag] == TAG_CLASSES[1]) for tag in facts.token_names)
+    probabilities = [
+        (score.name, f"{100 * score.probability:.0f} %")
+        for score in sorted(answer.listed, key=lambda score: -score.probability)
+    ]
+    # In the order of the run's tags, as truths are.
+    text, right = tag_text(facts.token_names, ids), ids == tuple(labels)
+    return Judged(ModelAnswer("", text, right, answer.answers[0].probability, probabilities), ids)
 
 
 def _joint(answer: JointPrediction, labels: Sequence[int], facts: DataFacts) -> Judged:

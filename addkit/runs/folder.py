@@ -98,6 +98,8 @@ class Manifest(Stored):
     """Sampling steps chosen on the validation split, for `steps = "auto"`."""
     chosen_from: dict[str, float] = {}
     """Candidate steps -> headline."""
+    thresholds: dict[str, float] = {}
+    """Tags: probability from which each is present, chosen on the validation split."""
     metrics_sha256: str | None = None
     """Of metrics.jsonl at the end of the training."""
 

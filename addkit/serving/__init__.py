@@ -1,9 +1,11 @@
 """`addkit serve`: answers of a trained model over HTTP, and a page to try it.
 
-server.py    sockets, processes, signals        connection.py  timeouts of one connection
-app.py       the endpoints                      requests.py    the body of a request, checked
-batching.py  requests that are answered together  metrics.py   counters for Prometheus
-card.py      what the model is, as JSON         page/          the page at /
+server.py      the socket, the model, the end     processes.py  several processes, signals
+connection.py  timeouts of one connection          limits.py     what a request may ask for
+app.py         the endpoints, and who may ask      requests.py   the body of a request, checked
+answering.py   decodes and predicts                batching.py   requests that share a batch
+card.py        what the model is, as JSON          metrics.py    counters for Prometheus
+page/          the pages at / and /docs
 
 Needs the extra `addkit[serve]`.
 """

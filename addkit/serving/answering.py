@@ -88,7 +88,8 @@ class Answering:
         """True if the answer needs no chain."""
         own = self.predictor.inference
         same = question.read_out in (None, own.read_out.name)
-        return own.one_pass and same and question.steps is None and question.chains is None
+        chains = (question.steps, question.chains, question.evidence) != (None, None, None)
+        return own.one_pass and same and not chains
 
     async def _levels(self, image: bytes) -> Tensor:
         """8-bit levels (C, S, S) of an image file."""

@@ -100,6 +100,8 @@ class Answer(BaseModel):
     """Attributes: joint answers with `values`, `probability` and `votes`, the best first."""
     marginals: dict[str, list[Score]] | None = None
     """Attributes: probabilities of each by itself."""
+    tags: list[dict[str, Any]] | None = None
+    """Tags: each with `present`, `probability` and `votes`, the present ones first."""
     captions: list[dict[str, Any]] | None = None
     """Captions with `text`, `tokens`, `score` and `probability`, the best first."""
     steps: int
@@ -123,16 +125,16 @@ FAULTS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(service: Service) -> ASGIApp:
-    """The ASGI application of a served model. Its first event loads the threads of the model and
-    predicts once, its last one waits for what is being answered.
+    """The ASGI application of a served model, which has predicted once. Its last event waits for
+    what is being answered. Raises the model's own errors.
     """
     limits, metrics = service.limits, Metrics()
     reader = BodyReader(limits)
     answering = Answering(service.predictor, limits, metrics)
+    answering.warm_up()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        answering.warm_up()
         yield
         await answering.close()
 

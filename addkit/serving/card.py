@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from addkit.model import Predictor
+from addkit.errors import UsageError
+from addkit.evaluation.results import Score
+from addkit.model import Inference, Predictor
 from addkit.model.predictor import find_trained
 from addkit.runs.packs import is_pack, pack_manifest
 from addkit.serving.limits import Limits
@@ -30,8 +33,16 @@ class SideInput(BaseModel):
     categories: list[str]
 
 
+class Headline(BaseModel):
+    """The task's own score, as addkit prints it."""
+
+    title: str
+    value: str
+    unit: str
+
+
 class ModelCard(BaseModel):
-    """A model: exactly one of labels, attributes and captions is not null."""
+    """A model: exactly one of labels, attributes, tags and captions is not null."""
 
     name: Annotated[str, Field(description="Name of its recipe.")]
     model: Annotated[str, Field(description="ADD, masked diffusion, ...")]
@@ -45,6 +56,7 @@ class ModelCard(BaseModel):
     attributes: Annotated[
         dict[str, list[str]] | None, Field(description="Values by name, of models of several.")
     ]
+    tags: Annotated[list[str] | None, Field(description="Known as yes or no each.")]
     captions: Captions | None
     side_inputs: list[SideInput]
     loops: Annotated[bool, Field(description="True if chains iterate on a noisy label.")]
@@ -52,7 +64,29 @@ class ModelCard(BaseModel):
     scores: Annotated[
         dict[str, float | None], Field(description="On the test split; empty if never scored.")
     ]
+    headline: Headline | None
+    samplers: Annotated[list[str], Field(description="Those that can walk the model's process.")]
+    evidence: Annotated[
+        Literal["state", "bias"] | None,
+        Field(description="How soft evidence on attributes is taken in; null: not at all."),
+    ]
+    evidence_sampler: Annotated[
+        str | None, Field(description="To be named as `sampler` beside evidence, if not null.")
+    ]
     limits: Annotated[dict[str, float], Field(description="Most that a request may have.")]
+
+
+def _evidence(inference: Inference) -> tuple[Literal["state", "bias"] | None, str | None]:
+    """How soft evidence is taken in, and the sampler to name for it."""
+    if not inference.problem.token_names:
+        return None, None
+    # The network need not have been trained for the process's own way.
+    with suppress(UsageError):
+        return inference.with_evidence().evidence_way, None
+    samplers = inference.samplers({"evidence-as-bias"})
+    if inference.sampler.name in samplers:
+        return "bias", inference.sampler.name
+    return ("bias", samplers[0]) if samplers else (None, None)
 
 
 def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -> ModelCard:
@@ -65,6 +99,7 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
     """
     facts, inference = predictor.facts, predictor.inference
     name, scores = predictor.recipe.model_name, {}
+    score = Score.named(predictor.task.headline)
     if path is not None:
         run, checkpoint = find_trained(path)
         manifest = pack_manifest(path) if is_pack(path) else run.manifest()
@@ -73,14 +108,17 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
         if is_pack(path) or (run.finished and checkpoint == find_trained(run.path)[1]):
             scores = manifest.scores.get(predictor.weights, {})
     names = list(predictor.class_names)
+    tags = list(facts.token_names) if facts.tag_shares else None
     attributes = {
         token: names[slice(*ids)]
         for token, ids in zip(facts.token_names, facts.token_classes, strict=True)
+        if not tags
     }
     captions = None
     if facts.pad is not None:
         vocabulary = [word for index, word in enumerate(names) if index != facts.pad]
         captions = Captions(tokens=facts.num_tokens, vocabulary=vocabulary)
+    evidence, evidence_sampler = _evidence(inference)
     settings = ("steps", "guidance", "chains", "early_exit")
     components = ("sampler", "to_one", "read_out")
     return ModelCard(
@@ -92,8 +130,9 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
         parameters=sum(each.numel() for each in predictor.network.parameters()),
         image_size=facts.image_size,
         image_channels=facts.image_channels,
-        labels=None if attributes or captions else names,
+        labels=None if tags or attributes or captions else names,
         attributes=attributes or None,
+        tags=tags,
         captions=captions,
         side_inputs=[
             SideInput(name=each.name, kind=each.kind, categories=list(each.categories))
@@ -107,5 +146,11 @@ def model_card(predictor: Predictor, limits: Limits, path: Path | None = None) -
             "one_pass": inference.one_pass,
         },
         scores=scores,
+        headline=Headline(title=score.title, value=score.text(scores[score.name]), unit=score.unit)
+        if score.name in scores
+        else None,
+        samplers=inference.samplers(),
+        evidence=evidence,
+        evidence_sampler=evidence_sampler,
         limits=asdict(limits),
     )

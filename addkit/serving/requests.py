@@ -17,12 +17,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from addkit.errors import AddkitError
-from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Steps
+from addkit.plugin.config import Chains, Config, Count, CountOrZero, Guidance, Seed, Share, Steps
 from addkit.recipe.validation import explained, validated
 from addkit.serving.limits import Limits
 
 Text = Annotated[str, Field(max_length=1000)]
 Texts = Annotated[dict[Text, Text], Field(max_length=1000)]
+Evidence = Annotated[dict[Text, dict[Text, Share]], Field(max_length=1000)]
 MOST_FIELDS = 32
 
 
@@ -62,6 +63,13 @@ class Question(Config):
         Field(
             description="Known labels: values of attributes by name, or of a caption its "
             "`template` (`a red _`) or `length`."
+        ),
+    ] = None
+    evidence: Annotated[
+        Evidence | None,
+        Field(
+            description="Soft evidence on attributes: of each the probabilities of some values, as "
+            'this evidence alone gives them, `{"tone": {"dark": 0.8}}`; others share the rest.'
         ),
     ] = None
     side_inputs: Annotated[

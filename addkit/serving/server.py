@@ -1,42 +1,36 @@
-"""Sockets, processes and signals of a server."""
+"""A server: its socket, its model, and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import logging
-import multiprocessing
-import os
 import signal
 import socket
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
 import torch
 from PIL import Image
-from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Config, Server
 
-from addkit.distributed.signals import exit_code_of, handled_numbers
-from addkit.errors import AddkitWarning, RunError, Stopped, UsageError
+from addkit.distributed.signals import exit_code_of
+from addkit.errors import AddkitWarning, Stopped, UsageError
 from addkit.model import load
 from addkit.serving.app import Service, create_app
 from addkit.serving.card import model_card
 from addkit.serving.connection import LINGER, TimedProtocol
 from addkit.serving.limits import Limits
-from addkit.serving.metrics import FOLDER
+from addkit.serving.processes import handled, supervise
 
 BACKLOG = 2048
 """Connections that the kernel keeps until a process takes them."""
@@ -97,7 +91,11 @@ def serve(path: Path, options: ServerOptions, started: Callable[[str], None]) ->
         if options.workers == 1:
             stopped = _run(path, options, sock, lambda: started(address))
         else:
-            stopped = _supervise(path, options, sock, lambda: started(address))
+            # Faults and warnings of the model come once, from here.
+            load(path, weights=options.weights, device=options.device)
+            threads = max(1, torch.get_num_threads() // options.workers)
+            work = partial(_work, path, options, threads)
+            stopped = supervise(work, sock, options.workers, lambda: started(address))
     raise Stopped(f"stopped by {signal.Signals(stopped).name}", exit_code_of(stopped))
 
 
@@ -205,7 +203,7 @@ class GracefulServer(Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at every signal that stops a command; a second Ctrl-C waits for nothing."""
-        with _handled(self.handle_exit):
+        with handled(self.handle_exit):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -213,79 +211,8 @@ class GracefulServer(Server):
         self.should_exit, self.stopped_by = True, self.stopped_by or sig
 
 
-@contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, handler) for number in handled_numbers()}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
-def _supervise(
-    path: Path, options: ServerOptions, sock: socket.socket, started: Callable[[], None]
-) -> int:
-    """Serve in several processes that share a socket, and replace those that die; the signal that
-    ended it.
-    """
-    # Faults and warnings of the model come once, from here.
-    load(path, weights=options.weights, device=options.device)
-    context = multiprocessing.get_context("spawn")
-    ready, stopped = context.Semaphore(0), 0
-    threads = max(1, torch.get_num_threads() // options.workers)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = stopped or number
-
-    def start() -> SpawnProcess:
-        process = context.Process(target=_work, args=(path, options, sock, ready, threads))
-        process.start()
-        return process
-
-    # Before the processes import prometheus_client, which reads it then.
-    with TemporaryDirectory(prefix="addkit-") as folder, _handled(stop):
-        os.environ[FOLDER] = folder
-        workers: list[SpawnProcess] = []
-        try:
-            workers += [start() for _ in range(options.workers)]
-            missing = options.workers
-            while not stopped:
-                while missing and ready.acquire(block=False):
-                    missing -= 1
-                    if not missing:
-                        started()
-                wait([worker.sentinel for worker in workers], timeout=0.1)
-                for index, worker in enumerate(workers):
-                    if worker.exitcode is None or stopped:
-                        continue
-                    if missing:
-                        raise RunError(
-                            f"a process of the server ended at its start (exit code "
-                            f"{worker.exitcode}); its reason is above"
-                        )
-                    message = f"a process of the server died (exit code {worker.exitcode}); another"
-                    warnings.warn(f"{message} is started", AddkitWarning, stacklevel=2)
-                    assert worker.pid is not None
-                    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-                    workers[index] = start()
-        finally:
-            # The last process to close the socket ends it.
-            sock.close()
-            for worker in workers:
-                with suppress(ProcessLookupError):
-                    worker.terminate()
-            for worker in workers:
-                worker.join()
-            del os.environ[FOLDER]
-    return stopped
-
-
 def _work(
-    path: Path, options: ServerOptions, sock: socket.socket, ready: Semaphore, threads: int
+    path: Path, options: ServerOptions, threads: int, sock: socket.socket, ready: Semaphore
 ) -> None:
     """One process of several."""
     warnings.simplefilter("ignore", AddkitWarning)

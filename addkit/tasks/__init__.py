@@ -7,14 +7,16 @@ from typing import Literal
 
 from addkit.plugin.spec import Choices, TaskSpec, components
 
+Labels = Literal["classes", "captions", "attributes", "tags"]
 
-def _check(labels: Literal["classes", "captions", "attributes"]) -> Callable[..., Iterable[str]]:
+
+def _check(labels: Labels) -> Callable[..., Iterable[str]]:
     """The recipe check of a task that needs data with these labels."""
 
     def check(config: object, choices: Choices) -> Iterable[str]:
         data, denoiser = choices["data"], choices["denoiser"]
         # Data sets of single labels are the usual case and declare no ability.
-        kinds = {"captions", "attributes"} & data.spec.provides or {"classes"}
+        kinds = {"captions", "attributes", "tags"} & data.spec.provides or {"classes"}
         if labels not in kinds:
             yield f'[data] "{data.name}" has {", ".join(kinds)}, and this task needs {labels}'
         if labels == "classes":
@@ -53,5 +55,12 @@ addkit_components = components(
         ".attributes:Attributes",
         "Several dependent labels for each image.",
         check=_check("attributes"),
+    ),
+    TaskSpec(
+        "tags",
+        ".settings:TagsConfig",
+        ".tags:Tags",
+        "Which of several tags each image has.",
+        check=_check("tags"),
     ),
 )

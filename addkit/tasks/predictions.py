@@ -357,6 +357,102 @@ class JointPrediction(Made):
         return joint + alone
 
 
+@dataclass(frozen=True, slots=True)
+class TagSet:
+    """The tags of one image together."""
+
+    tags: tuple[str, ...]
+    """Present ones, in the order of the run's tags."""
+    probability: float | None
+    """p(just these tags | image), from left to right; None where it was not computed."""
+    votes: float
+    """Share of the chains that end at this set, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagScore:
+    """One tag with its probability."""
+
+    name: str
+    present: bool
+    """True if the answer has it."""
+    probability: float
+    """Given by the read-out, in [0, 1]."""
+    votes: float
+    """Share of chains that end with the tag, in [0, 1]."""
+    threshold: float | None
+    """Probability from which it has the best F1 on the validation split; None if not chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagPrediction(Made):
+    """The answer for one image with tags."""
+
+    answers: tuple[TagSet, ...]
+    """Different ones, the best first."""
+    scores: tuple[TagScore, ...]
+    """Every tag: those of the answer first, then the most probable ones."""
+    steps: int
+    top: int = 5
+    """Absent tags that a table lists."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the best answer, the most probable one first."""
+        return tuple(score.name for score in self.scores if score.present)
+
+    @property
+    def summary(self) -> str:
+        """The tags of the best answer."""
+        return ", ".join(self.tags) or "(no tag)"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Each tag and whether the answer has it, as `given` takes them."""
+        return {score.name: "yes" if score.present else "no" for score in self.scores}
+
+    @property
+    def listed(self) -> tuple[TagScore, ...]:
+        """The tags of the answer, and the `top` most probable others."""
+        return self.scores[: len(self.tags) + self.top]
+
+    def _repr_html_(self) -> str:
+        """The picture, tags with the bars of their probabilities, and the chain, for notebooks."""
+        rows = [
+            ((s.name, self.values[s.name]), s.probability, (_of_hundred(s.probability),))
+            for s in self.listed
+        ]
+        joint = self.answers[0].probability
+        whole = "" if joint is None else f"all together: {_of_hundred(joint)}"
+        return self._card(f"{bars(rows)}<div>{muted(whole)}</div>", self.steps)
+
+    def data(self) -> JsonObject:
+        """As JSON."""
+        answers = [asdict(answer) for answer in self.answers]
+        tags = [asdict(score) for score in self.scores]
+        return {"answers": answers, "tags": tags, "steps": self.steps, **self.settings()}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A row for each tag of the answer and the most probable others; then the sets."""
+        rows: list[tuple[str, ...]] = [
+            (score.name, self.values[score.name], _percent(score.probability), _votes(score.votes))
+            for score in self.listed
+        ]
+        return rows + [
+            (
+                "together",
+                ", ".join(answer.tags) or "(no tag)",
+                _percent(answer.probability),
+                _votes(answer.votes),
+            )
+            for answer in self.answers
+        ]
+
+
+def _votes(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
 def _percent(probability: float | None) -> str:
     return "-" if probability is None else f"{100 * probability:.2f}"
 

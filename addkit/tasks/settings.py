@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from addkit.plugin.config import Config, Count, Weight
+from addkit.plugin.config import Config, Count, Share, Weight
 
 
 class ClassificationConfig(Config):
@@ -31,3 +31,14 @@ class CaptioningConfig(Config):
 
 class AttributesConfig(Config):
     """Several dependent labels, each with its own classes."""
+
+
+class TagsConfig(Config):
+    """Which of several tags an image has."""
+
+    # Above 0 answers have more rare tags than images have: it raises recall, not subset accuracy.
+    positive_weight: Share = Field(
+        0.0,
+        description="gamma: a present tag of which a share p of the training images has weight "
+        "((1 - p) / p)^gamma, an absent one 1.",
+    )

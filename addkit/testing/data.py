@@ -172,8 +172,8 @@ def gives_targets(bench: Bench) -> None:
 def scores_answers(bench: Bench) -> None:
     """A meter counts its images; all right answers are correct, and not all wrong ones."""
     task, labels = bench.build(), bench.labels()[:, 0]  # (B, N)
-    # Each image is answered with the labels of another.
-    wrong = labels.roll(1, 0)
+    # Every label is answered with the next class.
+    wrong = (labels + 1) % bench.problem.num_classes
     batch = Batch(images_of(bench), labels, tuple(range(len(labels))))
     shares = {}
     for name, answered in (("right", labels), ("wrong", wrong)):

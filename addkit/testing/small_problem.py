@@ -157,6 +157,15 @@ _ATTRIBUTES = {
     "token_classes": ((0, 4), (4, 7)),
 }
 
+_TAGS = {
+    "num_classes": 2,
+    "num_tokens": 3,
+    "class_names": ("no", "yes"),
+    "token_names": ("dog", "grass", "ball"),
+    "token_classes": ((0, 2),) * 3,
+    "tag_shares": (0.5, 0.25, 0.125),
+}
+
 # One block of width 24: a law builds a component several times.
 _SMALL_VIT = {"patch_size": 4, "width": 24, "depth": 1, "heads": 2}
 
@@ -190,6 +199,9 @@ _BUILT_INS = {
     ("embedding", "token"): Example(levels=(0.0, 1.0)),
     ("task", "captioning"): Example(facts=_captions()),
     ("task", "attributes"): Example(facts={**_ATTRIBUTES}),
+    ("task", "tags"): Example(facts={**_TAGS}),
+    ("loss", "asymmetric"): Example(facts={**_TAGS}),
+    ("data", "emoji-tags"): Example(settings={"image_size": 16}),
     ("data", "emoji"): Example(settings={"image_size": 16}, facts=_tokenizer()),
     ("data", "emoji-attributes"): Example(settings={"image_size": 16}),
     ("data", "caption-folder"): Example(facts=_tokenizer()),

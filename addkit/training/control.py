@@ -14,6 +14,8 @@ from addkit.recipe import Recipe, recipe_from_tables
 
 CLASSIFIERS = ("linear", "mlp")
 SEQUENCES = ("autoregressive", "masked", "masked-weighted", "one-shot")
+# Independent tags of the same trunk, as one-shot's are, under the loss of multi-label papers.
+TAGS = (*SEQUENCES, "asymmetric")
 
 
 def heads_of(recipe: Recipe) -> tuple[str, ...]:
@@ -35,8 +37,10 @@ def heads_of(recipe: Recipe) -> tuple[str, ...]:
 
 def heads_for(recipe: Recipe) -> tuple[str, ...]:
     """The controls that are possible: other heads for one label, other processes for several."""
-    several = {"captions", "attributes"} & recipe.choices["data"].spec.provides
-    return SEQUENCES if several else CLASSIFIERS
+    provides = recipe.choices["data"].spec.provides
+    if "tags" in provides:
+        return TAGS
+    return SEQUENCES if {"captions", "attributes"} & provides else CLASSIFIERS
 
 
 def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:
@@ -53,7 +57,7 @@ def control_recipe(recipe: Recipe, head: str, facts: DataFacts) -> Recipe:
         head: one of `heads_of`.
         facts: of the recipe's data; sizes follow from K.
     """
-    if head in SEQUENCES:
+    if head in TAGS:
         return _sequence(recipe, head)
     if head != "mlp":
         return _classifier(recipe, head)
@@ -99,15 +103,15 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
     tables["denoiser"] |= {"bayes_skip": False, "self_condition": 0.0}
     tables["training"] |= {"token_times": [1.0, 0.0, 0.0], "rollout": 0.0}
     tables["to_one"] = {"name": "argmax"}
-    if head == "one-shot":
-        # Every row at t = T: no diffusion.
+    if head in ("one-shot", "asymmetric"):
+        # Every row at t = T: no diffusion. Of tags the cross-entropy is the binary one.
         tables["training"] |= {"pure_noise": 1.0}
         tables["sampling"] |= {"steps": 1}
         tables["read_out"] = {"name": "one-pass"}
         tables["process"] = {"name": "gaussian"}
         # Labels are independent here: evidence on each is added to its own logits.
         tables["sampler"] = {"name": "maskgit" if recipe.sampling.evidence else "renoise"}
-        return _finished(recipe, tables)
+        return _finished(recipe, tables, "ce" if head == "one-shot" else head)
     # Tokens are clean or hidden here, never noisy, so they are embedded by a table.
     tables["embedding"] = {"name": "token"}
     tables["read_out"] = {"name": "consensus"}
@@ -125,10 +129,10 @@ def _sequence(recipe: Recipe, head: str) -> Recipe:
     return _finished(recipe, tables)
 
 
-def _finished(recipe: Recipe, tables: dict[str, Any]) -> Recipe:
+def _finished(recipe: Recipe, tables: dict[str, Any], loss_name: str = "ce") -> Recipe:
     """Shared by all controls: a plain loss, one chain without guidance, no controls of its own."""
-    loss = tables["loss"]
-    tables["loss"] = {"name": "ce"}
+    loss = tables["loss"] if loss_name == "ce" else {}
+    tables["loss"] = {"name": loss_name}
     # What changes the labels' weights changes the question: a control answers the same one.
     kept = ("label_smoothing", "class_weights")
     tables["loss"] |= {key: loss[key] for key in kept if loss.get(key) is not None}

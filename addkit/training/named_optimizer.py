@@ -94,6 +94,8 @@ def _step(parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer, step: 
 
 def floats_per_weight(training: Training) -> float:
     """Numbers that the optimizer keeps for each number of a large matrix; 2 for AdamW."""
+    if training.optimizer == "adamw":
+        return 2
     network = nn.Linear(256, 256, bias=False)
     optimizer = build_optimizer(network, training)
     _step(network.parameters(), optimizer, 0)

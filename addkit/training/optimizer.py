@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
-from addkit.distributed.fsdp import cut_state, load_shards
 from addkit.errors import RunError
 from addkit.recipe import Recipe, Training
 from addkit.runs.checkpoint import load_tensors
@@ -215,6 +214,9 @@ def restore_optimizer(
         optimizer: of the network.
         checkpoint: a folder.
     """
+    # FSDP2 takes a second to import.
+    from addkit.distributed.fsdp import cut_state, load_shards
+
     parameters = dict(network.named_parameters())
     stored = checkpoint / "optimizer"
     if not stored.is_dir():

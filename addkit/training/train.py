@@ -14,6 +14,7 @@ from addkit.distributed.world import World
 from addkit.errors import require_type
 from addkit.evaluation.batches import scores_of
 from addkit.evaluation.results import present
+from addkit.metrics.tags import TagMeter
 from addkit.model.predictor import Predictor, check_device, load
 from addkit.notebook import table
 from addkit.plugin.protocols import Meter
@@ -22,8 +23,16 @@ from addkit.recipe import Recipe
 from addkit.runs import Run
 from addkit.runs.folder import Manifest
 from addkit.runs.lock import locked
+from addkit.tasks.tags import Tags
 from addkit.training.backend import environment, pick_device
-from addkit.training.callbacks import Metrics, Profiler, TrackerCallback, choose_steps, meters_of
+from addkit.training.callbacks import (
+    CHOOSING,
+    Metrics,
+    Profiler,
+    TrackerCallback,
+    choose_steps,
+    meters_of,
+)
 from addkit.training.checks import check_training
 from addkit.training.control import control_recipe, heads_of
 from addkit.training.trainer import Callback, Trainer
@@ -250,7 +259,14 @@ def _final_meters(trainer: Trainer) -> dict[str, Meter]:
             trainer.run.note(chosen_steps=steps, chosen_from=chosen_from)
         for callback in trainer.callbacks:
             callback.steps_chosen(trainer, steps, values)
-    if "test" not in trainer.source.facts.split_sizes:
+    sizes = trainer.source.facts.split_sizes
+    if isinstance(trainer.task, Tags) and CHOOSING in sizes:
+        (meter,) = meters_of(trainer, CHOOSING, steps=steps, most=1).values()
+        assert isinstance(meter, TagMeter)
+        trainer.task.thresholds = meter.best_thresholds()
+        if trainer.world.is_main:
+            trainer.run.note(thresholds=trainer.task.thresholds)
+    if "test" not in sizes:
         return {}
     return meters_of(trainer, "test", steps=steps)
 

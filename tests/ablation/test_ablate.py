@@ -12,6 +12,7 @@ from addkit.ablation import AblationResult, Store, ablate, plan
 from addkit.ablation.ablate import _row
 from addkit.ablation.results import StoredScores
 from addkit.ablation.worker import Task, execute
+from addkit.errors import UsageError
 from addkit.evaluation.batches import Evaluator
 from addkit.metrics.statistics import paired_interval
 from addkit.model import build_data
@@ -67,6 +68,19 @@ def test_nothing_is_done_twice(
     wider = ablate(plan(small, more, seeds=2), store, view)
     assert (wider.trained_now, len(view.begun)) == (0, 2)
     assert wider.arms[:3] == result.arms
+
+
+def test_another_score_is_another_table_of_the_same_trainings(
+    result: AblationResult, small: Recipe, store: Store, here: None, view: Any
+) -> None:
+    table = ablate(plan(small, WANTED, seeds=2), store, view, metric="nll")
+    assert (table.metric, table.trained_now) == ("nll", 0)
+    assert table.folder != result.folder
+    assert AblationResult.read(Path(result.folder)).metric == result.metric == "top1"
+    run = store.run(plan(small, WANTED, seeds=2).arms[0].keys[0][0])
+    assert table.base.values[0] == run.manifest().scores["ema"]["nll"]
+    with pytest.raises(UsageError, match=r"nl_.*nll"):
+        ablate(plan(small, WANTED, seeds=2), store, view, metric="nl_")
 
 
 def test_values_are_those_of_a_plain_training(result: AblationResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -60,3 +61,11 @@ def test_seeds_that_failed_are_left_out_of_pairs() -> None:
     assert compare(base, arm).verdict == compare(arm, base).verdict == "needs 3 seeds"
     nothing = compare(_row(90.0), _row(None))
     assert (nothing.difference, nothing.verdict, nothing.mean) == (None, "failed", None)
+
+
+def test_of_a_loss_less_is_better() -> None:
+    base, arm = (
+        replace(_row(*values), metric="nll") for values in ((1.0, 1.1, 1.2), (0.5, 0.6, 0.7))
+    )
+    assert compare(base, arm).verdict == "better"
+    assert compare(arm, base).verdict == "worse"

@@ -120,7 +120,7 @@ def test_a_length_is_kept(addkit, captions: Path, picture: Path, length: int) ->
         (("--template", "woman zebrafish"), 'the vocabulary has no word "zebrafish"'),
         (("--template", "_ " * 13), "13 tokens wanted; this run writes from 1 to 12"),
         (("--given", "tone=dark"), "a caption has no attribute tone"),
-        (("--given", "tone"), "--given tone: write NAME=VALUE"),
+        (("--given", "tone"), "no attribute tone"),
         (("--template", "woman _", "--length", "2"), "give one of template and length"),
         (("--sampler", "beam"), 'the sampler "beam" cannot walk the process "gaussian"'),
     ],

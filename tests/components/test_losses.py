@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from addkit.diffusion import TimeSettings, corrupt, draw_times
+from addkit.losses.asymmetric import Asymmetric
+from addkit.losses.cross_entropy import CrossEntropy
 
 SHAPE = (4, 3, 2)
 CLASSES = 7
@@ -176,3 +178,24 @@ def test_each_row_has_its_loss_in_single_precision(build, name: str, predicts: s
     with torch.autocast("cpu", torch.bfloat16):
         again = loss(outputs, labels, alpha_bar, torch.zeros_like(outputs))
     assert torch.equal(again, value)
+
+
+def test_the_asymmetric_loss_is_binary_cross_entropy_without_focus() -> None:
+    logits = torch.randn(2, 3, 4, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(24).view(2, 3, 4) % 2
+    alpha_bar = torch.zeros(1, 1, 1)
+    plain = Asymmetric(0, 0, 0)(logits, labels, alpha_bar, None)
+    wanted = CrossEntropy(0.0)(logits, labels, alpha_bar, None)
+    torch.testing.assert_close(plain, wanted)
+    # By hand: p = 0.3, absent, gamma- = 2, m = 0.1; and present, gamma+ = 1.
+    p = torch.tensor(0.3)
+    one = torch.stack([torch.log1p(-p), p.log()]).view(1, 1, 1, 2)
+    focused = Asymmetric(1, 2, 0.1)
+    for label, by_hand in ((0, -(0.2**2) * math.log(0.8)), (1, -0.7 * math.log(0.3))):
+        loss = focused(one, torch.full((1, 1, 1), label), alpha_bar, None)
+        assert float(loss) == pytest.approx(by_hand, rel=1e-5)
+    # Extreme logits: finite, and so is the gradient.
+    extreme = torch.tensor([[-200.0, 200.0], [200.0, -200.0]]).view(1, 1, 2, 2).requires_grad_()
+    loss = Asymmetric(0.5, 0.5, 0.05)(extreme, torch.tensor([[[0, 1]]]), alpha_bar, None)
+    loss.sum().backward()
+    assert bool(loss.isfinite().all()) and bool(extreme.grad.isfinite().all())

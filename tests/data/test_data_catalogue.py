@@ -24,7 +24,8 @@ from addkit.plugin import Choice, DataSpec, Problem, Spec, load_registry
 from addkit.tokenizers.settings import NoneConfig, WordsConfig
 
 CLASSIFIED = ["digits", "fashion-mnist", "image-folder", "imagenet"]
-JOINT = ["attribute-table", "emoji-attributes", "outfits", "linked-outfits"]
+JOINT = ["attribute-table", "emoji-attributes"]
+TAGS = ["tag-table", "tag-folder", "coco-tags", "emoji-tags"]
 CAPTIONS = ["emoji", "coco-captions", "caption-folder"]
 
 
@@ -34,7 +35,10 @@ def _captioned() -> list[Spec]:
 
 def test_the_data_sets_that_are_offered() -> None:
     specs = list(addkit_components())
-    assert [spec.name for spec in specs] == CLASSIFIED + CAPTIONS + JOINT
+    assert [spec.name for spec in specs] == CLASSIFIED + CAPTIONS + JOINT + TAGS + [
+        "outfits",
+        "linked-outfits",
+    ]
     assert {spec.kind for spec in specs} == {"data"}
 
 

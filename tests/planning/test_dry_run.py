@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from addkit.distributed.fsdp import blocks_of
+from addkit.distributed.blocks import blocks_of
 from addkit.errors import UsageError
 from addkit.model import build_data, build_network
 from addkit.planning.dry_run import dry_run

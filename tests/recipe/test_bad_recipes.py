@@ -110,7 +110,7 @@ def test_there_are_sixty() -> None:
     ("text", "parts"),
     [
         ("[training]\nepoch = 3", ("epoch", "epochs, batch_size", "epochs")),
-        ("[loss]\nname = 'mes'", ("mes", "ce, mse, mse-noise, weighted-ce", "mse")),
+        ("[loss]\nname = 'mes'", ("mes", "asymmetric, ce, mse, mse-noise", "mse")),
         ("[training]\nreuse = 0", ("0", "at least 1", None)),
         ("seeds = 3", ("seeds", "name, summary, seed", "seed")),
         ("[losses]", ("losses", "task, tokenizer, data", "loss")),

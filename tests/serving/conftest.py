@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("fastapi", reason="needs addkit[serve]")
 
@@ -41,7 +42,9 @@ def untrained(recipes: Path) -> Callable[[str], Predictor]:
         if name not in made:
             recipe = read_recipe(recipes / f"{name}.toml", TINY)
             facts = build_data(recipe).facts
-            made[name] = Predictor(build_network(recipe, facts), recipe, facts, 2)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                made[name] = Predictor(build_network(recipe, facts), recipe, facts, 2)
         return made[name]
 
     return build
@@ -69,9 +72,12 @@ def listening_server(digits: Predictor) -> Iterator[Callable[..., tuple[Graceful
     """Servers on sockets of their own, each on a thread; with their ports."""
     running: list[tuple[GracefulServer, threading.Thread]] = []
 
-    def start(predictor: Predictor = digits, **limits: Any) -> tuple[GracefulServer, int]:
+    def start(
+        predictor: Predictor = digits, token: str | None = None, **limits: Any
+    ) -> tuple[GracefulServer, int]:
         bounds, ready = Limits(**limits), threading.Event()
-        service = Service(predictor, model_card(predictor, bounds), limits=bounds)
+        card = model_card(predictor, bounds)
+        service = Service(predictor, card, token=token, limits=bounds)
         sock = listening(ServerOptions(port=0))
         server = GracefulServer.of(service, ready.set)
         thread = threading.Thread(target=server.run, args=([sock],))

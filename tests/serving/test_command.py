@@ -50,10 +50,10 @@ def test_without_its_packages(
     assert "addkit[serve]" in said.err
 
 
-def test_two_processes_until_a_signal(
+def test_until_a_signal(
     digits_run: Path, digit_images: list[Path], fork_server: Any, tmp_path: Path
 ) -> None:
-    words = ("serve", digits_run, "--port", "0", "--workers", "2")
+    words = ("serve", digits_run, "--port", "0")
     process = fork_server.start("addkit", *words, cwd=tmp_path)
     end = time.monotonic() + 120
     while not process.out.exists() or not (address := process.out.read_text("utf-8").strip()):
@@ -68,7 +68,6 @@ def test_two_processes_until_a_signal(
         with urllib.request.urlopen(request, timeout=30) as response:
             assert response.status == 200
     with urllib.request.urlopen(f"{address}/metrics", timeout=30) as response:
-        # Of both processes.
         assert b'addkit_requests_total{status="200"} 4.0' in response.read()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)

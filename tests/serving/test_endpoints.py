@@ -103,32 +103,38 @@ def test_a_trace_has_each_step(serving: Client, picture: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "given", "wrong"),
+    ("recipe", "known", "wrong", "named"),
     [
-        ("attributes", {"tone": "dark"}, {"ton": "dark"}),
-        ("emoji", {"template": "red _"}, {"template": "zzz _"}),
+        ("attributes", {"given": {"tone": "dark"}}, {"given": {"ton": "dark"}}, "tone"),
+        ("tags", {"given": {"woman": "yes"}}, {"given": {"womam": "yes"}}, "woman"),
+        ("emoji", {"given": {"template": "red _"}}, {"given": {"template": "zzz _"}}, "zzz"),
+        (
+            "attributes",
+            {"evidence": {"tone": {"dark": 0.9}}, "sampler": "maskgit"},
+            {"evidence": {"tone": {"dark": 2}}},
+            "dark",
+        ),
     ],
 )
-def test_given_labels(
+def test_known_labels_and_evidence(
     recipe: str,
-    given: dict[str, str],
-    wrong: dict[str, str],
+    known: Answer,
+    wrong: Answer,
+    named: str,
     serving: Client,
     untrained: Callable[[str], Predictor],
     picture: bytes,
 ) -> None:
     predictor = untrained(recipe)
     client = serving(predictor)
-    answer = post(client, picture, given=given, seed=1, steps=2, trace=True)
+    answer = post(client, picture, **known, seed=1, steps=2, trace=True)
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    steps = body.pop("trace")
-    assert steps
-    expected = predictor.predict(picture, given=given, seed=1, steps=2)
-    assert close(body, expected)
-    refused = post(client, picture, given=wrong)
+    assert body.pop("trace")
+    assert close(body, predictor.predict(picture, **known, seed=1, steps=2))
+    refused = post(client, picture, **wrong)
     assert refused.status_code == 422
-    assert next(iter(wrong.values())).split()[0] in refused.text or "ton" in refused.text
+    assert named in refused.json()["error"]
 
 
 @pytest.mark.parametrize(

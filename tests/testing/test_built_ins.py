@@ -39,10 +39,20 @@ def files(
     captions, table = tmp_path / "captions.csv", tmp_path / "table.csv"
     captions.write_text("\n".join(["image,caption", *(",".join(x.split(",")[:2]) for x in lines)]))
     table.write_text("\n".join(["image,animal,number", *(f"{n},{n[:4]},{n[5]}" for n in names)]))
+    tags = tmp_path / "tags.csv"
+    tags.write_text(
+        "\n".join(["image,tags", *(f"{n},{n[:4]};{'even' * (i % 2)}" for i, n in enumerate(names))])
+    )
     images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
     said = [{"image_id": number, "caption": f"a {name[:3]}"} for number, name in enumerate(names)]
     coco = tmp_path / "coco.json"
     coco.write_text(json.dumps({"images": images, "annotations": said}), "utf-8")
+    kinds = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    shown = [{"image_id": n, "category_id": n % 2} for n in range(len(names))]
+    instances = tmp_path / "instances.json"
+    instances.write_text(
+        json.dumps({"images": images, "annotations": shown, "categories": kinds}), "utf-8"
+    )
     size = {"image_size": 16}
     words = tmp_path_factory.mktemp("words")  # Not among the photos.
     # Trackers of servers write files.
@@ -55,6 +65,16 @@ def files(
     return {
         ("data", "image-folder"): {"root": str(tmp_path), **size},
         ("data", "attribute-table"): {"file": str(table), **size},
+        ("data", "tag-table"): {"file": str(tags), **size},
+        ("data", "tag-folder"): {"root": str(tmp_path), **size},
+        ("data", "coco-tags"): {
+            "root": str(tmp_path),
+            "train_instances": str(instances),
+            "val_instances": str(instances),
+            "validation": 0.2,
+            **photos,
+            **size,
+        },
         ("data", "caption-folder"): {"root": str(tmp_path), **size},
         ("data", "coco-captions"): {
             "root": str(tmp_path),

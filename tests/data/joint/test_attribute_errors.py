@@ -107,8 +107,7 @@ def test_two_validation_splits(table: Table) -> None:
 def test_nothing_to_hold_out(table: Table) -> None:
     """Every row is the only one with one of its values."""
     path = table("image,age,tone", "a.png,1,x", "b.png,2,x", "c.png,3,y", "d.png,3,z")
-    text = r"none of 4 rows can be held out for test \(share 0\.5\): a row stays if it is the last"
-    _refused(path, text, test_share=0.5)
+    _refused(path, r"none of 4 \w+ can be held out for test \(share 0\.5\)", test_share=0.5)
     path = table("image,tone,part", "a.png,dark,train", "b.png,light,train", "c.png,dark,test")
-    text = "none of 2 rows can be held out for validation"
+    text = r"none of 2 \w+ can be held out for validation"
     _refused(path, text, split_column="part", validation=0.5)
