@@ -31,7 +31,7 @@ def inline(writer: HTML5Translator, node: nodes.Element) -> None:
 
 def block(writer: HTML5Translator, node: nodes.Element) -> None:
     """Write an equation of its own, which scrolls where the page is too narrow."""
-    writer.body.append(f'<div class="math">{mathml(node, "block")}</div>\n')
+    writer.body.append(f'<div class="math" tabindex="0">{mathml(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 
