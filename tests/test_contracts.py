@@ -83,7 +83,7 @@ COMPONENTS = {
     "conditioner": ("all-tokens", "class-token", "class-tokens", "mean-token"),
     "process": ("autoregressive", "blocks", "gaussian", "masked"),
     "embedding": ("linear", "posterior", "token"),
-    "denoiser": ("control", "mlp", "transformer"),
+    "denoiser": ("control", "linear", "mlp", "transformer"),
     "schedule": ("cosine", "label-accuracy", "linear", "sigmoid"),
     "timesteps": ("discrete", "power", "warped"),
     "loss": ("asymmetric", "ce", "mse", "mse-noise", "weighted-ce"),
@@ -127,6 +127,8 @@ COMMANDS = {
     "plot": "figure folder -o --set --json",
     "pack": "run -o --weights --license --json",
     "push": "run repository --weights --license --private --token --json",
+    "serve": "run --host --port --token --workers --device --weights --max-body --max-pixels "
+    "--max-steps --max-chains --queue",
     "plugins list": "--kind --requirements --json",
     "plugins show": "kind name --json",
     "plugins check": "package --json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from addkit.plugin.config import Config, Width
+from addkit.plugin.config import Config, Factor, Width
 
 
 class ConditionerConfig(Config):
@@ -12,6 +12,9 @@ class ConditionerConfig(Config):
 
     width: Width | None = Field(
         None, description="Project the condition to this width; absent: the encoder's."
+    )
+    norm: Factor | None = Field(
+        None, description="Scale each token to this L2 norm; absent: as the encoder gives it."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from addkit.errors import RecipeError
 from addkit.plugin.spec import Problem
@@ -16,10 +17,12 @@ class TokenConditioner(nn.Module):
     Args:
         width: V; None keeps the encoder's W without a projection.
         problem: facts of the encoder.
+        norm: L2 norm of each token before the projection; None keeps the encoder's.
     """
 
-    def __init__(self, width: int | None, problem: Problem) -> None:
+    def __init__(self, width: int | None, problem: Problem, norm: float | None = None) -> None:
         super().__init__()
+        self.norm = norm
         self.width = width or problem.encoder_width
         # C; `AllTokens` replaces it.
         self.num_tokens = 1
@@ -37,7 +40,10 @@ class TokenConditioner(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L, W), or their `pool`, -> (B, C, V)."""
-        out: Tensor = self.project(self.pool(tokens))
+        pooled = self.pool(tokens)  # (B, C, W)
+        if self.norm is not None:
+            pooled = self.norm * functional.normalize(pooled, dim=-1)
+        out: Tensor = self.project(pooled)
         return out
 
 
@@ -46,8 +52,8 @@ class ClassTokens(TokenConditioner):
 
     name = "class-tokens"
 
-    def __init__(self, width: int | None, problem: Problem) -> None:
-        super().__init__(width, problem)
+    def __init__(self, width: int | None, problem: Problem, norm: float | None = None) -> None:
+        super().__init__(width, problem, norm)
         self.num_tokens = self.prefix
         # The recipe's check reads the encoder's ability alone; some of timm's ViTs have no token.
         if self.prefix == 0:
@@ -66,8 +72,8 @@ class ClassToken(ClassTokens):
 
     name = "class-token"
 
-    def __init__(self, width: int | None, problem: Problem) -> None:
-        super().__init__(width, problem)
+    def __init__(self, width: int | None, problem: Problem, norm: float | None = None) -> None:
+        super().__init__(width, problem, norm)
         self.num_tokens = 1
 
 
@@ -83,7 +89,7 @@ class MeanToken(TokenConditioner):
 class AllTokens(TokenConditioner):
     """c = every token, prefix included."""
 
-    def __init__(self, width: int | None, problem: Problem) -> None:
-        super().__init__(width, problem)
+    def __init__(self, width: int | None, problem: Problem, norm: float | None = None) -> None:
+        super().__init__(width, problem, norm)
         # C = L, the prefix included.
         self.num_tokens = problem.num_encoder_tokens

@@ -36,6 +36,14 @@ addkit_components = components(
         check=_one_condition_token,
     ),
     DenoiserSpec(
+        "linear",
+        ".settings:LinearConfig",
+        ".linear:LinearDenoiser",
+        "Linear in the condition; best for one label and few images.",
+        provides=frozenset({"reads-state"}),
+        check=_one_condition_token,
+    ),
+    DenoiserSpec(
         "control",
         ".settings:ControlConfig",
         ".control:Control",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from addkit.plugin.config import Chance, Config, Depth, Share, Width
 
@@ -48,6 +48,20 @@ class MlpConfig(Config):
     dropout: Chance = Field(0.0, description="Share of features set to 0 in training.")
     time: bool = TIME
     bayes_skip: bool = SKIP
+
+
+class LinearConfig(Config):
+    """A multinomial regression on the condition and the Bayes skip; for one label."""
+
+    bayes_skip: bool = Field(True, description="Always true: all it reads of a noisy label.")
+
+    @field_validator("bayes_skip")
+    @classmethod
+    def is_on(cls, value: bool) -> bool:
+        """Without the skip it would ignore noisy labels, as a control does."""
+        if not value:
+            raise ValueError('it must be true; the denoiser "control" reads no noisy label')
+        return value
 
 
 class ControlConfig(Config):

@@ -164,13 +164,17 @@ class LabelDiffusion(nn.Module):
         """Corrupt and embed a label; with y_t itself if `keep_y_t` or something needs it."""
         # fp32 under autocast: noise and the Cholesky factor must not be rounded.
         with torch.autocast(clean.ids.device.type, enabled=False):
-            if self.embedding is None:
+            if self.embedding is None and not self.needs_y_t:
                 # No width and one copy: the denoiser answers by the condition alone, and R equal
                 # copies of that answer would only be broadcast later.
                 return State(
                     self.null_token.new_zeros(clean.ids.shape[0], 1, clean.ids.shape[-1], 0)
                 )
-            if clean.soft is None and not (keep_y_t or self.needs_y_t):
+            if (
+                self.embedding is not None
+                and clean.soft is None
+                and not (keep_y_t or self.needs_y_t)
+            ):
                 # The distribution of `read`'s h, at a cost that need not grow with K.
                 h = self.embedding.draw(clean.ids, alpha_bar, generator)  # (B, R, N, D)
                 if getattr(h, "shape", ())[:-1] != clean.ids.shape:

@@ -62,7 +62,7 @@ class NoiseFree(LabelDiffusion):
         """A label that is clean or nothing but noise. Outside of a graph it raises
         `DrawsNoiseError` for every other signal power, and where h depends on the noise of y_T.
         """
-        if self.embedding is None:
+        if self.embedding is None and not self.needs_y_t:
             return super().corrupt(clean, alpha_bar, generator)
         if not torch.compiler.is_exporting():
             self._check(alpha_bar)
@@ -74,10 +74,10 @@ class NoiseFree(LabelDiffusion):
         return self.read(y_t, alpha_bar)
 
     def _check(self, alpha_bar: Tensor) -> None:
-        assert self.embedding is not None
         if bool(((alpha_bar > 0) & (alpha_bar < 1)).any()):
             raise DrawsNoiseError
-        if bool((alpha_bar == 0).any()):
+        # The Bayes skip multiplies y_T by 0, so that only an embedding may depend on its noise.
+        if self.embedding is not None and bool((alpha_bar == 0).any()):
             # Any numbers of a noise's size will do.
             y_t = torch.linspace(-3.0, 3.0, 8 * self.num_classes).view(1, 1, 8, -1)
             h = self.embedding.read(y_t, torch.zeros(1, 1, 1))

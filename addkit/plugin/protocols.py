@@ -282,7 +282,7 @@ class Denoiser(Protocol):
     width: int
     """D, the width of h and of the features."""
     uses_state: bool
-    """False for a control, which ignores h and t; its features then have R = 1."""
+    """False for one that ignores h and t; its features then have R = 1."""
     bayes_skip: bool
     """Add c_t y_t to the logits, so that the network learns log p(k | image) alone."""
     self_condition: float

@@ -337,8 +337,8 @@ def _load(
         if is_bare and not file.exists() and shipped(name).is_file():
             file = shipped(name)
         base = _load(file, _Reference(own, name), files, read, most)
-        inherited = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
-        bases.append(Layer(inherited, base.find_origins, base.files))
+        tables = {key: value for key, value in base.tables.items() if key not in _OWN_TO_A_FILE}
+        bases.append(Layer(tables, base.find_origins, base.files, inherited=base.inherited))
     # Of several bases the later wins, and the file itself wins over all of them.
     read[path] = merge(functools.reduce(merge, bases), own) if bases else own
     return read[path]

@@ -44,7 +44,7 @@ class Answering:
     Args:
         predictor: the model.
         limits: of pixels and waiting requests.
-        metrics: are told sizes and times of batches.
+        metrics: counts the sizes and times of batches.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics) -> None:

@@ -71,7 +71,7 @@ class ModelCard(BaseModel):
         Field(description="How soft evidence on attributes is taken in; null: not at all."),
     ]
     evidence_sampler: Annotated[
-        str | None, Field(description="To be named as `sampler` beside evidence, if not null.")
+        str | None, Field(description="`sampler` to ask for with evidence; null: none is needed.")
     ]
     limits: Annotated[dict[str, float], Field(description="Most that a request may have.")]
 

@@ -49,7 +49,7 @@ def supervise(work: Work, sock: socket.socket, count: int, started: Callable[[],
 
     Args:
         work: of each process; it must be importable, and end at SIGTERM.
-        sock: closed here when the processes are told to stop, so that the last one ends it.
+        sock: closed here before the processes stop, so that the last of them ends it.
         count: of processes.
         started: called once all of them accept connections.
 

@@ -150,7 +150,7 @@ class GracefulServer(Server):
 
     def __init__(self, config: Config, service: Service, announce: Callable[[], None]) -> None:
         super().__init__(config)
-        self._service, self._announce = service, announce
+        self.service, self._announce = service, announce
         self.stopped_by = 0
 
     @classmethod
@@ -183,7 +183,7 @@ class GracefulServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # From now on each response ends its connection, so that clients open no more requests on
         # one that is about to be closed.
-        self._service.stopping = True
+        self.service.stopping = True
         await asyncio.sleep(LINGER)
         loop = asyncio.get_running_loop()
         # The kernel has accepted these connections; closing the socket would reset them.

@@ -188,13 +188,15 @@ def images_do_not_see_each_other(bench: Bench) -> None:
 
 
 def reads_the_state_if_it_provides_that(bench: Bench) -> None:
-    """Features depend on h exactly if `uses_state` is true and "reads-state" is provided."""
+    """Features depend on h exactly if `uses_state` is true; "reads-state" is provided if they do,
+    or if the Bayes skip adds the noisy label to the logits.
+    """
     built, problem = bench.build(), bench.problem
     provides = "reads-state" in bench.provides
     need(
-        built.uses_state == provides,
-        f'uses_state is {built.uses_state}, and "reads-state" is '
-        f"{'provided' if provides else 'not provided'}",
+        (built.uses_state or built.bayes_skip) == provides,
+        f"uses_state is {built.uses_state}, bayes_skip is {built.bayes_skip}, and "
+        f'"reads-state" is {"provided" if provides else "not provided"}',
     )
     h = bench.normal(IMAGES, COPIES, problem.num_tokens, built.width, seed=4)
     t = torch.full((1, 1, 1), 0.4)

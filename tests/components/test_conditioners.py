@@ -24,6 +24,14 @@ def test_a_conditioner_declares_its_shape(build, name: str, width: int | None) -
     assert out.shape == (3, conditioner.num_tokens, conditioner.width)
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_norm_is_that_of_each_token_before_the_projection(build, name: str) -> None:
+    conditioner = build("conditioner", name, FACTS, norm=8)
+    out = conditioner(5 * _tokens())
+    torch.testing.assert_close(out.norm(dim=-1), torch.full(out.shape[:2], 8.0))
+    torch.testing.assert_close(conditioner(_tokens()), out)
+
+
 def test_class_token_is_the_first(build) -> None:
     tokens = _tokens()
     assert torch.equal(build("conditioner", "class-token", FACTS)(tokens), tokens[:, :1])

@@ -5,6 +5,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from addkit.diffusion import Clean
+from addkit.processes.gaussian import GaussianProcess
+from addkit.testing.fixed_inputs import network_of
+
 FACTS = {"condition_width": 12, "num_condition_tokens": 1, "num_tokens": 1}
 
 
@@ -119,6 +123,39 @@ def test_dropout_acts_in_training_alone(build, name: str, settings) -> None:
 def test_the_transformer_shares_its_width_among_heads(build) -> None:
     with pytest.raises(ValidationError, match=r"width \(20\) is no multiple of heads \(8\)"):
         build("denoiser", "transformer", FACTS, width=20)
+
+
+# The linear denoiser.
+
+
+def test_the_linear_denoiser_gives_the_condition_to_the_output_layer(build) -> None:
+    denoiser = build("denoiser", "linear", FACTS)
+    h, t, condition = _inputs()
+    assert (denoiser.width, denoiser.uses_state, denoiser.bayes_skip) == (12, False, True)
+    features = denoiser(h, t, denoiser.prepare(condition))
+    assert torch.equal(features, condition.unsqueeze(1))
+    assert not list(denoiser.parameters())
+
+
+def test_the_linear_denoiser_multiplies_its_answer_by_the_likelihood_of_the_noisy_label(
+    build,
+) -> None:
+    """p(k | c, y_t) = p(k | c) q(y_t | k) / sum_j p(j | c) q(y_t | j)."""
+    denoiser = build("denoiser", "linear", {"condition_width": 16})
+    model = network_of(GaussianProcess(), 5, 1, embedding=None, denoiser=denoiser)
+    prepared = model.prepare(torch.randn(3, 1, 16, generator=_generator(1)))
+    t = torch.full((1, 1, 1), 0.6)
+    alpha_bar = model.schedule.alpha_bar(t)
+    ids = torch.tensor([0, 3, 4]).view(3, 1, 1).expand(3, 4, 1)
+    with torch.no_grad():
+        state = model.corrupt(Clean(ids), alpha_bar, _generator(2))
+        answer = model(state, t, prepared).log_softmax(-1)
+        prior = model.outputs(model.features(state, t, prepared)).log_softmax(-1)
+    assert state.y_t is not None
+    means = model.schedule.scale * alpha_bar.sqrt() * torch.eye(5)  # (1, 5, 5)
+    squares = (state.y_t.unsqueeze(-2) - means).square().sum(-1)  # (3, 4, 1, 5)
+    exact = (prior - squares / (2 * (1 - alpha_bar))).log_softmax(-1)
+    torch.testing.assert_close(answer, exact, atol=1e-4, rtol=1e-4)
 
 
 # The control.

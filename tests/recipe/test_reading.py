@@ -143,3 +143,15 @@ def test_importing_recipes_is_light() -> None:
     code = "import sys, addkit.recipe; print({'torch', 'timm', 'torchvision'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_recipe_extends_one_whose_component_lacks_keys_of_its_own_base(
+    recipes: Path, tmp_path: Path
+) -> None:
+    """`image-folder` replaces the denoiser of its base, which has keys that its own lacks."""
+    file = tmp_path / "own.toml"
+    file.write_text('extends = "image-folder"\n[data]\nroot = "photos"\n')
+    assert (
+        read_recipe(file).choices["denoiser"]
+        == (read_recipe(recipes / "image-folder.toml").choices["denoiser"])
+    )

@@ -19,9 +19,9 @@ Cli = Callable[..., Any]
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_other_addresses_need_a_token(host: str, addkit: Cli, digits_run: Path) -> None:
-    said = addkit("serve", digits_run, "--host", host)
-    assert said.code == 2
-    assert "--token" in said.err
+    result = addkit("serve", digits_run, "--host", host)
+    assert result.code == 2
+    assert "--token" in result.err
 
 
 def test_loopback() -> None:
@@ -36,18 +36,18 @@ def test_a_token_must_fit_a_header(token: str, addkit: Cli, digits_run: Path) ->
 def test_a_port_in_use(addkit: Cli, digits_run: Path) -> None:
     with listening(ServerOptions(port=0)) as sock:
         port = sock.getsockname()[1]
-        said = addkit("serve", digits_run, "--port", port)
-    assert said.code == 2
-    assert str(port) in said.err
+        result = addkit("serve", digits_run, "--port", port)
+    assert result.code == 2
+    assert str(port) in result.err
 
 
 def test_without_its_packages(
     addkit: Cli, digits_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "addkit.serving.server", None)
-    said = addkit("serve", digits_run)
-    assert said.code == 2
-    assert "addkit[serve]" in said.err
+    result = addkit("serve", digits_run)
+    assert result.code == 2
+    assert "addkit[serve]" in result.err
 
 
 def test_until_a_signal(

@@ -124,7 +124,8 @@ def test_a_stopping_server_answers_what_it_was_sent(
         assert begun.wait(20)
         queued.sendall(request(image))
         server.should_exit = True
-        time.sleep(0.15)
+        while not server.service.stopping:
+            time.sleep(0.005)
         # One that is sent while the server stops.
         idle.sendall(request(image))
         for connection in (computing, queued, idle):

@@ -20,6 +20,7 @@ CHROMIUM = os.environ.get("ADDKIT_CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, such as apt's")
 
 expect = sync_api.expect
+expect.set_options(timeout=20_000)  # A busy machine is no fault of the page.
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 NOT_READ = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}

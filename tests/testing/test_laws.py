@@ -273,7 +273,7 @@ def test_a_denoiser(module: type[Denoiser], law: str) -> None:
 def test_a_denoiser_that_keeps_its_ability_to_itself() -> None:
     found = verdict(DenoiserSpec, lambda config, problem: Denoiser(problem))
     assert told(found)["reads_the_state_if_it_provides_that"] == (
-        'uses_state is True, and "reads-state" is not provided'
+        'uses_state is True, bayes_skip is False, and "reads-state" is not provided'
     )
 
 

@@ -70,31 +70,31 @@ export function labelRows(frames, index, { known, fix, before, evidence, observe
  * independent: each is as likely as not until it is moved.
  */
 function evidenceSliders(attribute, names, evidence, observe) {
-  const said = { ...evidence };
+  const moved = { ...evidence };
   const sliders = names.map((name) => {
     const slider = make("input", {
       type: "range", min: 0, max: 100, "data-key": `evidence ${attribute}=${name}`,
       "aria-label": attribute ? `${attribute}: ${name}` : name,
-      on: { input: () => move(name, slider.value / 100), change: () => observe({ ...said }) },
+      on: { input: () => move(name, slider.value / 100), change: () => observe({ ...moved }) },
     });
     return { name, slider, share: make("span", { class: "share" }) };
   });
   /** Set one probability; the other moved ones of an attribute make room for it. */
   function move(name, p) {
-    const others = attribute ? Object.keys(said).filter((other) => other !== name) : [];
-    const sum = others.reduce((total, other) => total + said[other], 0);
-    for (const other of others) if (sum > 1 - p) said[other] *= (1 - p) / sum;
-    said[name] = p;
+    const others = attribute ? Object.keys(moved).filter((other) => other !== name) : [];
+    const sum = others.reduce((total, other) => total + moved[other], 0);
+    for (const other of others) if (sum > 1 - p) moved[other] *= (1 - p) / sum;
+    moved[name] = p;
     draw();
   }
   function draw() {
-    const free = names.filter((name) => !(name in said)).length;
-    const left = Math.max(0, 1 - Object.values(said).reduce((total, p) => total + p, 0)) / (free || 1);
+    const free = names.filter((name) => !(name in moved)).length;
+    const left = Math.max(0, 1 - Object.values(moved).reduce((total, p) => total + p, 0)) / (free || 1);
     for (const { name, slider, share } of sliders) {
-      const p = said[name] ?? (attribute ? left : 0.5);
+      const p = moved[name] ?? (attribute ? left : 0.5);
       slider.value = 100 * p;
       share.textContent = `${Math.round(100 * p)} %`;
-      slider.classList.toggle("moved", name in said);
+      slider.classList.toggle("moved", name in moved);
     }
   }
   draw();
@@ -104,7 +104,7 @@ function evidenceSliders(attribute, names, evidence, observe) {
     on: { toggle: ({ target }) => (target.open ? unfolded.add(key) : unfolded.delete(key)) },
   },
   make("summary", { text: evidence ? "Soft evidence (in use)" : "Soft evidence" }),
-  make("p", { class: "quiet", text: `What something else than the picture says of ${attribute ? "this label" : "each tag"}.` }),
+  make("p", { class: "quiet", text: `What is known of ${attribute ? "this label" : "each tag"} from elsewhere: probabilities without the picture.` }),
   ...sliders.map(({ name, slider, share }) => make("label", {}, make("span", { text: name }), slider, share)),
   make("button", { type: "button", "data-key": `${key} off`, text: "Forget it", on: { click: () => observe(null) } }));
 }
@@ -112,7 +112,7 @@ function evidenceSliders(attribute, names, evidence, observe) {
 /** Words of a caption as buttons: pressed ones are held, and all others are free. */
 export function captionWords(held, { hold, apply, vocabulary }) {
   const words = make("div", { id: "words", role: "group", "aria-label": "Words of the caption" });
-  const hint = make("span", { class: "hint", text: "click a word to hold it; the others are written anew around it" });
+  const hint = make("span", { class: "hint", text: "click a word to keep it; the others are written anew around it" });
   const suggestions = make("datalist", { id: "vocabulary" }, ...vocabulary.map((word) => make("option", { value: word })));
   const input = make("input", { id: "template", "aria-label": "Template: words, and _ for each free one", placeholder: "a template, such as: red _ _", autocomplete: "off" });
   const form = make("form", { on: { submit: (event) => { event.preventDefault(); apply(input.value.trim()); } } },

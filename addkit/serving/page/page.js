@@ -54,7 +54,7 @@ async function start() {
 }
 
 /** True if labels of a picture are known, or evidence on them is. */
-const isTold = (picture) => !isEmpty(picture.given) || !isEmpty(picture.evidence);
+const isGiven = (picture) => !isEmpty(picture.given) || !isEmpty(picture.evidence);
 
 const isEmpty = (object) => !Object.keys(object).length;
 
@@ -96,7 +96,7 @@ function add(files) {
     given: {},
     /** Soft evidence: probabilities by attribute and value. */
     evidence: {},
-    /** Places of held words. */
+    /** Positions of words that the user keeps. */
     held: new Set(),
     /** Probabilities by group before the last label was made known. */
     before: new Map(),
@@ -211,7 +211,7 @@ function draw() {
       fix: fixTag,
       before: current.before.get(""),
       evidence: current.evidence[""],
-      observe: card.evidence ? (said) => observe("", said) : null,
+      observe: card.evidence ? (shares) => observe("", shares) : null,
     });
     const first = rows.names.slice(0, CHARTED);
     parts.push(rows);
@@ -223,7 +223,7 @@ function draw() {
         fix: card.attributes ? (value) => fix(group.name, value) : null,
         before: current.before.get(group.name),
         evidence: current.evidence[group.name],
-        observe: card.evidence ? (said) => observe(group.name, said) : null,
+        observe: card.evidence ? (shares) => observe(group.name, shares) : null,
       });
       parts.push(rows);
       charts.push(streams(frames, index, rows.names, several));
@@ -236,7 +236,7 @@ function draw() {
   const hint = what ? [make("p", { class: "quiet", text: `Click ${what}, and see the others follow.` })] : [];
   byId("labels").replaceChildren(...hint, ...parts.map(({ element }) => element));
   byId("chain").hidden = frames.length < 2;
-  byId("free").hidden = !isTold(current);
+  byId("free").hidden = !isGiven(current);
   byId("made").textContent = howMade(answer);
   view = { frames, parts, now };
   byId("step").max = frames.length - 1;
@@ -273,7 +273,7 @@ function sure(answer) {
   const chains = answer.votes_by?.chains ?? answer.chains;
   const votes = chains > 1 && best.votes !== undefined ? `, ${percent(best.votes)} of ${chains} chains` : "";
   // The probability of all labels together would count those that are known as well.
-  if (best.probability === null || (answer.answers && isTold(current))) return votes.slice(2);
+  if (best.probability === null || (answer.answers && isGiven(current))) return votes.slice(2);
   return `${percent(best.probability)} sure${answer.answers ? " of all together" : ""}${votes}`;
 }
 
@@ -304,10 +304,10 @@ function fixTag(tag) {
 }
 
 /** Evidence of something else than the picture on an attribute; of all tags its name is empty. */
-function observe(attribute, said) {
+function observe(attribute, shares) {
   current.before = endShares();
   current.evidence = { ...current.evidence };
-  if (said) current.evidence[attribute] = said;
+  if (shares) current.evidence[attribute] = shares;
   else delete current.evidence[attribute];
   ask(current, { autoplay: false });
 }
