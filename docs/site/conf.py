@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
@@ -23,6 +23,8 @@ os.environ["ADDKIT_PLUGINS"] = ""
 
 import mathml  # noqa: E402
 import names  # noqa: E402
+import navigation  # noqa: E402
+import notebook  # noqa: E402
 import reference  # noqa: E402
 
 from addkit import __version__  # noqa: E402
@@ -36,7 +38,7 @@ author = "addkit contributors"
 copyright = author
 release = version = __version__
 
-root_doc = "docs/index"
+root_doc = navigation.ROOT
 include_patterns = ["docs/**", "plugins/*/README.md", "benchmarks/README.md"]
 include_patterns += ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 # Folders that Sphinx need not walk through.
@@ -60,6 +62,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]  # a fence, which Git hosts show as an equation too
 myst_dmath_allow_space = False
 myst_heading_anchors = 6
 
@@ -91,31 +94,11 @@ html_theme_options = {
 }
 pygments_style = "default"
 
-SECTIONS = {
-    "docs/index": (),
-    "docs/tutorials/README": (),
-    "docs/guides": (),
-    "docs/reference": tuple(f"docs/reference/{name}" for name in reference.pages()),
-    "docs/science": (),
-    "docs/lab/README": (),
-    "docs/project": (),
-}
-"""Pages that are the head of others: those that their lists and tables begin with, and these."""
-
-ENTRY = re.compile(r"^(?:- |\| )\[([^\]]*)\]\(([^)#:]+)\.md\)", re.MULTILINE)
-
 
 def add_contents(app: Sphinx, name: str, source: list[str]) -> None:
-    """Append the directive that makes the menu, which a Git host would show as code."""
-    if name not in SECTIONS:
-        return
-    entries = []
-    for text, target in ENTRY.findall(source[0]):
-        page = os.path.normpath(Path(name).parent / target)
-        # Menus have short titles, which the front page has; other pages have their own.
-        entries.append(f"{text} </{page}>" if name == root_doc else f"/{page}")
-    entries += [f"/{page}" for page in SECTIONS[name]]
-    source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(entries) + "\n```\n"
+    """Append the menu to a page that is the head of others."""
+    if name in navigation.SECTIONS:
+        source[0] += navigation.contents(name, source[0])
 
 
 def keep_colons(
@@ -131,6 +114,8 @@ def setup(app: Sphinx) -> None:
     """Register the hooks of this site."""
     mathml.register(app)
     names.register(app)
+    notebook.register(app)
     reference.write(ROOT / "docs" / "reference")
+    app.add_lexer("csv", TextLexer)  # Tables in pages; it has no rules to colour.
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # napoleon's is 500

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
+
+FUNCTION = re.compile(r"(<mi>(?:exp|ln|log|max|min)</mi>)(?=<m(?:i|sub|sup|sqrt))")
+"""A function's name in front of its argument, which the library does not space."""
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +31,7 @@ def inline(writer: HTML5Translator, node: nodes.Element) -> None:
 
 def block(writer: HTML5Translator, node: nodes.Element) -> None:
     """Write an equation of its own, which scrolls where the page is too narrow."""
-    writer.body.append(f'<div class="math">{mathml(node, "block")}</div>\n')
+    writer.body.append(f'<div class="math" tabindex="0">{mathml(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 
@@ -41,4 +46,4 @@ def mathml(node: nodes.Element, display: str) -> str:
     # A command that the library lacks is passed through as a name.
     if "\\" in result:
         log.warning("equation %r has an unknown command", text, location=node)
-    return result
+    return FUNCTION.sub(r'\1<mspace width="0.17em" />', result)

@@ -18,7 +18,8 @@ from addkit.cli.main import app
 from addkit.plugin import KINDS, load_registry
 from addkit.recipe.tables import SHARED_TABLES
 
-SITE = Path(__file__).parents[2] / "docs" / "site"
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "docs" / "site"
 
 
 def _module(name: str) -> Any:
@@ -67,6 +68,24 @@ def test_every_public_name_is_there(pages: dict[str, str]) -> None:
     )
     assert {*named} == {*addkit.__all__} - {"__version__"}
     assert len(named) == len(set(named))
+
+
+def test_every_page_is_in_one_menu(pages: dict[str, str]) -> None:
+    """Below a head that lists it; a page that no head lists cannot be found on the site."""
+    navigation = _module("navigation")
+    below = [
+        page
+        for head in navigation.SECTIONS
+        for _, page in navigation.entries(head, (ROOT / f"{head}.md").read_text("utf-8"))
+    ]
+    written = {
+        path.relative_to(ROOT).with_suffix("").as_posix()
+        for ending in ("md", "ipynb")
+        for path in (ROOT / "docs").rglob(f"*.{ending}")
+    }
+    assert written - {*below, navigation.ROOT} == set()
+    assert {page for page in below if below.count(page) > 1} == set()
+    assert {f"docs/reference/{name}" for name in pages} <= {*below}
 
 
 def test_dead_links_and_other_hosts_are_found(tmp_path: Path) -> None:
