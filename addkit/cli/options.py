@@ -15,7 +15,7 @@ import typer
 from addkit.cli.completion import complete_component, complete_key, complete_run
 
 BUILT_IN = {
-    "loss": ("ce", "weighted-ce", "mse", "mse-noise"),
+    "loss": ("ce", "weighted-ce", "mse", "mse-noise", "asymmetric"),
     "to_one": ("argmax", "softmax", "sample"),
     "sampler": (
         *("renoise", "ddim", "ancestral", "gibbs", "refine", "maskgit", "left-to-right", "beam"),
@@ -25,7 +25,7 @@ BUILT_IN = {
     "timesteps": ("power", "discrete", "warped"),
     "schedule": ("linear", "cosine", "sigmoid", "label-accuracy"),
     "embedding": ("linear", "posterior", "token"),
-    "denoiser": ("mlp", "transformer", "control"),
+    "denoiser": ("mlp", "linear", "transformer", "control"),
     "encoder": ("cnn", "vit", "timm"),
     "conditioner": ("mean-token", "class-token", "class-tokens", "all-tokens"),
     "tokenizer": ("none", "words", "tokenizers-file", "open-clip"),

@@ -88,7 +88,7 @@ def two_runs(addkit: Cli) -> None:
         ("ablate --set loss.name", ["loss.name="]),
         ("ablate --set se", ["seed="]),
         ("ablate --set loss.name = m", ["mse", "mse-noise"]),
-        ("ablate --set loss.name =", ["ce", "mse", "mse-noise", "weighted-ce"]),
+        ("ablate --set loss.name =", ["asymmetric", "ce", "mse", "mse-noise", "weighted-ce"]),
         ("ablate --set seed = ", []),
         ("sample --steps ", []),
         ("sample image.p", []),

@@ -31,7 +31,7 @@ TWO_TYPES = {
     *("data.attributes", "data.image_size", "sampling.steps", "features.cache"),
     *("training.batch_size", "training.epochs"),
     *("distributed.workers", "distributed.processes_per_node"),
-    "loss.class_weights",
+    *("loss.class_weights", "data.noise"),
 }
 
 
