@@ -132,7 +132,8 @@ def test_accumulation_takes_the_same_steps(
         assert many.loss == pytest.approx(one.loss, abs=1e-5)
         assert many.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-4)
         assert many.lr == one.lr
-        assert many.accuracy == pytest.approx(one.accuracy)
+        # One of the 64 rows may be a tie, which rounding decides.
+        assert many.accuracy == pytest.approx(one.accuracy, abs=100 / 64 + 1e-6)
     after = [trainer.network.state_dict() for trainer in jobs]
     for name, value in after[0].items():
         torch.testing.assert_close(after[1][name], value, atol=1e-5, rtol=0)
