@@ -19,7 +19,7 @@ from addkit.recipe.tables import Training
 from addkit.tasks.classification import Classification
 from addkit.training.engine import LossModule
 from addkit.training.learning_rate import learning_rate
-from addkit.training.optimizer import averaged
+from addkit.training.optimizer import averaged, gradient_norm
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -425,3 +425,19 @@ def test_checkpoints_come_as_often_as_asked(lab: Any) -> None:
     assert saved == [0, 38, 38, 76, 95]
     assert written == [38, 76, 95]
     assert trainer.saved.name == "step-00000095"
+
+
+def test_the_gradient_is_that_of_the_mean_loss(lab: Any) -> None:
+    trainer = lab.open("run", small=ACCUMULATED)
+    recipe = trainer.recipe
+    micro_batches = next(trainer.begin_epoch(0))
+    (batch,) = micro_batches
+    labels = batch.labels[:, None].expand(-1, recipe.training.reuse, -1)
+    noise = counted_generator(recipe.seed, "train", 0, 0, device=trainer.device)
+    value = trainer.engine.module(batch.images, labels, noise, batch.side_inputs)
+    value.loss.backward()
+    norm = float(gradient_norm(trainer.parameters))
+    report = trainer.train_step(micro_batches)
+    trainer.close()
+    assert report.loss == pytest.approx(float(value.loss.detach()))
+    assert report.gradient_norm == pytest.approx(norm, rel=1e-4)
