@@ -20,6 +20,7 @@ NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "posi
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool, "NoneType": torch.bool}
 """Types of state entries beside tensors, and how they are stored."""
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(
@@ -129,7 +130,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(average: Tensors, current: Tensors, count: Tensor | int) -> None:
         # n counts updates from 0.
         warm = min(decay, (1 + int(count)) / (10 + int(count)))
         torch._foreach_lerp_(average, current, 1 - warm)
