@@ -37,7 +37,7 @@ from addkit.plugin.spec import Problem
 from addkit.processes.gaussian import GaussianProcess
 from addkit.recipe import Training
 from addkit.training.control import fitting_width
-from addkit.training.optimizer import averaged, build_optimizer
+from addkit.training.optimizer import WeightAverage, build_optimizer
 
 CLASSES, DIMENSIONS, WIDTH = 1000, 64, 192
 BAYES = 0.7935
@@ -217,7 +217,7 @@ def train(model: LabelDiffusion, head: Head, task: Task, steps: int, seed: int) 
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=PEAK_LR, total_steps=steps, cycle_momentum=False
     )
-    average = averaged(model, DECAY)
+    average = WeightAverage(model, DECAY)
     settings = ObjectiveSettings(
         pure_noise=head.pure_noise, condition_drop=0.0 if head.is_control else 0.1
     )

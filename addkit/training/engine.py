@@ -22,7 +22,7 @@ from addkit.recipe import Recipe
 from addkit.runs.checkpoint import load_tensors
 from addkit.training.backend import compile_parts
 from addkit.training.optimizer import (
-    averaged,
+    WeightAverage,
     build_optimizer,
     encoder_lr_scale,
     pack_optimizer,
@@ -95,7 +95,7 @@ class Engine(ABC):
         self.module, self.network = module, module.network
         # Averaged before it is compiled or spread: a copy of a compiled part calls the original.
         decay = recipe.training.ema
-        self.average = averaged(self.network, decay) if decay else None
+        self.average = WeightAverage(self.network, decay) if decay else None
 
     @abstractmethod
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
@@ -127,7 +127,7 @@ class Engine(ABC):
 
     @abstractmethod
     def load_weights(self, checkpoint: Path) -> None:
-        """Load a checkpoint's weights alone, raw and averaged, into `networks`."""
+        """Load a checkpoint's weights alone, raw and WeightAverage, into `networks`."""
 
 
 class Replicated(Engine):

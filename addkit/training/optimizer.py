@@ -20,7 +20,6 @@ NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "posi
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool, "NoneType": torch.bool}
 """Types of state entries beside tensors, and how they are stored."""
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(
@@ -122,20 +121,49 @@ def scale_and_clip(
         clip_grads_with_norm_(parameters, limit, norm * factor)
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
+class WeightAverage(AveragedModel):
     """An exponential moving average of the weights, with warm-up.
 
-    The decay of update n is min(decay, (1 + n) / (10 + n)), so that a short run's average does not
-    remember its random start. Buffers (batch-norm statistics) follow the network.
+    The decay of update n is min(decay, (1 + n) / (10 + n)), n from 0, so that a short run's average
+    does not remember its random start; update 0 copies. Buffers (batch-norm statistics) follow the
+    network. Updates are equal to those of `AveragedModel`, whose walk through all modules in each
+    step would take longer than a small network's average.
+
+    Args:
+        network: as it is at the start, on its device.
+        decay: of the average, in [0, 1).
     """
 
-    @torch.no_grad()
-    def update(average: Tensors, current: Tensors, count: Tensor | int) -> None:
-        # n counts updates from 0.
-        warm = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(average, current, 1 - warm)
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network)
+        self.decay = decay
+        # Of the average and of the network: parameters, then buffers.
+        self._tensors: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
 
-    return AveragedModel(network, multi_avg_fn=update)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the network's weights of a step into the average.
+
+        Args:
+            model: the network, the same in each call.
+        """
+        if self._tensors is None:
+            # At the first update, since FSDP2 puts other tensors in place of the first ones.
+            self._tensors = (
+                list(self.module.parameters()),
+                list(model.parameters()),
+                list(self.module.buffers()),
+                list(model.buffers()),
+            )
+        means, weights, own_buffers, buffers = self._tensors
+        # On the CPU, so that a GPU is not waited for.
+        count = int(self.n_averaged)
+        decay = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
+        if means:
+            torch._foreach_lerp_(means, weights, 1 - decay)
+        if buffers:
+            torch._foreach_copy_(own_buffers, buffers)
+        self.n_averaged += 1
 
 
 def _names(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:

@@ -36,7 +36,12 @@ from addkit.distributed.fsdp import (
 from addkit.errors import RunError
 from addkit.model import Network, build_data, build_network
 from addkit.recipe import read_recipe
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
+from addkit.training.optimizer import (
+    WeightAverage,
+    build_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PARTS, STEPS = 6, 2
@@ -95,7 +100,7 @@ class Lab:
         self.rank, self.size = rank, size
         self.network = self.build()
         self.root = Step(self.network)
-        self.average: AveragedModel = averaged(self.network, 0.9)
+        self.average: AveragedModel = WeightAverage(self.network, 0.9)
         if size > 1:
             mesh = init_device_mesh("cpu", (size,))
             shard(self.root, self.network, mesh, precision=self.recipe.training.precision)

@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from addkit.recipe.tables import Training
-from addkit.training.optimizer import averaged, build_optimizer, pack_optimizer, unpack_optimizer
+from addkit.training.optimizer import (
+    WeightAverage,
+    build_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
 
 TRAINING = Training(lr=1e-2, weight_decay=0.1, betas=(0.8, 0.9))
 
@@ -127,7 +132,7 @@ def test_a_fresh_optimizer_packs_nothing() -> None:
 @pytest.mark.parametrize("decay", [0.0001, 0.5, 0.999])
 def test_the_average_warms_up(decay: float) -> None:
     network = nn.Linear(1, 1, bias=False).double()
-    average = averaged(network, decay)
+    average = WeightAverage(network, decay)
     weights = [1.0, 4.0, -2.0, 8.0, 0.5, 3.0]
     wanted = weights[0]
     for count, weight in enumerate(weights):
@@ -142,7 +147,7 @@ def test_the_average_warms_up(decay: float) -> None:
 
 def test_the_averages_buffers_follow_the_network() -> None:
     network = _toy()
-    average = averaged(network, 0.99)
+    average = WeightAverage(network, 0.99)
     optimizer = build_optimizer(network, TRAINING)
     for seed in range(3):
         _step(network, optimizer, seed)

@@ -19,7 +19,7 @@ from addkit.recipe.tables import Training
 from addkit.tasks.classification import Classification
 from addkit.training.engine import LossModule
 from addkit.training.learning_rate import learning_rate
-from addkit.training.optimizer import averaged, gradient_norm
+from addkit.training.optimizer import WeightAverage, gradient_norm
 
 Same = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], bool]
 
@@ -296,9 +296,9 @@ def test_weights_are_averaged_as_the_recipe_says(lab: Any, monkeypatch: pytest.M
 
     def recorded(network: Any, decay: float) -> Any:
         decays.append(decay)
-        return averaged(network, decay)
+        return WeightAverage(network, decay)
 
-    monkeypatch.setattr("addkit.training.engine.averaged", recorded)
+    monkeypatch.setattr("addkit.training.engine.WeightAverage", recorded)
     assert lab.open("run", "training.ema=0.9").engine.average is not None
     assert lab.open("off", "training.ema=0").engine.average is None
     assert decays == [0.9]
