@@ -186,7 +186,7 @@ def test_a_checkpoint_is_as_good_as_a_run(
         (["--read-out", "lst"], ('read_out is called "lst"', '"last"', "consensus, last")),
         (["--to-one", "max"], ('to_one is called "max"', '"argmax"', "argmax, sample, softmax")),
         (["--trace", "a.xyz"], ("--trace a.xyz", ".png, .svg")),
-        (["--given", "dark"], ("--given dark", "NAME=VALUE")),
+        (["--given", "dark"], ("dark", "classification", "one label")),
         (["--template", "a _"], ("template", "classification", "one label")),
         (["--sampler", "beam"], ('"beam"', '"gaussian"', "ancestral, ddim, gibbs")),
         (["--trace", "no/a.png"], ("--trace no/a.png", "no folder no")),
