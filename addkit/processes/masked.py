@@ -35,9 +35,9 @@ class MaskedProcess(GaussianProcess):
     ) -> NoisyBatch:
         """Masks at drawn shares; the same share of rows as ADD's is all masks."""
         batch, reuse, num_tokens = targets.labels.shape
-        # One share of masks for a row, never warped: the map is learnt from noise levels.
+        # One share of masks for all of a row, never warped: the map is learnt from noise levels.
         times = replace(times, warp=None, token_times=(1.0, 0.0, 0.0))
-        share = draw_times((batch, reuse, num_tokens), generator, times)[..., :1]  # (B, R, 1)
+        share = draw_times((batch, reuse, num_tokens), generator, times)  # (B, R, N)
         u = torch.rand(targets.labels.shape, generator=generator, device=generator.device)
         masked = u < share
         # A missing label stays a mask, which its weight of 0 keeps out of the loss.

@@ -58,7 +58,7 @@ class Ordered(Renoise):
         # Exactly 1 where clean and 0 where pure noise, whatever the schedule leaves there.
         alpha_bar = settled.to(t.dtype)
         if self.others == "annealed":
-            alpha_bar = torch.where((t > 0) & (t < 1), chain.model.schedule.alpha_bar(t), alpha_bar)
+            alpha_bar = torch.where(settled, alpha_bar, chain.model.schedule.alpha_bar(t))
         return NoisyLabels(chain.noise(Clean(clean.ids), alpha_bar), t, settled, clean.ids)
 
 

@@ -188,8 +188,9 @@ def images_do_not_see_each_other(bench: Bench) -> None:
 
 
 def reads_the_state_if_it_provides_that(bench: Bench) -> None:
-    """Features depend on h exactly if `uses_state` is true; "reads-state" is provided if they do,
-    or if the Bayes skip adds the noisy label to the logits.
+    """Features depend on h exactly if `uses_state` is true.
+
+    "reads-state" is provided if they do, or if the Bayes skip adds the noisy label to the logits.
     """
     built, problem = bench.build(), bench.problem
     provides = "reads-state" in bench.provides

@@ -20,6 +20,7 @@ NO_DECAY = frozenset({"pos_embed", "cls_token", "reg_token", "null_token", "posi
 """Position and class tokens of a ViT are (1, L, W): three axes, yet no matrices."""
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool, "NoneType": torch.bool}
 """Types of state entries beside tensors, and how they are stored."""
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(
@@ -58,7 +59,8 @@ def build_optimizer(
     ]
     rate = training.peak_lr(256) if peak_lr is None else peak_lr
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(listed, lr=rate, betas=training.betas)
+        # One kernel for all of a group's tensors: a quarter of the time where they are small.
+        return torch.optim.AdamW(listed, lr=rate, betas=training.betas, fused=True)
     import timm.optim
 
     timm_optim: Any = timm.optim
@@ -128,11 +130,10 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def update(average: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
+    def update(average: Tensors, current: Tensors, count: Tensor | int) -> None:
         # n counts updates from 0.
         warm = min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, new in zip(average, current, strict=True):
-            mean.lerp_(new, 1 - warm)
+        torch._foreach_lerp_(average, current, 1 - warm)
 
     return AveragedModel(network, multi_avg_fn=update)
 

@@ -117,7 +117,7 @@ def test_an_arm_is_compared_with_what_answers_alike(
 def test_the_metric_is_that_of_any_seed_that_did_not_fail(small: Recipe, tmp_path: Path) -> None:
     (arm, *_), store = plan(small, WANTED, seeds=2).arms, Store(tmp_path)
     _stored(store, arm.keys[1], 90.0)
-    row = _row(arm, 2, store, {}, set())
+    row = _row(arm, 2, store, {}, set(), "")
     assert (row.metric, row.values, row.mean) == ("top1", [None, 90.0], 90.0)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from addkit.ablation.results import BaseRow, compare, spread
+from addkit.ablation.results import BaseRow, Store, compare, spread
 
 
 def _row(*values: float | None, name: str = "arm") -> BaseRow:
@@ -69,3 +70,9 @@ def test_of_a_loss_less_is_better() -> None:
     )
     assert compare(base, arm).verdict == "better"
     assert compare(arm, base).verdict == "worse"
+
+
+def test_each_way_to_answer_has_scores_of_its_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keys = [("a", "b"), ("a", "c"), ("d", "b")]
+    assert len({store.scores_file(*key) for key in keys}) == len(keys)

@@ -144,8 +144,22 @@ def test_controls_can_be_sampled_too(addkit, captions: Path, picture: Path) -> N
     assert told["captions"][0]["tokens"][0]["text"] == "woman"
 
 
-def test_evaluate_tells_text_scores_and_table_three(addkit, captions: Path) -> None:
+def test_evaluate_tells_text_scores_and_table_three(
+    addkit, captions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from addkit.evaluation import run
+    from addkit.model import load
+
+    copied, results = [], run.caption_results
+
+    def caption_results(*words: Any) -> Any:
+        copied.append(len(words[3]))
+        return results(*words)
+
+    monkeypatch.setattr(run, "caption_results", caption_results)
     told = addkit("evaluate", "--run", captions, "--steps", "5", "--json").json
+    # Copies are captions of training pictures, whatever split is scored.
+    assert copied == [load(captions).facts.split_sizes["train"]]
     assert [row["steps"] for row in told["results"]] == [1, 5]
     keys = {
         *("steps", "guidance", "to_one", "sampler", "read_out", "exact_match", "bleu4", "cider_d"),

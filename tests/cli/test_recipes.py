@@ -130,13 +130,15 @@ def test_check_in_json(addkit: Cli, recipes: Path) -> None:
     assert good == {"recipe": "digits", "sound": True, "problems": []}
     (problem,) = bad["problems"]
     text = problem.pop("text")
-    assert text.startswith('[loss] no loss is called "mes" (did you mean "mse"?). Known: ce,')
+    assert text.startswith(
+        '[loss] no loss is called "mes" (did you mean "mse"?). Known: asymmetric,'
+    )
     assert problem == {
         "file": "a.toml",
         "line": 3,
         "key": "loss.name",
         "found": "mes",
-        "allowed": "ce, mse, mse-noise, weighted-ce",
+        "allowed": "asymmetric, ce, mse, mse-noise, weighted-ce",
         "guess": "mse",
     }
 

@@ -9,15 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from addkit.diffusion import FREE, ChainSettings, ChainStep, LabelDiffusion
+from addkit.diffusion import FREE, ChainSettings, ChainStep, LabelDiffusion, NoisyLabels
 from addkit.diffusion.noise import log_likelihood_scale, unit_alpha_bar
 from addkit.processes.autoregressive import AutoregressiveProcess
 from addkit.processes.masked import MaskedProcess
+from addkit.samplers import weighted_draws
 from addkit.samplers.autoregressive import Beam
 from addkit.samplers.blocks import sample
 from addkit.samplers.leave_one_out import LeaveOneOut
+from addkit.samplers.search import SHARE, marginals_of
 from addkit.samplers.surest_beam import SurestBeam
 from addkit.samplers.weighted_draws import WeightedDraws
+from addkit.sampling import Chain
 from addkit.testing.exact_models import JointProblem, marginals
 from addkit.to_one.operators import ArgMax
 
@@ -203,3 +206,68 @@ def test_evidence_of_certainty_is_a_given_label() -> None:
         step = _run(model, condition_of(IMAGES), sampler, evidence=sure)
         assert bool((step.clean.ids[:, 0, 1] == 2).all())
         assert float(step.marginals[:, 1, 2].min()) > 0.999
+
+
+def test_a_bias_is_added_to_a_labels_own_logits_alone() -> None:
+    problem, bias = _problem(3), _evidence(3)[:1]
+    model, condition = problem.model(), problem.condition
+    plain = _run(model, condition, LeaveOneOut()).marginals
+    step = _run(model, condition, LeaveOneOut(), bias=bias)
+    wanted = (plain.log() + bias[:, 0]).softmax(-1)
+    torch.testing.assert_close(step.marginals, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_the_surest_label_settles_first() -> None:
+    """Label 1 is surer, and label 0's most probable class another once it is known."""
+    words = torch.tensor([[0, 0], [1, 0], [1, 1]])
+    log_joint = torch.tensor([[0.40, 0.35, 0.25]], dtype=torch.float64).log()
+    problem = JointProblem(words, log_joint, 2)
+    step = _run(problem.model(), problem.condition, LeaveOneOut())
+    assert step.clean.ids.tolist() == [[[0, 0]]]
+    torch.testing.assert_close(step.marginals[0, 0], torch.tensor([0.40, 0.60]))
+
+
+def test_a_surest_beam_settles_labels_by_rising_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(MaskedProcess(), num_classes=K, num_tokens=4, embedding="token")
+    evidence, seen, predict = _evidence(4), [], Chain.predict
+
+    def spy(chain: Chain, now: NoisyLabels) -> Tensor:
+        logits = predict(chain, now)
+        seen.append((now.t == 0, logits))
+        return logits
+
+    monkeypatch.setattr(Chain, "predict", spy)
+    _run(model, condition_of(IMAGES), SurestBeam(2), evidence=evidence)
+    first = (seen[0][1].log_softmax(-1) + evidence)[:, 0].softmax(-1)
+    order = torch.special.entr(first).sum(-1).argsort(-1)
+    assert (order != torch.arange(4)).any()
+    for index, (settled, _) in enumerate(seen):
+        wanted = torch.zeros(IMAGES, 4, dtype=torch.bool).scatter(1, order[:, :index], True)
+        assert torch.equal(settled[:, 0], wanted)
+
+
+def test_marginals_of_a_search_by_hand() -> None:
+    labels = torch.tensor([[[0], [1]]])
+    own = torch.tensor([[[[0.5, 0.3, 0.2]], [[0.1, 0.6, 0.3]]]])
+    weights = torch.tensor([[0.75, 0.25]])
+    found = marginals_of(labels, own.log(), weights.log())
+    hot = torch.tensor([0.75, 0.25, 0.0])
+    mixed = 0.75 * own[0, 0, 0] + 0.25 * own[0, 1, 0]
+    torch.testing.assert_close(found[0, 0], (1 - SHARE) * hot + SHARE * mixed)
+
+
+def test_biased_draws_are_weighted_by_what_each_label_leaves_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = network(AutoregressiveProcess(), num_classes=K, num_tokens=3, embedding="token")
+    told: list[Tensor] = []
+
+    def spy(*words: Tensor) -> Tensor:
+        told.extend(words)
+        return marginals_of(*words)
+
+    monkeypatch.setattr(weighted_draws, "marginals_of", spy)
+    _run(model, condition_of(IMAGES), WeightedDraws(5), evidence=_evidence(3))
+    _, logits, weights = told
+    # log p(y | x) + L(y) less the log-probability of the draw.
+    torch.testing.assert_close(weights, logits.logsumexp(-1).sum(-1))

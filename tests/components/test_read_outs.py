@@ -120,3 +120,20 @@ def test_a_search_answers_with_its_first_answer_and_not_token_by_token(build) ->
     assert answer.probabilities.argmax(-1).tolist() == [[0, 1]]
     assert answer.labels.tolist() == [[0, 0]]
     assert torch.equal(answer.scores, scores)
+
+
+def test_the_mean_answers_with_its_own_most_probable_class(build) -> None:
+    logits = torch.tensor([[[[3.0, 0.0]]], [[[0.0, 0.5]]]])  # Two steps of one chain.
+    steps = [
+        ChainStep(k, 1.0, each.unsqueeze(0), Clean(each.argmax(-1)[None]), torch.tensor([False]))
+        for k, each in enumerate(logits)
+    ]
+    assert build("read_out", "last").read(steps).labels.tolist() == [[1]]
+    assert build("read_out", "mean").read(steps).labels.tolist() == [[0]]
+
+
+def test_each_answer_has_the_prior_of_its_length(build) -> None:
+    ids = torch.tensor([[[0], [1]]])
+    logits, prior = 2.0 * torch.nn.functional.one_hot(ids, 2), torch.tensor([[-1.0]])
+    step = ChainStep(0, 1.0, logits, Clean(ids), torch.tensor([False]), prior=prior)
+    assert build("read_out", "last").read([step]).prior.tolist() == [[-1.0, -1.0]]

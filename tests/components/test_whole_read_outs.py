@@ -179,3 +179,12 @@ def test_the_fields_of_an_answer(read_out) -> None:
                 if own[c] == tuple(row)
             )
     assert (read_out.start, read_out.max_steps) == ("noise", None)
+
+
+def test_priors_of_lengths_stand_in_the_order_of_the_answers() -> None:
+    prior = torch.tensor([[-1.0, -2.0, -3.0]])
+    step = _step([[0, 1], [2, 3], [4, 4]], prior=prior)
+    answer = Likelihood().read([step], lambda _: torch.tensor([[-9.0, -2.0, -5.0]]))
+    assert answer.candidates.tolist() == [[[2, 3], [4, 4], [0, 1]]]
+    assert answer.prior is not None
+    assert answer.prior.tolist() == [[-2.0, -3.0, -1.0]]

@@ -53,6 +53,8 @@ COVERED = {
         (*VIT, 'conditioner.name="class-token"', 'denoiser.name="control"', 'denoiser.head="mlp"'),
         1,
     ),
+    "digits-linear": ("digits", (*TINY[:2], 'denoiser.name="linear"'), 1),
+    "tags": ("tags", CAPTIONS, 2),
     "captions-maskgit": ("emoji", (*CAPTIONS, 'sampler.name="maskgit"'), 2),
     "attributes-left-to-right": (
         "attributes",

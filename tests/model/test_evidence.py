@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ def predictor() -> Predictor:
 @pytest.fixture(scope="module")
 def images(predictor: Predictor) -> torch.Tensor:
     return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_value_that_two_attributes_share_is_that_of_the_one_named() -> None:
+    problem = replace(PETS, class_names=("none", "small", "dark", "light", "none"))
+    likelihoods = soft_evidence(problem, {"tone": {"none": 0.8}})
+    assert likelihoods[1, 2:].exp().tolist() == pytest.approx([0.1, 0.1, 0.8])
 
 
 def test_probabilities_become_log_likelihoods() -> None:

@@ -234,3 +234,12 @@ def test_the_likelihood_is_the_sum_of_a_pass() -> None:
     other = torch.where(ended, 3, labels)
     again = model.process.likelihood(model, model.prepare(condition_of(IMAGES)), other)
     torch.testing.assert_close(again, told)
+
+
+def test_losses_are_weighted_at_the_level_of_what_is_predicted() -> None:
+    """A position reads a clean token and predicts one of which it has no signal."""
+    labels = torch.randint(K, (IMAGES, 2, N), generator=generator(1))
+    batch = corrupted(_model(), Targets(labels), ObjectiveSettings(), generator()).batch
+    assert float(batch.alpha_bar.max()) == 1
+    assert batch.target_alpha_bar is not None
+    assert not batch.target_alpha_bar.any()

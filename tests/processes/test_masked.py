@@ -119,3 +119,14 @@ def test_the_share_of_masks_is_never_warped() -> None:
     )
     assert torch.equal(plain.t, warped.t)
     assert torch.equal(plain.weights, warped.weights)
+
+
+def test_a_row_has_one_share_of_masks_whatever_the_token_times() -> None:
+    """Rows whose tokens are clean or noise by themselves would have shares of 0 and 1 alone."""
+    hidden = _hide("1/t", Targets(_labels()), token_times=(0.0, 0.0, 1.0))
+    weights = hidden.weights
+    # 1 / t of the row, where a token is masked.
+    mixed = (hidden.t.sum(-1) > 0) & (hidden.t.sum(-1) < N)
+    assert float(mixed.double().mean()) == pytest.approx(0.6, abs=0.05)
+    assert torch.equal(weights, hidden.t * weights.amax(-1, keepdim=True))
+    assert float(weights[mixed].amax(-1).min()) > 1

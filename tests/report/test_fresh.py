@@ -171,6 +171,7 @@ def test_a_joint_answer_is_right_where_the_labels_are_known() -> None:
         token_names=("tone", "kind"),
         token_classes=((0, 2), (2, 4)),
         class_names=("light", "dark", "dark", "plain"),
+        tag_shares=(),
     )
     predictor = SimpleNamespace(task=None, facts=facts, class_names=facts.class_names)
     batch = Batch(torch.zeros(2, 1), torch.tensor([[1, 2], [-1, 3]]), (0, 1))

@@ -210,3 +210,20 @@ def test_what_was_learnt_is_data() -> None:
     for one in (times, again):
         _learn(one, torch.sqrt)
     assert torch.equal(again(_grid()), times(_grid()))
+
+
+def test_a_knot_of_many_tokens_outweighs_its_neighbour_in_the_fit() -> None:
+    times = _times(bins=3, floor=1e-6)
+    times.loss.copy_(torch.tensor([0.0, 2.0, 1.0, 3.0]))
+    times.weight.copy_(torch.tensor([1.0, 3.0, 1.0, 1.0]))
+    # 2 and 1 fall: both become (3 * 2 + 1) / 4.
+    share = 1.75 / 3
+    wanted = torch.tensor([0.0, share, share, 1.0], dtype=torch.double)
+    torch.testing.assert_close(times.levels(), wanted, atol=1e-5, rtol=0)
+
+
+def test_a_knot_never_weighs_less_than_a_token() -> None:
+    times = _times(bins=2, half_life=1)
+    for _ in range(20):
+        times.learn(torch.ones(1), torch.ones(1), torch.zeros(1))
+    assert times.weight.tolist() == [1.0, 1.0, 1.0]

@@ -134,7 +134,7 @@ def test_controls_are_of_the_task(recipes: Path, recipe: str, head: str) -> None
 def test_controls_of_sequences(
     recipes: Path, head: str, process: Any, sampler: str, embedding: str, read_out: str
 ) -> None:
-    drawn = ("to_one.name=sample", "sampling.steps=7")
+    drawn = ("to_one.name=sample", "sampling.steps=7", "denoiser.bayes_skip=true")
     recipe = read_recipe(recipes / "emoji.toml", [f'control.heads=["{head}"]', *drawn])
     assert heads_of(recipe) == (head,)
     control = _control(recipe, head)
@@ -149,6 +149,7 @@ def test_controls_of_sequences(
     assert control.training.lr == recipe.training.lr
     assert control.sampling.chains == 1
     assert control.choices["to_one"].name == "argmax"
+    assert not control.choices["denoiser"].config.bayes_skip
     assert control.sampling.steps == (7 if "masked" in head else 1)
     assert heads_of(control) == ()
 

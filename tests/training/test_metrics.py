@@ -95,3 +95,28 @@ def test_mfu_is_told_only_where_the_peak_is_known(
     assert len(lines) == 19
     assert all(("mfu" in line) == (peak is not None) for line in lines)
     assert all(0 < line.get("mfu", 0.5) < 1 for line in lines)
+
+
+def test_scores_on_the_way_are_of_the_averaged_weights_where_they_are_due(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = lab.open("run", "training.evaluate_every=2", "training.epochs=5", "training.ema=0.9")
+    scored, evaluator = [], callbacks._evaluator
+    monkeypatch.setattr(
+        callbacks, "_evaluator", lambda *words: scored.append(words[1]) or evaluator(*words)
+    )
+    trainer.fit([Metrics()])
+    trainer.close()
+    assert [entry["epoch"] for entry in _scored(trainer)] == [2, 4]
+    average = trainer.engine.networks()["ema"]
+    assert len(scored) == 2
+    assert all(network is average for network in scored)
+
+
+def test_the_rate_is_in_images_a_second(lab: Any) -> None:
+    trainer, recorder = lab.open("run", "training.epochs=1"), lab.Recorder()
+    trainer.fit([Metrics(), recorder])
+    trainer.close()
+    lines = [line for line in trainer.run.metrics() if "images_per_second" in line]
+    wanted = [report.images / report.seconds for report in recorder.reports]
+    assert [line["images_per_second"] for line in lines] == pytest.approx(wanted)

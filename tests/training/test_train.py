@@ -14,7 +14,7 @@ from addkit.model import build_data, load
 from addkit.planning.dry_run import dry_run
 from addkit.recipe import read_recipe
 from addkit.runs import Run
-from addkit.training.callbacks import choose_steps
+from addkit.training.callbacks import choose_steps, meters_of
 from addkit.training.train import train
 from addkit.training.trainer import Callback, StepReport, Trainer
 
@@ -60,6 +60,8 @@ def test_a_view_is_shown_everything(recipes: Path, tmp_path: Path) -> None:
     assert result.steps == steps
     assert result.value == result.scores["ema"]["top1"]
     assert result.control_value == result.controls["linear"]["ema"]["top1"]
+    control = run.control("linear").recipe()
+    assert control.choices["denoiser"].name == "control"
     assert result.parameters == run.manifest().parameters
     assert result.seconds > (run.manifest().seconds or 0) > 0
 
@@ -80,9 +82,16 @@ def test_steps_are_chosen_on_the_validation_split(
     small = ["training.epochs=1", "encoder.widths=[4]", "control.heads=[]", "training.lr=1e-2"]
     recipe = read_recipe(recipes / "digits.toml", [*changes, *small])
     run = Run.create(tmp_path / "run", recipe, build_data(recipe).facts)
-    view = View()
+    view, scored = View(), []
+
+    def meters(trainer: Trainer, split: str, **asked: Any) -> Any:
+        scored.append((split, asked))
+        return meters_of(trainer, split, **asked)
+
+    monkeypatch.setattr("addkit.training.train.meters_of", meters)
     result = train(recipe, run, [view], device="cpu")
     steps, values = view.calls[-2]
+    assert scored == [("test", {"steps": steps})]
     assert list(values) == [1, 2, 3]
     assert values[steps] == max(values.values())
     manifest = run.manifest()
@@ -108,8 +117,10 @@ def test_of_equal_steps_the_fewest_are_chosen(tmp_path: Path, recipes: Path) -> 
 
 
 def test_a_result_names_its_headline(digits_run: Path) -> None:
-    run = Run(digits_run)
-    result = train(run.recipe(), run, device="cpu")
+    run, view = Run(digits_run), View()
+    result = train(run.recipe(), run, [view], device="cpu")
+    # It has ended: nothing is trained or scored again.
+    assert view.calls == []
     told = result.data()
     assert result.metric == told["metric"] == "top1"
     assert told["top1"] == result.value
