@@ -164,7 +164,7 @@ def sample(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE:P",
-            help="Attributes: a value's probability by other evidence alone. Repeatable.",
+            help="A value's probability by other evidence alone; tags: dog:0.8. Repeatable.",
             rich_help_panel=GIVEN,
         ),
     ] = None,
@@ -376,21 +376,23 @@ def _pairs(option: str, texts: list[str], example: str) -> dict[str, str]:
 
 
 def _probabilities(texts: list[str]) -> dict[str, dict[str, float]]:
-    """Attribute -> value -> probability of `NAME=VALUE:P` options."""
+    """Attribute -> value -> probability of `NAME=VALUE:P` options; a bare tag has the value ""."""
     from addkit.errors import UsageError
 
     evidence: dict[str, dict[str, float]] = {}
     for each in texts:
-        ((name, text),) = _pairs("--evidence", [each], SOFT).items()
         # A value's own name may have a colon.
-        value, _, number = text.rpartition(":")
+        label, _, number = each.rpartition(":")
+        name, equals, value = (part.strip() for part in label.partition("="))
         try:
             probability = float(number)
         except ValueError:
-            value = ""
-        if not value:
-            raise UsageError(f"--evidence {name}={text}: write NAME=VALUE:P, such as {SOFT}")
-        evidence.setdefault(name, {})[value.strip()] = probability
+            name = ""
+        if not name or (equals and not value):
+            raise UsageError(
+                f"--evidence {each}: write NAME=VALUE:P, such as {SOFT}, or of a tag dog:0.8"
+            )
+        evidence.setdefault(name, {})[value] = probability
     return evidence
 
 

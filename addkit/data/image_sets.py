@@ -77,6 +77,7 @@ class MemoryImages:
         self.labels = bitmaps.labels
         self._bitmaps = bitmaps
         self._size = (pixels.image_size, pixels.image_size)
+        self._mode = pixels.interpolation
         self._mean = torch.tensor(pixels.mean)[:, None, None]  # (C, 1, 1)
         self._std = torch.tensor(pixels.std)[:, None, None]
         self._augmenter = augmenter
@@ -100,7 +101,8 @@ class MemoryImages:
         # Resized before augmentation: crops and shifts are then in pixels of the input.
         images = self._bitmaps.values[chosen].float() / self._bitmaps.peak  # (B, C, h, w)
         if images.shape[2:] != self._size:
-            images = interpolate(images, self._size, mode="bilinear", antialias=True)
+            # As a user's picture is resized; bicubic weights leave [0, 1] at edges.
+            images = interpolate(images, self._size, mode=self._mode, antialias=True).clamp(0, 1)
         augmenter = self._augmenter
         if seed is not None:
             draws = augmenter.draws(seed, indices)  # (12, B)

@@ -71,7 +71,7 @@ class DataFacts:
     split_sizes: Mapping[str, int]
     """Number of images in `train`, `test` and, where one is held out, `validation`."""
     interpolation: Interpolation = "bicubic"
-    """Of image files; images in memory are resampled bilinearly."""
+    """Of images that are resized."""
     fit: Fit = "crop"
     files: tuple[Path, ...] = ()
     """Files and folders that will be read."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from addkit.errors import UsageError, guess, require_type
 from addkit.plugin.spec import Problem
-from addkit.plugin.values import FORBIDDEN
+from addkit.plugin.values import FORBIDDEN, TAG_CLASSES
 
 
 def attribute_index(problem: Problem, name: str) -> int:
@@ -47,7 +47,7 @@ def soft_evidence(problem: Problem, evidence: Mapping[str, Mapping[str, float]])
         problem: with the attributes' names and values.
         evidence: attribute -> value -> its probability by this evidence alone, as if all values had
             been equally frequent before. Values that are not listed share the rest evenly; a
-            probability of 0 rules a value out.
+            probability of 0 rules a value out. The value "" of a tag is that it is present.
 
     Raises:
         UsageError: an unknown attribute or value, or probabilities that are none.
@@ -60,7 +60,9 @@ def soft_evidence(problem: Problem, evidence: Mapping[str, Mapping[str, float]])
         start, stop = problem.token_classes[token]
         listed = {}
         for value, probability in values.items():
-            index = value_index(problem, name, value)
+            # A bare tag is one that is present, as among the given labels.
+            bare = not value and tuple(problem.class_names[start:stop]) == TAG_CLASSES
+            index = value_index(problem, name, TAG_CLASSES[1] if bare else value)
             known = type(probability) in (int, float) and 0 <= probability <= 1
             if not known:
                 raise UsageError(

@@ -72,6 +72,15 @@ def test_a_file_is_seen_as_the_test_split_is(tmp_path: Path) -> None:
     assert torch.allclose(prepared, shown, atol=0.01)
 
 
+@pytest.mark.parametrize("size", [4, 16])
+def test_a_resized_file_too(size: int, tmp_path: Path) -> None:
+    source = Digits(DigitsConfig(image_size=size))
+    split = source.split("test")
+    split.picture(0).save(tmp_path / "digit.png")
+    prepared = prepare_image(tmp_path / "digit.png", source.facts)
+    assert torch.allclose(prepared, split.batch([0], None).images[0], atol=0.02)
+
+
 def test_no_such_split() -> None:
     with pytest.raises(DataError, match=r'no split "validation"; there are: train, test\.'):
         Digits(DigitsConfig()).split("validation")

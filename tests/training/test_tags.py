@@ -53,6 +53,11 @@ def test_from_a_table_to_an_answer(photos: Path, tmp_path: Path) -> None:
     (answer,) = model.predict([photos / "0.png"], given={"red": "", "no dark": ""})
     assert isinstance(answer, TagPrediction)
     assert answer.tags == ("red",)
+    bare, named = (
+        model.predict(photos / "0.png", evidence={"dark": {value: 0.9}}).scores
+        for value in ("", "yes")
+    )
+    assert bare == named
     stored = Run(tmp_path / "run").manifest().thresholds
     assert {score.name: score.threshold for score in answer.scores} == stored
     assert addkit.evaluate(tmp_path / "run").results[-1].scores == scores
