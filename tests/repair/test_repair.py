@@ -128,7 +128,7 @@ def _suspicions(records: Any) -> list[Suspicion]:
     rows = {row.line: row for row in records.rows}
     return [
         Suspicion(rows[21], "shape", "box", "disc", 0.95, 0.95),
-        Suspicion(rows[22], "shape", "disc", "</script><b>", 0.6, 0.4),
+        Suspicion(rows[22], "shape", "disc", "</script><b>", 0.93, 0.4),
     ]
 
 
