@@ -101,8 +101,11 @@ class MemoryImages:
         # Resized before augmentation: crops and shifts are then in pixels of the input.
         images = self._bitmaps.values[chosen].float() / self._bitmaps.peak  # (B, C, h, w)
         if images.shape[2:] != self._size:
-            # As a user's picture is resized; bicubic weights leave [0, 1] at edges.
-            images = interpolate(images, self._size, mode=self._mode, antialias=True).clamp(0, 1)
+            # As Pillow resizes a user's picture: width, then height, and clipped after each,
+            # since bicubic weights leave [0, 1] at edges.
+            height, width = self._size
+            for size in ((images.shape[2], width), (height, width)):
+                images = interpolate(images, size, mode=self._mode, antialias=True).clamp(0, 1)
         augmenter = self._augmenter
         if seed is not None:
             draws = augmenter.draws(seed, indices)  # (12, B)

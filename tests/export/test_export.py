@@ -54,7 +54,7 @@ COVERED = {
         1,
     ),
     "digits-linear": ("digits", (*TINY[:2], 'denoiser.name="linear"'), 1),
-    "tags": ("tags", CAPTIONS, 2),
+    "tags": ("tags", CAPTIONS, 1),
     "captions-maskgit": ("emoji", (*CAPTIONS, 'sampler.name="maskgit"'), 2),
     "attributes-left-to-right": (
         "attributes",
